@@ -1,0 +1,27 @@
+"""The stages of the pipeline, one module a verb, over the nouns that they share.
+
+Importing the package pins the instruction set of the numerical libraries, which read it once, when they are
+first imported. Sums of floats depend on the width of the registers: without the pin, an AVX-512 machine and an
+AVX2 one train different weights from the same data. `runtime.instruction_set: native` in params.yaml lifts it.
+"""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
+def _wants_native(params: Path) -> bool:
+    # By a pattern, since the YAML parser would be a dear import for a module that each stage pays for.
+    return params.is_file() and bool(re.search(r"^\s+instruction_set:\s*native\b", params.read_text(), re.MULTILINE))
+
+
+if platform.machine() in ("x86_64", "AMD64") and not _wants_native(Path("params.yaml")):
+    os.environ.update(AVX2)
