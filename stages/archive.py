@@ -1,14 +1,16 @@
 """A tarball: written the same to the byte on any machine, read without trust."""
 
+import gzip
 import io
-import os
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
+
+from stages.cli import InputError
+from stages.files import replacing
 
 
 class _StoredGzip(io.RawIOBase):
@@ -48,18 +50,6 @@ class _StoredGzip(io.RawIOBase):
         super().close()
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, moved over `path` when all went well and removed when it did not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
     """Write (name, content) pairs as a .tar.gz, in the order given, with no times and no owners."""
     with (
@@ -72,3 +62,33 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             tar.addfile(member, io.BytesIO(content))
+
+
+def extract(path: Path, directory: Path, wanted: Callable[[str], bool]) -> int:
+    """Stream the tarball once and write its wanted files below `directory`.
+
+    Members pass tarfile's `data` filter, which refuses absolute names, `..`, links that lead out and devices, and
+    clears setuid bits. Links and other specials are never wanted: the dataset has none.
+
+    Args:
+        wanted: says of a member's name whether to write it.
+
+    Returns:
+        The number of files written.
+
+    Raises:
+        InputError: the archive is damaged, or a member would leave `directory`.
+    """
+    count = 0
+    try:
+        with tarfile.open(path, mode="r|gz", bufsize=1 << 20) as tar:
+            for member in tar:
+                tarfile.data_filter(member, str(directory))
+                if member.isfile() and wanted(member.name):
+                    tar.extract(member, directory, filter="data")
+                    count += 1
+    except tarfile.FilterError as error:
+        raise InputError(f"{path}: unsafe archive: {error}; do not use it, fetch it anew from its publisher") from None
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: damaged archive: {error}; delete it and run again to fetch it anew") from None
+    return count

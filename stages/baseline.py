@@ -1,0 +1,101 @@
+"""Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pydantic
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from stages import cli, files, metrics, tensors
+
+Percentile = Annotated[float, pydantic.Field(ge=0, le=100)]
+
+
+class Baseline(cli.Section):
+    percentiles: list[Percentile]
+    inverse_regularization: Annotated[float, pydantic.Field(gt=0)]
+
+
+def band_statistics(images: np.ndarray, percentiles: list[float]) -> np.ndarray:
+    """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
+
+    Args:
+        images: float32 (N, C, H, W).
+
+    Returns:
+        Features, float64 (N, C * (2 + P)).
+    """
+
+    # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split.
+    def describe(image: np.ndarray) -> np.ndarray:
+        pixels = image.reshape(len(image), -1)
+        moments = [pixels.mean(1, dtype=np.float64), pixels.std(1, dtype=np.float64)]
+        return np.stack([*moments, *np.percentile(pixels, percentiles, axis=1)], axis=1).ravel()
+
+    return np.stack([describe(image) for image in images])
+
+
+def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """Log-probabilities (count, K) that are the train split's class frequencies, whatever the patch."""
+    # One patch is added to each class, or a class absent from train would be held impossible.
+    frequencies = np.bincount(train_labels, minlength=classes) + 1
+    return np.tile(np.log(frequencies / frequencies.sum()), (count, 1))
+
+
+def logistic_regression(
+    features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, inverse_regularization: float
+) -> np.ndarray:
+    """Log-probabilities (N, K) of the features `test`, of a regression fitted to `features` and `labels`."""
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_regularization, max_iter=5000))
+    known = np.unique(labels)
+    if len(known) == 1:
+        known_log = np.zeros((len(test), 1))  # nothing to tell apart
+    else:
+        known_log = regression.fit(features, labels).predict_log_proba(test)
+    floor = np.log(np.finfo(np.float64).tiny)  # finite, where a class absent from train is impossible
+    found = np.full((len(test), classes), floor)
+    found[:, known] = np.maximum(known_log, floor)
+    return found
+
+
+def baseline(
+    tensors_dir: Path,
+    baselines_json: Path,
+    predictions_csv: Path,
+    *,
+    baseline: Baseline,
+    evaluate: metrics.Evaluation,
+    runtime: cli.Runtime,
+) -> None:
+    """Score the largest class, and a logistic regression of band statistics, on the test split."""
+    train, test = (tensors.load_split(tensors_dir, split) for split in ("train", "test"))
+    classes = len(test.classes)
+    with threadpool_limits(runtime.threads):
+        features, of_test = (band_statistics(split.images, baseline.percentiles) for split in (train, test))
+        found = {
+            "majority": majority(train.labels, len(test.labels), classes),
+            "band_statistics": logistic_regression(
+                features, train.labels, of_test, classes, baseline.inverse_regularization
+            ),
+        }
+    names = np.array(test.classes)
+    table = pd.DataFrame(
+        {"patch_id": tensors.load_index(tensors_dir, "test")["patch_id"], "actual": names[test.labels]}
+    )
+    for name, log_probabilities in found.items():
+        table[name] = names[log_probabilities.argmax(1)]
+    files.write_json(
+        baselines_json,
+        {name: metrics.summary(test.labels, values, **evaluate.model_dump()) for name, values in found.items()},
+    )
+    with files.replacing(predictions_csv) as part:
+        table.to_csv(part, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    cli.run(baseline)

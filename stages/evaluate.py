@@ -1,0 +1,113 @@
+"""Judge the network.  data/tensors, models/model.safetensors -> reports/metrics.json, tables and pictures"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stages import cli, files, metrics, plots, tensors
+from stages.model import choose_device, infer, load, set_deterministic
+
+INFERENCE_BATCH = 64
+EXAMPLES = 15  # patches in a picture
+
+
+def check_fit(model_path: Path, metadata: dict, split: tensors.Split) -> None:
+    """Refuse a model that was trained for other bands, classes or scaling than the tensors have."""
+    for fact in ("bands", "classes", "scale"):
+        if metadata[fact] != getattr(split, fact):
+            raise cli.InputError(
+                f"{model_path}: was trained with {fact} {metadata[fact]}, the tensors have {getattr(split, fact)}; "
+                "run dvc repro"
+            )
+
+
+def tabulate(index: pd.DataFrame, split: tensors.Split, log_probabilities: np.ndarray) -> pd.DataFrame:
+    """A row a patch: what it is, what it was taken for, and with which probability."""
+    names = np.array(split.classes)
+    predictions = log_probabilities.argmax(1)
+    rows = np.arange(len(predictions))
+    return pd.DataFrame(
+        {
+            "patch_id": index["patch_id"],
+            "actual": names[split.labels],
+            "predicted": names[predictions],
+            "confidence": np.exp(log_probabilities[rows, predictions]),
+            "p_actual": np.exp(log_probabilities[rows, split.labels]),
+            "majority_fraction": index["majority_fraction"],
+        }
+    )
+
+
+def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Rows of `count` patches: the first of each class in turn, then the second of each, and so on."""
+    turn = pd.Series(labels).groupby(labels).cumcount()
+    return np.sort(np.lexsort((labels, turn))[:count])
+
+
+def draw(table: pd.DataFrame, split: tensors.Split, confusion: np.ndarray, pictures_dir: Path) -> None:
+    """Draw the confusion matrices, examples of the split and the most confident errors."""
+    for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
+        figure = plots.confusion_matrix(confusion, split.classes, normalize=normalize)
+        plots.save(figure, pictures_dir / f"{name}.png")
+
+    rows = one_of_each(split.labels, EXAMPLES)
+    rows = rows[np.argsort(split.labels[rows], kind="stable")]
+    captions = [
+        f"{plots.readable(patch.actual)}\n{patch.majority_fraction:.0%} of the patch"
+        for patch in table.iloc[rows].itertuples()
+    ]
+    figure = plots.patches(split.images[rows], split.bands, captions, "Examples of the test split")
+    plots.save(figure, pictures_dir / "examples.png")
+
+    wrong = table[table["actual"] != table["predicted"]]
+    wrong = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(EXAMPLES)
+    captions = [
+        f"{plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
+        f"taken for {plots.readable(patch.predicted)}\nwith confidence {patch.confidence:.2f}"
+        for patch in wrong.itertuples()
+    ]
+    figure = plots.patches(
+        split.images[wrong.index], split.bands, captions, "The most confident errors of the test split"
+    )
+    plots.save(figure, pictures_dir / "errors.png")
+
+
+def evaluate(
+    tensors_dir: Path,
+    model_path: Path,
+    metrics_json: Path,
+    predictions_csv: Path,
+    per_class_csv: Path,
+    pictures_dir: Path,
+    *,
+    evaluate: metrics.Evaluation,
+    runtime: cli.Runtime,
+) -> None:
+    """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
+    set_deterministic(runtime.threads)
+    device = choose_device(runtime.device)
+    network, metadata = load(model_path)
+    network.to(device)
+
+    found = {}
+    for name in ("val", "test"):
+        split = tensors.load_split(tensors_dir, name)
+        check_fit(model_path, metadata, split)
+        logits = infer(network, torch.from_numpy(split.images).to(device), INFERENCE_BATCH)
+        log_probabilities = logits.double().log_softmax(1).cpu().numpy()
+        found[name] = metrics.summary(split.labels, log_probabilities, **evaluate.model_dump())
+
+    confusion = metrics.confusion_matrix(split.labels, log_probabilities.argmax(1), len(split.classes))
+    table = tabulate(tensors.load_index(tensors_dir, "test"), split, log_probabilities)
+    classes = pd.DataFrame({"class": split.classes, **metrics.per_class(confusion)})
+    files.write_json(metrics_json, {"test": found["test"], "val": found["val"]})
+    for path, content in ((predictions_csv, table), (per_class_csv, classes)):
+        with files.replacing(path) as part:
+            content.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
+    draw(table, split, confusion, pictures_dir)
+
+
+if __name__ == "__main__":
+    cli.run(evaluate)

@@ -1,0 +1,186 @@
+"""How good predictions are, and how sure one can be of it.
+
+Metrics over classes are means over the classes that occur among the labels: a class without a label has no recall,
+and what is wrongly predicted as it counts against the recall of the true class.
+"""
+
+from typing import Annotated
+
+import numpy as np
+import pydantic
+
+from stages.cli import Section
+
+CALIBRATION_BINS = 15
+CONFIDENCE = 0.95
+
+
+class Evaluation(Section):
+    """How intervals are drawn."""
+
+    resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
+    seed: Annotated[int, pydantic.Field(ge=0)]
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Count patches by label (rows) and prediction (columns); int64 (K, K)."""
+    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray, undefined: float = 0.0) -> np.ndarray:
+    """A quotient that is `undefined` where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), undefined), where=denominator > 0)
+
+
+def _hits_and_totals(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Correct, labelled and predicted patches by class, each (..., K), of confusion matrices (..., K, K)."""
+    return np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1), confusion.sum(-2)
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of patches that are predicted right; (...) of confusion matrices (..., K, K)."""
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum((-2, -1))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Mean recall over the classes that occur; (...) of confusion matrices (..., K, K)."""
+    hits, labelled, _ = _hits_and_totals(confusion)
+    return _divide(hits, labelled).sum(-1) / (labelled > 0).sum(-1)
+
+
+def class_f1(confusion: np.ndarray) -> np.ndarray:
+    """F1 by class, 0 where there is neither label nor prediction; (..., K) of confusion matrices (..., K, K)."""
+    hits, labelled, predicted = _hits_and_totals(confusion)
+    return _divide(2 * hits, labelled + predicted)
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 over the classes that occur; (...) of confusion matrices (..., K, K)."""
+    occurs = confusion.sum(-1) > 0
+    return (class_f1(confusion) * occurs).sum(-1) / occurs.sum(-1)
+
+
+def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Support, precision, recall and F1 by class, each (K,).
+
+    NaN where there is nothing to tell: precision of a class never predicted, recall and F1 of one without a label.
+    """
+    hits, labelled, predicted = _hits_and_totals(confusion)
+    return {
+        "support": labelled,
+        "precision": _divide(hits, predicted, np.nan),
+        "recall": _divide(hits, labelled, np.nan),
+        "f1": np.where(labelled > 0, class_f1(confusion), np.nan),
+    }
+
+
+def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
+    """Mean negative log-likelihood of the labels, in nats; of log-probabilities (N, K)."""
+    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+
+
+def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray]:
+    """Patches, mean confidence and accuracy in bins of equal width over (0, 1], each (CALIBRATION_BINS,)."""
+    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    count = np.bincount(bins, minlength=CALIBRATION_BINS)
+    return {
+        "count": count,
+        "confidence": _divide(np.bincount(bins, confidence, CALIBRATION_BINS), count),
+        "accuracy": _divide(np.bincount(bins, correct.astype(float), CALIBRATION_BINS), count),
+    }
+
+
+def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
+    """Expected calibration error: how far confidence is from accuracy, by bin, weighted by its patches.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    bins = reliability(correct, confidence)
+    return float((bins["count"] * np.abs(bins["accuracy"] - bins["confidence"])).sum() / len(correct))
+
+
+def bootstrap(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Draw as many patches as there are, with replacement, `resamples` times.
+
+    A metric that depends on a patch only by the cell it is counted in (a cell of the confusion matrix, say) needs no
+    more than the counts, and those of a resample are multinomial. So the cost does not grow with the patches.
+
+    Args:
+        cells: counts of patches, of any shape.
+
+    Returns:
+        Counts of each resample, (resamples, *cells.shape).
+    """
+    total = cells.sum()
+    drawn = np.random.default_rng(seed).multinomial(total, cells.ravel() / total, size=resamples)
+    return drawn.reshape(resamples, *cells.shape)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """The percentile interval that holds CONFIDENCE of bootstrapped values (resamples,)."""
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def summary(labels: np.ndarray, log_probabilities: np.ndarray, *, resamples: int, seed: int) -> dict[str, float | int]:
+    """All metrics of one split, with 95 % bootstrap intervals over its patches for accuracy and macro F1.
+
+    Args:
+        labels: int (N,).
+        log_probabilities: (N, K).
+    """
+    predictions = log_probabilities.argmax(1)
+    confusion = confusion_matrix(labels, predictions, log_probabilities.shape[1])
+    drawn = bootstrap(confusion, resamples, seed)
+    found: dict[str, float | int] = {}
+    for name, metric in (("accuracy", accuracy), ("macro_f1", macro_f1)):
+        low, high = interval(metric(drawn))
+        found |= {name: float(metric(confusion)), f"{name}_ci_low": low, f"{name}_ci_high": high}
+    found["balanced_accuracy"] = float(balanced_accuracy(confusion))
+    found["nll"] = nll(labels, log_probabilities)
+    found["ece"] = ece(predictions == labels, np.exp(log_probabilities.max(1)))
+    found["n"] = len(labels)
+    return found
+
+
+def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
+    """The two-sided exact p-value of McNemar's test: are two classifiers right on equally many of the same patches?
+
+    Args:
+        correct, other: bool (N,), which patches each got right.
+
+    Source: Edwards, "Note on the correction for continuity in testing the significance of the difference between
+    correlated proportions", Psychometrika 13, 1948; exact by the binomial distribution of the discordant pairs.
+    """
+    import scipy.stats
+
+    fixed, broken = int((~correct & other).sum()), int((correct & ~other).sum())
+    return 1.0 if fixed == broken else float(scipy.stats.binomtest(fixed, fixed + broken).pvalue)
+
+
+def paired_difference(
+    labels: np.ndarray, base: np.ndarray, head: np.ndarray, classes: int, *, resamples: int, seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """Head minus base of accuracy and macro F1, each with its 95 % interval, by a bootstrap over the same patches.
+
+    Args:
+        labels, base, head: int (N,), the labels and two classifiers' predictions of the same patches.
+        classes: how many there are.
+
+    Returns:
+        By metric: difference, low, high.
+    """
+    codes, counts = np.unique((labels * classes + base) * classes + head, return_counts=True)
+    actual, first, second = codes // classes**2, codes // classes % classes, codes % classes
+    drawn = bootstrap(counts, resamples, seed)  # (B, cells that occur)
+
+    def confusion(weights: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        onto = np.zeros((len(codes), classes**2))
+        onto[np.arange(len(codes)), actual * classes + predicted] = 1
+        return (weights @ onto).reshape(*weights.shape[:-1], classes, classes)
+
+    found = {}
+    for name, metric in (("accuracy", accuracy), ("macro_f1", macro_f1)):
+        difference = float(metric(confusion(counts, second)) - metric(confusion(counts, first)))
+        found[name] = (difference, *interval(metric(confusion(drawn, second)) - metric(confusion(drawn, first))))
+    return found

@@ -1,0 +1,203 @@
+"""The network: built from its architecture, saved with all that a prediction needs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+import torch
+from torch import nn
+
+from stages import benge, tensors
+from stages.cli import InputError, Section
+
+Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
+
+
+class Architecture(Section):
+    """A convolutional network: layers of convolution, ReLU and max pooling, then linear layers, then the classes."""
+
+    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1)]
+    kernel: Annotated[int, pydantic.Field(ge=1, le=31)]
+    stride: Annotated[int, pydantic.Field(ge=1, le=8)]
+    padding: Literal["valid", "same"]
+    pool: Annotated[int, pydantic.Field(ge=1, le=8)]
+    residual: bool
+    batch_norm: bool
+    global_pooling: bool
+    linear: list[Channels]
+    dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    standardize: bool
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self):
+        if self.padding == "same" and self.kernel % 2 == 0:
+            raise ValueError("padding 'same' needs an odd kernel")
+        if self.residual and self.padding != "same":
+            raise ValueError("residual layers add their input to their output: set padding to 'same'")
+        feature_sizes(self)
+        return self
+
+
+def feature_sizes(architecture: Architecture) -> list[int]:
+    """Pixels a side of the feature map behind each convolutional layer.
+
+    Raises:
+        ValueError: a layer has nothing left to work on.
+    """
+    sizes, side = [], benge.PATCH_SIZE
+    margin = architecture.kernel // 2 if architecture.padding == "same" else 0
+    for layer in range(1, len(architecture.convolutions) + 1):
+        before = side
+        side = (side + 2 * margin - architecture.kernel) // architecture.stride + 1 if side else 0
+        side //= architecture.pool
+        if side < 1:
+            raise ValueError(
+                f"convolutional layer {layer} has only {before} x {before} pixels to work on; "
+                "use fewer layers, or a smaller kernel, stride or pool, or padding 'same'"
+            )
+        sizes.append(side)
+    return sizes
+
+
+class Residual(nn.Module):
+    """Two convolutions and a shortcut around them.  Source: He et al., CVPR 2016, the basic block."""
+
+    def __init__(self, inputs: int, outputs: int, architecture: Architecture):
+        super().__init__()
+        kernel, stride, norm = architecture.kernel, architecture.stride, architecture.batch_norm
+        self.body = nn.Sequential(
+            *_convolution(inputs, outputs, kernel, stride, kernel // 2, norm),
+            nn.ReLU(inplace=True),
+            *_convolution(outputs, outputs, kernel, 1, kernel // 2, norm),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(inputs, outputs, 1, stride, 0, norm))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: bool) -> list[nn.Module]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=not norm)
+    return [convolution, nn.BatchNorm2d(outputs)] if norm else [convolution]
+
+
+class Network(nn.Module):
+    """Reflectances (N, C, 120, 120) to logits (N, K).
+
+    Args:
+        mean, std: of each band, (C,), if the architecture standardizes its input.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        bands: int,
+        classes: int,
+        mean: np.ndarray | None = None,
+        std: np.ndarray | None = None,
+    ):
+        super().__init__()
+        self.standardize = architecture.standardize
+        if self.standardize:
+            shape = (1, bands, 1, 1)
+            self.register_buffer("mean", torch.zeros(shape) if mean is None else torch.as_tensor(mean).reshape(shape))
+            self.register_buffer("std", torch.ones(shape) if std is None else torch.as_tensor(std).reshape(shape))
+
+        # Layers draw their initial weights as they are made: with the notebook's architecture and seed, in its order.
+        layers: list[nn.Module] = []
+        channels = bands
+        kernel, stride = architecture.kernel, architecture.stride
+        for outputs in architecture.convolutions:
+            if architecture.residual:
+                layers.append(Residual(channels, outputs, architecture))
+            else:
+                margin = kernel // 2 if architecture.padding == "same" else 0
+                layers += _convolution(channels, outputs, kernel, stride, margin, architecture.batch_norm)
+            layers.append(nn.ReLU(inplace=True))
+            if architecture.pool > 1:
+                layers.append(nn.MaxPool2d(architecture.pool))
+            channels = outputs
+        side = feature_sizes(architecture)[-1]
+        if architecture.global_pooling:
+            layers.append(nn.AvgPool2d(side))  # AdaptiveAvgPool2d is not deterministic on CUDA
+            side = 1
+        self.features = nn.Sequential(*layers)
+
+        inputs = channels * side**2
+        layers = [nn.Flatten()]
+        for outputs in architecture.linear:
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+            if architecture.dropout:
+                layers.append(nn.Dropout(architecture.dropout))
+            inputs = outputs
+        if architecture.dropout and not architecture.linear:
+            layers.append(nn.Dropout(architecture.dropout))
+        layers.append(nn.Linear(inputs, classes))
+        self.classifier = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.standardize:
+            x = (x - self.mean) / self.std
+        return self.classifier(self.features(x))
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of weights that training adjusts."""
+    return sum(weights.numel() for weights in network.parameters())
+
+
+def choose_device(name: str) -> torch.device:
+    """The device named, or of `auto` the best there is: CUDA, else MPS, else CPU.
+
+    Raises:
+        InputError: the device named is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    there = {
+        "cpu": True,
+        "mps": torch.backends.mps.is_available(),
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+    }[device.type]
+    if not there:
+        raise InputError(f"runtime.device: {name} is not on this machine; use auto or cpu")
+    return device
+
+
+def set_deterministic(threads: int) -> None:
+    """Have torch give the same bytes for the same input: a fixed number of threads, deterministic algorithms."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+@torch.inference_mode()
+def infer(network: Network, images: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """Logits (N, K) of reflectances (N, C, 120, 120), on the images' device."""
+    network.eval()
+    return torch.cat([network(batch) for batch in images.split(batch_size)])
+
+
+def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
+    """Write weights and metadata; `architecture`, `bands` and `classes` of the latter rebuild the network."""
+    weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+    tensors.save(path, weights, metadata)
+
+
+def load(path: Path) -> tuple[Network, dict[str, Any]]:
+    """Rebuild a network and its metadata from what `save` wrote.
+
+    Raises:
+        InputError: the file is no such model, or its weights do not fit its architecture.
+    """
+    weights, metadata = tensors.load(path)
+    try:
+        architecture = Architecture.model_validate(metadata["architecture"])
+        network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]))
+        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    except (KeyError, pydantic.ValidationError, RuntimeError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro train") from None
+    return network, metadata

@@ -1,0 +1,17 @@
+"""Unpack what preprocess reads.  data/archive.tar.gz -> data/patches"""
+
+from pathlib import Path
+
+from stages import archive, benge, cli, files
+
+
+def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands) -> None:
+    """Write the tables, the split files and the tiles of the chosen bands; the other modalities stay packed."""
+    with files.replacing(patches_dir) as part:
+        part.mkdir()
+        archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands))
+        benge.find_root(part)
+
+
+if __name__ == "__main__":
+    cli.run(unpack)
