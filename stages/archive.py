@@ -81,12 +81,15 @@ def extract(path: Path, directory: Path, wanted: Callable[[str], bool]) -> int:
     """
     count = 0
     try:
-        with tarfile.open(path, mode="r|gz", bufsize=1 << 20) as tar:
+        # Not mode "r|gz": tarfile's own gzip reader leaves the checksum at the end unread.
+        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r|", bufsize=1 << 20) as tar:
             for member in tar:
                 tarfile.data_filter(member, str(directory))
                 if member.isfile() and wanted(member.name):
                     tar.extract(member, directory, filter="data")
                     count += 1
+            while plain.read(1 << 20):
+                pass
     except tarfile.FilterError as error:
         raise InputError(f"{path}: unsafe archive: {error}; do not use it, fetch it anew from its publisher") from None
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:

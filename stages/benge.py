@@ -153,7 +153,7 @@ def read_tables(root: Path) -> pd.DataFrame:
         [
             "has no row in the WorldCover table",
             "a WorldCover fraction is not a number",
-            "WorldCover fractions are not within 0 and 1",
+            "a WorldCover fraction is negative or they exceed 1 together",
             "all WorldCover fractions are zero",
         ],
         default="",

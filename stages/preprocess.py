@@ -103,10 +103,11 @@ def describe(
     pixels = {split: sum(shard.histogram for shard in shards[split]) for split in splits.SPLITS}
     return {
         "patches": {split: len(part) for split, part in parts.items()},
-        "classes": {
-            split: {name: int((part["label"] == label).sum()) for label, name in enumerate(benge.CLASSES)}
-            for split, part in parts.items()
-        },
+        # A list of records, as `dvc plots` draws them.
+        "classes": [
+            {"class": name} | {split: int((part["label"] == label).sum()) for split, part in parts.items()}
+            for label, name in enumerate(benge.CLASSES)
+        ],
         "bands": {
             split: {band: band_statistics(pixels[split][i], offset) for i, band in enumerate(bands)} for split in parts
         },

@@ -70,10 +70,7 @@ def describe_split(split: dict[str, Any]) -> str:
 
 def data_section(data: dict[str, Any], dataset: str, entry: dict[str, Any]) -> str:
     counts = data["patches"]
-    classes = [
-        {"class": plots.readable(name)} | {split: data["classes"][split][name] for split in counts}
-        for name in benge.CLASSES
-    ]
+    classes = [row | {"class": plots.readable(row["class"])} for row in data["classes"]]
     absent = [row["class"] for row in classes if not any(row[split] for split in counts)]
     untested = [row["class"] for row in classes if not row["test"] and row["class"] not in absent]
     near = [

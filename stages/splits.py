@@ -95,7 +95,7 @@ METHODS = {"order": Order, "files": Files, "tile": Tile}
 
 def parse(name: str, value: Any) -> Order | Files | Tile:
     """Validate the `split` of a dataset's entry in params.yaml, which stands under the key `name`."""
-    method = value.get("method") if isinstance(value, dict) else value
+    method = value.get("method") if isinstance(value, dict) else None
     if method not in METHODS:
         raise InputError(f"params.yaml: {name}.method = {method!r}: choose from {', '.join(METHODS)}")
     return validate(name, METHODS[method], value)

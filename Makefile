@@ -1,0 +1,41 @@
+# make repro   run what has changed of the pipeline, from archive to report
+# make test    run the tests
+# make lint    check style
+# Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+# DVC runs each stage with the `python` that it finds first.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test lint format requirements
+
+repro: $(VENV)/installed
+	dvc repro
+
+test: $(VENV)/installed-test
+	python -m pytest -n 2
+
+lint: $(VENV)/installed-test
+	ruff check .
+	ruff format --check .
+
+format: $(VENV)/installed-test
+	ruff check --fix .
+	ruff format .
+
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-test: requirements-test.txt $(VENV)/installed
+	python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@
+
+# Pin the newest versions that fit. Torch is published with and without its CUDA tag; the pin admits both.
+requirements: $(VENV)/installed
+	python -m pip install --quiet uv
+	uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements.in --output-file requirements.txt
+	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+	uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-test.in --output-file requirements-test.txt

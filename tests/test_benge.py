@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+from conftest import write_tile
+
+from stages import benge
+from stages.cli import InputError
+
+BANDS = ["B02", "B03", "B04", "B08"]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("ben-ge-800/ben-ge-800_meta.csv", True),
+        ("./ben-ge-800/ben-ge-800_meta.csv", True),
+        ("ben-ge-8k/splits/ben-ge-8k_train.csv", True),
+        ("ben-ge-800/sentinel-2/P_1_2/P_1_2_B02.tif", True),
+        ("ben-ge-800/sentinel-2/P_1_2/P_1_2_B11.tif", False),
+        ("ben-ge-800/sentinel-2/P_1_2/other_B02.tif", False),
+        ("ben-ge-800/sentinel-2/P_1_2/P_1_2_labels_metadata.json", False),
+        ("ben-ge-800/sentinel-1/P_1_2/P_1_2_VV.tif", False),
+        ("ben-ge-800/dem/P_1_2_dem.tif", False),
+        ("ben-ge-800/deep/er/x.csv", False),
+    ],
+)
+def test_only_what_the_pipeline_reads_is_unpacked(name, wanted):
+    assert benge.patch_member(name, BANDS) is wanted
+
+
+def test_the_root_is_the_folder_with_its_own_meta_table(dataset, tmp_path):
+    (tmp_path / "data" / "patches" / "README.d").mkdir()
+    assert benge.find_root(tmp_path / "data" / "patches") == dataset.root
+
+
+def test_no_root_and_two_roots_are_refused(dataset, tmp_path):
+    with pytest.raises(InputError, match="found nothing"):
+        benge.find_root(tmp_path / "elsewhere")
+    other = dataset.root.parent / "other"
+    other.mkdir()
+    (other / "other_meta.csv").touch()
+    with pytest.raises(InputError, match="found other, tiny"):
+        benge.find_root(dataset.root.parent)
+
+
+def test_labels_are_joined_by_patch_id_not_by_row(dataset):
+    dataset.cover.reverse()
+    dataset.write_tables()
+    table = benge.read_tables(dataset.root)
+    assert table["patch_id"].tolist() == dataset.ids
+    assert table["label"].tolist() == dataset.labels
+    assert table["majority_fraction"].tolist() == [0.75] * 8
+
+
+def test_of_tied_classes_the_first_is_the_label(dataset):
+    dataset.cover[1]["grassland"] = 0.25
+    dataset.cover[1]["cropland"] = 0.25
+    dataset.write_tables()
+    table = benge.read_tables(dataset.root)
+    assert table["label"][1] == benge.CLASSES.index("grassland")
+    assert table["tied"].tolist() == [False, True] + [False] * 6
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"cropland": 0.0}, "all WorldCover fractions are zero"),
+        ({"tree_cover": -0.1}, "a WorldCover fraction is negative or they exceed 1 together"),
+        ({"tree_cover": 0.75}, "a WorldCover fraction is negative or they exceed 1 together"),
+        ({"tree_cover": "nan"}, "a WorldCover fraction is not a number"),
+        ({"tree_cover": "much"}, "a WorldCover fraction is not a number"),
+        ({"patch_id": "S2A_MSIL2A_20170613T101031_99_99"}, "has no row in the WorldCover table"),
+    ],
+)
+def test_a_patch_without_a_usable_label_is_named(dataset, change, problem):
+    dataset.cover[1] |= change
+    dataset.write_tables()
+    table = benge.read_tables(dataset.root)
+    assert table["problem"].tolist() == ["", problem] + [""] * 6
+    assert table["label"][1] == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a CSV table"),
+        ("patch_id;lon;lat\nS2A_MSIL2A_X_1_2;1;2\n", "separate columns by commas"),
+        ("patch_id,lon\n", "has no column lat"),
+        ("patch_id,lon,lat\n../../etc/passwd,1,2\n", "not patch ids: '../../etc/passwd'"),
+        ("patch_id,lon,lat\nS2A_MSIL2A_X_1_2,1,2\nS2A_MSIL2A_X_1_2,1,2\n", "stand more than once: S2A_MSIL2A_X_1_2"),
+    ],
+)
+def test_a_broken_table_is_refused(dataset, text, message):
+    (dataset.root / "tiny_meta.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        benge.read_tables(dataset.root)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(dataset):
+    path = dataset.root / "tiny_meta.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").replace(b"\r\r", b"\r"))
+    assert benge.read_tables(dataset.root)["patch_id"].tolist() == dataset.ids
+
+
+def test_a_patch_holds_its_bands_in_the_order_asked_for(dataset):
+    write_tile(dataset.tile(dataset.ids[0], "B08"), np.full((120, 120), 7, np.uint16))
+    patch = benge.read_patch(dataset.root, dataset.ids[0], ["B08", "B02"])
+    assert patch.shape == (2, 120, 120)
+    assert patch.dtype == np.uint16
+    assert (patch[0] == 7).all()
+    assert (patch[1] == 100).all()
+
+
+@pytest.mark.parametrize("band", ["B05", "B01"])
+def test_coarser_bands_are_resampled_to_ten_metres(dataset, band):
+    side = 1200 // benge.BANDS[band]
+    coarse = np.arange(1, side * side + 1, dtype=np.uint16).reshape(side, side)
+    write_tile(dataset.tile(dataset.ids[0], band), coarse)
+    patch = benge.read_patch(dataset.root, dataset.ids[0], [band], "nearest")
+    assert (patch[0] == coarse.repeat(120 // side, 0).repeat(120 // side, 1)).all()
+    smooth = benge.read_patch(dataset.root, dataset.ids[0], [band], "bilinear")
+    assert smooth.shape == (1, 120, 120)
+    assert len(np.unique(smooth)) > side * side / 2
+
+
+def test_the_nodata_tag_becomes_zero(dataset):
+    pixels = np.full((120, 120), 500, np.uint16)
+    pixels[:3] = 65535
+    write_tile(dataset.tile(dataset.ids[0], "B02"), pixels, nodata=65535)
+    patch = benge.read_patch(dataset.root, dataset.ids[0], ["B02"])
+    assert (patch[0, :3] == 0).all()
+    assert (patch[0, 3:] == 500).all()
+
+
+def pixels(shape=(120, 120), value=1, dtype=np.uint16):
+    return np.full(shape, value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "B02 is missing"),
+        (b"not a picture", "B02 is not a readable GeoTIFF"),
+        (b"", "B02 is not a readable GeoTIFF"),
+        (pixels((60, 60)), "B02 is 60 x 60 pixels, not 120 x 120"),
+        (pixels((2, 120, 120)), "B02 has 2 bands, not 1"),
+        (pixels(dtype=np.float32), "B02 is float32, not uint16"),
+        (pixels(value=np.nan, dtype=np.float32), "B02 is float32, not uint16"),
+        (pixels(value=0), "B02 is all nodata"),
+    ],
+    ids=["missing", "text", "empty", "small", "two bands", "float", "nan", "nodata"],
+)
+def test_a_bad_tile_is_named(dataset, content, problem):
+    path = dataset.tile(dataset.ids[0], "B02")
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        write_tile(path, content)
+    with pytest.raises(ValueError, match=problem):
+        benge.read_patch(dataset.root, dataset.ids[0], ["B02"])
+
+
+def test_a_truncated_tile_and_another_format_are_refused(dataset):
+    path = dataset.tile(dataset.ids[0], "B02")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="not a readable GeoTIFF"):
+        benge.read_patch(dataset.root, dataset.ids[0], ["B02"])
+    path.unlink()
+    write_tile(path, pixels(dtype=np.uint8), driver="JPEG")
+    with pytest.raises(ValueError, match="not a readable GeoTIFF"):
+        benge.read_patch(dataset.root, dataset.ids[0], ["B02"])
+
+
+def test_a_virtual_raster_cannot_read_elsewhere(dataset):
+    other = dataset.tile(dataset.ids[1], "B02")
+    dataset.tile(dataset.ids[0], "B02").write_text(
+        f"""<VRTDataset rasterXSize="120" rasterYSize="120"><VRTRasterBand dataType="UInt16" band="1">
+        <SimpleSource><SourceFilename>{other}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
+    )
+    with pytest.raises(ValueError, match="not a readable GeoTIFF"):
+        benge.read_patch(dataset.root, dataset.ids[0], ["B02"])
