@@ -126,11 +126,11 @@ def run(stage: Callable) -> None:
     parameters = inspect.signature(stage).parameters.values()
     paths = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     given = sys.argv[1:]
+    module = Path(sys.argv[0]).stem
+    usage = f"usage: python -m stages.{module} {' '.join(name.upper() for name in paths)}"
+    if {"-h", "--help"} & set(given):
+        print(f"{inspect.getdoc(stage)}\n\n{usage}\n\nDVC calls it: see dvc.yaml. Parameters: {PARAMS}.")
+        sys.exit(0)
     if len(given) != len(paths):
-        module = Path(sys.argv[0]).stem
-        usage = f"usage: python -m stages.{module} {' '.join(name.upper() for name in paths)}"
-        if given in (["-h"], ["--help"]):
-            print(f"{inspect.getdoc(stage)}\n\n{usage}\n\nDVC calls it: see dvc.yaml.")
-            sys.exit(0)
         sys.exit(f"error: {module} takes {len(paths)} paths, not {len(given)}: {usage}")
     guard(lambda: stage(*map(Path, given), **arguments(stage, load_params())))

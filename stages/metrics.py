@@ -152,7 +152,7 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     Source: Edwards, "Note on the correction for continuity in testing the significance of the difference between
     correlated proportions", Psychometrika 13, 1948; exact by the binomial distribution of the discordant pairs.
     """
-    import scipy.stats
+    import scipy.stats  # here, since it takes long to import and most who use this module do not need it
 
     fixed, broken = int((~correct & other).sum()), int((correct & ~other).sum())
     return 1.0 if fixed == broken else float(scipy.stats.binomtest(fixed, fixed + broken).pvalue)

@@ -80,7 +80,7 @@ def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.
     """Run `python -m stages.<verb>` in the test's folder, with the default parameters changed as a test says."""
 
     def run(verb: str, *paths: str, params: dict | None = None) -> subprocess.CompletedProcess:
-        changed = dict(default_params)
+        changed = default_params | {"runtime": default_params["runtime"] | {"threads": 1}}
         for key, value in (params or {}).items():
             changed[key] = changed[key] | value if isinstance(value, dict) else value
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))

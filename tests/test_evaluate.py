@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stages import benge, evaluate, model, tensors
+
+ARCHITECTURE = {
+    "convolutions": [2],
+    "kernel": 5,
+    "stride": 4,
+    "padding": "valid",
+    "pool": 4,
+    "residual": False,
+    "batch_norm": False,
+    "global_pooling": True,
+    "linear": [],
+    "dropout": 0.0,
+    "standardize": False,
+}
+FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
+PATHS = ("tensors", "m.safetensors", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
+
+
+@pytest.fixture
+def bright_or_dark(tmp_path):
+    """A model that takes bright patches for class 3 and dark ones for class 0, and ten patches of which it errs in two."""
+    network = model.Network(model.Architecture.model_validate(ARCHITECTURE), 1, 11)
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.zero_()
+        network.features[0].weight[0] = 1 / 25  # the mean of 5 x 5 pixels
+        network.classifier[-1].weight[3, 0] = 20
+        network.classifier[-1].bias[3] = -10
+        network.classifier[-1].bias[[1, 2, 4, 5, 6, 7, 8, 9, 10]] = -100
+    model.save(tmp_path / "m.safetensors", network, FACTS | {"architecture": ARCHITECTURE})
+
+    bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
+    labels = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
+    images = np.broadcast_to((0.2 + 0.6 * bright)[:, None, None, None], (10, 1, 120, 120)).astype(np.float32)
+    rows = []
+    (tmp_path / "tensors").mkdir()
+    for split in ("val", "test"):
+        arrays = {"images": np.ascontiguousarray(images), "labels": labels}
+        tensors.save(tmp_path / "tensors" / tensors.shard_name(split, 0), arrays, FACTS)
+        rows += [[split, i, f"{split}{i}", label, 0.5, 0, 0] for i, label in enumerate(labels)]
+    columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "tensors" / "index.csv", index=False)
+    return tmp_path
+
+
+def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
+    done = run_stage("evaluate", *PATHS)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((bright_or_dark / "metrics.json").read_text())
+    assert list(found) == ["test", "val"]
+    assert found["test"] == found["val"]
+    test = found["test"]
+    assert (test["n"], test["accuracy"], test["balanced_accuracy"], test["macro_f1"]) == (10, 0.8, 0.8, 0.8)
+    assert 0.4 <= test["accuracy_ci_low"] < 0.8 < test["accuracy_ci_high"] <= 1
+    sure = 1 / (1 + np.exp(-6))  # logits 6 apart
+    assert test["nll"] == pytest.approx(-0.8 * np.log(sure) - 0.2 * np.log(1 - sure), abs=1e-4)
+    assert test["ece"] == pytest.approx(sure - 0.8, abs=1e-4)
+
+    predictions = pd.read_csv(bright_or_dark / "predictions.csv")
+    assert predictions.columns.tolist() == [
+        "patch_id", "actual", "predicted", "confidence", "p_actual", "majority_fraction"
+    ]  # fmt: skip
+    assert predictions.loc[8, ["patch_id", "actual", "predicted"]].tolist() == ["test8", "tree_cover", "cropland"]
+    assert predictions.loc[8, "confidence"] == pytest.approx(sure, abs=1e-5)
+    assert predictions.loc[8, "p_actual"] == pytest.approx(1 - sure, abs=1e-5)
+
+    per_class = pd.read_csv(bright_or_dark / "per_class.csv").set_index("class")
+    assert per_class.index.tolist() == list(benge.CLASSES)
+    assert per_class.loc["cropland"].tolist() == [5, 0.8, 0.8, 0.8]
+    assert per_class.loc["mangroves", "support"] == 0
+    assert per_class.loc["mangroves", ["precision", "recall", "f1"]].isna().all()
+
+    pictures = sorted(p.name for p in (bright_or_dark / "pictures").iterdir())
+    assert pictures == ["confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png"]
+
+
+def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
+    runs = []
+    for _ in range(2):
+        assert run_stage("evaluate", *PATHS).returncode == 0
+        files = [bright_or_dark / name for name in PATHS[2:5]] + sorted((bright_or_dark / "pictures").iterdir())
+        runs.append([path.read_bytes() for path in files])
+    assert runs[0] == runs[1]
+
+
+def test_a_model_for_other_bands_is_refused(bright_or_dark, run_stage):
+    network, metadata = model.load(bright_or_dark / "m.safetensors")
+    model.save(bright_or_dark / "m.safetensors", network, metadata | {"bands": ["B08"]})
+    done = run_stage("evaluate", *PATHS)
+    assert done.returncode == 1
+    assert "was trained with bands ['B08'], the tensors have ['B04']" in done.stderr
+    assert not (bright_or_dark / "metrics.json").exists()
+
+
+def test_examples_show_each_class_before_any_twice():
+    labels = np.array([0, 0, 0, 3, 0, 5, 3])
+    assert evaluate.one_of_each(labels, 3).tolist() == [0, 3, 5]
+    assert evaluate.one_of_each(labels, 5).tolist() == [0, 1, 3, 5, 6]
+    assert evaluate.one_of_each(labels, 99).tolist() == list(range(7))

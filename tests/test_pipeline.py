@@ -1,0 +1,202 @@
+"""The whole DAG, run by DVC in a clone of the repository, on a small sample."""
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import REAL_ARCHIVE, REPOSITORY
+
+STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
+
+
+def imported(module: str) -> set[str]:
+    """The project's files that importing `module` reads, itself among them."""
+    path = REPOSITORY / "stages" / f"{module}.py"
+    found = {"stages/__init__.py", f"stages/{module}.py"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module == "stages":
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages."):
+            names = [node.module.removeprefix("stages.")]
+        elif isinstance(node, ast.Import):
+            names = [a.name.removeprefix("stages.") for a in node.names if a.name.startswith("stages.")]
+        for name in names:
+            found |= imported(name)
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_imported_module_is_a_dependency(stage):
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith("stages/")}
+    assert listed == imported(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_of_a_command_is_tracked(stage):
+    facts = STAGES[stage]
+    outputs = [path for kind in ("outs", "metrics", "plots") for out in facts.get(kind, []) for path in
+               ([out] if isinstance(out, str) else out)]  # fmt: skip
+    for path in facts["cmd"].split()[3:]:
+        assert path in facts["deps"] + outputs or any(out.startswith(f"{path}/") for out in outputs), path
+
+
+def test_dvc_lock_and_reports_are_what_the_pipeline_made():
+    """The committed lock is of the committed code, parameters and reports: DVC would run nothing."""
+    done = dvc(REPOSITORY, "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in done.stdout, done.stdout
+
+
+def dvc(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
+        "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
+    }  # fmt: skip
+    command = ["git" if arguments[0] == "git" else "dvc", *arguments[arguments[0] == "git" :]]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def clone(folder: Path, datasets: dict, **changes) -> Path:
+    """A new repository of this one's files, without what the pipeline made, for another dataset."""
+    listed = dvc(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in listed:
+        if not name.startswith(("reports/", "tests/")) and name != "dvc.lock" and (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params |= {"dataset": next(iter(datasets)), "datasets": datasets}
+    params["train"]["epochs"] = 2
+    params["evaluate"]["resamples"] = 200
+    params["runtime"]["threads"] = 1
+    for section, change in changes.items():
+        params[section] |= change
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    dvc(folder, "git", "init", "--quiet")
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    dvc(folder, "git", "add", "--all")
+    dvc(folder, "git", "commit", "--quiet", "--message", "state")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """A repository in which the pipeline ran once on forty patches, and what it made is committed."""
+    from stages import sample
+
+    folder = tmp_path_factory.mktemp("repository")
+    sample.write_sample(folder / "small.tar.gz", patches=40)
+    (folder / ".gitignore").touch()
+    clone(folder, {"small": {"source": "small.tar.gz", "md5": None, "split": SMALL}})
+    dvc(folder, "repro")
+    commit(folder)
+    return folder
+
+
+def test_the_pipeline_makes_every_file_of_its_contract(repository):
+    made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
+    expected = {
+        "data/archive.tar.gz", "data/tensors/index.csv", "models/model.safetensors", "reports/report.md",
+        *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
+        *(f"reports/{name}.json" for name in ("data", "baselines", "metrics")),
+        *(f"reports/{name}.csv" for name in ("history", "predictions", "baseline_predictions", "per_class")),
+        *(f"reports/{name}.png" for name in (
+            "confusion_matrix", "confusion_matrix_normalized", "learning_curves", "examples", "errors")),
+    }  # fmt: skip
+    assert expected <= made
+    report = (repository / "reports" / "report.md").read_text()
+    assert all(f"]({picture})" not in report or (repository / "reports" / picture).is_file() for picture in made)
+    assert len(pd.read_csv(repository / "reports" / "history.csv")) == 2
+
+
+def test_git_holds_the_reports_and_dvc_the_data(repository):
+    tracked = dvc(repository, "git", "ls-files").stdout.splitlines()
+    assert "reports/metrics.json" in tracked
+    assert "reports/confusion_matrix.png" in tracked
+    assert "dvc.lock" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/")) and not name.endswith(".gitignore")]
+
+
+def test_a_second_run_does_nothing_and_a_forced_one_changes_nothing(repository):
+    assert "Running stage" not in dvc(repository, "repro").stdout
+    dvc(repository, "repro", "--force")
+    assert dvc(repository, "git", "status", "--porcelain").stdout == ""
+
+
+def test_an_experiment_reruns_what_it_changes_and_compares(repository):
+    done = dvc(repository, "exp", "run", "--name", "faster", "-S", "train.learning_rate=1e-3")
+    assert "Stage 'preprocess' didn't change" in done.stdout
+    assert "Running stage 'train'" in done.stdout
+    difference = json.loads(dvc(repository, "metrics", "diff", "--json").stdout)
+    assert "test.nll" in difference["reports/metrics.json"]
+    assert "reports/data.json" not in difference
+    changed = json.loads(dvc(repository, "params", "diff", "--json").stdout)["params.yaml"]
+    assert changed["train.learning_rate"]["new"] == 0.001
+    assert "faster" in dvc(repository, "exp", "show", "--csv").stdout
+    dvc(repository, "git", "checkout", "--quiet", ".")
+    dvc(repository, "checkout")
+
+
+def test_bad_parameters_stop_an_experiment_with_one_clear_line(repository):
+    done = dvc(repository, "exp", "run", "-S", "train.optimizer=adamm", expect=255)
+    assert "error: params.yaml: train.optimizer = 'adamm': input should be 'adam', 'adamw' or 'sgd'" in done.stderr
+    dvc(repository, "git", "checkout", "--quiet", ".")
+    dvc(repository, "checkout")
+    assert "train.epoch" in dvc(repository, "exp", "run", "-S", "train.epoch=3", expect=255).stderr
+
+
+def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_path):
+    dvc(repository, "plots", "show", "--out", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    for part in ("Loss", "Accuracy", "reports_predictions_csv", "train_loss", "val_accuracy", "errors.png"):
+        assert part in page
+    assert len(list((tmp_path / "static").glob("*.png"))) == 5
+
+
+def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):
+    storage = tmp_path / "storage"
+    dvc(repository, "remote", "add", "--local", "storage", str(storage))
+    dvc(repository, "push", "--remote", "storage")
+    copy = tmp_path / "copy"
+    dvc(tmp_path, "git", "clone", "--quiet", str(repository), str(copy))
+    dvc(copy, "remote", "add", "--local", "storage", str(storage))
+    dvc(copy, "pull", "--remote", "storage")
+    for name in ("models/model.safetensors", "data/archive.tar.gz", "data/tensors/train-00000.safetensors"):
+        assert (copy / name).read_bytes() == (repository / name).read_bytes()
+    assert "up to date" in dvc(copy, "status").stdout
+
+
+@pytest.mark.skipif(not REAL_ARCHIVE.is_file(), reason=f"{REAL_ARCHIVE.name}, 36 real patches, is not on this machine")
+def test_real_patches_pass_through_from_a_server_and_from_a_path(tmp_path_factory):
+    import hashlib
+
+    from server import File, Server
+
+    split = {"method": "tile", "val": 0.2, "test": 0.2, "seed": 0}
+    md5 = hashlib.md5(REAL_ARCHIVE.read_bytes()).hexdigest()
+    scores = []
+    with Server() as server:
+        url = server.on("/ben-ge-real.tar.gz", File(REAL_ARCHIVE.read_bytes()))
+        for source in (url, str(REAL_ARCHIVE)):
+            folder = clone(tmp_path_factory.mktemp("real"), {"real": {"source": source, "md5": md5, "split": split}})
+            dvc(folder, "repro")
+            data = json.loads((folder / "reports/data.json").read_text())
+            assert sum(data["patches"].values()) == 36
+            assert data["dropped"] == {}
+            assert data["leakage"]["within_5"]["test_patches"] == 0
+            assert 0.1 < data["bands"]["train"]["B08"]["p50"] < 0.4  # green land in the near infrared
+            scores.append((folder / "reports/metrics.json").read_bytes())
+    assert scores[0] == scores[1]
