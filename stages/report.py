@@ -17,7 +17,7 @@ def markdown_table(rows: list[dict[str, Any]]) -> str:
 
     def cell(value: Any) -> str:
         if isinstance(value, float):
-            return "–" if np.isnan(value) else f"{value:.3f}"
+            return "-" if np.isnan(value) else f"{value:.3f}"
         return str(value)
 
     keys = list(rows[0])
@@ -74,7 +74,8 @@ def data_section(data: dict[str, Any], dataset: str, entry: dict[str, Any]) -> s
     absent = [row["class"] for row in classes if not any(row[split] for split in counts)]
     untested = [row["class"] for row in classes if not row["test"] and row["class"] not in absent]
     near = [
-        f"{data['leakage'][f'within_{distance}']['share']:.0%} within {distance}" for distance in splits.LEAKAGE_DISTANCES
+        f"{data['leakage'][f'within_{distance}']['share']:.0%} within {distance}"
+        for distance in splits.LEAKAGE_DISTANCES
     ]
     lines = [
         f"Dataset **{dataset}**: {counts['train']} patches to train, {counts['val']} to validate, {counts['test']} to test,"

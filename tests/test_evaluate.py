@@ -26,7 +26,7 @@ PATHS = ("tensors", "m.safetensors", "metrics.json", "predictions.csv", "per_cla
 
 @pytest.fixture
 def bright_or_dark(tmp_path):
-    """A model that takes bright patches for class 3 and dark ones for class 0, and ten patches of which it errs in two."""
+    """A model that takes bright patches for class 3 and dark ones for class 0; of ten, it errs in two."""
     network = model.Network(model.Architecture.model_validate(ARCHITECTURE), 1, 11)
     with torch.no_grad():
         for weights in network.parameters():

@@ -110,5 +110,5 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path):
 def test_a_device_that_is_not_there_is_refused():
     assert model.choose_device("cpu").type == "cpu"
     assert model.choose_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(InputError, match="runtime.device: cuda:63 is not on this machine"):
+    with pytest.raises(InputError, match=r"runtime\.device: cuda:63 is not on this machine"):
         model.choose_device("cuda:63")

@@ -13,13 +13,17 @@ def test_a_table_aligns_numbers_and_dashes_what_is_missing():
         "| class | n | f1 |",
         "| :--- | ---: | ---: |",
         "| a | 3 | 0.500 |",
-        "| b | 0 | – |",
+        "| b | 0 | - |",
     ]
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.01, 0.09, "better, by +5.0 points (+1.0 to +9.0)"), (-0.01, 0.11, "not to be told apart"), (-0.1, -0.01, "worse")],
+    [
+        (0.01, 0.09, "better, by +5.0 points (+1.0 to +9.0)"),
+        (-0.01, 0.11, "not to be told apart"),
+        (-0.1, -0.01, "worse"),
+    ],
 )
 def test_the_verdict_follows_the_interval(low, high, words):
     assert report.verdict(COMPARISON | {"low": low, "high": high}).startswith(words)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import Dataset, write_tile
 
 from benchmarks import notebook
 from stages import tensors
@@ -27,17 +28,13 @@ def six_patches() -> Patches:
     return Patches(torch.rand(6, 4, 120, 120, generator=generator), torch.tensor([0, 1, 2, 0, 3, 10]))
 
 
-def test_the_history_equals_the_notebooks_loop(dataset, run_stage, tmp_path, default_params):
+def test_the_history_equals_the_notebooks_loop(run_stage, tmp_path, default_params):
     """On the same files, epoch by epoch; the labels stand in the meta table's order, as the notebook expects."""
-    from conftest import Dataset
-
     rng = np.random.default_rng(0)
     labels = rng.choice([0, 2, 3, 7], 44).tolist()
     data = Dataset(tmp_path / "patches" / "small", labels, ("B02", "B03", "B04", "B08"))
     for patch_id, label in zip(data.ids, labels, strict=True):
         for band in data.bands:
-            from conftest import write_tile
-
             pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
             write_tile(data.tile(patch_id, band), pixels)
     split = {"method": "order", "train": 20, "val": 18, "test": 6}
@@ -101,7 +98,9 @@ def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, d
 def test_augmentation_gives_the_eight_symmetries_equally_often():
     patch = torch.arange(4.0).reshape(1, 1, 2, 2)
     symmetries = {
-        tuple(turned.rot90(turn, (-2, -1)).flatten().tolist()) for turned in (patch, patch.flip(-1)) for turn in range(4)
+        tuple(turned.rot90(turn, (-2, -1)).flatten().tolist())
+        for turned in (patch, patch.flip(-1))
+        for turn in range(4)
     }
     assert len(symmetries) == 8
     many = augment(patch.repeat(4000, 1, 1, 1), torch.Generator().manual_seed(0), flips=True, quarter_turns=True)
@@ -164,7 +163,9 @@ def test_the_best_epoch_is_kept_if_asked_for(six_patches, default_params):
     kept, _ = wandering(default_params, six_patches, keep="best")
     stopped = network(default_params)
     list(fit(stopped, six_patches, six_patches, settings(default_params, epochs=best + 1, learning_rate=0.003)))
-    assert all(torch.equal(a, b) for a, b in zip(kept.state_dict().values(), stopped.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(kept.state_dict().values(), stopped.state_dict().values(), strict=True)
+    )
 
 
 def test_patience_stops_early(six_patches, default_params):
@@ -187,7 +188,9 @@ def test_every_optimizer_and_loss_option_trains(six_patches, default_params):
         {"optimizer": "sgd", "label_smoothing": 0.1},
         {"class_weights": "balanced", "batch_size": 100, "eval_batch_size": 100},
     ):
-        history = list(fit(network(default_params), six_patches, six_patches, settings(default_params, epochs=2, **changes)))
+        history = list(
+            fit(network(default_params), six_patches, six_patches, settings(default_params, epochs=2, **changes))
+        )
         assert all(np.isfinite(history[-1]))
 
 
@@ -203,7 +206,12 @@ def test_band_moments_by_hand():
 
 def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     split = {"method": "order", "train": 4, "val": 2, "test": 2}
-    params = {"dataset": "t", "datasets": {"t": {"source": "x", "split": split}}, "bands": ["B08"], "train": {"epochs": 1}}
+    params = {
+        "dataset": "t",
+        "datasets": {"t": {"source": "x", "split": split}},
+        "bands": ["B08"],
+        "train": {"epochs": 1},
+    }
     run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
     for name in "ab":
         done = run_stage("train", "tensors", f"{name}.safetensors", "history.csv", params=params)
