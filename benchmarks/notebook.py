@@ -64,7 +64,7 @@ def run(root: Path, epochs: int, rows: dict[str, slice] = ROWS, workers: int = 4
     Over patches, which the notebook does not count, stand beside them `train_patch_accuracy` and
     `val_patch_accuracy`.
     """
-    np.random.seed(42)  # noqa: NPY002 - as the notebook does
+    np.random.seed(42)
     torch.manual_seed(42)
     loaders = {
         split: DataLoader(Patches(root, rows[split]), batch_size=size, num_workers=workers)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.train [--epochs 30]
 
-Run it after `make repro` with the default parameters: it reads data/patches and data/tensors. Preprocessing, which we do
-once and the notebook does in each epoch, is timed too.
+Run it after `make repro` with the default parameters: it reads data/patches. Preprocessing, which we do once and the
+notebook does in each epoch, is timed too.
 """
 
 import argparse

@@ -47,10 +47,18 @@ def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def draw(table: pd.DataFrame, split: tensors.Split, confusion: np.ndarray, pictures_dir: Path) -> None:
-    """Draw the confusion matrices, examples of the split and the most confident errors."""
+    """Draw the confusion matrices, reliability, accuracy by purity, examples and the most confident errors."""
     for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
         figure = plots.confusion_matrix(confusion, split.classes, normalize=normalize)
         plots.save(figure, pictures_dir / f"{name}.png")
+
+    correct = (table["actual"] == table["predicted"]).to_numpy()
+    bins = metrics.reliability(correct, table["confidence"].to_numpy())
+    plots.save(plots.reliability(bins, "Reliability on the test split"), pictures_dir / "reliability.png")
+    purity = pd.DataFrame(metrics.accuracy_by_purity(correct, table["majority_fraction"].to_numpy()))
+    plots.save(
+        plots.accuracy_by_purity(purity, "Accuracy by purity of the patch, test split"), pictures_dir / "purity.png"
+    )
 
     rows = one_of_each(split.labels, EXAMPLES)
     rows = rows[np.argsort(split.labels[rows], kind="stable")]
@@ -61,7 +69,7 @@ def draw(table: pd.DataFrame, split: tensors.Split, confusion: np.ndarray, pictu
     figure = plots.patches(split.images[rows], split.bands, captions, "Examples of the test split")
     plots.save(figure, pictures_dir / "examples.png")
 
-    wrong = table[table["actual"] != table["predicted"]]
+    wrong = table[~correct]
     wrong = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(EXAMPLES)
     captions = [
         f"{plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
@@ -91,13 +99,22 @@ def evaluate(
     network, metadata = load(model_path)
     network.to(device)
 
-    found = {}
+    found, temperature = {}, 1.0
     for name in ("val", "test"):
         split = tensors.load_split(tensors_dir, name)
         check_fit(model_path, metadata, split)
         logits = infer(network, torch.from_numpy(split.images).to(device), INFERENCE_BATCH)
         log_probabilities = logits.double().log_softmax(1).cpu().numpy()
         found[name] = metrics.summary(split.labels, log_probabilities, **evaluate.model_dump())
+        if name == "val":
+            temperature = metrics.fit_temperature(split.labels, log_probabilities)
+    correct = log_probabilities.argmax(1) == split.labels
+    softened = metrics.soften(log_probabilities, temperature)
+    found["test"]["calibrated"] = {
+        "temperature": temperature,
+        "nll": metrics.nll(split.labels, softened),
+        "ece": metrics.ece(correct, np.exp(softened.max(1))),
+    }
 
     confusion = metrics.confusion_matrix(split.labels, log_probabilities.argmax(1), len(split.classes))
     table = tabulate(tensors.load_index(tensors_dir, "test"), split, log_probabilities)

@@ -4,6 +4,7 @@ Metrics over classes are means over the classes that occur among the labels: a c
 and what is wrongly predicted as it counts against the recall of the true class.
 """
 
+import itertools
 from typing import Annotated
 
 import numpy as np
@@ -13,6 +14,7 @@ from stages.cli import Section
 
 CALIBRATION_BINS = 15
 CONFIDENCE = 0.95
+PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 
 
 class Evaluation(Section):
@@ -97,6 +99,48 @@ def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
     """
     bins = reliability(correct, confidence)
     return float((bins["count"] * np.abs(bins["accuracy"] - bins["confidence"])).sum() / len(correct))
+
+
+def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
+    """The temperature that logits are divided by so that the negative log-likelihood is least.
+
+    Above 1 the predictions were too sure of themselves. Source: Guo et al., ICML 2017, section 4.2.
+    """
+    import scipy.optimize  # here, since it takes long to import and most who use this module do not need it
+
+    found = scipy.optimize.minimize_scalar(
+        lambda log: nll(labels, soften(log_probabilities, np.exp(log))), bounds=(-4, 4), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Log-probabilities (N, K) after a division of the logits by `temperature`."""
+    scaled = log_probabilities / temperature
+    return scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
+
+
+def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
+    """Accuracy with its 95 % Wilson interval, of the patches in each range of the share that their class covers.
+
+    The fewer pixels are of the class that a patch is named after, the less there is to be right about.
+
+    Returns:
+        Rows of `purity`, `n`, `accuracy`, `low`, `high`, for the ranges that have a patch.
+    """
+    import scipy.stats
+
+    rows = []
+    for low, high in itertools.pairwise(PURITY_EDGES):
+        chosen = correct[(majority_fraction >= low) & ((majority_fraction < high) | (high == PURITY_EDGES[-1]))]
+        if len(chosen):
+            interval = scipy.stats.binomtest(int(chosen.sum()), len(chosen)).proportion_ci(CONFIDENCE, "wilson")
+            name = f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}"
+            rows.append(
+                {"purity": name, "n": len(chosen), "accuracy": float(chosen.mean())}
+                | {"low": float(interval.low), "high": float(interval.high)}
+            )
+    return rows
 
 
 def bootstrap(cells: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Tell the run on one page.  reports/*.json, *.csv, *.png -> reports/report.md, reports/learning_curves.png"""
+"""Tell the run on one page.  reports/*.json, *.csv -> reports/report.md, reports/learning_curves.png"""
 
 import json
 from pathlib import Path
@@ -10,6 +10,8 @@ import pandas as pd
 from stages import benge, cli, files, metrics, plots, splits
 
 BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
+WORST = 10  # errors in the table
+NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
 
 
 def markdown_table(rows: list[dict[str, Any]]) -> str:
@@ -33,24 +35,24 @@ def with_interval(values: dict[str, float], name: str) -> str:
 
 def compare_with_baselines(
     predictions: pd.DataFrame, baseline_predictions: pd.DataFrame, resamples: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """By baseline: the network's accuracy minus the baseline's on the same patches, its interval, McNemar's p-value."""
+) -> dict[str, dict[str, float]]:
+    """The network's accuracy minus each baseline's on the same patches, its interval, and McNemar's p-value."""
     both = predictions.merge(baseline_predictions.drop(columns="actual"), on="patch_id", validate="one_to_one")
-    number = {name: label for label, name in enumerate(benge.CLASSES)}
-    labels, network = (both[column].map(number).to_numpy() for column in ("actual", "predicted"))
+    labels, network = (both[column].map(NUMBERS).to_numpy() for column in ("actual", "predicted"))
     found = {}
     for name in BASELINES:
-        other = both[name].map(number).to_numpy()
+        other = both[name].map(NUMBERS).to_numpy()
         difference, low, high = metrics.paired_difference(
-            labels, other, network, len(number), resamples=resamples, seed=seed
+            labels, other, network, len(NUMBERS), resamples=resamples, seed=seed
         )["accuracy"]
         p_value = metrics.mcnemar(other == labels, network == labels)
         found[name] = {"difference": difference, "low": low, "high": high, "p": p_value}
     return found
 
 
-def verdict(comparison: dict[str, Any]) -> str:
-    points = f"{100 * comparison['difference']:+.1f} points ({100 * comparison['low']:+.1f} to {100 * comparison['high']:+.1f})"
+def verdict(comparison: dict[str, float]) -> str:
+    difference, low, high = (f"{100 * comparison[key]:+.1f}" for key in ("difference", "low", "high"))
+    points = f"{difference} points ({low} to {high})"
     if comparison["low"] > 0:
         return f"better, by {points}"
     if comparison["high"] < 0:
@@ -68,37 +70,108 @@ def describe_split(split: dict[str, Any]) -> str:
             return f"by whole acquisitions (seed {split['seed']})"
 
 
-def data_section(data: dict[str, Any], dataset: str, entry: dict[str, Any]) -> str:
-    counts = data["patches"]
+def results_section(scores: dict[str, Any], baselines: dict[str, Any]) -> str:
+    named = [("**network**", scores["test"]), *((text, baselines[name]) for name, text in BASELINES.items())]
+    table = markdown_table(
+        [
+            {
+                "predictor": name,
+                "accuracy (95 % interval)": with_interval(values, "accuracy"),
+                "macro F1 (95 % interval)": with_interval(values, "macro_f1"),
+                "balanced accuracy": values["balanced_accuracy"],
+                "NLL": values["nll"],
+                "ECE": values["ece"],
+            }
+            for name, values in [*named, ("network, on val", scores["val"])]
+        ]
+    )
+    return f"""## Results
+
+{table}
+
+Of the test split, unless it says otherwise. Intervals come from a bootstrap over patches. NLL is the mean negative
+log-likelihood in nats and ECE the expected calibration error: of both, less is better. The largest class is predicted
+with the train split's class frequencies."""
+
+
+def data_section(data: dict[str, Any], dataset: str, split: dict[str, Any]) -> str:
+    counts, bands = data["patches"], list(data["bands"]["train"])
     classes = [row | {"class": plots.readable(row["class"])} for row in data["classes"]]
-    absent = [row["class"] for row in classes if not any(row[split] for split in counts)]
-    untested = [row["class"] for row in classes if not row["test"] and row["class"] not in absent]
-    near = [
-        f"{data['leakage'][f'within_{distance}']['share']:.0%} within {distance}"
-        for distance in splits.LEAKAGE_DISTANCES
-    ]
-    lines = [
-        f"Dataset **{dataset}**: {counts['train']} patches to train, {counts['val']} to validate, {counts['test']} to test,"
-        f" split {describe_split(entry['split'])}. A patch is 120 x 120 pixels of 10 m, {len(data['bands']['train'])} bands"
-        f" ({', '.join(data['bands']['train'])}); its label is the WorldCover class that covers most of it.",
-        "",
-        markdown_table([row for row in classes if row["class"] not in absent]),
-        "",
+    present = [row for row in classes if any(row[split] for split in counts)]
+    absent = [row["class"] for row in classes if row not in present]
+    untested = [row["class"] for row in present if not row["test"]]
+    near = [f"{data['leakage'][f'within_{d}']['share']:.0%} within {d}" for d in splits.LEAKAGE_DISTANCES]
+    remarks = [
+        f"Leakage: test patches with a train patch of the same acquisition nearby: {', '.join(near)} patches. "
+        "Neighbours look alike, so that a high share flatters the result.",
+        f"Tied labels: {data['tied_labels']} (the first class in the table's order was taken). Patches with nodata "
+        f"pixels: {data['patches_with_nodata']}. Bad patches left out: {len(data['dropped'])}.",
     ]
     if absent:
-        lines.append(f"- Classes without a patch: {', '.join(absent)}.")
+        remarks.append(f"Classes without a patch: {', '.join(absent)}.")
     if untested:
-        lines.append(
-            f"- Classes without a test patch: {', '.join(untested)}. The metrics below say nothing of them;"
-            " means over classes are over those that occur in the test split."
+        remarks.append(
+            f"Classes without a test patch: {', '.join(untested)}. The metrics say nothing of them; means over classes "
+            "are over those that the test split has."
         )
-    lines += [
-        f"- Leakage: test patches with a train patch of the same acquisition nearby: {', '.join(near)} patches."
-        " Neighbours look alike, so a high share flatters the result.",
-        f"- Tied labels: {data['tied_labels']}; the first class in the table's order was taken."
-        f" Patches with nodata pixels: {data['patches_with_nodata']}. Bad patches left out: {len(data['dropped'])}.",
-    ]
-    return "\n".join(lines)
+    return f"""## Data
+
+Dataset **{dataset}**: {counts["train"]} patches to train, {counts["val"]} to validate, {counts["test"]} to test, split
+{describe_split(split)}. A patch is 120 x 120 pixels of 10 m in {len(bands)} bands ({", ".join(bands)}); its label is
+the ESA WorldCover class that covers most of it.
+
+{markdown_table(present)}
+
+{chr(10).join(f"- {remark}" for remark in remarks)}
+
+![Examples of the test split, one of each class and then more](examples.png)"""
+
+
+def training_section(history: pd.DataFrame, train: dict[str, Any]) -> str:
+    best = history.loc[history["val_loss"].idxmin()]
+    return f"""## Training
+
+{len(history)} of {train["epochs"]} epochs of {train["optimizer"]}, learning rate {train["learning_rate"]}
+({train["schedule"].replace("_", " ")}), batches of {train["batch_size"]}, seed {train["seed"]}; the {train["keep"]}
+epoch was kept. The lowest validation loss, {best["val_loss"]:.3f}, came in epoch {best["epoch"]:.0f}.
+
+![Loss and accuracy of train and val by epoch](learning_curves.png)"""
+
+
+def errors_section(predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
+    occurring = per_class[per_class["support"] > 0].assign(**{"class": per_class["class"].map(plots.readable)})
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST)
+    columns = ["patch_id", "actual", "predicted", "confidence", "majority_fraction"]
+    return f"""## Where it errs
+
+![Confusion matrix in shares of each actual class](confusion_matrix_normalized.png)
+
+{markdown_table(occurring.to_dict("records"))}
+
+A dash: the class was never predicted. See also the [counts](confusion_matrix.png) and
+[every prediction](predictions.csv).
+
+![The most confident errors](errors.png)
+
+{markdown_table(worst[columns].to_dict("records")) if len(worst) else "There is no error."}"""
+
+
+def trust_section(test: dict[str, Any]) -> str:
+    calibrated = test["calibrated"]
+    leaning = "too sure of itself" if calibrated["temperature"] > 1 else "less sure than it could be"
+    return f"""## How far to trust it
+
+The share of a patch that its class covers bounds what can be known of it: where several classes mix, the largest is
+nearly a matter of chance.
+
+![Accuracy by the share of the patch that its class covers](purity.png)
+
+Expected calibration error: {test["ece"]:.3f}. The temperature that fits the val split best is
+{calibrated["temperature"]:.2f}, so the network is {leaning}; with it, the calibration error on the test split is
+{calibrated["ece"]:.3f}, and the NLL {calibrated["nll"]:.3f} instead of {test["nll"]:.3f}.
+
+![Accuracy over confidence](reliability.png)"""
 
 
 def report(
@@ -114,7 +187,6 @@ def report(
     *,
     dataset: str,
     datasets: dict[str, Any],
-    model: dict[str, Any],
     train: dict[str, Any],
     evaluate: metrics.Evaluation,
 ) -> None:
@@ -123,87 +195,31 @@ def report(
     history, predictions, baseline_predictions, per_class = map(
         pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv)
     )
-    plots.save(plots.learning_curves(history), curves_png)
-
-    test = scores["test"]
+    entry, test = datasets[dataset], scores["test"]
     compared = compare_with_baselines(predictions, baseline_predictions, evaluate.resamples, evaluate.seed)
-    entry = datasets[dataset]
-    best = history.loc[history["val_loss"].idxmin()]
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(10)
-
-    results = [
-        {
-            "predictor": name,
-            "accuracy (95 % interval)": with_interval(values, "accuracy"),
-            "macro F1 (95 % interval)": with_interval(values, "macro_f1"),
-            "balanced accuracy": values["balanced_accuracy"],
-            "NLL": values["nll"],
-            "ECE": values["ece"],
-        }
-        for name, values in [
-            ("**network**", test),
-            *((text, baselines[name]) for name, text in BASELINES.items()),
-            ("network, on val", scores["val"]),
-        ]
-    ]
+    lines = [f"- Against {BASELINES[name]}: **{verdict(found)}**." for name, found in compared.items()]
     synthetic = (
-        "> **The data is synthetic**, written by this project so that it runs anywhere."
-        " These figures say that the pipeline works; they say nothing about Sentinel-2.\n\n"
+        "> **The data is synthetic**, written by this project so that it runs anywhere. These figures say that the\n"
+        "> pipeline works; they say nothing about Sentinel-2.\n\n"
     )
-    page = f"""# Land-cover classification of Sentinel-2 patches: report
+    sections = [
+        "# Land-cover classification of Sentinel-2 patches",
+        (synthetic if entry["source"] == "sample" else "")
+        + f"Of {test['n']} test patches the network predicts **{test['accuracy']:.1%}** right "
+        f"(95 % interval {test['accuracy_ci_low']:.1%} to {test['accuracy_ci_high']:.1%}).\n\n" + "\n".join(lines),
+        results_section(scores, baselines),
+        data_section(data, dataset, entry["split"]),
+        training_section(history, train),
+        errors_section(predictions, per_class),
+        trust_section(test),
+        """## How to reproduce
 
-{synthetic if entry["source"] == "sample" else ""}Of {test["n"]} test patches the network predicts \
-**{test["accuracy"]:.1%}** right (95 % interval {test["accuracy_ci_low"]:.1%} to {test["accuracy_ci_high"]:.1%}).
-
-{chr(10).join(f"- Against {BASELINES[name]}: **{verdict(found)}**." for name, found in compared.items())}
-
-## Results
-
-{markdown_table(results)}
-
-Test split, unless it says otherwise. Intervals are from a bootstrap over patches; differences are paired, over the same patches. \
-NLL is the mean negative log-likelihood in nats, ECE the expected calibration error; of both, less is better. \
-The largest class is predicted with the train split's class frequencies.
-
-## Data
-
-{data_section(data, dataset, entry)}
-
-![Examples of the test split, one of each class and then more](examples.png)
-
-## Training
-
-{len(history)} of {train["epochs"]} epochs, {train["optimizer"]} with learning rate {train["learning_rate"]} \
-({train["schedule"].replace("_", " ")}), batches of {train["batch_size"]}, seed {train["seed"]}; \
-the {train["keep"]} epoch was kept. \
-The lowest validation loss, {best["val_loss"]:.3f}, came in epoch {best["epoch"]:.0f}.
-
-![Loss and accuracy of train and val by epoch](learning_curves.png)
-
-## Where it errs
-
-![Confusion matrix in shares of each actual class](confusion_matrix_normalized.png)
-
-{markdown_table(per_class[per_class["support"] > 0].replace({"class": {c: plots.readable(c) for c in benge.CLASSES}}).to_dict("records"))}
-
-A dash: the class was never predicted. [Counts](confusion_matrix.png) · [every prediction](predictions.csv)
-
-![The most confident errors](errors.png)
-
-{markdown_table(worst[["patch_id", "actual", "predicted", "confidence", "majority_fraction"]].to_dict("records")) if len(worst) else "No errors."}
-
-## How to reproduce
-
-```
-git checkout <the commit of this page>
-make repro
-```
-
-Parameters: `params.yaml`; exact inputs and outputs: `dvc.lock`. With the same parameters `make repro` gives this page to the byte.
-"""
+Check out the commit of this page and run `make repro`. The parameters are in `params.yaml`, the exact inputs and
+outputs in `dvc.lock`; with both unchanged, this page comes out the same to the byte.""",
+    ]
+    plots.save(plots.learning_curves(history), curves_png)
     with files.replacing(report_md) as part:
-        part.write_text(page)
+        part.write_text("\n\n".join(sections) + "\n")
 
 
 if __name__ == "__main__":

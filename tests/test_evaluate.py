@@ -56,8 +56,13 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((bright_or_dark / "metrics.json").read_text())
     assert list(found) == ["test", "val"]
-    assert found["test"] == found["val"]
     test = found["test"]
+    calibrated = test.pop("calibrated")
+    assert test == found["val"]
+    assert calibrated["temperature"] == pytest.approx(
+        6 / np.log(4), abs=1e-3
+    )  # then it is sure to 80 %, as it is right
+    assert calibrated["ece"] == pytest.approx(0, abs=1e-4)
     assert (test["n"], test["accuracy"], test["balanced_accuracy"], test["macro_f1"]) == (10, 0.8, 0.8, 0.8)
     assert 0.4 <= test["accuracy_ci_low"] < 0.8 < test["accuracy_ci_high"] <= 1
     sure = 1 / (1 + np.exp(-6))  # logits 6 apart
@@ -79,7 +84,10 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     assert per_class.loc["mangroves", ["precision", "recall", "f1"]].isna().all()
 
     pictures = sorted(p.name for p in (bright_or_dark / "pictures").iterdir())
-    assert pictures == ["confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png"]
+    assert pictures == [
+        "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
+        "purity.png", "reliability.png",
+    ]  # fmt: skip
 
 
 def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):

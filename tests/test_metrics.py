@@ -78,6 +78,27 @@ def test_ece_by_hand():
     assert metrics.reliability(correct, confidence)["count"].sum() == 4
 
 
+def test_a_temperature_undoes_overconfidence():
+    labels, log_probabilities = simulated(4000, 5, seed=2)
+    fitted = metrics.fit_temperature(labels, log_probabilities)
+    overconfident = metrics.soften(log_probabilities, 1 / 3)
+    assert metrics.fit_temperature(labels, overconfident) == pytest.approx(3 * fitted, rel=1e-3)
+    assert np.exp(overconfident).sum(1) == pytest.approx(1)
+    assert (overconfident.argmax(1) == log_probabilities.argmax(1)).all()
+
+
+def test_accuracy_by_purity_by_hand():
+    fractions = np.array([0.4, 0.5, 0.69, 0.9, 1.0])
+    rows = metrics.accuracy_by_purity(np.array([True, True, False, True, True]), fractions)
+    assert [(row["purity"], row["n"], row["accuracy"]) for row in rows] == [
+        ("below 50%", 1, 1.0),
+        ("50% to 70%", 2, 0.5),
+        ("90% to 100%", 2, 1.0),
+    ]
+    z = 1.959964  # Wilson, 2 of 2: from 1 / (1 + z^2 / n)
+    assert (rows[2]["low"], rows[2]["high"]) == pytest.approx((1 / (1 + z**2 / 2), 1))
+
+
 def test_the_bootstrap_of_cells_is_the_bootstrap_of_patches():
     """Resampled counts have the mean and variance that drawing patch by patch gives."""
     drawn = metrics.bootstrap(CONFUSION, 20_000, seed=0)
