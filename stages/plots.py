@@ -11,6 +11,7 @@ from stages import files
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
+BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
 DPI = 100
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a"}
 
@@ -18,7 +19,7 @@ COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
     with files.replacing(path) as part:
-        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(part, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
 
 
 def readable(name: str) -> str:
@@ -51,7 +52,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
     axes.set_xlabel("predicted class")
     axes.set_ylabel("actual class (patches)")
     unit = "share of each actual class" if normalize else "patches"
-    figure.suptitle(f"Confusion matrix of the test split: {unit}", fontsize=11)
+    axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11)
     figure.colorbar(picture, ax=axes, shrink=0.75, label="share of the actual class", format=lambda x, _: f"{x:.0%}")
     return figure
 
@@ -84,6 +85,8 @@ def to_picture(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
         channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
     shown = image[channels].transpose(1, 2, 0)
     low, high = np.percentile(shown, STRETCH)
+    # Else a cloud, or some snow, would leave the land around it black.
+    high = min(high, max(BRIGHT_LAND, 3 * np.median(shown)))
     return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
 
 
@@ -93,7 +96,7 @@ def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], t
     figure = Figure(figsize=(2 * columns, 2.7 * rows + 0.4), layout="constrained")
     for axes, image, caption in zip(figure.subplots(rows, columns, squeeze=False).flat, images, captions, strict=False):
         axes.imshow(to_picture(image, bands), interpolation="nearest")
-        axes.set_xlabel(caption, fontsize=9)
+        axes.set_xlabel(caption, fontsize=8)
     for axes in figure.axes:
         axes.set_xticks([])
         axes.set_yticks([])
