@@ -14,7 +14,7 @@ repro: $(VENV)/installed
 	dvc repro
 
 test: $(VENV)/installed-test
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	ruff check .
