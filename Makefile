@@ -1,6 +1,7 @@
 # make repro   run what has changed of the pipeline, from archive to report
 # make test    run the tests
 # make lint    check style
+# make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
 # Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -8,10 +9,17 @@ VENV := .venv
 # DVC runs each stage with the `python` that it finds first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements
+.PHONY: repro test lint format requirements experiment experiments
 
 repro: $(VENV)/installed
 	dvc repro
+
+experiment: $(VENV)/installed
+	python -m stages.experiment run $(NAME)
+
+experiments: $(VENV)/installed
+	python -m stages.experiment run
+	python -m stages.experiment table
 
 test: $(VENV)/installed-test
 	python -m pytest -n 2 --dist loadfile

@@ -119,7 +119,8 @@ def evaluate(
     confusion = metrics.confusion_matrix(split.labels, log_probabilities.argmax(1), len(split.classes))
     table = tabulate(tensors.load_index(tensors_dir, "test"), split, log_probabilities)
     classes = pd.DataFrame({"class": split.classes, **metrics.per_class(confusion)})
-    files.write_json(metrics_json, {"test": found["test"], "val": found["val"]})
+    cost = {"parameters": metadata["parameters"], "epochs": metadata["epochs"]}
+    files.write_json(metrics_json, {"test": found["test"], "val": found["val"], "model": cost})
     for path, content in ((predictions_csv, table), (per_class_csv, classes)):
         with files.replacing(path) as part:
             content.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")

@@ -202,29 +202,60 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     return 1.0 if fixed == broken else float(scipy.stats.binomtest(fixed, fixed + broken).pvalue)
 
 
-def paired_difference(
+def compare(
     labels: np.ndarray, base: np.ndarray, head: np.ndarray, classes: int, *, resamples: int, seed: int
-) -> dict[str, tuple[float, float, float]]:
-    """Head minus base of accuracy and macro F1, each with its 95 % interval, by a bootstrap over the same patches.
+) -> dict[str, dict[str, float]]:
+    """Head minus base of accuracy and macro F1, with 95 % intervals by a bootstrap over the same patches.
 
     Args:
-        labels, base, head: int (N,), the labels and two classifiers' predictions of the same patches.
+        labels: int (N,).
+        base, head: predictions of the same patches by two classifiers, (N,), or by several seeds of each, (S, N) and
+            (T, N). The seeds are then resampled too, so that their noise is in the interval. Of S seeds S - 1 are
+            drawn, which makes the variance of their mean unbiased.
         classes: how many there are.
 
     Returns:
-        By metric: difference, low, high.
+        By metric `difference`, `low`, `high`; for the accuracy of single classifiers also `p`, of McNemar's test.
     """
-    codes, counts = np.unique((labels * classes + base) * classes + head, return_counts=True)
-    actual, first, second = codes // classes**2, codes // classes % classes, codes % classes
-    drawn = bootstrap(counts, resamples, seed)  # (B, cells that occur)
+    sides = [np.atleast_2d(base), np.atleast_2d(head)]
+    # Patches that are alike in label and predictions are one cell, so that few numbers are drawn.
+    patterns, counts = np.unique(np.vstack([labels, *sides]), axis=1, return_counts=True)
+    actual, *predicted = np.split(patterns, [1, 1 + len(sides[0])])
+    weights = np.vstack([counts, bootstrap(counts, resamples, seed)])  # the data itself, then its resamples
+    generator = np.random.default_rng(seed + 1)
 
-    def confusion(weights: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-        onto = np.zeros((len(codes), classes**2))
-        onto[np.arange(len(codes)), actual * classes + predicted] = 1
-        return (weights @ onto).reshape(*weights.shape[:-1], classes, classes)
+    means = {"accuracy": [], "macro_f1": []}
+    for side in predicted:
+        drawn = np.full((resamples + 1, len(side)), 1 / len(side))
+        if len(side) > 1:
+            drawn[1:] = generator.multinomial(len(side) - 1, drawn[0], size=resamples) / (len(side) - 1)
+        values = {"accuracy": np.zeros(resamples + 1), "macro_f1": np.zeros(resamples + 1)}
+        for one, share in zip(side, drawn.T, strict=True):
+            onto = np.zeros((len(counts), classes**2))
+            onto[np.arange(len(counts)), actual[0] * classes + one] = 1
+            confusion = (weights @ onto).reshape(-1, classes, classes)
+            values["accuracy"] += share * accuracy(confusion)
+            values["macro_f1"] += share * macro_f1(confusion)
+        for name, value in values.items():
+            means[name].append(value)
 
     found = {}
-    for name, metric in (("accuracy", accuracy), ("macro_f1", macro_f1)):
-        difference = float(metric(confusion(counts, second)) - metric(confusion(counts, first)))
-        found[name] = (difference, *interval(metric(confusion(drawn, second)) - metric(confusion(drawn, first))))
+    for name, (before, after) in means.items():
+        low, high = interval((after - before)[1:])
+        found[name] = {"difference": float((after - before)[0]), "low": low, "high": high}
+    if len(sides[0]) == len(sides[1]) == 1:
+        found["accuracy"]["p"] = mcnemar(sides[0][0] == labels, sides[1][0] == labels)
     return found
+
+
+def judge(difference: dict[str, float]) -> str:
+    """Whether a difference is 'better', 'worse' or 'within noise'.
+
+    It must be told from chance by its interval and, where there is one, by McNemar's exact test.
+    """
+    told = difference.get("p", 0) < 1 - CONFIDENCE
+    if told and difference["low"] > 0:
+        return "better"
+    if told and difference["high"] < 0:
+        return "worse"
+    return "within noise"

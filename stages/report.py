@@ -4,28 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from stages import benge, cli, files, metrics, plots, splits
+from stages import benge, cli, files, markdown, metrics, plots, splits
 
 BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
 WORST = 10  # errors in the table
 NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
-
-
-def markdown_table(rows: list[dict[str, Any]]) -> str:
-    """Rows of the same keys as a Markdown table: numbers to the right, floats to three decimals, NaN as a dash."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, float):
-            return "-" if np.isnan(value) else f"{value:.3f}"
-        return str(value)
-
-    keys = list(rows[0])
-    rules = ["---:" if isinstance(rows[0][key], int | float) else ":---" for key in keys]
-    lines = [keys, rules, *([cell(row[key]) for key in keys] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def with_interval(values: dict[str, float], name: str) -> str:
@@ -42,22 +27,17 @@ def compare_with_baselines(
     found = {}
     for name in BASELINES:
         other = both[name].map(NUMBERS).to_numpy()
-        difference, low, high = metrics.paired_difference(
-            labels, other, network, len(NUMBERS), resamples=resamples, seed=seed
-        )["accuracy"]
-        p_value = metrics.mcnemar(other == labels, network == labels)
-        found[name] = {"difference": difference, "low": low, "high": high, "p": p_value}
+        found[name] = metrics.compare(labels, other, network, len(NUMBERS), resamples=resamples, seed=seed)["accuracy"]
     return found
 
 
-def verdict(comparison: dict[str, float]) -> str:
-    difference, low, high = (f"{100 * comparison[key]:+.1f}" for key in ("difference", "low", "high"))
-    points = f"{difference} points ({low} to {high})"
-    if comparison["low"] > 0:
-        return f"better, by {points}"
-    if comparison["high"] < 0:
-        return f"worse, by {points}"
-    return f"not to be told apart, {points}"
+def against_baselines(compared: dict[str, dict[str, float]]) -> str:
+    words = {"better": "better, by", "worse": "worse, by", "within noise": "within noise,"}
+    return "\n".join(
+        f"- Against {BASELINES[name]}: **{words[metrics.judge(found)]} "
+        f"{markdown.points(found['difference'], found['low'], found['high'])}**, McNemar's exact p = {found['p']:.2g}."
+        for name, found in compared.items()
+    )
 
 
 def describe_split(split: dict[str, Any]) -> str:
@@ -72,7 +52,7 @@ def describe_split(split: dict[str, Any]) -> str:
 
 def results_section(scores: dict[str, Any], baselines: dict[str, Any]) -> str:
     named = [("**network**", scores["test"]), *((text, baselines[name]) for name, text in BASELINES.items())]
-    table = markdown_table(
+    table = markdown.table(
         [
             {
                 "predictor": name,
@@ -120,7 +100,7 @@ Dataset **{dataset}**: {counts["train"]} patches to train, {counts["val"]} to va
 {describe_split(split)}. A patch is 120 x 120 pixels of 10 m in {len(bands)} bands ({", ".join(bands)}); its label is
 the ESA WorldCover class that covers most of it.
 
-{markdown_table(present)}
+{markdown.table(present)}
 
 {chr(10).join(f"- {remark}" for remark in remarks)}
 
@@ -147,14 +127,14 @@ def errors_section(predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
 
 ![Confusion matrix in shares of each actual class](confusion_matrix_normalized.png)
 
-{markdown_table(occurring.to_dict("records"))}
+{markdown.table(occurring.to_dict("records"))}
 
 A dash: the class was never predicted. See also the [counts](confusion_matrix.png) and
 [every prediction](predictions.csv).
 
 ![The most confident errors](errors.png)
 
-{markdown_table(worst[columns].to_dict("records")) if len(worst) else "There is no error."}"""
+{markdown.table(worst[columns].to_dict("records")) if len(worst) else "There is no error."}"""
 
 
 def trust_section(test: dict[str, Any]) -> str:
@@ -197,7 +177,6 @@ def report(
     )
     entry, test = datasets[dataset], scores["test"]
     compared = compare_with_baselines(predictions, baseline_predictions, evaluate.resamples, evaluate.seed)
-    lines = [f"- Against {BASELINES[name]}: **{verdict(found)}**." for name, found in compared.items()]
     synthetic = (
         "> **The data is synthetic**, written by this project so that it runs anywhere. These figures say that the\n"
         "> pipeline works; they say nothing about Sentinel-2.\n\n"
@@ -206,7 +185,8 @@ def report(
         "# Land-cover classification of Sentinel-2 patches",
         (synthetic if entry["source"] == "sample" else "")
         + f"Of {test['n']} test patches the network predicts **{test['accuracy']:.1%}** right "
-        f"(95 % interval {test['accuracy_ci_low']:.1%} to {test['accuracy_ci_high']:.1%}).\n\n" + "\n".join(lines),
+        f"(95 % interval {test['accuracy_ci_low']:.1%} to {test['accuracy_ci_high']:.1%}).\n\n"
+        + against_baselines(compared),
         results_section(scores, baselines),
         data_section(data, dataset, entry["split"]),
         training_section(history, train),

@@ -5,7 +5,7 @@ import pytest
 from stages import cli
 from stages.benge import Bands
 from stages.model import Architecture
-from stages.train import Training
+from stages.training import Training
 
 
 def test_defaults_are_valid(default_params):

@@ -20,7 +20,9 @@ ARCHITECTURE = {
     "dropout": 0.0,
     "standardize": False,
 }
-FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
+FACTS = {
+    "bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}, "parameters": 99, "epochs": 2,
+}  # fmt: skip
 PATHS = ("tensors", "m.safetensors", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
 
 
@@ -55,7 +57,8 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((bright_or_dark / "metrics.json").read_text())
-    assert list(found) == ["test", "val"]
+    assert list(found) == ["test", "val", "model"]
+    assert found["model"] == {"parameters": 99, "epochs": 2}
     test = found["test"]
     calibrated = test.pop("calibrated")
     assert test == found["val"]

@@ -137,11 +137,15 @@ def test_mcnemar_by_hand():
     assert metrics.mcnemar(a, a) == 1
 
 
-def test_a_paired_difference_of_equal_predictions_is_nothing():
+def test_equal_predictions_differ_by_nothing():
     labels, log_probabilities = simulated(150, 4, seed=0)
     predictions = log_probabilities.argmax(1)
-    found = metrics.paired_difference(labels, predictions, predictions, 4, resamples=200, seed=0)
-    assert found == {"accuracy": (0, 0, 0), "macro_f1": (0, 0, 0)}
+    found = metrics.compare(labels, predictions, predictions, 4, resamples=200, seed=0)
+    assert found == {
+        "accuracy": {"difference": 0, "low": 0, "high": 0, "p": 1},
+        "macro_f1": {"difference": 0, "low": 0, "high": 0},
+    }
+    assert metrics.judge(found["accuracy"]) == "within noise"
 
 
 def test_a_paired_difference_is_narrower_than_an_unpaired_one():
@@ -151,7 +155,64 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one():
     head = base.copy()
     wrong = np.flatnonzero(base != labels)[:10]
     head[wrong] = labels[wrong]  # ten patches fixed, none broken
-    difference, low, high = metrics.paired_difference(labels, base, head, 3, resamples=5000, seed=0)["accuracy"]
-    assert difference == pytest.approx(10 / 150)
-    assert 0 < low < difference < high
-    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(10 / 150 * 140 / 150 / 150), abs=0.01)
+    found = metrics.compare(labels, base, head, 3, resamples=5000, seed=0)["accuracy"]
+    assert found["difference"] == pytest.approx(10 / 150)
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * np.sqrt(10 / 150 * 140 / 150 / 150), abs=0.01)
+    assert found["p"] == pytest.approx(2 / 2**10)
+    assert metrics.judge(found) == "better"
+    backwards = metrics.compare(labels, head, base, 3, resamples=5000, seed=0)["accuracy"]
+    assert metrics.judge(backwards) == "worse"
+
+
+def test_the_noise_of_seeds_widens_the_interval():
+    """Two sides of equal mean whose seeds differ a lot: patches alone would call one the better."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 150)
+
+    def seeds(*accuracies: float) -> np.ndarray:
+        return np.stack([np.where(rng.random(150) < share, labels, (labels + 1) % 3) for share in accuracies])
+
+    base, head = seeds(0.5, 0.7, 0.6), seeds(0.55, 0.75, 0.65)
+    both = metrics.compare(labels, base, head, 3, resamples=3000, seed=0)["accuracy"]
+    per_seed = np.mean([(head == labels).mean(1) - (base == labels).mean(1)])
+    assert both["difference"] == pytest.approx(per_seed)
+    assert "p" not in both
+    spread = np.sqrt(((head == labels).mean(1).var(ddof=1) + (base == labels).mean(1).var(ddof=1)) / 3)
+    patches = np.sqrt(((head == labels).mean(0) - (base == labels).mean(0)).var() / 150)
+    expected = 2 * 1.96 * np.sqrt(spread**2 + patches**2)
+    assert both["high"] - both["low"] == pytest.approx(expected, rel=0.15)
+    lucky = metrics.compare(labels, base[0], head[1], 3, resamples=3000, seed=0)["accuracy"]
+    assert metrics.judge(lucky) == "better"
+    assert metrics.judge(both) == "within noise"
+
+
+@pytest.fixture(scope="module")
+def simulated_verdicts():
+    """Verdicts on pairs of models right on given shares of 150 patches, their errors correlated as real models' are."""
+
+    def verdicts(pairs: int, base: float, head: float) -> list[str]:
+        rng = np.random.default_rng(2)
+        found = []
+        for _ in range(pairs):
+            difficulty = np.sqrt(0.4) * rng.normal(size=150)  # shared by the two models
+            ease = difficulty + np.sqrt(0.6) * rng.normal(size=(2, 150))
+            labels = rng.integers(0, 5, 150)
+            wrong = (labels + rng.integers(1, 5, (2, 150))) % 5
+            right = ease < scipy.stats.norm.ppf([[base], [head]])
+            first, second = np.where(right, labels, wrong)
+            compared = metrics.compare(labels, first, second, 5, resamples=1000, seed=0)
+            found.append(metrics.judge(compared["accuracy"]))
+        return found
+
+    return verdicts
+
+
+@pytest.mark.parametrize("accuracy", [0.52, 0.8])
+def test_equal_models_are_within_noise(simulated_verdicts, accuracy):
+    assert simulated_verdicts(200, accuracy, accuracy).count("within noise") >= 0.93 * 200
+
+
+@pytest.mark.parametrize("accuracy", [0.52, 0.65])
+def test_fifteen_points_are_told_from_noise(simulated_verdicts, accuracy):
+    assert simulated_verdicts(200, accuracy, accuracy + 0.15).count("better") >= 0.8 * 200

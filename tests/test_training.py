@@ -10,7 +10,17 @@ from benchmarks import notebook
 from stages import tensors
 from stages.cli import InputError
 from stages.model import Architecture, Network
-from stages.train import Epoch, Patches, Training, augment, balanced_weights, band_moments, batches, fit, make_schedule
+from stages.training import (
+    Epoch,
+    Patches,
+    Training,
+    augment,
+    balanced_weights,
+    band_moments,
+    batches,
+    fit,
+    make_schedule,
+)
 
 
 def settings(default_params: dict, **changes) -> Training:

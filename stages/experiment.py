@@ -1,0 +1,111 @@
+"""Run the experiments of experiments.yaml through DVC, and set them side by side.
+
+    python -m stages.experiment run [NAME ...]    all of them, if none is named
+    python -m stages.experiment table             of those that were run, from their last run
+
+By hand, outside the DAG. Each runs as `dvc exp run --name NAME -S ...` and is repeated over SEEDS.
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from stages import benge, cli, markdown, metrics
+from stages.revision import Revision, git
+
+EXPERIMENTS = Path("experiments.yaml")
+SEEDS = [1, 2, 3, 4, 5]
+REFERENCE = "notebook"
+BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
+RESAMPLES = {"resamples": 10_000, "seed": 0}
+NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
+
+
+def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
+    return yaml.safe_load(path.read_text())
+
+
+def run(name: str, changes: dict[str, Any]) -> None:
+    """Run one experiment by `dvc exp run`, which restores the workspace's parameters when it is done.
+
+    Raises:
+        InputError: DVC or a stage failed, and said why.
+    """
+    settings = {**changes, "repeat.seeds": SEEDS}
+    given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
+    if subprocess.run(["dvc", "exp", "run", "--force-name", name, *given]).returncode:
+        raise cli.InputError(f"experiment {name}: dvc exp run failed; its message stands above")
+
+
+def by_seed(table: pd.DataFrame, patch_ids: pd.Series) -> np.ndarray:
+    """Predictions (S, N) of a seed_predictions.csv, in the order of `patch_ids`."""
+    wide = table.pivot(index="seed", columns="patch_id", values="predicted")[patch_ids]
+    return wide.replace(NUMBERS).to_numpy(int)
+
+
+def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> list[dict[str, str]]:
+    """A row a predictor: accuracy over its seeds, and its difference from the notebook's network and the baselines.
+
+    Args:
+        experiments: by name, a seed_predictions.csv.
+        baselines: a baseline_predictions.csv of the same patches.
+    """
+    patch_ids, labels = baselines["patch_id"], baselines["actual"].map(NUMBERS).to_numpy()
+    simple = {text: baselines[name].map(NUMBERS).to_numpy()[None] for name, text in BASELINES.items()}
+    predictors = simple | {name: by_seed(table, patch_ids) for name, table in experiments.items()}
+    against = {f"against {REFERENCE}": predictors.get(REFERENCE), "against band statistics": [*simple.values()][1]}
+
+    rows = []
+    for name, predictions in predictors.items():
+        accuracies = (predictions == labels).mean(1)
+        row = {"predictor": name, "seeds": len(predictions) if name in experiments else "-"}
+        spread = f" ± {accuracies.std(ddof=1):.3f}" if len(predictions) > 1 else ""
+        row["accuracy (mean ± deviation)"] = f"{accuracies.mean():.3f}{spread}"
+        f1 = [metrics.macro_f1(metrics.confusion_matrix(labels, one, len(NUMBERS))) for one in predictions]
+        row["macro F1"] = f"{np.mean(f1):.3f}"
+        for column, other in against.items():
+            if other is None or other is predictions:
+                row[column] = "-"
+            else:
+                found = metrics.compare(labels, other, predictions, len(NUMBERS), **RESAMPLES)["accuracy"]
+                text = markdown.points(found["difference"], found["low"], found["high"])
+                row[column] = f"**{text}**" if metrics.judge(found) != "within noise" else text
+        rows.append(row)
+    return rows
+
+
+def table(names: list[str]) -> str:
+    """Compare the experiments that were run, each by its last run, in Markdown; what is told from noise is bold."""
+    ran = [name for name in names if git("for-each-ref", f"refs/exps/*/*/{name}")]
+    if not ran:
+        raise cli.InputError("no experiment of experiments.yaml was run; run make experiments")
+    revisions = {name: Revision(name) for name in ran}
+    baselines = revisions[ran[0]].csv("reports/baseline_predictions.csv")
+    found = {name: revision.csv("reports/seed_predictions.csv") for name, revision in revisions.items()}
+    return markdown.table(summarize(found, baselines))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["run", "table"])
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    given = parser.parse_args()
+    known = load()
+    if unknown := [name for name in given.names if name not in known]:
+        raise cli.InputError(f"no experiment {', '.join(unknown)} in {EXPERIMENTS}; choose from {', '.join(known)}")
+    names = given.names or list(known)
+    if given.command == "run":
+        for name in names:
+            run(name, known[name])
+    else:
+        print(table(names))
+
+
+if __name__ == "__main__":
+    cli.guard(main)
