@@ -32,14 +32,17 @@ def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
 
 
 def run(name: str, changes: dict[str, Any]) -> None:
-    """Run one experiment by `dvc exp run`, which restores the workspace's parameters when it is done.
+    """Run one experiment by `dvc exp run`, from the last commit, in a folder of its own.
 
     Raises:
         InputError: DVC or a stage failed, and said why.
     """
     settings = {**changes, "repeat.seeds": SEEDS}
     given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
-    if subprocess.run(["dvc", "exp", "run", "--force-name", name, *given]).returncode:
+    if git("for-each-ref", f"refs/exps/*/*/{name}"):
+        subprocess.run(["dvc", "exp", "remove", "--quiet", name], check=True)  # DVC refuses a name that is taken
+    # Not in the workspace, where each experiment would start from the parameters of the one before it.
+    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *given]).returncode:
         raise cli.InputError(f"experiment {name}: dvc exp run failed; its message stands above")
 
 
