@@ -1,5 +1,6 @@
 # make repro   run what has changed of the pipeline, from archive to report
 # make test    run the tests
+# make compare BASE=main   is the workspace better than BASE? writes comparison.md
 # make lint    check style
 # make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
 # Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
@@ -9,10 +10,13 @@ VENV := .venv
 # DVC runs each stage with the `python` that it finds first.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements experiment experiments
+.PHONY: repro test lint format requirements compare experiment experiments
 
 repro: $(VENV)/installed
 	dvc repro
+
+compare: $(VENV)/installed
+	python -m stages.compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
 
 experiment: $(VENV)/installed
 	python -m stages.experiment run $(NAME)

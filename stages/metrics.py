@@ -8,6 +8,7 @@ import itertools
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import pydantic
 
 from stages.cli import Section
@@ -120,6 +121,14 @@ def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
 
 
+def purity_ranges(majority_fraction: np.ndarray) -> pd.Categorical:
+    """In which range of PURITY_EDGES the majority fraction of each patch lies, by name; (N,)."""
+    names = [
+        f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
+    ]
+    return pd.Categorical.from_codes(np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right"), names)
+
+
 def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
     """Accuracy with its 95 % Wilson interval, of the patches in each range of the share that their class covers.
 
@@ -131,15 +140,10 @@ def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> li
     import scipy.stats
 
     rows = []
-    for low, high in itertools.pairwise(PURITY_EDGES):
-        chosen = correct[(majority_fraction >= low) & ((majority_fraction < high) | (high == PURITY_EDGES[-1]))]
-        if len(chosen):
-            interval = scipy.stats.binomtest(int(chosen.sum()), len(chosen)).proportion_ci(CONFIDENCE, "wilson")
-            name = f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}"
-            rows.append(
-                {"purity": name, "n": len(chosen), "accuracy": float(chosen.mean())}
-                | {"low": float(interval.low), "high": float(interval.high)}
-            )
+    for name, chosen in pd.Series(correct).groupby(purity_ranges(majority_fraction), observed=True):
+        wilson = scipy.stats.binomtest(int(chosen.sum()), len(chosen)).proportion_ci(CONFIDENCE, "wilson")
+        limits = {"low": float(wilson.low), "high": float(wilson.high)}
+        rows.append({"purity": name, "n": len(chosen), "accuracy": float(chosen.mean())} | limits)
     return rows
 
 

@@ -57,6 +57,33 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
     return figure
 
 
+def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue where that is good."""
+    change = after - before
+    occurs = np.flatnonzero((before + after).sum(0) + (before + after).sum(1))
+    shown = change[np.ix_(occurs, occurs)]
+    names = [readable(classes[i]) for i in occurs]
+    # On the diagonal more is better, off it less.
+    gain = np.where(np.eye(len(occurs), dtype=bool), shown, -shown)
+    limit = max(np.abs(shown).max(), 1)
+
+    side = 2.6 + 0.62 * max(len(occurs), 4)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(gain, cmap="RdBu", vmin=-1.4 * limit, vmax=1.4 * limit)
+    for row, column in zip(*np.nonzero(shown), strict=True):
+        axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
+    axes.set_title(
+        "Change of the confusion matrix, after minus before\npatches; blue for the better, red for the worse",
+        fontsize=11,
+    )
+    return figure
+
+
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Draw loss and accuracy of the train and val splits by epoch."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -1,0 +1,385 @@
+"""Is this experiment better?  two revisions' reports -> one Markdown page
+
+    python -m stages.compare [--base REV] [--head REV] [--output FILE.md] [--fail-on-regression]
+
+By hand, outside the DAG, without network or token. A revision is a commit, a branch, an experiment, or `workspace`.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from stages import benge, cli, files, markdown, metrics, plots, splits, tensors
+from stages.cli import InputError
+from stages.revision import WORKSPACE, Revision, merge_base
+
+REGRESSION = 3  # exit codes, apart from 1 for bad input
+NOT_COMPARABLE = 4
+
+NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
+PICTURES = {
+    "confusion_matrix_normalized.png": "Confusion matrix",
+    "learning_curves.png": "Learning curves",
+    "reliability.png": "Reliability",
+    "errors.png": "The most confident errors",
+}
+LISTED = 30  # changed patches that the page lists; the tables count them all
+THUMBNAILS = 15
+DIGITS = 6  # of figures as the reports write them
+
+
+class Side(NamedTuple):
+    """What one revision says."""
+
+    revision: Revision
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+    params: dict[str, Any]
+    lock: dict[str, Any]
+    predictions: pd.DataFrame  # in the order of patch_id
+    seeds: pd.DataFrame | None  # predictions of the repetition, if there are two seeds or more
+
+
+def read(revision: Revision) -> Side:
+    """Read one side.
+
+    Raises:
+        InputError: a file is missing or cannot be read.
+    """
+    predictions = revision.csv("reports/predictions.csv").sort_values("patch_id", ignore_index=True)
+    seeds = revision.csv("reports/seed_predictions.csv") if revision.has("reports/seed_predictions.csv") else None
+    if seeds is not None and seeds["seed"].nunique() < 2:
+        seeds = None
+    return Side(
+        revision,
+        revision.json("reports/data.json"),
+        revision.json("reports/metrics.json"),
+        revision.yaml("params.yaml"),
+        revision.yaml("dvc.lock"),
+        predictions,
+        seeds,
+    )
+
+
+def incomparable(base: Side, head: Side) -> list[str]:
+    """Why the test figures of two sides cannot be compared; empty if they can."""
+    reasons = []
+    for fact, what in (("membership_sha256", "are not the same patches"), ("labels_sha256", "have other labels")):
+        if base.data[fact]["test"] != head.data[fact]["test"]:
+            count = [side.data["patches"]["test"] for side in (base, head)]
+            reasons.append(f"the test splits {what} ({count[0]} patches before, {count[1]} after)")
+            break
+    for side in (base, head):
+        if len(side.predictions) != side.data["patches"]["test"]:
+            reasons.append(f"reports/predictions.csv of {side.revision} is not of its test split; run dvc repro there")
+    if not reasons and not base.predictions[["patch_id", "actual"]].equals(head.predictions[["patch_id", "actual"]]):
+        reasons.append("reports/predictions.csv is of other patches, or of other labels, than on the other side")
+    return reasons
+
+
+def grown_leakage(base: Side, head: Side) -> list[str]:
+    """At which distances more of the test split than before has a train patch nearby."""
+    grown = []
+    for distance in splits.LEAKAGE_DISTANCES:
+        before, after = (side.data["leakage"][f"within_{distance}"]["share"] for side in (base, head))
+        if after > before:
+            grown.append(f"within {distance}: {before:.1%} before, {after:.1%} after")
+    return grown
+
+
+def coded(names: pd.Series) -> np.ndarray:
+    return names.map(NUMBERS).to_numpy(int)
+
+
+def seed_predictions(side: Side) -> np.ndarray:
+    """Predictions (S, N) of a side's repetition, in the order of its patches."""
+    wide = side.seeds.pivot(index="seed", columns="patch_id", values="predicted")
+    return wide[side.predictions["patch_id"]].replace(NUMBERS).to_numpy(int)
+
+
+def compare(base: Side, head: Side) -> dict[str, dict[str, float]]:
+    """Head minus base of accuracy and macro F1: over seeds where both sides have them, else of the single runs."""
+    labels = coded(base.predictions["actual"])
+    if base.seeds is not None and head.seeds is not None:
+        before, after = seed_predictions(base), seed_predictions(head)
+    else:
+        before, after = (coded(side.predictions["predicted"]) for side in (base, head))
+    settings = metrics.Evaluation.model_validate(head.params["evaluate"])
+    return metrics.compare(labels, before, after, len(NUMBERS), **settings.model_dump())
+
+
+def verdict(compared: dict[str, dict[str, float]], base: Side, head: Side) -> str:
+    """The first line of the page."""
+    found = compared["accuracy"]
+    by_seeds = base.seeds is not None and head.seeds is not None
+    if base.predictions.equals(head.predictions) and not by_seeds:
+        return "**No difference**: every prediction is the same."
+    n = len(base.predictions)
+    test = f"McNemar's exact p = {found['p']:.2g}" if "p" in found else seeds_phrase(base, head)
+    points = markdown.points(found["difference"], found["low"], found["high"])
+    name = metrics.judge(found)
+    return f"**{name[0].upper()}{name[1:]}**: accuracy {points}, 95 % interval, over the same {n} test patches; {test}."
+
+
+def seeds_phrase(base: Side, head: Side) -> str:
+    before, after = (side.seeds["seed"].nunique() for side in (base, head))
+    return f"mean over {before} seeds before and {after} after, whose noise is in the interval"
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def metrics_section(compared: dict[str, dict[str, float]], base: Side, head: Side) -> str:
+    by_seeds = base.seeds is not None and head.seeds is not None
+    single = compared
+    if by_seeds:  # the table is of the run that each side's reports show
+        single = compare(base._replace(seeds=None), head._replace(seeds=None))
+    rows = []
+    for name in ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece"):
+        before, after = (side.metrics["test"][name] for side in (base, head))
+        found = single.get(name)
+        interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found else None
+        change = f"{after - before:+.3f}"
+        rows.append(
+            {"test metric": name, "before": before, "after": after, "change": change, "95 % interval": interval}
+        )
+    text = f"## Metrics\n\n{markdown.table(rows)}\n\nOf NLL and ECE, less is better. Intervals are paired."
+    return f"{text}\n\n{seeds_table(base, head)}" if by_seeds else text
+
+
+def seeds_table(base: Side, head: Side) -> str:
+    labels = coded(base.predictions["actual"])
+    shares = {}
+    for when, side in (("before", base), ("after", head)):
+        accuracies = (seed_predictions(side) == labels).mean(1)
+        shares[when] = pd.Series(accuracies, index=np.sort(side.seeds["seed"].unique()))
+    rows = [
+        {"seed": str(seed), "before": row.before, "after": row.after, "change": row.after - row.before}
+        for seed, row in pd.DataFrame(shares).iterrows()
+    ]
+    for name, values in (
+        ("**mean**", [s.mean() for s in shares.values()]),
+        ("deviation", [s.std() for s in shares.values()]),
+    ):
+        change = values[1] - values[0] if name == "**mean**" else None
+        rows.append({"seed": name, "before": values[0], "after": values[1], "change": change})
+    return f"### Accuracy by seed\n\n{markdown.table(rows)}"
+
+
+def changes_section(base: Side, head: Side) -> str:
+    before, after = flatten(base.params), flatten(head.params)
+    rows = [
+        {"parameter": f"`{key}`", "before": f"`{before.get(key, '-')}`", "after": f"`{after.get(key, '-')}`"}
+        for key in sorted(before | after)
+        if key not in before or key not in after or before[key] != after[key]
+    ]
+    stages = [side.lock["stages"] for side in (base, head)]
+    reran = [name for name in stages[1] if stages[0].get(name) != stages[1][name]]
+    costs = [
+        {"cost": name, "before": side_costs[0], "after": side_costs[1]}
+        for name in ("parameters", "epochs")
+        for side_costs in [[side.metrics.get("model", {}).get(name) for side in (base, head)]]
+    ]
+    return f"""## What changed
+
+{markdown.table(rows) if rows else "No parameter."}
+
+Stages that reran: {", ".join(reran) or "none"}.
+
+{markdown.table(costs)}"""
+
+
+def by_group(groups: pd.Series, right_before: pd.Series, right_after: pd.Series, name: str) -> list[dict[str, Any]]:
+    """Rows of support, accuracy before and after, patches fixed and broken, a group each."""
+    table = pd.DataFrame({"group": groups, "before": right_before, "after": right_after})
+    return [
+        {
+            name: group,
+            "patches": len(part),
+            "right before": int(part["before"].sum()),
+            "right after": int(part["after"].sum()),
+            "fixed": int((~part["before"] & part["after"]).sum()),
+            "broken": int((part["before"] & ~part["after"]).sum()),
+        }
+        for group, part in table.groupby("group", observed=True)
+    ]
+
+
+def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
+    """By class, by purity, and one by one: which patches were fixed and which broken."""
+    both = base.predictions.assign(after=head.predictions["predicted"])
+    right = both["actual"] == both["predicted"]
+    right_after = both["actual"] == both["after"]
+    confusions = [
+        metrics.confusion_matrix(coded(both["actual"]), coded(both[column]), len(NUMBERS))
+        for column in ("predicted", "after")
+    ]
+    f1 = [metrics.class_f1(confusion) for confusion in confusions]
+    classes = pd.Categorical(both["actual"], benge.CLASSES)
+    rows = []
+    for row in by_group(classes, right, right_after, "class"):
+        label = NUMBERS[row["class"]]
+        scores = {"F1 before": float(f1[0][label]), "F1 after": float(f1[1][label])}
+        rows.append({"class": plots.readable(row["class"]), "support": row["patches"], **scores,
+                     "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
+    rows.sort(key=lambda row: -row["support"])
+    purity = metrics.purity_ranges(both["majority_fraction"].to_numpy())
+    parts = [
+        f"## By class\n\n{markdown.table(rows)}",
+        "## By purity\n\nThe share of the patch that its class covers.\n\n"
+        + markdown.table(by_group(purity, right, right_after, "purity")),
+    ]
+    for title, chosen in (("Fixed", ~right & right_after), ("Broken", right & ~right_after)):
+        listed = both[chosen].sort_values("majority_fraction", ascending=False)
+        rows = [
+            {
+                "patch": f"`{patch.patch_id}`",
+                "actual": plots.readable(patch.actual),
+                "before": plots.readable(patch.predicted),
+                "after": plots.readable(patch.after),
+                "purity": patch.majority_fraction,
+            }
+            for patch in listed.head(LISTED).itertuples()
+        ]
+        more = f"\n\n... and {len(listed) - LISTED} more." if len(listed) > LISTED else ""
+        picture = f"![{title} patches]({sheets[title]})\n\n" if title in sheets else ""
+        body = f"{picture}{markdown.table(rows)}{more}" if rows else "None."
+        parts.append(f"## {title}: {len(listed)} patches\n\n{body}")
+    return "\n\n".join(parts)
+
+
+def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict[str, str]:
+    """Draw the patches fixed and broken, if the tensors of this test split lie here; their paths by title."""
+    try:
+        index, split = tensors.load_index(tensors_dir, "test"), tensors.load_split(tensors_dir, "test")
+    except (FileNotFoundError, InputError):
+        return {}  # in a clone that has not pulled the data, the page goes without pictures of patches
+    both = base.predictions.assign(after=head.predictions["predicted"])
+    if set(index["patch_id"]) != set(both["patch_id"]):
+        return {}
+    rows = pd.Series(index.index, index=index["patch_id"])
+    right, right_after = both["actual"] == both["predicted"], both["actual"] == both["after"]
+    sheets = {}
+    for title, chosen in (("Fixed", ~right & right_after), ("Broken", right & ~right_after)):
+        shown = both[chosen].sort_values("majority_fraction", ascending=False).head(THUMBNAILS)
+        if len(shown):
+            captions = [
+                f"{plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
+                f"{plots.readable(patch.predicted)}\nthen {plots.readable(patch.after)}"
+                for patch in shown.itertuples()
+            ]
+            images = split.images[rows[shown["patch_id"]].to_numpy()]
+            figure = plots.patches(
+                images, split.bands, captions, f"{title}: the actual class, taken for, before and after"
+            )
+            plots.save(figure, folder / f"{title.lower()}.png")
+            sheets[title] = f"{folder.name}/{title.lower()}.png"
+    return sheets
+
+
+def pictures_section(base: Side, head: Side, folder: Path) -> str:
+    """Both revisions' own pictures, side by side, and the difference of the confusion matrices."""
+    confusions = [
+        metrics.confusion_matrix(coded(side.predictions["actual"]), coded(side.predictions["predicted"]), len(NUMBERS))
+        for side in (base, head)
+    ]
+    plots.save(plots.confusion_difference(*confusions, benge.CLASSES), folder / "confusion_difference.png")
+    parts = [
+        "## Pictures",
+        f"![Difference of the confusion matrices]({folder.name}/confusion_difference.png)",
+    ]
+    for name, title in PICTURES.items():
+        cells = []
+        for when, side in (("before", base), ("after", head)):
+            path = folder / f"{when}_{name}"
+            if side.revision.has(f"reports/{name}"):
+                with files.replacing(path) as part:
+                    part.write_bytes(side.revision.read(f"reports/{name}"))
+                cells.append(f"![{title} {when}]({folder.name}/{path.name})")
+            else:
+                cells.append("none")
+        parts.append(f"| {title} before | after |\n| --- | --- |\n| {cells[0]} | {cells[1]} |")
+    return "\n\n".join(parts)
+
+
+def page(base: Side, head: Side, output: Path, tensors_dir: Path) -> tuple[str, int, bool]:
+    """The page, the exit code that it deserves, and whether it reports a regression."""
+    folder = output.with_suffix("")
+    title = f"Base: {base.revision}. Head: {head.revision}."
+    leaks = grown_leakage(base, head)
+    warning = (
+        [f"> **Leakage grew**: test patches with a train patch of their acquisition {'; '.join(leaks)}."]
+        if leaks
+        else []
+    )
+    if base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"]:
+        warning.append("> The train splits differ: this compares data and model together.")
+
+    if reasons := incomparable(base, head):
+        first = f"**Not comparable**: {'; '.join(reasons)}. So there is no verdict."
+        scores = [
+            {"test metric": name, "before": base.metrics["test"][name], "after": head.metrics["test"][name]}
+            for name in ("accuracy", "macro_f1", "nll", "n")
+        ]
+        note = "Each on its own test split; the difference means nothing."
+        return (
+            "\n\n".join([first, title, *warning, changes_section(base, head), markdown.table(scores), note]) + "\n",
+            (NOT_COMPARABLE),
+            bool(leaks),
+        )
+
+    compared = compare(base, head)
+    sheets = draw_sheets(base, head, folder, tensors_dir)
+    one_seed = base.seeds is None or head.seeds is None
+    caution = (
+        "One seed a side: another seed alone may move the accuracy by as much. See `repeat.seeds`." if one_seed else ""
+    )
+    sections = [
+        verdict(compared, base, head),
+        *filter(None, [title, *warning, caution]),
+        metrics_section(compared, base, head),
+        changes_section(base, head),
+        patches_section(base, head, sheets),
+        pictures_section(base, head, folder),
+    ]
+    worse = metrics.judge(compared["accuracy"]) == "worse"
+    return "\n\n".join(sections) + "\n", 0, worse or bool(leaks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compare the reports of two revisions on one Markdown page.")
+    parser.add_argument("--base", help="revision to compare with; default: where HEAD left the main branch")
+    parser.add_argument("--head", default=WORKSPACE, help="revision to judge; default: the workspace")
+    parser.add_argument("--output", type=Path, default=Path("comparison.md"), help="default: comparison.md")
+    parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="where thumbnails come from")
+    parser.add_argument(
+        "--fail-on-regression",
+        action="store_true",
+        help=f"exit with {REGRESSION} if head is significantly worse or leakage grew",
+    )
+    given = parser.parse_args()
+    if given.output.suffix != ".md":
+        raise InputError(
+            f"--output {given.output}: give a name that ends in .md; its pictures go to a folder beside it"
+        )
+    base, head = (read(Revision(name)) for name in (given.base or merge_base(), given.head))
+    text, code, regressed = page(base, head, given.output, given.tensors)
+    with files.replacing(given.output) as part:
+        part.write_text(text)
+    print(re.sub(r"\*\*", "", text.partition("\n")[0]))
+    print(f"{given.output}", file=sys.stderr)
+    if code or (given.fail_on_regression and regressed):
+        sys.exit(code or REGRESSION)
+
+
+if __name__ == "__main__":
+    cli.guard(main)
