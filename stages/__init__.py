@@ -18,9 +18,15 @@ AVX2 = {
 }
 
 
+# Without it, cuBLAS is not deterministic, and torch refuses to go on.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def _wants_native(params: Path) -> bool:
     # By a pattern, since the YAML parser would be a dear import for a module that each stage pays for.
-    return params.is_file() and bool(re.search(r"^\s+instruction_set:\s*native\b", params.read_text(), re.MULTILINE))
+    return params.is_file() and bool(
+        re.search(r"^[^#\n]*\binstruction_set:\s*native\b", params.read_text(), re.MULTILINE)
+    )
 
 
 if platform.machine() in ("x86_64", "AMD64") and not _wants_native(Path("params.yaml")):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from tqdm import tqdm
+
 from stages.cli import InputError
 from stages.files import replacing
 
@@ -82,7 +84,12 @@ def extract(path: Path, directory: Path, wanted: Callable[[str], bool]) -> int:
     count = 0
     try:
         # Not mode "r|gz": tarfile's own gzip reader leaves the checksum at the end unread.
-        with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r|", bufsize=1 << 20) as tar:
+        with (
+            open(path, "rb") as packed,
+            tqdm.wrapattr(packed, "read", path.stat().st_size, desc="unpack", disable=None) as watched,
+            gzip.open(watched) as plain,
+            tarfile.open(fileobj=plain, mode="r|", bufsize=1 << 20) as tar,
+        ):
             for member in tar:
                 tarfile.data_filter(member, str(directory))
                 if member.isfile() and wanted(member.name):

@@ -15,6 +15,7 @@ import pydantic
 import rasterio
 import rasterio.enums
 import rasterio.errors
+import scipy.ndimage
 
 from stages.cli import InputError
 
@@ -40,6 +41,7 @@ PATCH_METRES = 1200
 PATCH_SIZE = 120  # pixels a side, at 10 m
 REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1; no offset before processing baseline 04.00
 NODATA = 0
+RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels that a resampled one may be mixed of
 
 # The columns of the WorldCover table, in its order, which is the order of the labels 0 ... 10.
 CLASSES = (
@@ -167,10 +169,10 @@ def read_patch(root: Path, patch_id: str, bands: Collection[str], resampling: st
 
     Args:
         bands: names in BANDS; those at 20 m and 60 m are resampled.
-        resampling: a name in rasterio.enums.Resampling.
+        resampling: a name in RESAMPLING_REACH.
 
     Returns:
-        Digital numbers, uint16 (C, 120, 120); NODATA where the tile's own nodata tag says so.
+        Digital numbers, uint16 (C, 120, 120); NODATA also where the tile's own nodata tag says so.
 
     Raises:
         ValueError: a tile is missing or is not what the dataset promises; says which and why.
@@ -190,11 +192,22 @@ def read_patch(root: Path, patch_id: str, bands: Collection[str], resampling: st
                     raise ValueError(f"{band} is {tile.height} x {tile.width} pixels, not {side} x {side}")
                 if tile.dtypes[0] != "uint16":
                     raise ValueError(f"{band} is {tile.dtypes[0]}, not uint16")
-                tile.read(1, out=pixels, resampling=rasterio.enums.Resampling[resampling])
-                if tile.nodata is not None:
-                    pixels[pixels == tile.nodata] = NODATA
+                native = tile.read(1)
+                empty = (native == NODATA) | (native == tile.nodata)
+                if side == PATCH_SIZE:
+                    pixels[:] = native
+                else:
+                    tile.read(1, out=pixels, resampling=rasterio.enums.Resampling[resampling])
+                    np.maximum(pixels, 1, out=pixels)  # cubic may undershoot to the number that means nodata
+                    if empty.any() and (reach := RESAMPLING_REACH[resampling]):
+                        # What was mixed with nodata is none.
+                        empty = scipy.ndimage.binary_dilation(empty, np.ones((3, 3)), iterations=reach)
+                    factor = PATCH_SIZE // side
+                    empty = empty.repeat(factor, 0).repeat(factor, 1)
+                pixels[empty] = NODATA
         except rasterio.errors.RasterioError as error:
-            raise ValueError(f"{band} is not a readable GeoTIFF ({' '.join(str(error).split())})") from None
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise ValueError(f"{band} is not a readable GeoTIFF ({reason})") from None
         if not pixels.any():
             raise ValueError(f"{band} is all nodata")
     return patch

@@ -12,6 +12,7 @@ keyword-only parameters are top-level entries of params.yaml, each annotated wit
 import difflib
 import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -36,11 +37,24 @@ class Section(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("true and false are no values for it")
+        return value
+
+
+def _device_name(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("choose auto, cpu, cuda, cuda:<number> or mps")
+    return name
+
 
 class Runtime(Section):
     """How to compute. `threads` and `instruction_set` decide the bytes of a result and are tracked by DVC."""
 
-    device: Annotated[str, pydantic.Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Annotated[str, pydantic.AfterValidator(_device_name)]
     threads: Annotated[int, pydantic.Field(ge=1, le=1024)]
     instruction_set: Literal["avx2", "native"]
     workers: Annotated[int, pydantic.Field(ge=1, le=1024)]
@@ -57,7 +71,9 @@ def _describe(error: dict, names: list[str]) -> str:
     if error["type"] == "missing":
         return f"{key}: is missing from {PARAMS}; add it"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{key} = {error['input']!r}: {message[0].lower()}{message[1:]}"
+    message = f"{message[0].lower()}{message[1:]}"
+    # What is wrong with a section as a whole is not told by printing it.
+    return f"{key}: {message}" if isinstance(error["input"], dict) else f"{key} = {error['input']!r}: {message}"
 
 
 def validate(name: str, schema: Any, value: Any) -> Any:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -271,14 +272,36 @@ def _verify(path: Path, what: str, *, md5: str | None, size: int | None = None) 
     return digest
 
 
+def _copy_from_cache(md5: str, path: Path) -> bool:
+    """Take the archive from DVC's cache, which goes by md5 too: a new split of a dataset needs no new transfer."""
+    try:
+        done = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return False
+    cached = Path(done.stdout.strip(), "files", "md5", md5[:2], md5[2:])
+    if done.returncode or not cached.is_file():
+        return False
+    try:
+        _verify(cached, str(cached), md5=md5)
+    except InputError:
+        return False  # damaged there, so it is fetched anew
+    with files.replacing(path) as part:
+        shutil.copyfile(cached, part)
+    return True
+
+
 def _fetch(url: str, path: Path, pinned: str | None) -> None:
     """URL -> `path`, by way of a partial file that outlives the process."""
+    if pinned and _copy_from_cache(pinned, path):
+        return
     with _Session() as session:
         size, md5 = _published(session, url)
         if None not in (pinned, md5) and pinned != md5:
             changed = f"its published md5 is {md5}, not {pinned} as in {cli.PARAMS}"
             raise InputError(f"{url}: {changed}; it has changed since, so set md5 if that is wanted")
         md5 = md5 or pinned
+        if md5 and _copy_from_cache(md5, path):
+            return
         partial = _Partial(url, md5)
         _insist(lambda: _transfer(session, url, partial, verifiable=bool(md5)), lambda: partial.size)
     try:

@@ -94,8 +94,8 @@ def evaluate(
     runtime: cli.Runtime,
 ) -> None:
     """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
-    set_deterministic(runtime.threads)
     device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
     network, metadata = load(model_path)
     network.to(device)
 
@@ -120,11 +120,11 @@ def evaluate(
     table = tabulate(tensors.load_index(tensors_dir, "test"), split, log_probabilities)
     classes = pd.DataFrame({"class": split.classes, **metrics.per_class(confusion)})
     cost = {"parameters": metadata["parameters"], "epochs": metadata["epochs"]}
+    draw(table, split, confusion, pictures_dir)
     files.write_json(metrics_json, {"test": found["test"], "val": found["val"], "model": cost})
     for path, content in ((predictions_csv, table), (per_class_csv, classes)):
         with files.replacing(path) as part:
             content.to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
-    draw(table, split, confusion, pictures_dir)
 
 
 if __name__ == "__main__":

@@ -79,8 +79,13 @@ class Residual(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: bool) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=not norm)
-    return [convolution, nn.BatchNorm2d(outputs)] if norm else [convolution]
+    layers: list[nn.Module] = []
+    if kernel == 1 and stride > 1:
+        # The same pixels, taken before: torch 2.13's backward pass of a strided convolution of one pixel, channels
+        # last, on the CPU, writes beyond its memory.
+        layers, stride = [nn.MaxPool2d(1, stride)], 1
+    layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=not norm))
+    return [*layers, nn.BatchNorm2d(outputs)] if norm else layers
 
 
 class Network(nn.Module):
@@ -167,10 +172,14 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def set_deterministic(threads: int) -> None:
-    """Have torch give the same bytes for the same input: a fixed number of threads, deterministic algorithms."""
+def set_deterministic(threads: int, device: torch.device) -> None:
+    """Have torch give the same bytes for the same input: a fixed number of threads, deterministic algorithms.
+
+    A GPU has no deterministic way for some operations, of which torch then warns.
+    """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against our bugs, at twice the time
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ PERCENTILES = (1, 50, 99)
 
 class Preprocessing(cli.Section):
     offset: Annotated[int, pydantic.Field(ge=0, le=10_000)]
-    resampling: Literal["nearest", "bilinear", "cubic", "average"]
+    resampling: Literal["nearest", "bilinear", "cubic"]
     max_bad_patches: Annotated[int, pydantic.Field(ge=0)]
 
 

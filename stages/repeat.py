@@ -54,8 +54,8 @@ def repeat(
     facts, val, test = (tensors.load_split(tensors_dir, name) for name in ("train", "val", "test"))
     names = np.array(test.classes)
     patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
-    set_deterministic(runtime.threads)
     device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
 
     rows, predictions = [], [pd.DataFrame(columns=["seed", "patch_id", "actual", "predicted"])]
     for seed in tqdm(repeat.seeds, desc=f"repeat on {device}", unit="seed", disable=None):

@@ -87,6 +87,8 @@ def data_section(data: dict[str, Any], dataset: str, split: dict[str, Any]) -> s
         f"Tied labels: {data['tied_labels']} (the first class in the table's order was taken). Patches with nodata "
         f"pixels: {data['patches_with_nodata']}. Bad patches left out: {len(data['dropped'])}.",
     ]
+    if untrained := [row["class"] for row in present if row["test"] and not row["train"]]:
+        remarks.append(f"Classes to test but not to train on, which no predictor can know: {', '.join(untrained)}.")
     if absent:
         remarks.append(f"Classes without a patch: {', '.join(absent)}.")
     if untested:
@@ -107,9 +109,25 @@ the ESA WorldCover class that covers most of it.
 ![Examples of the test split, one of each class and then more](examples.png)"""
 
 
-def training_section(history: pd.DataFrame, train: dict[str, Any]) -> str:
+def network_words(model: dict[str, Any], parameters: int) -> str:
+    kind = "residual layers" if model["residual"] else "convolutional layers"
+    widths = " - ".join(map(str, model["convolutions"]))
+    linear = (
+        f"linear layers of {' - '.join(map(str, model['linear']))}" if model["linear"] else "no linear layer between"
+    )
+    extras = [name.replace("_", " ") for name in ("batch_norm", "global_pooling", "standardize") if model[name]]
+    extras += [f"dropout {model['dropout']}"] if model["dropout"] else []
+    return (
+        f"{len(model['convolutions'])} {kind} of {widths} channels (kernel {model['kernel']}, "
+        f"stride {model['stride']}, pooling {model['pool']}), {linear}{''.join(f', {extra}' for extra in extras)}: {parameters:,} weights."
+    )
+
+
+def training_section(history: pd.DataFrame, model: dict[str, Any], train: dict[str, Any], parameters: int) -> str:
     best = history.loc[history["val_loss"].idxmin()]
-    return f"""## Training
+    return f"""## Network and training
+
+{network_words(model, parameters)}
 
 {len(history)} of {train["epochs"]} epochs of {train["optimizer"]}, learning rate {train["learning_rate"]}
 ({train["schedule"].replace("_", " ")}), batches of {train["batch_size"]}, seed {train["seed"]}; the {train["keep"]}
@@ -139,7 +157,6 @@ A dash: the class was never predicted. See also the [counts](confusion_matrix.pn
 
 def trust_section(test: dict[str, Any]) -> str:
     calibrated = test["calibrated"]
-    leaning = "too sure of itself" if calibrated["temperature"] > 1 else "less sure than it could be"
     return f"""## How far to trust it
 
 The share of a patch that its class covers bounds what can be known of it: where several classes mix, the largest is
@@ -147,9 +164,10 @@ nearly a matter of chance.
 
 ![Accuracy by the share of the patch that its class covers](purity.png)
 
-Expected calibration error: {test["ece"]:.3f}. The temperature that fits the val split best is
-{calibrated["temperature"]:.2f}, so the network is {leaning}; with it, the calibration error on the test split is
-{calibrated["ece"]:.3f}, and the NLL {calibrated["nll"]:.3f} instead of {test["nll"]:.3f}.
+Were the network's confidence a probability, the bars below would end on the diagonal. The expected calibration error is
+{test["ece"]:.3f}, the NLL {test["nll"]:.3f}. Divided by the temperature that fits the val split best,
+{calibrated["temperature"]:.2f} (above 1: it was too sure), its logits have {calibrated["ece"]:.3f} and
+{calibrated["nll"]:.3f} on the test split.
 
 ![Accuracy over confidence](reliability.png)"""
 
@@ -167,6 +185,7 @@ def report(
     *,
     dataset: str,
     datasets: dict[str, Any],
+    model: dict[str, Any],
     train: dict[str, Any],
     evaluate: metrics.Evaluation,
 ) -> None:
@@ -189,7 +208,7 @@ def report(
         + against_baselines(compared),
         results_section(scores, baselines),
         data_section(data, dataset, entry["split"]),
-        training_section(history, train),
+        training_section(history, model, train, scores["model"]["parameters"]),
         errors_section(predictions, per_class),
         trust_section(test),
         """## How to reproduce

@@ -48,7 +48,7 @@ class Files(Section):
             path = next((p for p in (root / "splits" / name, root / name) if p.is_file()), None)
             if path is None:
                 raise InputError(f"split by files: {root.name} has no {name}; split by order or by tile instead")
-            ids = pd.Index(path.read_text(encoding="utf-8-sig").split())
+            ids = pd.Index([line.strip('"') for line in path.read_text(encoding="utf-8-sig").split()])
             if len(unknown := ids.difference(assigned.index)):
                 raise InputError(f"{path}: not in the meta table: {', '.join(unknown)}; check the split file")
             if len(taken := ids[(assigned[ids] != "").to_numpy() | ids.duplicated()]):

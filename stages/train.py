@@ -22,8 +22,8 @@ def train(
 ) -> None:
     """Train on the train split, watch the val split, and save the network with all that a prediction needs."""
     facts, val = (tensors.load_split(tensors_dir, name) for name in ("train", "val"))
-    set_deterministic(runtime.threads)
     device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
     network = make_network(facts, model, train.seed, device)
 
     history = []
@@ -47,7 +47,7 @@ def train(
     with files.replacing(model_path) as part:
         save(part, network, metadata)
     with files.replacing(history_path) as part:
-        pd.DataFrame(history).to_csv(part, index=False, float_format="%.6f", lineterminator="\n")
+        pd.DataFrame(history).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -107,13 +107,21 @@ def make_optimizer(network: Network, settings: Training) -> torch.optim.Optimize
 def make_schedule(
     optimizer: torch.optim.Optimizer, settings: Training, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of each of `steps` optimizer steps."""
+    """The learning rate of each of `steps` optimizer steps.
+
+    Raises:
+        InputError: they are too few for the schedule.
+    """
     match settings.schedule:
         case "constant":
             return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
         case "cosine":
             return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
+            if steps < 4:
+                raise cli.InputError(
+                    f"train.schedule = one_cycle: has {steps} steps; train for more epochs, or constant"
+                )
             return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
 
 
@@ -139,6 +147,13 @@ def train_epoch(
         The loss of each batch, and the accuracy over the patches as they were while training.
     """
     network.train()
+    if len(train.labels) % settings.batch_size == 1 and any(
+        isinstance(m, torch.nn.BatchNorm2d) for m in network.modules()
+    ):
+        raise cli.InputError(
+            f"train.batch_size = {settings.batch_size}: leaves one of {len(train.labels)} patches alone in the last "
+            "batch, too few for batch norm; choose another size"
+        )
     losses, predictions, seen = [], [], []
     for images, labels in batches(train, settings, generator):
         logits = network(images)
@@ -204,7 +219,13 @@ def band_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean, square = (
         np.mean([np.mean(image**power, axis=(1, 2), dtype=np.float64) for image in images], axis=0) for power in (1, 2)
     )
-    return mean.astype(np.float32), np.sqrt(square - mean**2).astype(np.float32)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    if not std.all():
+        raise cli.InputError(
+            f"model.standardize: band {int(np.flatnonzero(std == 0)[0]) + 1} of {len(std)} is the same everywhere; "
+            "leave it out of bands, or set standardize to false"
+        )
+    return mean.astype(np.float32), std.astype(np.float32)
 
 
 def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:

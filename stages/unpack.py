@@ -9,7 +9,8 @@ def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands) -> None
     """Write the tables, the split files and the tiles of the chosen bands; the other modalities stay packed."""
     with files.replacing(patches_dir) as part:
         part.mkdir()
-        archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands))
+        if not archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands)):
+            raise cli.InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
         benge.find_root(part)
 
 

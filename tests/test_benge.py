@@ -131,6 +131,20 @@ def test_the_nodata_tag_becomes_zero(dataset):
     assert (patch[0, 3:] == 500).all()
 
 
+@pytest.mark.parametrize(("resampling", "hole"), [("nearest", 2), ("bilinear", 6), ("cubic", 10)])
+@pytest.mark.parametrize("tag", [None, 65535])
+def test_nodata_is_not_blended_into_the_land_around_it(dataset, resampling, hole, tag):
+    rng = np.random.default_rng(0)
+    coarse = rng.choice([3, 3000], (60, 60)).astype(np.uint16)
+    coarse[30, 30] = tag or 0
+    write_tile(dataset.tile(dataset.ids[0], "B11"), coarse, **({"nodata": tag} if tag else {}))
+    patch = benge.read_patch(dataset.root, dataset.ids[0], ["B11"], resampling)[0]
+    empty = patch == 0
+    assert empty.sum() == hole**2
+    assert empty[60:62, 60:62].all()
+    assert patch[~empty].min() >= 1
+
+
 def pixels(shape=(120, 120), value=1, dtype=np.uint16):
     return np.full(shape, value, dtype)
 

@@ -30,12 +30,23 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
         ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: input should be a finite"),
         ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': input should be 'adam', 'adamw' or"),
         ("train", Training, {"epoch": 3}, "train.epoch: no such parameter; did you mean 'epochs'?"),
+        ("train", Training, {"epochs": True}, "train.epochs = True: true and false are no values for it"),
         ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
         ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
         ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
-        ("model", Architecture, {"convolutions": [8, 16, 32]}, "convolutional layer 3 has only 6 x 6 pixels"),
+        (
+            "model",
+            Architecture,
+            {"convolutions": [8, 16, 32]},
+            "params.yaml: model: convolutional layer 3 has only 6 x 6 pixels",
+        ),
         ("model", Architecture, {"residual": True}, "set padding to 'same'"),
-        ("runtime", cli.Runtime, {"device": "gpu"}, "runtime.device = 'gpu'"),
+        (
+            "runtime",
+            cli.Runtime,
+            {"device": "gpu"},
+            "runtime.device = 'gpu': choose auto, cpu, cuda, cuda:<number> or mps",
+        ),
     ],
 )
 def test_a_bad_value_is_named_with_its_remedy(default_params, section, schema, change, message):

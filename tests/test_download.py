@@ -710,3 +710,15 @@ def test_import_is_light():
     heavy = "{'torch', 'numpy', 'pandas', 'rasterio', 'sklearn', 'matplotlib'}"
     code = f"import sys, stages.download; print(*{heavy} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True) == "\n"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_an_archive_in_dvcs_cache_is_not_fetched_again(server, damaged):
+    """A new split of a dataset reruns this stage; its archive is in the cache already, under its md5."""
+    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True)
+    cached = Path(".dvc", "cache", "files", "md5", MD5[:2], MD5[2:])
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(BODY[:-1] if damaged else BODY)
+    fetch(server.on("/a.tar.gz", File(BODY)), md5=MD5)
+    assert ARCHIVE.read_bytes() == BODY
+    assert len(server.seen) == (1 if damaged else 0)

@@ -100,7 +100,7 @@ def repository(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     sample.write_sample(folder / "small.tar.gz", patches=40)
     (folder / ".gitignore").touch()
-    clone(folder, {"small": {"source": "small.tar.gz", "md5": None, "split": SMALL}})
+    clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
     dvc(folder, "repro")
     commit(folder)
     return folder

@@ -214,6 +214,51 @@ def test_band_moments_by_hand():
     assert mean.dtype == std.dtype == np.float32
 
 
+def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_params):
+    with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
+        list(
+            fit(
+                network(default_params, batch_norm=True),
+                six_patches,
+                six_patches,
+                settings(default_params, batch_size=5),
+            )
+        )
+    one = settings(default_params, epochs=1, schedule="one_cycle")
+    with pytest.raises(InputError, match="one_cycle: has 1 steps"):
+        list(fit(network(default_params), six_patches, six_patches, one))
+    constant = np.ones((2, 3, 4, 4), np.float32)
+    constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
+    with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
+        band_moments(constant)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"residual": True, "padding": "same", "kernel": 3, "batch_norm": True, "pool": 1},
+        {"residual": True, "padding": "same", "kernel": 3, "convolutions": [16, 32, 64], "global_pooling": True},
+        {"kernel": 1, "pool": 1, "convolutions": [16, 32]},
+    ],
+)
+def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, threads, default_params, tmp_path):
+    """In a process of its own, channels last, as the stage does: torch may crash there."""
+    split = {"method": "order", "train": 4, "val": 2, "test": 2}
+    params = {
+        "dataset": "t",
+        "datasets": {"t": {"source": "x", "split": split}},
+        "bands": ["B02", "B08"],
+        "train": {"epochs": 20},
+        "model": changes,
+    }
+    run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
+    done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params | {"runtime": {"threads": threads}})
+    assert (done.returncode, done.stderr) == (0, "")
+    losses = pd.read_csv(tmp_path / "h.csv")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
 def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     split = {"method": "order", "train": 4, "val": 2, "test": 2}
     params = {
