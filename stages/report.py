@@ -117,10 +117,9 @@ def network_words(model: dict[str, Any], parameters: int) -> str:
     )
     extras = [name.replace("_", " ") for name in ("batch_norm", "global_pooling", "standardize") if model[name]]
     extras += [f"dropout {model['dropout']}"] if model["dropout"] else []
-    return (
-        f"{len(model['convolutions'])} {kind} of {widths} channels (kernel {model['kernel']}, "
-        f"stride {model['stride']}, pooling {model['pool']}), {linear}{''.join(f', {extra}' for extra in extras)}: {parameters:,} weights."
-    )
+    parts = [f"{len(model['convolutions'])} {kind} of {widths} channels", linear, *extras]
+    sizes = f"kernel {model['kernel']}, stride {model['stride']}, pooling {model['pool']}"
+    return f"{', '.join(parts)}; {sizes}: {parameters:,} weights."
 
 
 def training_section(history: pd.DataFrame, model: dict[str, Any], train: dict[str, Any], parameters: int) -> str:
