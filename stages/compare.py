@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stages import benge, cli, files, markdown, metrics, plots, splits, tensors
+from stages import benge, cli, files, markdown, metrics, plots, predictions, splits, tensors
 from stages.cli import InputError
+from stages.predictions import LABELS, to_labels
 from stages.revision import WORKSPACE, Revision, merge_base
 
 REGRESSION = 3  # exit codes, apart from 1 for bad input
 NOT_COMPARABLE = 4
 
-NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
     "learning_curves.png": "Learning curves",
@@ -92,25 +92,19 @@ def grown_leakage(base: Side, head: Side) -> list[str]:
     return grown
 
 
-def coded(names: pd.Series) -> np.ndarray:
-    return names.map(NUMBERS).to_numpy(int)
-
-
-def seed_predictions(side: Side) -> np.ndarray:
-    """Predictions (S, N) of a side's repetition, in the order of its patches."""
-    wide = side.seeds.pivot(index="seed", columns="patch_id", values="predicted")
-    return wide[side.predictions["patch_id"]].replace(NUMBERS).to_numpy(int)
+def by_seed(side: Side) -> np.ndarray:
+    return predictions.by_seed(side.seeds, side.predictions["patch_id"])
 
 
 def compare(base: Side, head: Side) -> dict[str, dict[str, float]]:
     """Head minus base of accuracy and macro F1: over seeds where both sides have them, else of the single runs."""
-    labels = coded(base.predictions["actual"])
+    labels = to_labels(base.predictions["actual"])
     if base.seeds is not None and head.seeds is not None:
-        before, after = seed_predictions(base), seed_predictions(head)
+        before, after = by_seed(base), by_seed(head)
     else:
-        before, after = (coded(side.predictions["predicted"]) for side in (base, head))
+        before, after = (to_labels(side.predictions["predicted"]) for side in (base, head))
     settings = metrics.Evaluation.model_validate(head.params["evaluate"])
-    return metrics.compare(labels, before, after, len(NUMBERS), **settings.model_dump())
+    return metrics.compare(labels, before, after, len(LABELS), **settings.model_dump())
 
 
 def verdict(compared: dict[str, dict[str, float]], base: Side, head: Side) -> str:
@@ -157,10 +151,10 @@ def metrics_section(compared: dict[str, dict[str, float]], base: Side, head: Sid
 
 
 def seeds_table(base: Side, head: Side) -> str:
-    labels = coded(base.predictions["actual"])
+    labels = to_labels(base.predictions["actual"])
     shares = {}
     for when, side in (("before", base), ("after", head)):
-        accuracies = (seed_predictions(side) == labels).mean(1)
+        accuracies = (by_seed(side) == labels).mean(1)
         shares[when] = pd.Series(accuracies, index=np.sort(side.seeds["seed"].unique()))
     rows = [
         {"seed": str(seed), "before": row.before, "after": row.after, "change": row.after - row.before}
@@ -220,14 +214,14 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
     right = both["actual"] == both["predicted"]
     right_after = both["actual"] == both["after"]
     confusions = [
-        metrics.confusion_matrix(coded(both["actual"]), coded(both[column]), len(NUMBERS))
+        metrics.confusion_matrix(to_labels(both["actual"]), to_labels(both[column]), len(LABELS))
         for column in ("predicted", "after")
     ]
     f1 = [metrics.class_f1(confusion) for confusion in confusions]
     classes = pd.Categorical(both["actual"], benge.CLASSES)
     rows = []
     for row in by_group(classes, right, right_after, "class"):
-        label = NUMBERS[row["class"]]
+        label = LABELS[row["class"]]
         scores = {"F1 before": float(f1[0][label]), "F1 after": float(f1[1][label])}
         rows.append({"class": plots.readable(row["class"]), "support": row["patches"], **scores,
                      "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
@@ -289,7 +283,9 @@ def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict
 def pictures_section(base: Side, head: Side, folder: Path) -> str:
     """Both revisions' own pictures, side by side, and the difference of the confusion matrices."""
     confusions = [
-        metrics.confusion_matrix(coded(side.predictions["actual"]), coded(side.predictions["predicted"]), len(NUMBERS))
+        metrics.confusion_matrix(
+            to_labels(side.predictions["actual"]), to_labels(side.predictions["predicted"]), len(LABELS)
+        )
         for side in (base, head)
     ]
     plots.save(plots.confusion_difference(*confusions, benge.CLASSES), folder / "confusion_difference.png")
@@ -311,48 +307,46 @@ def pictures_section(base: Side, head: Side, folder: Path) -> str:
     return "\n\n".join(parts)
 
 
-def page(base: Side, head: Side, output: Path, tensors_dir: Path) -> tuple[str, int, bool]:
-    """The page, the exit code that it deserves, and whether it reports a regression."""
-    folder = output.with_suffix("")
-    title = f"Base: {base.revision}. Head: {head.revision}."
-    leaks = grown_leakage(base, head)
-    warning = (
-        [f"> **Leakage grew**: test patches with a train patch of their acquisition {'; '.join(leaks)}."]
-        if leaks
-        else []
-    )
+def warnings(base: Side, head: Side) -> list[str]:
+    """What a reader must know before the figures."""
+    found = []
+    if leaks := grown_leakage(base, head):
+        found.append(f"> **Leakage grew**: test patches with a train patch of their acquisition {'; '.join(leaks)}.")
     if base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"]:
-        warning.append("> The train splits differ: this compares data and model together.")
+        found.append("> The train splits differ: this compares data and model together.")
+    return found
 
-    if reasons := incomparable(base, head):
-        first = f"**Not comparable**: {'; '.join(reasons)}. So there is no verdict."
-        scores = [
-            {"test metric": name, "before": base.metrics["test"][name], "after": head.metrics["test"][name]}
-            for name in ("accuracy", "macro_f1", "nll", "n")
-        ]
-        note = "Each on its own test split; the difference means nothing."
-        return (
-            "\n\n".join([first, title, *warning, changes_section(base, head), markdown.table(scores), note]) + "\n",
-            (NOT_COMPARABLE),
-            bool(leaks),
-        )
 
-    compared = compare(base, head)
-    sheets = draw_sheets(base, head, folder, tensors_dir)
-    one_seed = base.seeds is None or head.seeds is None
-    caution = (
-        "One seed a side: another seed alone may move the accuracy by as much. See `repeat.seeds`." if one_seed else ""
-    )
+def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
+    scores = [
+        {"test metric": name, "before": base.metrics["test"][name], "after": head.metrics["test"][name]}
+        for name in ("accuracy", "macro_f1", "nll", "n")
+    ]
+    sections = [
+        f"**Not comparable**: {'; '.join(reasons)}. So there is no verdict.",
+        f"Base: {base.revision}. Head: {head.revision}.",
+        *warnings(base, head),
+        changes_section(base, head),
+        markdown.table(scores),
+        "Each on its own test split; the difference means nothing.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def page(compared: dict[str, dict[str, float]], base: Side, head: Side, pictures: Path, tensors_dir: Path) -> str:
+    """The page of two comparable sides; its pictures are written to the folder `pictures`."""
     sections = [
         verdict(compared, base, head),
-        *filter(None, [title, *warning, caution]),
+        f"Base: {base.revision}. Head: {head.revision}.",
+        *warnings(base, head),
         metrics_section(compared, base, head),
         changes_section(base, head),
-        patches_section(base, head, sheets),
-        pictures_section(base, head, folder),
+        patches_section(base, head, draw_sheets(base, head, pictures, tensors_dir)),
+        pictures_section(base, head, pictures),
     ]
-    worse = metrics.judge(compared["accuracy"]) == "worse"
-    return "\n\n".join(sections) + "\n", 0, worse or bool(leaks)
+    if base.seeds is None or head.seeds is None:
+        sections.insert(2, "One seed a side: another seed alone may move the accuracy by as much. See `repeat.seeds`.")
+    return "\n\n".join(sections) + "\n"
 
 
 def main() -> None:
@@ -372,13 +366,20 @@ def main() -> None:
             f"--output {given.output}: give a name that ends in .md; its pictures go to a folder beside it"
         )
     base, head = (read(Revision(name)) for name in (given.base or merge_base(), given.head))
-    text, code, regressed = page(base, head, given.output, given.tensors)
+    code = 0
+    if reasons := incomparable(base, head):
+        text, code = incomparable_page(reasons, base, head), NOT_COMPARABLE
+    else:
+        compared = compare(base, head)
+        text = page(compared, base, head, given.output.with_suffix(""), given.tensors)
+        worse = metrics.judge(compared["accuracy"]) == "worse"
+        if given.fail_on_regression and (worse or grown_leakage(base, head)):
+            code = REGRESSION
     with files.replacing(given.output) as part:
         part.write_text(text)
     print(re.sub(r"\*\*", "", text.partition("\n")[0]))
     print(f"{given.output}", file=sys.stderr)
-    if code or (given.fail_on_regression and regressed):
-        sys.exit(code or REGRESSION)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

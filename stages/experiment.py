@@ -16,15 +16,13 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from stages import benge, cli, markdown, metrics
+from stages import cli, markdown, metrics, predictions
 from stages.revision import Revision, git
 
 EXPERIMENTS = Path("experiments.yaml")
 SEEDS = [1, 2, 3]
 REFERENCE = "notebook"
-BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
 RESAMPLES = {"resamples": 10_000, "seed": 0}
-NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
 
 
 def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
@@ -46,12 +44,6 @@ def run(name: str, changes: dict[str, Any]) -> None:
         raise cli.InputError(f"experiment {name}: dvc exp run failed; its message stands above")
 
 
-def by_seed(table: pd.DataFrame, patch_ids: pd.Series) -> np.ndarray:
-    """Predictions (S, N) of a seed_predictions.csv, in the order of `patch_ids`."""
-    wide = table.pivot(index="seed", columns="patch_id", values="predicted")[patch_ids]
-    return wide.replace(NUMBERS).to_numpy(int)
-
-
 def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> list[dict[str, str]]:
     """A row a predictor: accuracy over its seeds, and its difference from the notebook's network and the baselines.
 
@@ -59,24 +51,25 @@ def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
         experiments: by name, a seed_predictions.csv.
         baselines: a baseline_predictions.csv of the same patches.
     """
-    patch_ids, labels = baselines["patch_id"], baselines["actual"].map(NUMBERS).to_numpy()
-    simple = {text: baselines[name].map(NUMBERS).to_numpy()[None] for name, text in BASELINES.items()}
-    predictors = simple | {name: by_seed(table, patch_ids) for name, table in experiments.items()}
-    against = {f"against {REFERENCE}": predictors.get(REFERENCE), "against band statistics": [*simple.values()][1]}
+    patch_ids, labels = baselines["patch_id"], predictions.to_labels(baselines["actual"])
+    simple = {name: predictions.to_labels(baselines[name])[None] for name in predictions.BASELINES}
+    predictors = {predictions.BASELINES[name]: one for name, one in simple.items()}
+    predictors |= {name: predictions.by_seed(table, patch_ids) for name, table in experiments.items()}
+    against = {f"against {REFERENCE}": predictors.get(REFERENCE), "against band statistics": simple["band_statistics"]}
 
     rows = []
-    for name, predictions in predictors.items():
-        accuracies = (predictions == labels).mean(1)
-        row = {"predictor": name, "seeds": len(predictions) if name in experiments else "-"}
-        spread = f" ± {accuracies.std(ddof=1):.3f}" if len(predictions) > 1 else ""
+    for name, predicted in predictors.items():
+        accuracies = (predicted == labels).mean(1)
+        row = {"predictor": name, "seeds": len(predicted) if name in experiments else "-"}
+        spread = f" ± {accuracies.std(ddof=1):.3f}" if len(predicted) > 1 else ""
         row["accuracy (mean ± deviation)"] = f"{accuracies.mean():.3f}{spread}"
-        f1 = [metrics.macro_f1(metrics.confusion_matrix(labels, one, len(NUMBERS))) for one in predictions]
+        f1 = [metrics.macro_f1(metrics.confusion_matrix(labels, one, len(predictions.LABELS))) for one in predicted]
         row["macro F1"] = f"{np.mean(f1):.3f}"
         for column, other in against.items():
-            if other is None or other is predictions:
+            if other is None or other is predicted:
                 row[column] = "-"
             else:
-                found = metrics.compare(labels, other, predictions, len(NUMBERS), **RESAMPLES)["accuracy"]
+                found = metrics.compare(labels, other, predicted, len(predictions.LABELS), **RESAMPLES)["accuracy"]
                 text = markdown.points(found["difference"], found["low"], found["high"])
                 row[column] = f"**{text}**" if metrics.judge(found) != "within noise" else text
         rows.append(row)

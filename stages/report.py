@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 
 from stages import benge, cli, files, markdown, metrics, plots, splits
+from stages.predictions import BASELINES, LABELS, to_labels
 
-BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
 WORST = 10  # errors in the table
-NUMBERS = {name: label for label, name in enumerate(benge.CLASSES)}
 
 
 def with_interval(values: dict[str, float], name: str) -> str:
@@ -23,11 +22,11 @@ def compare_with_baselines(
 ) -> dict[str, dict[str, float]]:
     """The network's accuracy minus each baseline's on the same patches, its interval, and McNemar's p-value."""
     both = predictions.merge(baseline_predictions.drop(columns="actual"), on="patch_id", validate="one_to_one")
-    labels, network = (both[column].map(NUMBERS).to_numpy() for column in ("actual", "predicted"))
+    labels, network = (to_labels(both[column]) for column in ("actual", "predicted"))
     found = {}
     for name in BASELINES:
-        other = both[name].map(NUMBERS).to_numpy()
-        found[name] = metrics.compare(labels, other, network, len(NUMBERS), resamples=resamples, seed=seed)["accuracy"]
+        other = to_labels(both[name])
+        found[name] = metrics.compare(labels, other, network, len(LABELS), resamples=resamples, seed=seed)["accuracy"]
     return found
 
 

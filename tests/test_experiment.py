@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import benge, cli, experiment
+from stages import benge, cli, experiment, predictions
 from stages.model import Architecture
 from stages.training import Training
 
@@ -39,7 +39,7 @@ def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
     )  # fmt: skip
     rows = experiment.summarize({"notebook": seeds(72, 75, 78), "strong": seeds(118, 120, 122)}, baselines)
     by_name = {row["predictor"]: row for row in rows}
-    assert list(by_name) == [*experiment.BASELINES.values(), "notebook", "strong"]
+    assert list(by_name) == [*predictions.BASELINES.values(), "notebook", "strong"]
     assert by_name["notebook"]["accuracy (mean ± deviation)"] == "0.500 ± 0.020"
     assert by_name["notebook"]["against notebook"] == "-"
     assert by_name["notebook"]["against band statistics"].startswith("**-10.0 points")
