@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages import benge, cli, files, markdown, metrics, plots, splits
+from stages import cli, files, markdown, metrics, plots, splits
 from stages.predictions import BASELINES, LABELS, to_labels
 
 WORST = 10  # errors in the table
