@@ -227,8 +227,9 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
                      "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
     rows.sort(key=lambda row: -row["support"])
     purity = metrics.purity_ranges(both["majority_fraction"].to_numpy())
+    single = "" if base.seeds is None or head.seeds is None else "Of the runs with `train.seed`, as all below.\n\n"
     parts = [
-        f"## By class\n\n{markdown.table(rows)}",
+        f"## By class\n\n{single}{markdown.table(rows)}",
         "## By purity\n\nThe share of the patch that its class covers.\n\n"
         + markdown.table(by_group(purity, right, right_after, "purity")),
     ]
@@ -307,9 +308,20 @@ def pictures_section(base: Side, head: Side, folder: Path) -> str:
     return "\n\n".join(parts)
 
 
+def stale_parameters(side: Side) -> list[str]:
+    """Parameters whose value in params.yaml is not the one that a stage ran with, by dvc.lock."""
+    written = flatten(side.params)
+    ran = [stage.get("params", {}).get("params.yaml", {}) for stage in side.lock["stages"].values()]
+    return sorted({key for used in ran for key, value in flatten(used).items() if written.get(key) != value})
+
+
 def warnings(base: Side, head: Side) -> list[str]:
     """What a reader must know before the figures."""
     found = []
+    for side in (base, head):
+        if stale := stale_parameters(side):
+            names = ", ".join(f"`{name}`" for name in stale)
+            found.append(f"> **Not what ran**: in {side.revision}, {names} changed after the run; call `dvc repro`.")
     if leaks := grown_leakage(base, head):
         found.append(f"> **Leakage grew**: test patches with a train patch of their acquisition {'; '.join(leaks)}.")
     if base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"]:

@@ -75,7 +75,8 @@ class Repository:
         changed = {key: self.params[key] | value for key, value in params.items()}
         evaluate = {"evaluate": self.params["evaluate"] | {"resamples": 1000}}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(self.params | changed | evaluate))
-        stages = {"train": {"params": str(changed)}, "report": {"outs": "same"}}
+        ran = {"params.yaml": {"train": (self.params | changed)["train"], "runtime.threads": 2}}
+        stages = {"train": {"params": ran}, "report": {"outs": "same"}}
         (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
     def commit(self) -> str:
@@ -172,6 +173,16 @@ def test_other_test_splits_get_no_verdict(repository, change):
     assert "So there is no verdict." in page
     for word in ("Better", "Worse", "Within noise", "McNemar"):
         assert word not in page
+
+
+def test_parameters_that_did_not_run_are_told(repository):
+    assert "Not what ran" not in repository.compare("--base", "HEAD")
+    params = yaml.safe_load((repository.folder / "params.yaml").read_text())
+    params["train"]["epochs"] = 99
+    params["dataset"] = "tracked by no stage of this lock"
+    (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    page = repository.compare("--base", "HEAD")
+    assert "> **Not what ran**: in the workspace, `train.epochs` changed after the run; call `dvc repro`." in page
 
 
 def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
