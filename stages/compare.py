@@ -10,12 +10,13 @@ import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 
 from stages import benge, cli, files, markdown, metrics, plots, predictions, splits, tensors
-from stages.cli import InputError
+from stages.cli import InputError, validate
 from stages.predictions import LABELS, to_labels
 from stages.revision import WORKSPACE, Revision, merge_base
 
@@ -30,7 +31,7 @@ PICTURES = {
 }
 LISTED = 30  # changed patches that the page lists; the tables count them all
 THUMBNAILS = 15
-DIGITS = 6  # of figures as the reports write them
+METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 
 
 class Side(NamedTuple):
@@ -46,24 +47,41 @@ class Side(NamedTuple):
 
 
 def read(revision: Revision) -> Side:
-    """Read one side.
+    """Read one side, and look at all that the comparison uses, so that what is amiss is told at once.
 
     Raises:
-        InputError: a file is missing or cannot be read.
+        InputError: a file is missing or is not what the pipeline writes.
     """
-    predictions = revision.csv("reports/predictions.csv").sort_values("patch_id", ignore_index=True)
-    seeds = revision.csv("reports/seed_predictions.csv") if revision.has("reports/seed_predictions.csv") else None
-    if seeds is not None and seeds["seed"].nunique() < 2:
-        seeds = None
-    return Side(
-        revision,
-        revision.json("reports/data.json"),
-        revision.json("reports/metrics.json"),
-        revision.yaml("params.yaml"),
-        revision.yaml("dvc.lock"),
-        predictions,
-        seeds,
-    )
+    table, seeds = revision.csv("reports/predictions.csv"), None
+    if revision.has("reports/seed_predictions.csv"):
+        seeds = revision.csv("reports/seed_predictions.csv")
+    names = ("reports/data.json", "reports/metrics.json")
+    data, scores = (revision.json(name) for name in names)
+    params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
+    try:
+        for column in ("actual", "predicted"):
+            to_labels(table[column])
+        table = table.sort_values("patch_id", ignore_index=True)
+        table["majority_fraction"] = table["majority_fraction"].astype(float)
+        for fact in ("membership_sha256", "labels_sha256"):
+            data[fact]["train"], data[fact]["test"]
+        for distance in splits.LEAKAGE_DISTANCES:
+            float(data["leakage"][f"within_{distance}"]["share"])
+        for name in METRICS:
+            float(scores["test"][name])
+        int(data["patches"]["test"]), dict(lock["stages"]), dict(params["evaluate"])
+        if seeds is not None and seeds["seed"].nunique() < 2:
+            seeds = None
+        if seeds is not None:
+            predictions.by_seed(seeds, table["patch_id"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{revision}: its reports are not what this pipeline writes ({reason}); run dvc repro"
+        ) from None
+    except InputError as error:
+        raise InputError(f"{revision}: {error}") from None
+    return Side(revision, data, scores, params, lock, table, seeds)
 
 
 def incomparable(base: Side, head: Side) -> list[str]:
@@ -92,37 +110,59 @@ def grown_leakage(base: Side, head: Side) -> list[str]:
     return grown
 
 
-def by_seed(side: Side) -> np.ndarray:
+def seed_labels(side: Side) -> np.ndarray:
     return predictions.by_seed(side.seeds, side.predictions["patch_id"])
 
 
 def compare(base: Side, head: Side) -> dict[str, dict[str, float]]:
     """Head minus base of accuracy and macro F1: over seeds where both sides have them, else of the single runs."""
     labels = to_labels(base.predictions["actual"])
-    if base.seeds is not None and head.seeds is not None:
-        before, after = by_seed(base), by_seed(head)
+    if by_seeds(base, head):
+        before, after = seed_labels(base), seed_labels(head)
     else:
         before, after = (to_labels(side.predictions["predicted"]) for side in (base, head))
-    settings = metrics.Evaluation.model_validate(head.params["evaluate"])
+    settings = validate("evaluate", metrics.Evaluation, head.params["evaluate"])
     return metrics.compare(labels, before, after, len(LABELS), **settings.model_dump())
+
+
+def equal(base: Side, head: Side) -> bool:
+    """Whether the two sides predict the same, with each seed too."""
+    if not base.predictions.equals(head.predictions):
+        return False
+    if base.seeds is None or head.seeds is None:
+        return base.seeds is None and head.seeds is None
+    return base.seeds.reset_index(drop=True).equals(head.seeds.reset_index(drop=True))
+
+
+def by_seeds(base: Side, head: Side) -> bool:
+    """Whether the verdict is on the seeds of both sides."""
+    return base.seeds is not None and head.seeds is not None
 
 
 def verdict(compared: dict[str, dict[str, float]], base: Side, head: Side) -> str:
     """The first line of the page."""
+    leaked = " **Leakage grew**, see below." if grown_leakage(base, head) else ""
+    if equal(base, head):
+        return f"**No difference**: every prediction is the same.{leaked}"
     found = compared["accuracy"]
-    by_seeds = base.seeds is not None and head.seeds is not None
-    if base.predictions.equals(head.predictions) and not by_seeds:
-        return "**No difference**: every prediction is the same."
-    n = len(base.predictions)
-    test = f"McNemar's exact p = {found['p']:.2g}" if "p" in found else seeds_phrase(base, head)
+    if by_seeds(base, head):
+        before, after = (side.seeds["seed"].nunique() for side in (base, head))
+        test = f"mean over {before} seeds before and {after} after, whose noise is in the interval"
+    else:
+        test = f"McNemar's exact p = {found['p']:.2g}"
     points = markdown.points(found["difference"], found["low"], found["high"])
-    name = metrics.judge(found)
-    return f"**{name[0].upper()}{name[1:]}**: accuracy {points}, 95 % interval, over the same {n} test patches; {test}."
+    name = metrics.judge(found).capitalize()
+    patches = f"over the same {len(base.predictions)} test patches"
+    return f"**{name}**: accuracy {points}, 95 % interval, {patches}; {test}.{leaked}"
 
 
-def seeds_phrase(base: Side, head: Side) -> str:
-    before, after = (side.seeds["seed"].nunique() for side in (base, head))
-    return f"mean over {before} seeds before and {after} after, whose noise is in the interval"
+def caution(base: Side, head: Side) -> list[str]:
+    """What the verdict does not know of the seed."""
+    if equal(base, head) or by_seeds(base, head):
+        return []
+    lacking = [f"{side.revision}" for side in (base, head) if side.seeds is None]
+    return [f"No repetition over seeds in {' and '.join(lacking)}: luck with the seed is not in the verdict. "
+            "To have it there, set `repeat.seeds` on both sides."]  # fmt: skip
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -133,39 +173,54 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def metrics_section(compared: dict[str, dict[str, float]], base: Side, head: Side) -> str:
-    by_seeds = base.seeds is not None and head.seeds is not None
-    single = compared
-    if by_seeds:  # the table is of the run that each side's reports show
-        single = compare(base._replace(seeds=None), head._replace(seeds=None))
-    rows = []
-    for name in ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece"):
-        before, after = (side.metrics["test"][name] for side in (base, head))
-        found = single.get(name)
+    def row(name: str, before: float, after: float, found: dict[str, float] | None) -> dict[str, Any]:
         interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found else None
         change = f"{after - before:+.3f}"
-        rows.append(
-            {"test metric": name, "before": before, "after": after, "change": change, "95 % interval": interval}
-        )
-    text = f"## Metrics\n\n{markdown.table(rows)}\n\nOf NLL and ECE, less is better. Intervals are paired."
-    return f"{text}\n\n{seeds_table(base, head)}" if by_seeds else text
+        return {"test metric": name, "before": before, "after": after, "change": change, "95 % interval": interval}
+
+    single = compared
+    rows = []
+    if by_seeds(base, head):
+        single = compare(base._replace(seeds=None), head._replace(seeds=None))
+        labels = to_labels(base.predictions["actual"])
+        for name, metric in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
+            before, after = (
+                np.mean([metric(metrics.confusion_matrix(labels, one, len(LABELS))) for one in seed_labels(side)])
+                for side in (base, head)
+            )
+            rows.append(row(f"**{name}, mean over seeds**", before, after, compared[name]))
+    for name in METRICS:
+        rows.append(row(name, *(side.metrics["test"][name] for side in (base, head)), single.get(name)))
+    text = f"""## Metrics
+
+{markdown.table(rows)}
+
+Of NLL and ECE, less is better. Intervals come from a paired bootstrap over the test patches."""
+    if by_seeds(base, head):
+        text += f" Without the word seeds, a row is of the runs with `train.seed`.\n\n{seeds_table(base, head)}"
+    return text
+
+
+def signed(value: float) -> str | None:
+    return None if np.isnan(value) else f"{value:+.3f}"
 
 
 def seeds_table(base: Side, head: Side) -> str:
     labels = to_labels(base.predictions["actual"])
     shares = {}
     for when, side in (("before", base), ("after", head)):
-        accuracies = (by_seed(side) == labels).mean(1)
+        accuracies = (seed_labels(side) == labels).mean(1)
         shares[when] = pd.Series(accuracies, index=np.sort(side.seeds["seed"].unique()))
     rows = [
-        {"seed": str(seed), "before": row.before, "after": row.after, "change": row.after - row.before}
+        {"seed": str(seed), "before": row.before, "after": row.after, "change": signed(row.after - row.before)}
         for seed, row in pd.DataFrame(shares).iterrows()
     ]
-    for name, values in (
-        ("**mean**", [s.mean() for s in shares.values()]),
-        ("deviation", [s.std() for s in shares.values()]),
-    ):
-        change = values[1] - values[0] if name == "**mean**" else None
-        rows.append({"seed": name, "before": values[0], "after": values[1], "change": change})
+    before, after = shares.values()
+    rows.append({"seed": "**mean**", "before": before.mean(), "after": after.mean(),
+                 "change": signed(after.mean() - before.mean())})  # fmt: skip
+    paired = (after - before).dropna()  # of the seeds that both sides have
+    spread = f"{paired.std():.3f}" if len(paired) > 1 else None
+    rows.append({"seed": "deviation", "before": before.std(), "after": after.std(), "change": spread})
     return f"### Accuracy by seed\n\n{markdown.table(rows)}"
 
 
@@ -178,6 +233,7 @@ def changes_section(base: Side, head: Side) -> str:
     ]
     stages = [side.lock["stages"] for side in (base, head)]
     reran = [name for name in stages[1] if stages[0].get(name) != stages[1][name]]
+    reran += [f"{name} (removed)" for name in stages[0] if name not in stages[1]]
     costs = [
         {"cost": name, "before": side_costs[0], "after": side_costs[1]}
         for name in ("parameters", "epochs")
@@ -227,7 +283,7 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
                      "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
     rows.sort(key=lambda row: -row["support"])
     purity = metrics.purity_ranges(both["majority_fraction"].to_numpy())
-    single = "" if base.seeds is None or head.seeds is None else "Of the runs with `train.seed`, as all below.\n\n"
+    single = "" if not by_seeds(base, head) else "Of the runs with `train.seed`, as all below.\n\n"
     parts = [
         f"## By class\n\n{single}{markdown.table(rows)}",
         "## By purity\n\nThe share of the patch that its class covers.\n\n"
@@ -246,7 +302,8 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
             for patch in listed.head(LISTED).itertuples()
         ]
         more = f"\n\n... and {len(listed) - LISTED} more." if len(listed) > LISTED else ""
-        picture = f"![{title} patches]({sheets[title]})\n\n" if title in sheets else ""
+        absent = "No thumbnails: the tensors of this test split are not here; run `dvc repro`.\n\n"
+        picture = f"![{title} patches]({sheets[title]})\n\n" if title in sheets else absent
         body = f"{picture}{markdown.table(rows)}{more}" if rows else "None."
         parts.append(f"## {title}: {len(listed)} patches\n\n{body}")
     return "\n\n".join(parts)
@@ -268,16 +325,14 @@ def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict
         shown = both[chosen].sort_values("majority_fraction", ascending=False).head(THUMBNAILS)
         if len(shown):
             captions = [
-                f"{plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
-                f"{plots.readable(patch.predicted)}\nthen {plots.readable(patch.after)}"
+                f"is {plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
+                f"was taken for {plots.readable(patch.predicted)}\nnow for {plots.readable(patch.after)}"
                 for patch in shown.itertuples()
             ]
             images = split.images[rows[shown["patch_id"]].to_numpy()]
-            figure = plots.patches(
-                images, split.bands, captions, f"{title}: the actual class, taken for, before and after"
-            )
+            figure = plots.patches(images, split.bands, captions, f"{title} patches")
             plots.save(figure, folder / f"{title.lower()}.png")
-            sheets[title] = f"{folder.name}/{title.lower()}.png"
+            sheets[title] = f"{quote(folder.name)}/{title.lower()}.png"
     return sheets
 
 
@@ -292,7 +347,7 @@ def pictures_section(base: Side, head: Side, folder: Path) -> str:
     plots.save(plots.confusion_difference(*confusions, benge.CLASSES), folder / "confusion_difference.png")
     parts = [
         "## Pictures",
-        f"![Difference of the confusion matrices]({folder.name}/confusion_difference.png)",
+        f"![Difference of the confusion matrices]({quote(folder.name)}/confusion_difference.png)",
     ]
     for name, title in PICTURES.items():
         cells = []
@@ -301,7 +356,7 @@ def pictures_section(base: Side, head: Side, folder: Path) -> str:
             if side.revision.has(f"reports/{name}"):
                 with files.replacing(path) as part:
                     part.write_bytes(side.revision.read(f"reports/{name}"))
-                cells.append(f"![{title} {when}]({folder.name}/{path.name})")
+                cells.append(f"![{title} {when}]({quote(folder.name)}/{path.name})")
             else:
                 cells.append("none")
         parts.append(f"| {title} before | after |\n| --- | --- |\n| {cells[0]} | {cells[1]} |")
@@ -347,17 +402,17 @@ def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
 
 def page(compared: dict[str, dict[str, float]], base: Side, head: Side, pictures: Path, tensors_dir: Path) -> str:
     """The page of two comparable sides; its pictures are written to the folder `pictures`."""
+    sheets = draw_sheets(base, head, pictures, tensors_dir)
     sections = [
         verdict(compared, base, head),
         f"Base: {base.revision}. Head: {head.revision}.",
         *warnings(base, head),
+        *caution(base, head),
         metrics_section(compared, base, head),
         changes_section(base, head),
-        patches_section(base, head, draw_sheets(base, head, pictures, tensors_dir)),
+        patches_section(base, head, sheets),
         pictures_section(base, head, pictures),
     ]
-    if base.seeds is None or head.seeds is None:
-        sections.insert(2, "One seed a side: another seed alone may move the accuracy by as much. See `repeat.seeds`.")
     return "\n\n".join(sections) + "\n"
 
 
@@ -377,7 +432,7 @@ def main() -> None:
         raise InputError(
             f"--output {given.output}: give a name that ends in .md; its pictures go to a folder beside it"
         )
-    base, head = (read(Revision(name)) for name in (given.base or merge_base(), given.head))
+    base, head = (read(Revision(name)) for name in (merge_base() if given.base is None else given.base, given.head))
     code = 0
     if reasons := incomparable(base, head):
         text, code = incomparable_page(reasons, base, head), NOT_COMPARABLE
@@ -385,7 +440,9 @@ def main() -> None:
         compared = compare(base, head)
         text = page(compared, base, head, given.output.with_suffix(""), given.tensors)
         worse = metrics.judge(compared["accuracy"]) == "worse"
-        if given.fail_on_regression and (worse or grown_leakage(base, head)):
+        reasons = ["significantly worse"] * worse + [f"leakage grew {leak}" for leak in grown_leakage(base, head)]
+        if given.fail_on_regression and reasons:
+            print(f"regression: {'; '.join(reasons)}", file=sys.stderr)
             code = REGRESSION
     with files.replacing(given.output) as part:
         part.write_text(text)

@@ -30,7 +30,7 @@ def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
 
 
 def run(name: str, changes: dict[str, Any]) -> None:
-    """Run one experiment by `dvc exp run`, from the last commit, in a folder of its own.
+    """Run one experiment by `dvc exp run`, in a folder of its own.
 
     Raises:
         InputError: DVC or a stage failed, and said why.
@@ -78,13 +78,13 @@ def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> 
 
 def table(names: list[str]) -> str:
     """Compare the experiments that were run, each by its last run, in Markdown; what is told from noise is bold."""
-    ran = [name for name in names if git("for-each-ref", f"refs/exps/*/*/{name}")]
-    if not ran:
-        raise cli.InputError("no experiment of experiments.yaml was run; run make experiments")
-    revisions = {name: Revision(name) for name in ran}
-    baselines = revisions[ran[0]].csv("reports/baseline_predictions.csv")
-    found = {name: revision.csv("reports/seed_predictions.csv") for name, revision in revisions.items()}
-    return markdown.table(summarize(found, baselines))
+    revisions = [Revision(name) for name in names if git("for-each-ref", f"refs/exps/*/*/{name}")]
+    tables = {revision.name: revision.csv("reports/seed_predictions.csv") for revision in revisions}
+    tables = {name: repeated for name, repeated in tables.items() if len(repeated)}
+    if not tables:
+        raise cli.InputError(f"no experiment of {EXPERIMENTS} was run over seeds; run make experiments")
+    baselines = Revision(next(iter(tables))).csv("reports/baseline_predictions.csv")
+    return markdown.table(summarize(tables, baselines))
 
 
 def main() -> None:
@@ -97,6 +97,8 @@ def main() -> None:
         raise cli.InputError(f"no experiment {', '.join(unknown)} in {EXPERIMENTS}; choose from {', '.join(known)}")
     names = given.names or list(known)
     if given.command == "run":
+        if git("status", "--porcelain", "--untracked-files=no"):
+            raise cli.InputError("files are changed that the experiments would take along; commit or stash them first")
         for name in names:
             run(name, known[name])
     else:

@@ -215,7 +215,8 @@ def compare(
         labels: int (N,).
         base, head: predictions of the same patches by two classifiers, (N,), or by several seeds of each, (S, N) and
             (T, N). The seeds are then resampled too, so that their noise is in the interval. Of S seeds S - 1 are
-            drawn, which makes the variance of their mean unbiased.
+            drawn, which makes the variance of their mean unbiased; and since few seeds tell little of it, the interval
+            is widened as Student's t is wider than the normal, with the Welch-Satterthwaite degrees of freedom.
         classes: how many there are.
 
     Returns:
@@ -229,27 +230,44 @@ def compare(
     generator = np.random.default_rng(seed + 1)
 
     means = {"accuracy": [], "macro_f1": []}
+    spreads = {"accuracy": [], "macro_f1": []}  # by side: variance of the mean over its seeds, degrees of freedom
     for side in predicted:
         drawn = np.full((resamples + 1, len(side)), 1 / len(side))
         if len(side) > 1:
             drawn[1:] = generator.multinomial(len(side) - 1, drawn[0], size=resamples) / (len(side) - 1)
-        values = {"accuracy": np.zeros(resamples + 1), "macro_f1": np.zeros(resamples + 1)}
-        for one, share in zip(side, drawn.T, strict=True):
+        values = {"accuracy": [], "macro_f1": []}
+        for one in side:
             onto = np.zeros((len(counts), classes**2))
             onto[np.arange(len(counts)), actual[0] * classes + one] = 1
             confusion = (weights @ onto).reshape(-1, classes, classes)
-            values["accuracy"] += share * accuracy(confusion)
-            values["macro_f1"] += share * macro_f1(confusion)
+            values["accuracy"].append(accuracy(confusion))
+            values["macro_f1"].append(macro_f1(confusion))
         for name, value in values.items():
-            means[name].append(value)
+            means[name].append((np.stack(value, axis=1) * drawn).sum(1))
+            if len(side) > 1:
+                spreads[name].append((np.var([one[0] for one in value], ddof=1) / len(side), len(side) - 1))
 
     found = {}
     for name, (before, after) in means.items():
-        low, high = interval((after - before)[1:])
-        found[name] = {"difference": float((after - before)[0]), "low": low, "high": high}
+        difference = float((after - before)[0])
+        wider = _student_factor(float(np.var((after - before)[1:])), spreads[name], int(counts.sum()))
+        low, high = (difference + wider * (limit - difference) for limit in interval((after - before)[1:]))
+        found[name] = {"difference": difference, "low": low, "high": high}
     if len(sides[0]) == len(sides[1]) == 1:
         found["accuracy"]["p"] = mcnemar(sides[0][0] == labels, sides[1][0] == labels)
     return found
+
+
+def _student_factor(total: float, spreads: list[tuple[float, int]], patches: int) -> float:
+    """How much wider than the normal's the interval must be, if parts of the variance are known from few seeds."""
+    import scipy.stats
+
+    if not spreads or total == 0:
+        return 1.0
+    parts = [*spreads, (max(total - sum(variance for variance, _ in spreads), 0.0), patches - 1)]
+    freedom = sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / free for variance, free in parts)
+    quantile = (1 + CONFIDENCE) / 2
+    return float(scipy.stats.t.ppf(quantile, freedom) / scipy.stats.norm.ppf(quantile))
 
 
 def judge(difference: dict[str, float]) -> str:

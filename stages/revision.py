@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,16 @@ class Revision:
         self.name, self.commit = name, None
         if name != WORKSPACE:
             # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
-            experiments = (git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}") or "").split()
+            # The newest, where several commits have one of that name.
+            newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
+            experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
             if self.commit is None:
                 raise InputError(f"no revision or experiment '{name}'; see git log --oneline and dvc exp show")
 
     def __str__(self) -> str:
         if self.commit is None:
-            return "the workspace"
+            return f"the workspace on {git('rev-parse', '--short=7', 'HEAD')}"
         short = self.commit[:7]
         return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
 

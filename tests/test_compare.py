@@ -182,7 +182,11 @@ def test_parameters_that_did_not_run_are_told(repository):
     params["dataset"] = "tracked by no stage of this lock"
     (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
     page = repository.compare("--base", "HEAD")
-    assert "> **Not what ran**: in the workspace, `train.epochs` changed after the run; call `dvc repro`." in page
+    short = repository.git("rev-parse", "--short=7", "HEAD")
+    assert (
+        f"> **Not what ran**: in the workspace on {short}, `train.epochs` changed after the run; call `dvc repro`."
+        in page
+    )
 
 
 def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
@@ -193,17 +197,29 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     assert first.startswith("**Within noise**: accuracy +4.0 points (")
     assert "mean over 3 seeds before and 3 after" in first
     page = repository.compare()
-    assert "| 0 | 0.800 | 0.867 | 0.067 |" in page
-    assert "| **mean** | 0.667 | 0.707 | 0.040 |" in page
+    assert "| 0 | 0.800 | 0.867 | +0.067 |" in page
+    assert "| **mean** | 0.667 | 0.707 | +0.040 |" in page
+    assert "| deviation | 0.133 | 0.157 | 0.024 |" in page
+    assert "| **accuracy, mean over seeds** | 0.667 | 0.707 | +0.040 |" in page
+    repository.write(wrong(50), seeds=[wrong(48), wrong(50), wrong(52)])
+    repository.commit()
     repository.write(wrong(20), seeds=[wrong(10), wrong(11), wrong(12)])
     assert repository.compare().startswith("**Better**")
 
 
 def test_seeds_on_one_side_alone_are_not_used(repository):
     repository.write(wrong(20), seeds=[wrong(1), wrong(2)])
-    page = repository.compare()
+    page = repository.compare("--base", "HEAD")
     assert "McNemar" in page.splitlines()[0]
-    assert "One seed a side" in page
+    assert f"No repetition over seeds in HEAD ({repository.git('rev-parse', '--short=7', 'HEAD')}): luck" in page
+
+
+def test_equal_revisions_with_seeds_show_no_difference(repository):
+    repository.write(wrong(50), seeds=[wrong(30), wrong(50)])
+    repository.commit()
+    page = repository.compare("--base", "HEAD")
+    assert page.startswith("**No difference**: every prediction is the same.")
+    assert "luck" not in page
 
 
 def test_the_base_is_where_the_branch_left_main(repository):
@@ -225,8 +241,50 @@ def test_bad_revisions_and_missing_files_are_one_clear_line(repository):
     assert message == "error: no revision or experiment 'nonsense'; see git log --oneline and dvc exp show\n"
     (repository.folder / "reports" / "metrics.json").unlink()
     message = repository.compare("--base", "HEAD", expect=1)
-    assert message == "error: the workspace has no reports/metrics.json; run dvc repro there and commit what it makes\n"
+    short = repository.git("rev-parse", "--short=7", "HEAD")
+    missing = f"the workspace on {short} has no reports/metrics.json; run dvc repro there and commit what it makes"
+    assert message == f"error: {missing}\n"
     assert "ends in .md" in repository.compare("--output", "page.html", expect=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("reports/predictions.csv", "garbage"),
+        ("reports/predictions.csv", "patch_id,actual,predicted,majority_fraction\na,tree_cover,,1\n"),
+        ("reports/data.json", "{}"),
+        ("reports/data.json", "[]"),
+        ("reports/data.json", "{"),
+        ("reports/metrics.json", "{}"),
+        ("reports/seed_predictions.csv", "garbage\n1\n"),
+        (
+            "reports/seed_predictions.csv",
+            "seed,patch_id,actual,predicted\n1,a,tree_cover,tree_cover\n2,b,tree_cover,x\n",
+        ),
+        ("dvc.lock", ""),
+        ("params.yaml", ""),
+        ("params.yaml", "evaluate: {resamples: 5, seed: 0}"),
+    ],
+)
+def test_broken_reports_are_one_clear_line(repository, name, content):
+    (repository.folder / name).write_text(content)
+    message = repository.compare("--base", "HEAD", expect=1)
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+
+
+def test_of_experiments_of_one_name_the_newest_is_meant(repository):
+    for i, errors in enumerate((70, 20)):
+        repository.write(wrong(errors))
+        os.environ["GIT_COMMITTER_DATE"] = f"2026-01-0{i + 1}T00:00:00"
+        try:
+            commit = repository.commit()
+        finally:
+            del os.environ["GIT_COMMITTER_DATE"]
+        repository.git("update-ref", f"refs/exps/{i}{i}/0000/mine", commit)
+    page = repository.compare("--base", "HEAD~2", "--head", "mine")
+    assert page.startswith("**Better**: accuracy +20.0")
+    assert "no revision or experiment '*'" in repository.compare("--base", "*", expect=1)
 
 
 def test_the_difference_of_confusion_matrices_is_blue_where_it_is_good():
