@@ -233,16 +233,14 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_
         band_moments(constant)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "changes",
     [
-        {"residual": True, "padding": "same", "kernel": 3, "batch_norm": True, "pool": 1},
         {"residual": True, "padding": "same", "kernel": 3, "convolutions": [16, 32, 64], "global_pooling": True},
         {"kernel": 1, "pool": 1, "convolutions": [16, 32]},
     ],
 )
-def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, threads, default_params, tmp_path):
+def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, tmp_path):
     """In a process of its own, channels last, as the stage does: torch may crash there."""
     split = {"method": "order", "train": 4, "val": 2, "test": 2}
     params = {
@@ -253,7 +251,7 @@ def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, th
         "model": changes,
     }
     run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
-    done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params | {"runtime": {"threads": threads}})
+    done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params | {"runtime": {"threads": 2}})
     assert (done.returncode, done.stderr) == (0, "")
     losses = pd.read_csv(tmp_path / "h.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
