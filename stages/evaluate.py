@@ -10,7 +10,7 @@ from stages import cli, files, metrics, plots, tensors
 from stages.model import choose_device, infer, load, set_deterministic
 
 INFERENCE_BATCH = 64
-EXAMPLES = 15  # patches in a picture
+EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
 
 
 def check_fit(model_path: Path, metadata: dict, split: tensors.Split) -> None:
