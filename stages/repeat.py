@@ -51,14 +51,14 @@ def repeat(
     runtime: cli.Runtime,
 ) -> None:
     """Train with each seed and predict the test split, to tell what is owed to the seed. No seed, no work."""
-    facts, val, test = (tensors.load_split(tensors_dir, name) for name in ("train", "val", "test"))
-    names = np.array(test.classes)
-    patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
-    device = choose_device(runtime.device)
-    set_deterministic(runtime.threads, device)
-
     rows, predictions = [], [pd.DataFrame(columns=["seed", "patch_id", "actual", "predicted"])]
-    for seed in tqdm(repeat.seeds, desc=f"repeat on {device}", unit="seed", disable=None):
+    if repeat.seeds:
+        facts, val, test = (tensors.load_split(tensors_dir, name) for name in ("train", "val", "test"))
+        names = np.array(test.classes)
+        patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
+        device = choose_device(runtime.device)
+        set_deterministic(runtime.threads, device)
+    for seed in tqdm(repeat.seeds, desc="repeat", unit="seed", disable=None):
         network = make_network(facts, model, seed, device)
         settings = train.model_copy(update={"seed": seed})
         for _ in fit(network, on_device(facts, device), on_device(val, device), settings):

@@ -9,7 +9,6 @@ import numpy as np
 import pydantic
 import torch
 import torch.nn.functional as F
-from torchmetrics.functional.classification import multiclass_accuracy
 
 from stages import cli, tensors
 from stages.model import Architecture, Network, infer
@@ -132,6 +131,14 @@ def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.where(counts > 0, weights, 0.0)
 
 
+def accuracy(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Share of patches that are predicted right."""
+    # Here, since it takes as long to import as torch, and `repeat` without a seed needs none of it.
+    from torchmetrics.functional.classification import multiclass_accuracy
+
+    return multiclass_accuracy(predictions, labels, classes, average="micro")
+
+
 def train_epoch(
     network: Network,
     train: Patches,
@@ -166,8 +173,7 @@ def train_epoch(
         losses.append(loss.detach())
         predictions.append(logits.detach().argmax(1))
         seen.append(labels)
-    accuracy = multiclass_accuracy(torch.cat(predictions), torch.cat(seen), logits.shape[1], average="micro")
-    return torch.stack(losses), accuracy
+    return torch.stack(losses), accuracy(torch.cat(predictions), torch.cat(seen), logits.shape[1])
 
 
 def evaluate_epoch(network: Network, split: Patches, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,7 +181,7 @@ def evaluate_epoch(network: Network, split: Patches, batch_size: int) -> tuple[t
     logits = infer(network, split.images, batch_size)
     losses = F.cross_entropy(logits, split.labels, reduction="none")
     loss = torch.stack([batch.mean() for batch in losses.split(batch_size)]).mean()
-    return loss, multiclass_accuracy(logits, split.labels, logits.shape[1], average="micro")
+    return loss, accuracy(logits.argmax(1), split.labels, logits.shape[1])
 
 
 def fit(network: Network, train: Patches, val: Patches, settings: Training) -> Iterator[Epoch]:
