@@ -55,4 +55,7 @@ requirements: $(VENV)/installed
 	python -m pip install --quiet uv
 	uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements.in --output-file requirements.txt
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
-	uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-test.in --output-file requirements-test.txt
+	for extra in dask test; do \
+		uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-$$extra.in \
+			--output-file requirements-$$extra.txt; \
+	done

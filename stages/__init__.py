@@ -13,7 +13,8 @@ from pathlib import Path
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "AVX2",
+    # Of MKL's branches the only one that it takes on processors of all makers; an epoch is 3 % slower than with AVX2.
+    "MKL_CBWR": "COMPATIBLE",
     "OPENBLAS_CORETYPE": "Haswell",
 }
 

@@ -1,31 +1,24 @@
 """Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import pydantic
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from stages import cli, files, metrics, tensors
-
-Percentile = Annotated[float, pydantic.Field(ge=0, le=100)]
-
-
-class Baseline(cli.Section):
-    percentiles: list[Percentile]
-    inverse_regularization: Annotated[float, pydantic.Field(gt=0)]
+from stages.params import Baseline, Evaluation, Runtime
 
 
-def band_statistics(images: np.ndarray, percentiles: list[float]) -> np.ndarray:
+def band_statistics(images: Iterable[np.ndarray], percentiles: list[float]) -> np.ndarray:
     """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
 
     Args:
-        images: float32 (N, C, H, W).
+        images: N of them, float32 (C, H, W).
 
     Returns:
         Features, float64 (N, C * (2 + P)).
@@ -69,11 +62,11 @@ def baseline(
     predictions_csv: Path,
     *,
     baseline: Baseline,
-    evaluate: metrics.Evaluation,
-    runtime: cli.Runtime,
+    evaluate: Evaluation,
+    runtime: Runtime,
 ) -> None:
     """Score the largest class, and a logistic regression of band statistics, on the test split."""
-    train, test = (tensors.load_split(tensors_dir, split) for split in ("train", "test"))
+    train, test = (tensors.load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
     classes = len(test.classes)
     with threadpool_limits(runtime.threads):
         features, of_test = (band_statistics(split.images, baseline.percentiles) for split in (train, test))

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from stages import benge, cli, files, markdown, metrics, plots, predictions, splits, tensors
-from stages.cli import InputError, validate
+from stages.errors import InputError
+from stages.params import Evaluation, validate
 from stages.predictions import LABELS, to_labels
 from stages.revision import WORKSPACE, Revision, merge_base
 
@@ -121,7 +122,7 @@ def compare(base: Side, head: Side) -> dict[str, dict[str, float]]:
         before, after = seed_labels(base), seed_labels(head)
     else:
         before, after = (to_labels(side.predictions["predicted"]) for side in (base, head))
-    settings = validate("evaluate", metrics.Evaluation, head.params["evaluate"])
+    settings = validate("evaluate", Evaluation, head.params["evaluate"])
     return metrics.compare(labels, before, after, len(LABELS), **settings.model_dump())
 
 

@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import sleep
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
-import pydantic
 import requests
 import urllib3
 from tqdm import tqdm
 
 from stages import archive, cli, files
-from stages.cli import InputError
+from stages.errors import InputError
+from stages.params import PARAMS, Dataset
+from stages.partial import PARTIAL
 
-PARTIAL = Path(".partial")
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 BACKOFF = 0.5  # seconds, doubled with each attempt
@@ -50,14 +50,6 @@ WANTED = ("*.csv", "splits/*.csv", "sentinel-2/*/*.tif")
 FOLDERS = ("splits", "sentinel-2", "sentinel-2/*")
 
 T = TypeVar("T")
-
-
-class Source(cli.Section):
-    """An entry of `datasets`: where its archive comes from. `split` is for preprocess to check."""
-
-    source: Annotated[str, pydantic.Field(min_length=1)]
-    md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
-    split: Any = None
 
 
 class _TransientError(Exception):
@@ -116,7 +108,7 @@ def _get(session: _Session, url: str, *, stream: bool, headers: dict[str, str] |
             raise InputError(f"{url}: its certificate is not trusted; {remedy}") from None
         raise _TransientError(f"{url}: {reason}") from None
     except (requests.RequestException, ValueError) as error:
-        raise InputError(f"{url}: {error}; check source in {cli.PARAMS}") from None
+        raise InputError(f"{url}: {error}; check source in {PARAMS}") from None
     if response.status_code in (408, 429) or response.status_code >= 500:
         response.close()
         seconds = 0.0
@@ -215,7 +207,7 @@ def _transfer(session: _Session, url: str, partial: _Partial, *, verifiable: boo
                 raise _TransientError(f"{url}: does not go on from byte {offset}, so starting afresh")
         elif response.status_code != 200:
             refusal = f"answers {response.status_code} {response.reason}"
-            raise InputError(f"{url}: {refusal}; check source in {cli.PARAMS}, or open it in a browser")
+            raise InputError(f"{url}: {refusal}; check source in {PARAMS}, or open it in a browser")
         try:
             if response.status_code == 200:
                 # Looked at before the partial goes: a proxy's login page must not cost what came so far.
@@ -242,7 +234,7 @@ def _demand_gzip(head: bytes, what: str) -> None:
     if not head.startswith(GZIP_MAGIC):
         start = " ".join(head.decode(errors="replace").split())[:40]
         found = f"starts with {start!r}" if head else "is empty"
-        remedy = f"check source in {cli.PARAMS}, in case a login page or a proxy answered in its place"
+        remedy = f"check source in {PARAMS}, in case a login page or a proxy answered in its place"
         raise InputError(f"{what}: is not a .tar.gz but {found}; {remedy}")
 
 
@@ -260,7 +252,7 @@ def _verify(path: Path, what: str, *, md5: str | None, size: int | None = None) 
         file.seek(0)
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if md5 not in (None, digest):
-        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {cli.PARAMS}")
+        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
     if md5 is None:
         # Else DVC would record a truncated archive as whole, and not run this stage again.
         try:
@@ -297,7 +289,7 @@ def _fetch(url: str, path: Path, pinned: str | None) -> None:
     with _Session() as session:
         size, md5 = _published(session, url)
         if None not in (pinned, md5) and pinned != md5:
-            changed = f"its published md5 is {md5}, not {pinned} as in {cli.PARAMS}"
+            changed = f"its published md5 is {md5}, not {pinned} as in {PARAMS}"
             raise InputError(f"{url}: {changed}; it has changed since, so set md5 if that is wanted")
         md5 = md5 or pinned
         if md5 and _copy_from_cache(md5, path):
@@ -310,7 +302,7 @@ def _fetch(url: str, path: Path, pinned: str | None) -> None:
         partial.remove()
         raise
     if md5 is None:
-        print(f"{url}: no checksum is published; to pin what came, add md5: {digest} to its entry in {cli.PARAMS}")
+        print(f"{url}: no checksum is published; to pin what came, add md5: {digest} to its entry in {PARAMS}")
     with files.replacing(path) as part:
         shutil.move(partial.path, part)  # copies where .partial is on another disk
     partial.remove()
@@ -331,12 +323,9 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
-def download(archive_path: Path, *, dataset: str, datasets: dict[str, Any]) -> None:
+def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:
     """Write the chosen dataset's archive: the sample, or what a URL, a .tar.gz or an unpacked folder gives."""
-    if dataset not in datasets:
-        choice = ", ".join(map(str, datasets))
-        raise InputError(f"{cli.PARAMS}: dataset = {dataset!r}: no such entry in datasets; choose from {choice}")
-    entry = cli.validate(f"datasets.{dataset}", Source, datasets[dataset])
+    entry = datasets[dataset]
     source = entry.source
     if re.match("https?://", source, re.IGNORECASE):
         _fetch(source, archive_path, entry.md5)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
-from stages import cli, files, metrics, plots, tensors
+from stages import cli, files, loader, metrics, plots, tensors
+from stages.errors import InputError
 from stages.model import choose_device, infer, load, set_deterministic
+from stages.params import Evaluation, Runtime
 
 INFERENCE_BATCH = 64
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
@@ -17,7 +18,7 @@ def check_fit(model_path: Path, metadata: dict, split: tensors.Split) -> None:
     """Refuse a model that was trained for other bands, classes or scaling than the tensors have."""
     for fact in ("bands", "classes", "scale"):
         if metadata[fact] != getattr(split, fact):
-            raise cli.InputError(
+            raise InputError(
                 f"{model_path}: was trained with {fact} {metadata[fact]}, the tensors have {getattr(split, fact)}; "
                 "run dvc repro"
             )
@@ -90,8 +91,8 @@ def evaluate(
     per_class_csv: Path,
     pictures_dir: Path,
     *,
-    evaluate: metrics.Evaluation,
-    runtime: cli.Runtime,
+    evaluate: Evaluation,
+    runtime: Runtime,
 ) -> None:
     """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
     device = choose_device(runtime.device)
@@ -101,9 +102,9 @@ def evaluate(
 
     found, temperature = {}, 1.0
     for name in ("val", "test"):
-        split = tensors.load_split(tensors_dir, name)
+        split = tensors.load_split(tensors_dir, name, runtime.resident_gigabytes)
         check_fit(model_path, metadata, split)
-        logits = infer(network, torch.from_numpy(split.images).to(device), INFERENCE_BATCH)
+        logits = infer(network, loader.load(split, device).in_order(INFERENCE_BATCH))
         log_probabilities = logits.double().log_softmax(1).cpu().numpy()
         found[name] = metrics.summary(split.labels, log_probabilities, **evaluate.model_dump())
         if name == "val":

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from stages import cli, markdown, metrics, predictions
+from stages.errors import InputError
 from stages.revision import Revision, git
 
 EXPERIMENTS = Path("experiments.yaml")
@@ -41,7 +42,7 @@ def run(name: str, changes: dict[str, Any]) -> None:
         subprocess.run(["dvc", "exp", "remove", "--quiet", name], check=True)  # DVC refuses a name that is taken
     # Not in the workspace, where each experiment would start from the parameters of the one before it.
     if subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *given]).returncode:
-        raise cli.InputError(f"experiment {name}: dvc exp run failed; its message stands above")
+        raise InputError(f"experiment {name}: dvc exp run failed; its message stands above")
 
 
 def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> list[dict[str, str]]:
@@ -82,7 +83,7 @@ def table(names: list[str]) -> str:
     tables = {revision.name: revision.csv("reports/seed_predictions.csv") for revision in revisions}
     tables = {name: repeated for name, repeated in tables.items() if len(repeated)}
     if not tables:
-        raise cli.InputError(f"no experiment of {EXPERIMENTS} was run over seeds; run make experiments")
+        raise InputError(f"no experiment of {EXPERIMENTS} was run over seeds; run make experiments")
     baselines = Revision(next(iter(tables))).csv("reports/baseline_predictions.csv")
     return markdown.table(summarize(tables, baselines))
 
@@ -94,11 +95,11 @@ def main() -> None:
     given = parser.parse_args()
     known = load()
     if unknown := [name for name in given.names if name not in known]:
-        raise cli.InputError(f"no experiment {', '.join(unknown)} in {EXPERIMENTS}; choose from {', '.join(known)}")
+        raise InputError(f"no experiment {', '.join(unknown)} in {EXPERIMENTS}; choose from {', '.join(known)}")
     names = given.names or list(known)
     if given.command == "run":
         if git("status", "--porcelain", "--untracked-files=no"):
-            raise cli.InputError("files are changed that the experiments would take along; commit or stash them first")
+            raise InputError("files are changed that the experiments would take along; commit or stash them first")
         for name in names:
             run(name, known[name])
     else:

@@ -1,63 +1,17 @@
 """The network: built from its architecture, saved with all that a prediction needs."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pydantic
 import torch
 from torch import nn
 
-from stages import benge, tensors
-from stages.cli import InputError, Section
-
-Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
-
-
-class Architecture(Section):
-    """A convolutional network: layers of convolution, ReLU and max pooling, then linear layers, then the classes."""
-
-    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1)]
-    kernel: Annotated[int, pydantic.Field(ge=1, le=31)]
-    stride: Annotated[int, pydantic.Field(ge=1, le=8)]
-    padding: Literal["valid", "same"]
-    pool: Annotated[int, pydantic.Field(ge=1, le=8)]
-    residual: bool
-    batch_norm: bool
-    global_pooling: bool
-    linear: list[Channels]
-    dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
-    standardize: bool
-
-    @pydantic.model_validator(mode="after")
-    def _fits(self):
-        if self.padding == "same" and self.kernel % 2 == 0:
-            raise ValueError("padding 'same' needs an odd kernel")
-        if self.residual and self.padding != "same":
-            raise ValueError("residual layers add their input to their output: set padding to 'same'")
-        feature_sizes(self)
-        return self
-
-
-def feature_sizes(architecture: Architecture) -> list[int]:
-    """Pixels a side of the feature map behind each convolutional layer.
-
-    Raises:
-        ValueError: a layer has nothing left to work on.
-    """
-    sizes, side = [], benge.PATCH_SIZE
-    margin = architecture.kernel // 2 if architecture.padding == "same" else 0
-    for layer in range(1, len(architecture.convolutions) + 1):
-        before = side
-        side = (side + 2 * margin - architecture.kernel) // architecture.stride + 1 if side else 0
-        side //= architecture.pool
-        if side < 1:
-            raise ValueError(
-                f"convolutional layer {layer} has only {before} x {before} pixels to work on; "
-                "use fewer layers, or a smaller kernel, stride or pool, or padding 'same'"
-            )
-        sizes.append(side)
-    return sizes
+from stages import tensors
+from stages.errors import InputError
+from stages.params import Architecture
 
 
 class Residual(nn.Module):
@@ -124,7 +78,7 @@ class Network(nn.Module):
             if architecture.pool > 1:
                 layers.append(nn.MaxPool2d(architecture.pool))
             channels = outputs
-        side = feature_sizes(architecture)[-1]
+        side = architecture.feature_sizes()[-1]
         if architecture.global_pooling:
             layers.append(nn.AvgPool2d(side))  # AdaptiveAvgPool2d is not deterministic on CUDA
             side = 1
@@ -178,15 +132,16 @@ def set_deterministic(threads: int, device: torch.device) -> None:
     A GPU has no deterministic way for some operations, of which torch then warns.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    # As torch.use_deterministic_algorithms, which also imports torch's compiler to tell it; nobody here uses it.
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # it guards against our bugs, at twice the time
 
 
 @torch.inference_mode()
-def infer(network: Network, images: torch.Tensor, batch_size: int) -> torch.Tensor:
-    """Logits (N, K) of reflectances (N, C, 120, 120), on the images' device."""
+def infer(network: Network, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Logits (N, K) of batches of reflectances (n, C, 120, 120), on their device."""
     network.eval()
-    return torch.cat([network(batch) for batch in images.split(batch_size)])
+    return torch.cat([network(images) for images in batches])
 
 
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from stages import benge
-from stages.cli import InputError
+from stages.errors import InputError
 
 # The columns of baseline_predictions.csv, in words.
 BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}

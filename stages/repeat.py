@@ -1,31 +1,16 @@
 """Train again with other seeds.  data/tensors -> reports/seeds.json, reports/seed_predictions.csv"""
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import pydantic
-import torch
 from tqdm import tqdm
 
 from stages import cli, files, metrics, tensors
-from stages.model import Architecture, choose_device, infer, set_deterministic
-from stages.training import Training, fit, make_network, on_device
+from stages.params import Architecture, Evaluation, Repetition, Runtime, Training
 
-Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+SPLITS = ("train", "val", "test")
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
-
-
-class Repetition(cli.Section):
-    seeds: list[Seed]
-
-    @pydantic.field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("name each seed once")
-        return seeds
 
 
 def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float] | int]:
@@ -47,32 +32,42 @@ def repeat(
     model: Architecture,
     train: Training,
     repeat: Repetition,
-    evaluate: metrics.Evaluation,
-    runtime: cli.Runtime,
+    evaluate: Evaluation,
+    runtime: Runtime,
 ) -> None:
     """Train with each seed and predict the test split, to tell what is owed to the seed. No seed, no work."""
     rows, predictions = [], [pd.DataFrame(columns=["seed", "patch_id", "actual", "predicted"])]
     if repeat.seeds:
-        facts, val, test = (tensors.load_split(tensors_dir, name) for name in ("train", "val", "test"))
-        names = np.array(test.classes)
-        patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
+        # Here, since without a seed, as by default, nobody is to wait for them.
+        from stages.loader import load
+        from stages.model import choose_device, infer, set_deterministic
+        from stages.training import Run, checkpoint_path, make_network, remove_checkpoints
+
+        splits = [tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in SPLITS]
         device = choose_device(runtime.device)
         set_deterministic(runtime.threads, device)
+        patches = [load(split, device) for split in splits]
+        names, labels = np.array(splits[-1].classes), splits[-1].labels
+        patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
     for seed in tqdm(repeat.seeds, desc="repeat", unit="seed", disable=None):
-        network = make_network(facts, model, seed, device)
+        network = make_network(splits[0], model, seed, device)
         settings = train.model_copy(update={"seed": seed})
-        for _ in fit(network, on_device(facts, device), on_device(val, device), settings):
+        options = [section.model_dump() for section in (model, settings)]
+        checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
+        for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
             pass
-        logits = infer(network, torch.from_numpy(test.images).to(device), train.eval_batch_size)
+        logits = infer(network, patches[-1].in_order(train.eval_batch_size))
         log_probabilities = logits.double().log_softmax(1).cpu().numpy()
-        rows.append(metrics.summary(test.labels, log_probabilities, **evaluate.model_dump()))
+        rows.append(metrics.summary(labels, log_probabilities, **evaluate.model_dump()))
         predicted = names[log_probabilities.argmax(1)]
-        columns = {"seed": seed, "patch_id": patch_ids, "actual": names[test.labels], "predicted": predicted}
+        columns = {"seed": seed, "patch_id": patch_ids, "actual": names[labels], "predicted": predicted}
         predictions.append(pd.DataFrame(columns))
 
     files.write_json(seeds_json, summarize(rows))
     with files.replacing(predictions_csv) as part:
         pd.concat(predictions).to_csv(part, index=False, lineterminator="\n")
+    if repeat.seeds:
+        remove_checkpoints("repeat")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stages import cli, files, markdown, metrics, plots, splits
+from stages.params import Architecture, Dataset, Evaluation, Files, Order, Tile, Training
 from stages.predictions import BASELINES, LABELS, to_labels
 
 WORST = 10  # errors in the table
@@ -39,14 +40,14 @@ def against_baselines(compared: dict[str, dict[str, float]]) -> str:
     )
 
 
-def describe_split(split: dict[str, Any]) -> str:
-    match split["method"]:
-        case "order":
+def describe_split(split: Order | Files | Tile) -> str:
+    match split:
+        case Order():
             return "by the row order of the meta table, as in the notebook"
-        case "files":
+        case Files():
             return "by the dataset's own split files"
-        case _:
-            return f"by whole acquisitions (seed {split['seed']})"
+        case Tile():
+            return f"by whole acquisitions (seed {split.seed})"
 
 
 def results_section(scores: dict[str, Any], baselines: dict[str, Any]) -> str:
@@ -109,15 +110,15 @@ the ESA WorldCover class that covers most of it.
 
 
 def network_words(model: dict[str, Any], parameters: int) -> str:
-    kind = "residual layers" if model["residual"] else "convolutional layers"
-    widths = " - ".join(map(str, model["convolutions"]))
-    linear = (
-        f"linear layers of {' - '.join(map(str, model['linear']))}" if model["linear"] else "no linear layer between"
-    )
-    extras = [name.replace("_", " ") for name in ("batch_norm", "global_pooling", "standardize") if model[name]]
-    extras += [f"dropout {model['dropout']}"] if model["dropout"] else []
-    parts = [f"{len(model['convolutions'])} {kind} of {widths} channels", linear, *extras]
-    sizes = f"kernel {model['kernel']}, stride {model['stride']}, pooling {model['pool']}"
+    kind = "residual layers" if model.residual else "convolutional layers"
+    widths = " - ".join(map(str, model.convolutions))
+    linear = f"linear layers of {' - '.join(map(str, model.linear))}" if model.linear else "no linear layer between"
+    extras = [
+        name.replace("_", " ") for name in ("batch_norm", "global_pooling", "standardize") if getattr(model, name)
+    ]
+    extras += [f"dropout {model.dropout}"] if model.dropout else []
+    parts = [f"{len(model.convolutions)} {kind} of {widths} channels", linear, *extras]
+    sizes = f"kernel {model.kernel}, stride {model.stride}, pooling {model.pool}"
     return f"{', '.join(parts)}; {sizes}: {parameters:,} weights."
 
 
@@ -127,8 +128,8 @@ def training_section(history: pd.DataFrame, model: dict[str, Any], train: dict[s
 
 {network_words(model, parameters)}
 
-{len(history)} of {train["epochs"]} epochs of {train["optimizer"]}, learning rate {train["learning_rate"]}
-({train["schedule"].replace("_", " ")}), batches of {train["batch_size"]}, seed {train["seed"]}; the {train["keep"]}
+{len(history)} of {train.epochs} epochs of {train.optimizer}, learning rate {train.learning_rate}
+({train.schedule.replace("_", " ")}), batches of {train.batch_size}, seed {train.seed}; the {train.keep}
 epoch was kept. The lowest validation loss, {best["val_loss"]:.3f}, came in epoch {best["epoch"]:.0f}.
 
 ![Loss and accuracy of train and val by epoch](learning_curves.png)"""
@@ -182,10 +183,10 @@ def report(
     curves_png: Path,
     *,
     dataset: str,
-    datasets: dict[str, Any],
-    model: dict[str, Any],
-    train: dict[str, Any],
-    evaluate: metrics.Evaluation,
+    datasets: dict[str, Dataset],
+    model: Architecture,
+    train: Training,
+    evaluate: Evaluation,
 ) -> None:
     """Write the page that a reviewer reads, and draw the learning curves."""
     data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
@@ -200,12 +201,12 @@ def report(
     )
     sections = [
         "# Land-cover classification of Sentinel-2 patches",
-        (synthetic if entry["source"] == "sample" else "")
+        (synthetic if entry.source == "sample" else "")
         + f"Of {test['n']} test patches the network predicts **{test['accuracy']:.1%}** right "
         f"(95 % interval {test['accuracy_ci_low']:.1%} to {test['accuracy_ci_high']:.1%}).\n\n"
         + against_baselines(compared),
         results_section(scores, baselines),
-        data_section(data, dataset, entry["split"]),
+        data_section(data, dataset, entry.split),
         training_section(history, model, train, scores["model"]["parameters"]),
         errors_section(predictions, per_class),
         trust_section(test),

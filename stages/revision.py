@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from stages.cli import InputError
+from stages.errors import InputError
 
 WORKSPACE = "workspace"
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

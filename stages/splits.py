@@ -1,104 +1,76 @@
 """Which patch is in which split, and what leaks from one split to another."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pydantic
 
-from stages import benge
-from stages.cli import InputError, Section, validate
+from stages import benge, params
+from stages.errors import InputError
 
 SPLITS = ("train", "val", "test")
 LEAKAGE_DISTANCES = (1, 2, 5)  # patches, by the longer of the two offsets: 1 is the 8-neighbourhood
 
-Size = Annotated[int, pydantic.Field(ge=1)]
-Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+
+def by_order(split: params.Order, table: pd.DataFrame, root: Path) -> np.ndarray:
+    wanted = split.train + split.val + split.test
+    if wanted > len(table):
+        raise InputError(
+            f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches asked for, "
+            f"{len(table)} in {root.name}; lower train, val or test of the dataset's split"
+        )
+    return np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted]).astype(object)
 
 
-class Order(Section):
-    """The first rows of the meta table train, the next validate, the next test; the rest is not used."""
-
-    method: Literal["order"]
-    train: Size
-    val: Size
-    test: Size
-
-    def assign(self, table: pd.DataFrame, root: Path) -> np.ndarray:
-        wanted = self.train + self.val + self.test
-        if wanted > len(table):
-            raise InputError(
-                f"split by order: {self.train} + {self.val} + {self.test} = {wanted} patches asked for, "
-                f"{len(table)} in {root.name}; lower train, val or test of the dataset's split"
-            )
-        names = np.repeat([*SPLITS, ""], [self.train, self.val, self.test, len(table) - wanted])
-        return names.astype(object)
+def by_files(table: pd.DataFrame, root: Path) -> np.ndarray:
+    assigned = pd.Series("", index=table["patch_id"], dtype=object)
+    for split in SPLITS:
+        name = f"{root.name}_{split}.csv"
+        path = next((p for p in (root / "splits" / name, root / name) if p.is_file()), None)
+        if path is None:
+            raise InputError(f"split by files: {root.name} has no {name}; split by order or by tile instead")
+        ids = pd.Index([line.strip('"') for line in path.read_text(encoding="utf-8-sig").split()])
+        if len(unknown := ids.difference(assigned.index)):
+            raise InputError(f"{path}: not in the meta table: {', '.join(unknown)}; check the split file")
+        if len(taken := ids[(assigned[ids] != "").to_numpy() | ids.duplicated()]):
+            raise InputError(f"{path}: patch ids in more than one place: {', '.join(taken)}; keep one of each")
+        assigned[ids] = split
+    return assigned.to_numpy()
 
 
-class Files(Section):
-    """The dataset's own lists: splits/<name>_train.csv and so on, a patch id a line, no header."""
-
-    method: Literal["files"]
-
-    def assign(self, table: pd.DataFrame, root: Path) -> np.ndarray:
-        assigned = pd.Series("", index=table["patch_id"], dtype=object)
-        for split in SPLITS:
-            name = f"{root.name}_{split}.csv"
-            path = next((p for p in (root / "splits" / name, root / name) if p.is_file()), None)
-            if path is None:
-                raise InputError(f"split by files: {root.name} has no {name}; split by order or by tile instead")
-            ids = pd.Index([line.strip('"') for line in path.read_text(encoding="utf-8-sig").split()])
-            if len(unknown := ids.difference(assigned.index)):
-                raise InputError(f"{path}: not in the meta table: {', '.join(unknown)}; check the split file")
-            if len(taken := ids[(assigned[ids] != "").to_numpy() | ids.duplicated()]):
-                raise InputError(f"{path}: patch ids in more than one place: {', '.join(taken)}; keep one of each")
-            assigned[ids] = split
-        return assigned.to_numpy()
+def by_tile(split: params.Tile, table: pd.DataFrame, root: Path) -> np.ndarray:
+    acquisition = positions(table["patch_id"])["acquisition"].to_numpy()
+    names, sizes = np.unique(acquisition, return_counts=True)
+    if len(names) < len(SPLITS):
+        raise InputError(f"split by tile: {root.name} has {len(names)} acquisitions, 3 are needed; split by order")
+    assigned = dict.fromkeys(names, "train")
+    free = list(np.random.default_rng(split.seed).permutation(len(names)))
+    # Fill test, then val: take the next acquisition while that brings the split nearer to its share.
+    for held, share in (("test", split.test), ("val", split.val)):
+        wanted, have = share * len(table), 0
+        for tile in list(free):
+            leaves_enough = len(free) > (2 if held == "test" else 1)
+            if leaves_enough and (have == 0 or abs(have + sizes[tile] - wanted) < abs(have - wanted)):
+                assigned[names[tile]] = held
+                have += sizes[tile]
+                free.remove(tile)
+    return np.array([assigned[name] for name in acquisition], object)
 
 
-class Tile(Section):
-    """Whole acquisitions are held out, so that no test patch borders a train patch of the same acquisition."""
+def assign(split: params.Order | params.Files | params.Tile, table: pd.DataFrame, root: Path) -> np.ndarray:
+    """The split of each row of the table, or '' for none; object (N,).
 
-    method: Literal["tile"]
-    val: Share
-    test: Share
-    seed: Annotated[int, pydantic.Field(ge=0)]
-
-    @pydantic.model_validator(mode="after")
-    def _leaves_train(self):
-        if self.val + self.test >= 1:
-            raise ValueError("val and test are shares of all patches, and must leave some to train on")
-        return self
-
-    def assign(self, table: pd.DataFrame, root: Path) -> np.ndarray:
-        acquisition = positions(table["patch_id"])["acquisition"].to_numpy()
-        names, sizes = np.unique(acquisition, return_counts=True)
-        if len(names) < len(SPLITS):
-            raise InputError(f"split by tile: {root.name} has {len(names)} acquisitions, 3 are needed; split by order")
-        split = dict.fromkeys(names, "train")
-        free = list(np.random.default_rng(self.seed).permutation(len(names)))
-        # Fill test, then val: take the next acquisition while that brings the split nearer to its share.
-        for held, share in (("test", self.test), ("val", self.val)):
-            wanted, have = share * len(table), 0
-            for tile in list(free):
-                leaves_enough = len(free) > (2 if held == "test" else 1)
-                if leaves_enough and (have == 0 or abs(have + sizes[tile] - wanted) < abs(have - wanted)):
-                    split[names[tile]] = held
-                    have += sizes[tile]
-                    free.remove(tile)
-        return np.array([split[name] for name in acquisition], object)
-
-
-METHODS = {"order": Order, "files": Files, "tile": Tile}
-
-
-def parse(name: str, value: Any) -> Order | Files | Tile:
-    """Validate the `split` of a dataset's entry in params.yaml, which stands under the key `name`."""
-    method = value.get("method") if isinstance(value, dict) else None
-    if method not in METHODS:
-        raise InputError(f"params.yaml: {name}.method = {method!r}: choose from {', '.join(METHODS)}")
-    return validate(name, METHODS[method], value)
+    Raises:
+        InputError: the table, or the dataset's own lists, cannot be split so.
+    """
+    match split:
+        case params.Order():
+            return by_order(split, table, root)
+        case params.Files():
+            return by_files(table, root)
+        case params.Tile():
+            return by_tile(split, table, root)
 
 
 def positions(patch_ids: pd.Series) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The cached splits: shards of images and labels, and the index that says what is in them."""
 
 import json
-from collections.abc import Iterator
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
-from stages.cli import InputError
+from stages.errors import InputError
 
 INDEX = "index.csv"
 
@@ -27,8 +27,8 @@ def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) ->
         file.write(header.encode().ljust(length))
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `save` wrote.
+def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `save` wrote: all arrays, or those named, and the metadata.
 
     Raises:
         InputError: the file is missing or is not what `save` writes.
@@ -36,17 +36,55 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in names or file.keys()}, metadata
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run dvc repro") from None
     except (safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: is not a safetensors file of this pipeline ({error}); run dvc repro") from None
 
 
+class Shards:
+    """The images of a split that is too large to hold, float32 (N, C, H, W).
+
+    Indexes as an array does, by a row, a slice or an array of rows. What is asked for is copied from a memory map
+    that lives no longer than that, so that memory stays flat however many shards there are.
+    """
+
+    def __init__(self, paths: list[Path]):
+        self._paths, self._offsets, self._starts, shape = paths, [], [0], ()
+        for path in paths:
+            with open(path, "rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                facts = json.loads(file.read(length))["images"]
+            self._offsets.append(8 + length + facts["data_offsets"][0])
+            self._starts.append(self._starts[-1] + facts["shape"][0])
+            shape = facts["shape"][1:]
+        self.shape = (self._starts[-1], *shape)
+        self.nbytes = math.prod(self.shape) * 4
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(len(self))[rows]
+        elif isinstance(rows, (int, np.integer)):
+            return self[np.arange(len(self))[rows : rows + 1 or None]][0]
+        found = np.empty((len(rows), *self.shape[1:]), np.float32)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shards):
+            here = shards == shard
+            start, stop = self._starts[shard : shard + 2]
+            shape = (stop - start, *self.shape[1:])
+            mapped = np.memmap(self._paths[shard], "<f4", "r", self._offsets[shard], shape)
+            found[here] = mapped[rows[here] - start]
+        return found
+
+
 class Split(NamedTuple):
     """The patches of one split, in the order of the index."""
 
-    images: np.ndarray  # float32 (N, C, 120, 120), reflectances in [0, 1]
+    images: np.ndarray | Shards  # float32 (N, C, 120, 120), reflectances in [0, 1]
     labels: np.ndarray  # int64 (N,)
     bands: list[str]
     classes: list[str]
@@ -57,17 +95,20 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:05d}.safetensors"
 
 
-def _shards(directory: Path, split: str) -> Iterator[tuple[dict[str, np.ndarray], dict[str, Any]]]:
+def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Split:
+    """Read a split into memory; the images of one of more than so many gigabytes stay on disk.
+
+    Raises:
+        InputError: there is no such split.
+    """
     paths = sorted(directory.glob(f"{split}-*.safetensors"))
     if not paths:
         raise InputError(f"{directory}: has no shard of the {split} split; run dvc repro")
-    return map(load, paths)
-
-
-def load_split(directory: Path, split: str) -> Split:
-    """Read all shards of a split into memory."""
-    arrays, metadata = zip(*_shards(directory, split), strict=True)
-    images, labels = (np.concatenate([shard[key] for shard in arrays]) for key in ("images", "labels"))
+    arrays, metadata = zip(*(load(path, "labels") for path in paths), strict=True)
+    labels = np.concatenate([shard["labels"] for shard in arrays])
+    images = Shards(paths)
+    if images.nbytes <= gigabytes * 1e9:
+        images = images[:]
     return Split(images, labels, *(metadata[0][key] for key in ("bands", "classes", "scale")))
 
 

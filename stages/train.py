@@ -7,8 +7,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from stages import cli, files, tensors
-from stages.model import Architecture, choose_device, parameter_count, save, set_deterministic
-from stages.training import Training, fit, make_network, on_device
+from stages.distributed import join, own_device
+from stages.loader import load
+from stages.model import choose_device, parameter_count, save, set_deterministic
+from stages.params import Architecture, Runtime, Training
+from stages.training import Run, checkpoint_path, make_network, remove_checkpoints
 
 
 def train(
@@ -18,20 +21,31 @@ def train(
     *,
     model: Architecture,
     train: Training,
-    runtime: cli.Runtime,
+    runtime: Runtime,
 ) -> None:
-    """Train on the train split, watch the val split, and save the network with all that a prediction needs."""
-    facts, val = (tensors.load_split(tensors_dir, name) for name in ("train", "val"))
-    device = choose_device(runtime.device)
+    """Train on the train split, watch the val split, and save the network with all that a prediction needs.
+
+    A run that was killed goes on after its last finished epoch. Under `torchrun` the processes share each batch, and
+    the first of them writes.
+    """
+    device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
+    facts, val = (tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in ("train", "val"))
     network = make_network(facts, model, train.seed, device)
 
-    history = []
-    epochs = fit(network, on_device(facts, device), on_device(val, device), train)
-    with tqdm(epochs, total=train.epochs, desc=f"train on {device}", unit="epoch", disable=None) as progress:
-        for epoch in progress:
-            history.append(epoch)
-            progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+    with join(device) as group:
+        run = Run(network, load(facts, device), load(val, device), train, group)
+        options = [section.model_dump() for section in (model, train)]
+        checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
+        quiet = None if group.rank == 0 else True
+        with tqdm(
+            run.epochs(checkpoint), total=train.epochs, desc=f"train on {device}", unit="epoch", disable=quiet
+        ) as progress:
+            for epoch in progress:
+                progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+        if group.rank > 0:
+            return
+    history = run.history
     if len(history) < train.epochs:
         print(f"stopped after epoch {len(history)}: no better val_loss in {train.patience} epochs", file=sys.stderr)
 
@@ -48,6 +62,7 @@ def train(
         save(part, network, metadata)
     with files.replacing(history_path) as part:
         pd.DataFrame(history).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+    remove_checkpoints("train")
 
 
 if __name__ == "__main__":

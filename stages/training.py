@@ -2,44 +2,25 @@
 
 import copy
 import math
-from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
-import pydantic
 import torch
 import torch.nn.functional as F
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
-from stages import cli, tensors
-from stages.model import Architecture, Network, infer
+from stages import files, partial, tensors
+from stages.distributed import ALONE, Group, Rows
+from stages.errors import InputError
+from stages.loader import Patches
+from stages.model import Network, infer
+from stages.params import Architecture, Training
 
-Positive = Annotated[float, pydantic.Field(gt=0)]
-Batch = Annotated[int, pydantic.Field(ge=1)]
-
-
-class Training(cli.Section):
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)]
-    epochs: Annotated[int, pydantic.Field(ge=1)]
-    batch_size: Batch
-    eval_batch_size: Batch
-    optimizer: Literal["adam", "adamw", "sgd"]
-    learning_rate: Positive
-    weight_decay: Annotated[float, pydantic.Field(ge=0)]
-    schedule: Literal["constant", "cosine", "one_cycle"]
-    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)]
-    class_weights: Literal["none", "balanced"]
-    shuffle: bool
-    flips: bool
-    quarter_turns: bool
-    patience: Annotated[int, pydantic.Field(ge=1)] | None
-    keep: Literal["last", "best"]
-
-
-class Patches(NamedTuple):
-    """A split on the device."""
-
-    images: torch.Tensor  # float32 (N, C, H, W)
-    labels: torch.Tensor  # int64 (N,)
+EXPLODED = 1e4  # nats; from such a loss no training comes back
 
 
 class Epoch(NamedTuple):
@@ -53,23 +34,29 @@ class Epoch(NamedTuple):
     learning_rate: float
 
 
-def on_device(split: tensors.Split, device: torch.device) -> Patches:
-    """Hold a whole split on the device, its channels last, as convolutions are fastest."""
-    images = torch.from_numpy(split.images).to(device, memory_format=torch.channels_last)
-    return Patches(images, torch.from_numpy(split.labels).to(device))
+def epoch_seed(seed: int, *parts: int) -> int:
+    """A seed of its own for each epoch, so that a run can go on from any of them."""
+    return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
 
 
-def augment(images: torch.Tensor, generator: torch.Generator, *, flips: bool, quarter_turns: bool) -> torch.Tensor:
-    """Turn each patch of a batch (N, C, H, W) into one of its flips and quarter turns, at random.
+def visits(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
+    """Of each batch of an epoch its place among all visits, and its rows: in the order of the index, or shuffled."""
+    order = torch.randperm(count, generator=generator) if settings.shuffle else None
+    for start in range(0, count, settings.batch_size):
+        places = slice(start, min(start + settings.batch_size, count))
+        yield places, places if order is None else order[places]
 
-    Land cover looks the same from any side, so the eight of them are equally likely.
+
+def augment(images: torch.Tensor, flipped: torch.Tensor | None, turns: torch.Tensor | None) -> torch.Tensor:
+    """Mirror and turn the patches of a batch (N, C, H, W).
+
+    Args:
+        flipped: bool (N,), on the host, or None for no flips.
+        turns: quarter turns, int64 (N,), on the host, or None for no turns.
     """
-    count = len(images)
-    if flips:
-        flipped = torch.rand(count, generator=generator) < 0.5
+    if flipped is not None:
         images = torch.where(flipped.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
-    if quarter_turns:
-        turns = torch.randint(4, (count,), generator=generator)
+    if turns is not None:
         turned = images.clone()
         for turn in (1, 2, 3):
             chosen = (turns == turn).nonzero().squeeze(1).to(images.device)
@@ -78,50 +65,78 @@ def augment(images: torch.Tensor, generator: torch.Generator, *, flips: bool, qu
     return images
 
 
-def batches(
-    train: Patches, settings: Training, generator: torch.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """One epoch of (images, labels), in the order of the index or shuffled."""
-    count = len(train.labels)
-    if settings.shuffle:
-        order = torch.randperm(count, generator=generator).to(train.labels.device)
-        pairs = ((train.images[rows], train.labels[rows]) for rows in order.split(settings.batch_size))
-    else:
-        pairs = zip(train.images.split(settings.batch_size), train.labels.split(settings.batch_size), strict=True)
-    for images, labels in pairs:
-        yield augment(images, generator, flips=settings.flips, quarter_turns=settings.quarter_turns), labels
+def draw_symmetries(
+    count: int, settings: Training, generator: torch.Generator
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """For each of `count` patches, whether it is flipped and how often it is turned.
 
-
-def make_optimizer(network: Network, settings: Training) -> torch.optim.Optimizer:
-    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
-    match settings.optimizer:
-        case "adam":
-            return torch.optim.Adam(network.parameters(), **options)
-        case "adamw":
-            return torch.optim.AdamW(network.parameters(), **options)
-        case "sgd":
-            return torch.optim.SGD(network.parameters(), momentum=0.9, nesterov=True, **options)
-
-
-def make_schedule(
-    optimizer: torch.optim.Optimizer, settings: Training, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate of each of `steps` optimizer steps.
-
-    Raises:
-        InputError: they are too few for the schedule.
+    Land cover looks the same from any side, so the eight of them are equally likely.
     """
+    flipped = torch.rand(count, generator=generator) < 0.5 if settings.flips else None
+    turns = torch.randint(4, (count,), generator=generator) if settings.quarter_turns else None
+    return flipped, turns
+
+
+def learning_rate(settings: Training, step: int, steps: int) -> float:
+    """The learning rate of one optimizer step, the first being 0, of `steps`.
+
+    Source of one_cycle: Smith and Topin, "Super-Convergence", 2018, with cosines as torch's OneCycleLR has them.
+    """
+
+    def anneal(start: float, end: float, share: float) -> float:
+        return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+    highest = settings.learning_rate
     match settings.schedule:
         case "constant":
-            return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+            return highest
         case "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+            return anneal(highest, 0, step / steps)
         case "one_cycle":
-            if steps < 4:
-                raise cli.InputError(
-                    f"train.schedule = one_cycle: has {steps} steps; train for more epochs, or constant"
-                )
-            return torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+            first, last, top = highest / 25, highest / 25e4, max(0.3 * steps - 1, 0)
+            if step < top:
+                return anneal(first, highest, step / top)
+            return anneal(highest, last, (step - top) / max(steps - 1 - top, 1))
+
+
+class Optimizer:
+    """Adam, AdamW or SGD over the weights of a network, by torch's fused functions.
+
+    Not torch.optim's classes, since these import torch's compiler, which takes as long as torch itself and is not used.
+    """
+
+    MOMENTUM, BETAS, EPSILON = 0.9, (0.9, 0.999), 1e-8  # torch's own defaults, and Nesterov's momentum for SGD
+
+    def __init__(self, weights: Iterable[torch.Tensor], settings: Training):
+        self.weights, self.settings = list(weights), settings
+        # In the memory layout of the weights, which the fused functions go through side by side.
+        count = 1 if settings.optimizer == "sgd" else 2
+        self.moments = [[torch.zeros_like(value) for value in self.weights] for _ in range(count)]
+        self.steps = [torch.zeros((), device=value.device) for value in self.weights]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Adjust the weights by their gradients, which are then dropped."""
+        gradients = [value.grad for value in self.weights]
+        options = {"lr": rate, "weight_decay": self.settings.weight_decay, "maximize": False, "fused": True}
+        if self.settings.optimizer == "sgd":
+            sgd(
+                self.weights, gradients, *self.moments, **options,
+                momentum=self.MOMENTUM, dampening=0.0, nesterov=True,
+            )  # fmt: skip
+        else:
+            adam(
+                self.weights, gradients, *self.moments, [], self.steps, **options,
+                amsgrad=False, beta1=self.BETAS[0], beta2=self.BETAS[1], eps=self.EPSILON,
+                decoupled_weight_decay=self.settings.optimizer == "adamw",
+            )  # fmt: skip
+        for value in self.weights:
+            value.grad = None
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors that change from step to step, by name."""
+        rows = {f"moment{i}": row for i, row in enumerate(self.moments)} | {"step": self.steps}
+        return {f"{name}.{i}": value for name, row in rows.items() for i, value in enumerate(row)}
 
 
 def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
@@ -131,103 +146,186 @@ def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.where(counts > 0, weights, 0.0)
 
 
-def accuracy(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Share of patches that are predicted right."""
-    # Here, since it takes as long to import as torch, and `repeat` without a seed needs none of it.
-    from torchmetrics.functional.classification import multiclass_accuracy
-
-    return multiclass_accuracy(predictions, labels, classes, average="micro")
-
-
-def train_epoch(
-    network: Network,
-    train: Patches,
-    settings: Training,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    weights: torch.Tensor | None,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """One pass over the train split.
-
-    Returns:
-        The loss of each batch, and the accuracy over the patches as they were while training.
-    """
-    network.train()
-    if len(train.labels) % settings.batch_size == 1 and any(
-        isinstance(m, torch.nn.BatchNorm2d) for m in network.modules()
-    ):
-        raise cli.InputError(
-            f"train.batch_size = {settings.batch_size}: leaves one of {len(train.labels)} patches alone in the last "
-            "batch, too few for batch norm; choose another size"
-        )
-    losses, predictions, seen = [], [], []
-    for images, labels in batches(train, settings, generator):
-        logits = network(images)
-        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=settings.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        # Kept on the device: to look at a number here would have the host wait for each batch.
-        losses.append(loss.detach())
-        predictions.append(logits.detach().argmax(1))
-        seen.append(labels)
-    return torch.stack(losses), accuracy(torch.cat(predictions), torch.cat(seen), logits.shape[1])
-
-
-def evaluate_epoch(network: Network, split: Patches, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean over batches of the negative log-likelihood, and the accuracy over patches."""
-    logits = infer(network, split.images, batch_size)
-    losses = F.cross_entropy(logits, split.labels, reduction="none")
-    loss = torch.stack([batch.mean() for batch in losses.split(batch_size)]).mean()
-    return loss, accuracy(logits.argmax(1), split.labels, logits.shape[1])
-
-
-def fit(network: Network, train: Patches, val: Patches, settings: Training) -> Iterator[Epoch]:
-    """Train `network` in place, epoch by epoch; it ends with the weights of the last or the best epoch.
-
-    The best epoch is the one with the lowest validation loss.
+def check(network: Network, train: int, val: int, settings: Training, group: Group) -> None:
+    """Refuse what so many patches cannot be trained with.
 
     Raises:
-        InputError: the loss is no longer a number.
+        InputError: says why, and what to change.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    classes = network.classifier[-1].out_features
-    weights = balanced_weights(train.labels, classes) if settings.class_weights == "balanced" else None
-    optimizer = make_optimizer(network, settings)
-    steps = math.ceil(len(train.labels) / settings.batch_size)
-    schedule = make_schedule(optimizer, settings, settings.epochs * steps)
-    best_loss, best_epoch, best_weights = math.inf, 0, None
+    batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    if batch_norm and train % settings.batch_size == 1:
+        raise InputError(
+            f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
+            "for batch norm; choose another size"
+        )
+    if group.size > 1 and batch_norm:
+        raise InputError(
+            f"model.batch_norm: its statistics would be of a share of the batch in each of {group.size} processes, and "
+            "torch joins them on GPUs only; train in one process, or without it"
+        )
+    if group.size > min(settings.batch_size, train, val):
+        raise InputError(
+            f"{group.size} processes share train.batch_size = {settings.batch_size}, {train} train and {val} val "
+            "patches: start no more than the least of them"
+        )
 
-    for epoch in range(1, settings.epochs + 1):
-        learning_rate = schedule.get_last_lr()[0]
-        losses, train_accuracy = train_epoch(network, train, settings, optimizer, schedule, weights, generator)
-        if not losses.isfinite().all():
-            batch = int(losses.isfinite().logical_not().nonzero()[0]) + 1
-            raise cli.InputError(
-                f"train: the loss is {losses[batch - 1]:g} in epoch {epoch}, batch {batch}; "
+
+def checkpoint_path(stage: str, tensors_dir: Path, *facts: Any) -> Path:
+    """Where a run of these tensors and these facts is kept over a crash."""
+    code = partial.code("torch", "numpy", "safetensors")
+    return partial.PARTIAL / f"{stage}-{partial.fingerprint(partial.identity(tensors_dir), code, *facts)}.safetensors"
+
+
+def remove_checkpoints(stage: str) -> None:
+    """Once its outputs are in place, a stage needs none of its checkpoints."""
+    for checkpoint in partial.PARTIAL.glob(f"{stage}-*.safetensors"):
+        checkpoint.unlink()
+
+
+class Run:
+    """The training of one network, in place, epoch by epoch.
+
+    Args:
+        group: the processes that share each batch; all hold the same network, and end with the same.
+
+    Raises:
+        InputError: what is asked for cannot be trained, or the loss explodes.
+    """
+
+    def __init__(self, network: Network, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
+        self.network, self.train, self.val, self.settings, self.group = network, train, val, settings, group
+        self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
+        count = len(train.labels)
+        check(network, count, len(val.labels), settings, group)
+        classes = network.classifier[-1].out_features
+        self.weights = balanced_weights(train.labels, classes) if settings.class_weights == "balanced" else None
+        self.optimizer = Optimizer(network.parameters(), settings)
+        self.history: list[Epoch] = []
+        self.best_weights: dict[str, torch.Tensor] = {}
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss so far; 0 before the first."""
+        return min(self.history, key=lambda epoch: epoch.val_loss).epoch if self.history else 0
+
+    @property
+    def finished(self) -> bool:
+        done, patience = len(self.history), self.settings.patience
+        return done == self.settings.epochs or bool(patience and done - self.best_epoch >= patience)
+
+    def epochs(self, checkpoint: Path) -> Iterator[Epoch]:
+        """Train until it is finished; the network then has the weights of the last or of the best epoch.
+
+        Args:
+            checkpoint: where each finished epoch is kept, to go on from if it is there already.
+        """
+        if checkpoint.is_file():
+            self.restore(checkpoint)
+            if self.group.rank == 0:
+                print(f"going on after epoch {len(self.history)}", file=sys.stderr)
+            yield from self.history
+        while not self.finished:
+            number = len(self.history) + 1
+            self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), self._rate(number, 0)))
+            if self.settings.keep == "best" and self.best_epoch == number:
+                self.best_weights = copy.deepcopy(self.network.state_dict())
+            if self.group.rank == 0:
+                self.save(checkpoint)
+            yield self.history[-1]
+        if self.best_weights:
+            self.network.load_state_dict(self.best_weights)
+
+    def _rate(self, number: int, batch: int) -> float:
+        """The learning rate of a batch, the first being 0, of an epoch, the first being 1."""
+        batches = math.ceil(len(self.train.labels) / self.settings.batch_size)
+        return learning_rate(self.settings, (number - 1) * batches + batch, self.settings.epochs * batches)
+
+    def _train_epoch(self, number: int) -> tuple[float, float]:
+        """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
+        settings, group, count = self.settings, self.group, len(self.train.labels)
+        # Each process draws the same for the whole batch and takes its share; dropout alone is its own.
+        generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
+        torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
+        order = list(visits(count, settings, generator))
+        symmetries = draw_symmetries(count, settings, generator)
+        autocast = torch.autocast(
+            self.train.labels.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
+        )
+        self.network.train()
+        losses, hits = [], []
+        batches = self.train.batches(group.share(rows) for _, rows in order)
+        for batch, ((places, rows), (images, labels)) in enumerate(zip(order, batches, strict=True)):
+            mine = group.share(places)
+            images = augment(images, *(drawn if drawn is None else drawn[mine] for drawn in symmetries))
+            with autocast:
+                logits = self.forward(images)
+            total = places.stop - places.start
+            if self.weights is not None:
+                total = self.weights[self.train.labels[rows]].sum()
+            loss = F.cross_entropy(
+                logits.float(), labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
+            )
+            # The processes' gradients are averaged, so that each is as large as if it were alone.
+            loss = loss / (total / group.size)
+            loss.backward()
+            self.optimizer.step(self._rate(number, batch))
+            # Kept on the device: to look at a number here would have the host wait for each batch.
+            losses.append(loss.detach())
+            hits.append(logits.detach().argmax(1) == labels)
+        means = group.sum(torch.stack(losses)) / group.size
+        exploded = (means.abs() < EXPLODED).logical_not()  # true of NaN, too
+        if exploded.any():
+            batch = int(exploded.nonzero()[0])
+            raise InputError(
+                f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; "
                 f"lower train.learning_rate = {settings.learning_rate:g}"
             )
-        val_loss, val_accuracy = map(float, evaluate_epoch(network, val, settings.eval_batch_size))
-        if val_loss < best_loss:
-            best_loss, best_epoch = val_loss, epoch
-            best_weights = copy.deepcopy(network.state_dict()) if settings.keep == "best" else None
-        yield Epoch(epoch, float(losses.mean()), float(train_accuracy), val_loss, val_accuracy, learning_rate)
-        if settings.patience and epoch - best_epoch >= settings.patience:
-            break
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
+        return float(means.mean()), float(group.sum(torch.cat(hits).sum()) / count)
+
+    def _evaluate(self) -> tuple[float, float]:
+        """Of the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
+        size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
+        mine = slice(group.rank, None, group.size)
+        logits = infer(self.network, self.val.in_order(size, group))
+        # Each process fills in its own patches, so that each patch counts once.
+        figures = torch.zeros(2, len(labels), device=labels.device)
+        figures[0, mine] = F.cross_entropy(logits, labels[mine], reduction="none")
+        figures[1, mine] = (logits.argmax(1) == labels[mine]).float()
+        losses, hits = group.sum(figures)
+        return float(torch.stack([batch.mean() for batch in losses.split(size)]).mean()), float(hits.mean())
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state()}
+        return {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs to go on after the last epoch; no random state, since epochs have seeds."""
+        state = self._state() | {f"best.{name}": value for name, value in self.best_weights.items()}
+        with files.replacing(path) as part:
+            arrays = {name: value.cpu().contiguous().numpy() for name, value in state.items()}
+            tensors.save(part, arrays, {"history": self.history})
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` wrote for a run of the same network, patches and settings."""
+        arrays, metadata = tensors.load(path)
+        for name, value in self._state().items():
+            value.copy_(torch.from_numpy(arrays[name]))
+        self.best_weights = {
+            name.removeprefix("best."): torch.from_numpy(array)
+            for name, array in arrays.items()
+            if name.startswith("best.")
+        }
+        self.history = [Epoch(*row) for row in metadata["history"]]
 
 
-def band_moments(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band over all pixels of images (N, C, H, W); float32 (C,)."""
-    mean, square = (
-        np.mean([np.mean(image**power, axis=(1, 2), dtype=np.float64) for image in images], axis=0) for power in (1, 2)
-    )
+def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each band over all pixels of images (C, H, W); float32 (C,)."""
+    # Patch by patch, since there may be more of them than memory holds.
+    moments = [[np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)] for image in images]
+    mean, square = np.mean(moments, axis=0)
     std = np.sqrt(np.maximum(square - mean**2, 0))
     if not std.all():
-        raise cli.InputError(
+        raise InputError(
             f"model.standardize: band {int(np.flatnonzero(std == 0)[0]) + 1} of {len(std)} is the same everywhere; "
             "leave it out of bands, or set standardize to false"
         )

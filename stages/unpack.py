@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from stages import archive, benge, cli, files
+from stages.errors import InputError
+from stages.params import Unpacking
 
 
-def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands) -> None:
+def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands, unpack: Unpacking) -> None:
     """Write the tables, the split files and the tiles of the chosen bands; the other modalities stay packed."""
     with files.replacing(patches_dir) as part:
         part.mkdir()
-        if not archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands)):
-            raise cli.InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
-        benge.find_root(part)
+        if not archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands), **unpack.model_dump()):
+            raise InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
+        benge.find_root(part, archive_path)
 
 
 if __name__ == "__main__":

@@ -75,17 +75,24 @@ def default_params() -> dict:
     return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 
 
+def merged(params: dict, changes: dict) -> dict:
+    """Parameters with the sections of `changes` laid over them, and one thread, since tests run side by side."""
+    found = params | {"runtime": params["runtime"] | {"threads": 1}}
+    for key, value in changes.items():
+        found[key] = found[key] | value if isinstance(value, dict) else value
+    return found
+
+
 @pytest.fixture
 def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
     """Run `python -m stages.<verb>` in the test's folder, with the default parameters changed as a test says."""
 
-    def run(verb: str, *paths: str, params: dict | None = None) -> subprocess.CompletedProcess:
-        changed = default_params | {"runtime": default_params["runtime"] | {"threads": 1}}
-        for key, value in (params or {}).items():
-            changed[key] = changed[key] | value if isinstance(value, dict) else value
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed))
+    def run(
+        verb: str, *paths: str, params: dict | None = None, launcher: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params or {})))
         return subprocess.run(
-            [sys.executable, "-m", f"stages.{verb}", *paths],
+            [sys.executable, *launcher, "-m", f"stages.{verb}", *paths],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             capture_output=True,

@@ -3,9 +3,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import benge, cli, experiment, predictions
-from stages.model import Architecture
-from stages.training import Training
+from stages import benge, experiment, predictions
+from stages.params import Architecture, Training, validate
 
 CLASSES = np.array(benge.CLASSES)
 
@@ -17,8 +16,8 @@ def test_every_experiment_changes_parameters_that_exist_to_values_that_are_valid
         section, parameter = key.split(".")
         assert parameter in params[section]
         params[section][parameter] = value
-    cli.validate("model", Architecture, params["model"])
-    cli.validate("train", Training, params["train"])
+    validate("model", Architecture, params["model"])
+    validate("train", Training, params["train"])
 
 
 def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():

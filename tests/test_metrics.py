@@ -128,6 +128,12 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.92 <= covered / 400 <= 0.98
 
 
+@pytest.mark.parametrize(("hits", "count"), [(0, 1), (0, 7), (3, 7), (7, 7), (90, 150)])
+def test_the_interval_of_a_share_is_wilsons(hits, count):
+    expected = scipy.stats.binomtest(hits, count).proportion_ci(0.95, "wilson")
+    assert metrics.wilson(hits, count) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
 def test_mcnemar_by_hand():
     a = np.array([True] * 5 + [False] * 1 + [True] * 4)
     b = np.array([False] * 5 + [True] * 1 + [True] * 4)

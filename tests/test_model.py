@@ -4,7 +4,7 @@ import torch
 from pydantic import ValidationError
 
 from stages import model, tensors
-from stages.cli import InputError
+from stages.errors import InputError
 
 NOTEBOOK = {
     "convolutions": [8, 16],
@@ -62,7 +62,7 @@ def test_each_architecture_gives_logits_and_learns(changes):
     [({}, [29, 6]), ({"padding": "same", "stride": 1}, [60, 30]), ({"kernel": 3, "pool": 1}, [59, 29])],
 )
 def test_feature_sizes_are_those_of_the_network(changes, sizes):
-    assert model.feature_sizes(architecture(**changes)) == sizes
+    assert architecture(**changes).feature_sizes() == sizes
     assert build(**changes).features(torch.zeros(1, 4, 120, 120)).shape[-1] == sizes[-1]
 
 
@@ -91,7 +91,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
 def test_predictions_do_not_depend_on_the_batch():
     network = build(batch_norm=True)
     images = torch.rand(7, 4, 120, 120)
-    assert torch.allclose(model.infer(network, images, 2), model.infer(network, images, 7), atol=1e-6)
+    assert torch.allclose(model.infer(network, images.split(2)), model.infer(network, [images]), atol=1e-6)
 
 
 def test_a_model_that_does_not_fit_is_refused(tmp_path):

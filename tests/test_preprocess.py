@@ -143,20 +143,3 @@ def test_shards_and_workers_do_not_change_what_is_read(dataset, tmp_path, run_st
         assert run_stage("preprocess", *PATHS, params=params(runtime={"workers": workers})).returncode == 0
         digests.add(tuple(p.read_bytes() for p in sorted((tmp_path / "data/tensors").iterdir())))
     assert len(digests) == 1
-
-
-def test_more_patches_than_a_shard_holds_go_on_in_the_next(dataset, tmp_path, monkeypatch):
-    from concurrent.futures import ThreadPoolExecutor
-
-    from stages import benge
-
-    monkeypatch.setattr(preprocess, "PATCHES_PER_SHARD", 3)
-    table = benge.read_tables(dataset.root)
-    table["split"] = ["train"] * 5 + ["val", "test", "test"]
-    (tmp_path / "out").mkdir()
-    options = {"root": dataset.root, "bands": ["B02"], "resampling": "nearest", "offset": 0}
-    with ThreadPoolExecutor(1) as pool:
-        shards = preprocess.convert(tmp_path / "out", table, pool, **options)
-    assert {name: len(found) for name, found in shards.items()} == {"train": 2, "val": 1, "test": 1}
-    train = tensors.load_split(tmp_path / "out", "train")
-    assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])

@@ -2,13 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import benge, splits
-from stages.cli import InputError
+from stages import params, patches, splits
+from stages.errors import InputError
+
+
+def parse(split: dict) -> params.Order | params.Files | params.Tile:
+    return params.METHODS[split["method"]].model_validate(split)
 
 
 def assign(split: dict, dataset) -> list[str]:
-    parsed = splits.parse("datasets.tiny.split", split)
-    return list(parsed.assign(benge.read_tables(dataset.root), dataset.root))
+    return list(splits.assign(parse(split), patches.read_tables(dataset.root), dataset.root))
 
 
 def ids(*places: tuple[str, int, int]) -> pd.Series:
@@ -60,25 +63,9 @@ def test_by_tile_no_acquisition_is_in_two_splits(dataset):
 
 
 def test_by_tile_needs_three_acquisitions(dataset):
-    table = benge.read_tables(dataset.root).iloc[[0, 4, 1]]
+    table = patches.read_tables(dataset.root).iloc[[0, 4, 1]]
     with pytest.raises(InputError, match="has 2 acquisitions"):
-        splits.parse("s", {"method": "tile", "val": 0.25, "test": 0.25, "seed": 0}).assign(table, dataset.root)
-
-
-@pytest.mark.parametrize(
-    ("split", "message"),
-    [
-        ({"method": "random"}, "s.method = 'random': choose from order, files, tile"),
-        ("order", "s.method = None: choose from order, files, tile"),
-        ({"method": "order", "train": 0, "val": 1, "test": 1}, "s.train = 0"),
-        ({"method": "files", "train": 5}, "s.train: no such parameter"),
-        ({"method": "tile", "val": 0.5, "test": 0.5, "seed": 0}, "must leave some to train on"),
-        ({"method": "tile", "val": 1.5, "test": 0.5, "seed": 0}, "s.val = 1.5"),
-    ],
-)
-def test_bad_split_parameters_are_named(split, message):
-    with pytest.raises(InputError, match=message):
-        splits.parse("s", split)
+        splits.assign(parse({"method": "tile", "val": 0.25, "test": 0.25, "seed": 0}), table, dataset.root)
 
 
 def test_positions_are_read_from_ids_of_all_kinds():

@@ -8,7 +8,7 @@ import safetensors
 from conftest import REPOSITORY
 
 from stages import tensors
-from stages.cli import InputError
+from stages.errors import InputError
 
 ARRAYS = {"images": np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2), "labels": np.array([3, 0])}
 METADATA = {"bands": ["B02"], "classes": ["a", "b"], "scale": {"divisor": 10_000}, "é": "ü", "z": None}

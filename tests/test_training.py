@@ -1,25 +1,38 @@
 import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Dataset, write_tile
+import yaml
+from conftest import REPOSITORY, Dataset, merged, write_tile
 
 from benchmarks import notebook
 from stages import tensors
-from stages.cli import InputError
-from stages.model import Architecture, Network
+from stages.distributed import Group
+from stages.errors import InputError
+from stages.loader import Patches
+from stages.model import Network
+from stages.params import Architecture, Training
 from stages.training import (
     Epoch,
-    Patches,
-    Training,
+    Optimizer,
+    Run,
     augment,
     balanced_weights,
     band_moments,
-    batches,
-    fit,
-    make_schedule,
+    check,
+    draw_symmetries,
+    learning_rate,
+    visits,
 )
 
 
@@ -30,6 +43,11 @@ def settings(default_params: dict, **changes) -> Training:
 def network(default_params: dict, **changes) -> Network:
     torch.manual_seed(42)
     return Network(Architecture.model_validate(default_params["model"] | changes), 4, 11)
+
+
+def fit(*run) -> Iterator[Epoch]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from Run(*run).epochs(Path(folder) / "checkpoint.safetensors")
 
 
 @pytest.fixture
@@ -89,23 +107,31 @@ def test_two_runs_give_the_same_weights(six_patches, default_params):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def rows(order, settings) -> list[list[int]]:
+    every = torch.arange(6)
+    return [every[rows].tolist() for _, rows in visits(6, settings, torch.Generator().manual_seed(order))]
+
+
 def test_unshuffled_batches_are_in_order_and_the_last_is_smaller(six_patches, default_params):
-    found = list(batches(six_patches, settings(default_params, batch_size=4), torch.Generator()))
+    four = settings(default_params, batch_size=4)
+    assert rows(0, four) == [[0, 1, 2, 3], [4, 5]]
+    found = list(six_patches.batches(rows for _, rows in visits(6, four, torch.Generator())))
     assert [labels.tolist() for _, labels in found] == [[0, 1, 2, 0], [3, 10]]
     assert torch.equal(torch.cat([images for images, _ in found]), six_patches.images)
 
 
 def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, default_params):
-    generator = torch.Generator().manual_seed(0)
-    found = list(batches(six_patches, settings(default_params, batch_size=4, shuffle=True), generator))
-    images, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-    where = [int((six_patches.images == image).flatten(1).all(1).nonzero()) for image in images]
-    assert sorted(where) == list(range(6))
-    assert where != list(range(6))
-    assert labels.tolist() == six_patches.labels[where].tolist()
+    four = settings(default_params, batch_size=4, shuffle=True)
+    (first, last), (other, _) = rows(0, four), rows(1, four)
+    assert sorted(first + last) == list(range(6))
+    assert first != [0, 1, 2, 3]
+    assert first != other
+    ((images, labels),) = six_patches.batches([torch.tensor([5, 0, 3])])
+    assert torch.equal(images, six_patches.images[[5, 0, 3]])
+    assert labels.tolist() == [10, 0, 0]
 
 
-def test_augmentation_gives_the_eight_symmetries_equally_often():
+def test_augmentation_gives_the_eight_symmetries_equally_often(default_params):
     patch = torch.arange(4.0).reshape(1, 1, 2, 2)
     symmetries = {
         tuple(turned.rot90(turn, (-2, -1)).flatten().tolist())
@@ -113,20 +139,22 @@ def test_augmentation_gives_the_eight_symmetries_equally_often():
         for turn in range(4)
     }
     assert len(symmetries) == 8
-    many = augment(patch.repeat(4000, 1, 1, 1), torch.Generator().manual_seed(0), flips=True, quarter_turns=True)
+    both = settings(default_params, flips=True, quarter_turns=True)
+    many = augment(patch.repeat(4000, 1, 1, 1), *draw_symmetries(4000, both, torch.Generator().manual_seed(0)))
     kinds, counts = many.flatten(1).unique(dim=0, return_counts=True)
     assert {tuple(kind) for kind in kinds.tolist()} == symmetries
     assert counts.min() > 400
 
-    generator = torch.Generator().manual_seed(0)
-    flipped = augment(patch.repeat(100, 1, 1, 1), generator, flips=True, quarter_turns=False).flatten(1)
+    flips = draw_symmetries(100, settings(default_params, flips=True), torch.Generator().manual_seed(0))
+    flipped = augment(patch.repeat(100, 1, 1, 1), *flips).flatten(1)
     assert {tuple(kind) for kind in flipped.unique(dim=0).tolist()} == {(0, 1, 2, 3), (1, 0, 3, 2)}
-    assert augment(patch, generator, flips=False, quarter_turns=False) is patch
+    assert augment(patch, None, None) is patch
 
 
-def test_augmentation_keeps_the_bands_of_a_patch_together():
+def test_augmentation_keeps_the_bands_of_a_patch_together(default_params):
     image = torch.rand(1, 1, 8, 8).repeat(1, 3, 1, 1)
-    found = augment(image.repeat(16, 1, 1, 1), torch.Generator().manual_seed(1), flips=True, quarter_turns=True)
+    both = settings(default_params, flips=True, quarter_turns=True)
+    found = augment(image.repeat(16, 1, 1, 1), *draw_symmetries(16, both, torch.Generator().manual_seed(1)))
     assert torch.equal(found[:, 0], found[:, 1])
     assert torch.equal(found[:, 0], found[:, 2])
 
@@ -136,25 +164,51 @@ def test_balanced_weights_by_hand():
     assert weights.tolist() == pytest.approx([4 / (2 * 3), 0, 4 / (2 * 1), 0])
 
 
-@pytest.mark.parametrize(
-    ("schedule", "first", "last"),
-    [("constant", 1.0, 1.0), ("cosine", 1.0, 0.5 * (1 + math.cos(math.pi * 0.9))), ("one_cycle", 1 / 25, None)],
-)
-def test_schedules(default_params, schedule, first, last):
-    chosen = settings(default_params, schedule=schedule, learning_rate=1.0)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    scheduler = make_schedule(optimizer, chosen, 10)
-    rates = []
-    for _ in range(10):
-        rates.append(scheduler.get_last_lr()[0])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+@pytest.mark.parametrize("steps", [10, 17, 100])
+def test_schedules_are_those_of_torch(default_params, schedule, steps):
+    chosen = settings(default_params, schedule=schedule, learning_rate=0.5)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    scheduler = {
+        "constant": lambda: torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0),
+        "cosine": lambda: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        "one_cycle": lambda: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 0.5, total_steps=steps, cycle_momentum=False
+        ),
+    }[schedule]()
+    for step in range(steps):
+        assert learning_rate(chosen, step, steps) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         scheduler.step()
-    assert rates[0] == pytest.approx(first)
-    if last:
-        assert rates[-1] == pytest.approx(last)
-    else:
-        assert max(rates) == pytest.approx(1.0, abs=0.05)
-        assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_schedule_of_few_steps_stays_in_its_range(default_params, steps):
+    for schedule in ("constant", "cosine", "one_cycle"):
+        chosen = settings(default_params, schedule=schedule, learning_rate=0.5)
+        rates = [learning_rate(chosen, step, steps) for step in range(steps)]
+        assert rates[0] == 0.5 or schedule == "one_cycle"
+        assert all(0 < rate <= 0.5 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "options"),
+    [("adam", torch.optim.Adam, {}), ("adamw", torch.optim.AdamW, {}),
+     ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": True})],
+)  # fmt: skip
+def test_optimizers_are_those_of_torch(six_patches, default_params, name, reference, options):
+    ours, theirs = network(default_params), network(default_params)
+    optimizer = Optimizer(ours.parameters(), settings(default_params, optimizer=name, weight_decay=0.1))
+    expected = reference(theirs.parameters(), lr=0.01, weight_decay=0.1, **options)
+    for step in range(4):
+        rate = expected.param_groups[0]["lr"] = 0.01 / (step + 1)
+        for trained in (ours, theirs):
+            torch.nn.functional.cross_entropy(trained(six_patches.images), six_patches.labels).backward()
+        optimizer.step(rate)
+        expected.step()
+        expected.zero_grad()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(mine, other, atol=1e-6)
 
 
 def wandering(default_params, six_patches, **changes) -> tuple[Network, list[Epoch]]:
@@ -224,13 +278,31 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_
                 settings(default_params, batch_size=5),
             )
         )
-    one = settings(default_params, epochs=1, schedule="one_cycle")
-    with pytest.raises(InputError, match="one_cycle: has 1 steps"):
-        list(fit(network(default_params), six_patches, six_patches, one))
     constant = np.ones((2, 3, 4, 4), np.float32)
     constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
     with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
         band_moments(constant)
+
+
+@pytest.fixture
+def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
+    """Write the tensors of so many train, val and test patches, and give the parameters that they are of."""
+
+    def prepare(train: int, val: int, test: int) -> dict:
+        rng = np.random.default_rng(0)
+        labels = rng.choice([0, 2, 3, 7], train + val + test).tolist()
+        data = Dataset(tmp_path / "patches" / "small", labels)
+        for patch_id, label in zip(data.ids, labels, strict=True):
+            for band in data.bands:
+                pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
+                write_tile(data.tile(patch_id, band), pixels)
+        split = {"method": "order", "train": train, "val": val, "test": test}
+        params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "bands": ["B02", "B08"]}
+        done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
+        assert done.returncode == 0, done.stderr
+        return params
+
+    return prepare
 
 
 @pytest.mark.parametrize(
@@ -275,3 +347,122 @@ def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     assert metadata["classes"][0] == "tree_cover"
     assert metadata["scale"]["divisor"] == 10_000
     assert metadata["architecture"]["convolutions"] == [8, 16]
+
+
+# -- going on after a crash
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shuffle": True, "flips": True, "quarter_turns": True, "schedule": "one_cycle", "keep": "best"},
+        {"optimizer": "sgd", "schedule": "cosine", "patience": 5},
+        {"optimizer": "adamw", "class_weights": "balanced", "precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(six_patches, default_params, tmp_path, changes):
+    chosen = settings(default_params, epochs=6, learning_rate=0.003, batch_size=4, **changes)
+    wrong = Patches(six_patches.images, six_patches.labels.roll(1))
+
+    def run() -> Run:
+        fresh = network(default_params, dropout=0.3, batch_norm=True).to(memory_format=torch.channels_last)
+        return Run(fresh, six_patches, wrong, chosen)
+
+    whole = run()
+    list(whole.epochs(tmp_path / "whole"))
+    for epoch in (1, 3, 6):
+        stopped, resumed = run(), run()
+        for _ in zip(range(epoch), stopped.epochs(tmp_path / str(epoch)), strict=False):
+            pass
+        assert list(resumed.epochs(tmp_path / str(epoch))) == whole.history
+        for name, value in whole.network.state_dict().items():
+            assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run_stage, tmp_path, default_params):
+    params = prepared(24, 8, 8) | {"train": {"epochs": 120}}
+
+    def start(*, change=params) -> subprocess.Popen:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, change)))
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages.train", "tensors", "killed.safetensors", "killed.csv"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+
+    def checkpoints() -> list[Path]:
+        return list((tmp_path / ".partial").glob("train-*.safetensors"))
+
+    run_stage("train", "tensors", "whole.safetensors", "whole.csv", params=params)
+    assert checkpoints() == []
+    for kill, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
+        process = start()
+        before = {path: path.stat().st_mtime_ns for path in checkpoints()}
+        while before == {path: path.stat().st_mtime_ns for path in checkpoints()}:
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.send_signal(kill)
+        assert process.wait() == code
+    (checkpoint,) = checkpoints()
+    epochs = len(tensors.load(checkpoint)[1]["history"])
+    assert 3 <= epochs < 120
+    assert not (tmp_path / "killed.csv").exists()
+    done = run_stage("train", "tensors", "killed.safetensors", "killed.csv", params=params)
+    assert done.stderr == f"going on after epoch {epochs}\n"
+    for name in ("safetensors", "csv"):
+        assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
+    assert checkpoints() == []
+
+
+# -- several processes
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shuffle": True, "flips": True, "quarter_turns": True, "class_weights": "balanced", "label_smoothing": 0.1},
+    ],
+    ids=str,
+)
+def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path, changes):
+    """Of 21 patches in batches of 4 the last is alone, and of 7 val patches one process has one more."""
+    params = prepared(21, 7, 8) | {"train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.001} | changes}
+    histories, weights = [], []
+    for name, launcher in (("one", ()), ("two", TORCHRUN)):
+        files = f"{name}.safetensors", f"{name}.csv"
+        done = run_stage("train", "tensors", *files, params=params, launcher=launcher)
+        assert done.returncode == 0, done.stderr
+        histories.append(pd.read_csv(tmp_path / files[1]))
+        weights.append(tensors.load(tmp_path / files[0])[0])
+    assert histories[0].to_numpy() == pytest.approx(histories[1].to_numpy(), abs=2e-5)
+    for name, value in weights[0].items():
+        assert value == pytest.approx(weights[1][name], abs=1e-4), name
+
+
+def test_what_processes_cannot_share_is_refused(six_patches, default_params):
+    three = Group(rank=0, size=3)
+    with pytest.raises(InputError, match=r"3 processes share train.batch_size = 2, 6 train and 6 val patches"):
+        check(network(default_params), 6, 6, settings(default_params, batch_size=2), three)
+    with pytest.raises(InputError, match=r"model.batch_norm: .* in each of 3 processes"):
+        check(network(default_params, batch_norm=True), 6, 6, settings(default_params), three)
+
+
+# -- more patches than memory holds
+
+
+def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path):
+    for shuffle in (False, True):
+        params = prepared(21, 7, 8) | {"train": {"epochs": 2, "shuffle": shuffle}}
+        made = []
+        for gigabytes in (4, 0):
+            params["runtime"] = {"resident_gigabytes": gigabytes, "threads": 1}
+            done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params)
+            assert (done.returncode, done.stderr) == (0, "")
+            made.append((tmp_path / "m.safetensors").read_bytes())
+        assert made[0] == made[1]

@@ -1,0 +1,184 @@
+"""From tiles to tensors, shard by shard, on the processes of this machine or on a Dask cluster."""
+
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from stages import benge, files, partial, splits, tensors
+from stages.errors import InputError
+from stages.params import Runtime
+from stages.patches import read_patch
+
+PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
+UNFINISHED = partial.PARTIAL / "shards"
+DASK_TIMEOUT = 30  # seconds, for the scheduler and for its first worker
+
+
+class Summary(NamedTuple):
+    """What is known of one or more shards once they are written."""
+
+    problems: dict[str, str]  # by patch id, why it is left out
+    histogram: np.ndarray  # int64 (C, 65536): how often each digital number occurs
+    with_nodata: int  # patches with some nodata pixels, which become 0
+
+
+def to_reflectance(numbers: np.ndarray, offset: int) -> np.ndarray:
+    """Digital numbers to reflectances, cut to [0, 1] as in the notebook; float32, nodata stays 0."""
+    reflectances = numbers.astype(np.float32)
+    if offset:
+        reflectances -= np.float32(offset)
+    reflectances /= np.float32(benge.REFLECTANCE_SCALE)
+    return np.clip(reflectances, 0, 1, out=reflectances)
+
+
+def write_shard(
+    patches: pd.DataFrame, *, folder: Path, code: list[str], root: Path, bands: list[str], resampling: str, offset: int
+) -> str:
+    """Read, check and write the tensors of some patches; the bad ones are left out and named.
+
+    A shard that was written before, of the same tiles in the same way, is left as it is.
+
+    Args:
+        patches: columns `patch_id` and `label`.
+        code: what tells versions of it apart.
+
+    Returns:
+        The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
+    """
+    tiles = [partial.identity(root / "sentinel-2" / patch_id) for patch_id in patches["patch_id"]]
+    key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), tiles)
+    path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
+    if summary.is_file() and (path.is_file() or len(read_summary(folder, key).problems) == len(patches)):
+        return key
+
+    stacked = np.empty((len(patches), len(bands), benge.PATCH_SIZE, benge.PATCH_SIZE), np.uint16)
+    good, problems = [], {}
+    for position, patch_id in enumerate(patches["patch_id"]):
+        try:
+            stacked[len(good)] = read_patch(root, patch_id, bands, resampling)
+            good.append(position)
+        except ValueError as error:
+            problems[patch_id] = str(error)
+    stacked = stacked[: len(good)]
+    if good:
+        arrays = {"images": to_reflectance(stacked, offset), "labels": patches["label"].to_numpy(np.int64)[good]}
+        scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": offset, "minimum": 0, "maximum": 1}
+        with files.replacing(path) as part:
+            tensors.save(part, arrays, {"bands": bands, "classes": benge.CLASSES, "scale": scale})
+    histogram = np.stack([np.bincount(stacked[:, i].ravel(), minlength=1 << 16) for i in range(len(bands))])
+    facts = {"problems": problems, "with_nodata": int((stacked == benge.NODATA).any(axis=(1, 2, 3)).sum())}
+    with files.replacing(summary) as part:
+        tensors.save(part, {"histogram": histogram}, facts)
+    return key
+
+
+def read_summary(folder: Path, key: str) -> Summary:
+    arrays, facts = tensors.load(folder / f"{key}.summary")
+    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"])
+
+
+def _live_with(parent: int) -> None:
+    """Have a worker end when its parent does, however that ends, and leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _dask_executor(address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise InputError("runtime.dask: dask is not installed; pip install -r requirements-dask.txt") from None
+    try:
+        client = Client(address, timeout=DASK_TIMEOUT)
+        client.wait_for_workers(1, timeout=DASK_TIMEOUT)
+    except (OSError, TimeoutError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"runtime.dask = {address}: {reason}; start `dask scheduler` and `dask worker`") from None
+    with client:
+        try:
+            yield client.get_executor(retries=3)
+        except KilledWorker as error:
+            raise InputError(f"runtime.dask = {address}: {error}; give its workers more memory, run again") from None
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"runtime.dask = {address}: on a worker, {error}; start the workers in the top of the repository, "
+                "with its virtual environment"
+            ) from None
+
+
+@contextmanager
+def executor(runtime: Runtime) -> Iterator[Executor]:
+    """Processes to convert in: those of the Dask cluster, if one is named, else of this machine.
+
+    Raises:
+        InputError: the cluster is not there, or processes were killed.
+    """
+    if runtime.dask is not None:
+        with _dask_executor(runtime.dask) as cluster:
+            yield cluster
+        return
+    with ProcessPoolExecutor(runtime.workers, initializer=_live_with, initargs=(os.getpid(),)) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise InputError(
+                f"preprocess: one of {runtime.workers} worker processes was killed, perhaps for want of memory; lower "
+                "runtime.workers, and run again to go on"
+            ) from None
+
+
+def convert(table: pd.DataFrame, pool: Executor, **options: Any) -> tuple[dict[str, Path], dict[str, Summary]]:
+    """Write all shards of all splits, and sum them up.
+
+    Args:
+        table: columns `patch_id`, `label` and `split`.
+        options: of `write_shard`.
+
+    Returns:
+        The shards, by the name that each is to have, and a summary of each split.
+    """
+    folder = UNFINISHED.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    options = options | {"folder": folder, "code": partial.code("numpy", "rasterio", "safetensors")}
+    jobs = [
+        (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
+        for split in splits.SPLITS
+        for rows in [table.loc[table["split"] == split, ["patch_id", "label"]]]
+        for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
+    ]
+    keys = pool.map(functools.partial(write_shard, **options), [rows for *_, rows in jobs])
+    progress = tqdm(keys, total=len(jobs), desc="preprocess", unit="shard", disable=None)
+    shards, summaries = {}, {}
+    for (split, number, _), key in zip(jobs, progress, strict=True):
+        written = read_summary(folder, key)
+        if split in summaries:
+            before = summaries[split]
+            written = Summary(
+                before.problems | written.problems,
+                before.histogram + written.histogram,
+                before.with_nodata + written.with_nodata,
+            )
+        summaries[split] = written
+        if (path := folder / f"{key}.safetensors").is_file():
+            shards[tensors.shard_name(split, number)] = path
+    return shards, summaries
