@@ -4,14 +4,17 @@
 # make gate BASE=main      the same, and fails on a significant loss
 # make lint    check style
 # make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
+# make bench   time the pipeline beside the notebook, and its growth: half an hour, results in benchmarks/README.md
+# make torture inject faults for a while: results in torture/README.md
 # Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 # DVC runs each stage with the `python` that it finds first.
+PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements compare gate experiment experiments
+.PHONY: repro test lint format requirements compare gate experiment experiments bench torture
 
 repro: $(VENV)/installed
 	dvc repro
@@ -30,6 +33,13 @@ experiments: $(VENV)/installed
 	python -m stages.experiment run
 	python -m stages.experiment table
 
+bench: $(VENV)/installed
+	python -m benchmarks --write
+	python -m benchmarks.growth --write
+
+torture: $(VENV)/installed-test
+	python -m torture --write
+
 test: $(VENV)/installed-test
 	python -m pytest -n 2 --dist loadfile
 
@@ -41,21 +51,25 @@ format: $(VENV)/installed-test
 	ruff check --fix .
 	ruff format .
 
-$(VENV)/installed: requirements.txt
+# All but torch are checked against their hashes: torch comes as another build, with other libraries, on each platform.
+$(VENV)/installed: requirements.txt requirements-hashes.txt
 	$(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) --no-deps --require-hashes -r requirements-hashes.txt
+	$(PIP) -r requirements.txt
 	touch $@
 
 $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
-	python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	$(PIP) --require-hashes -r requirements-test.txt
 	touch $@
 
+COMPILE := uv pip compile --quiet --no-header --python-version 3.11
 # Pin the newest versions that fit. Torch is published with and without its CUDA tag; the pin admits both.
 requirements: $(VENV)/installed
 	python -m pip install --quiet uv
-	uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements.in --output-file requirements.txt
+	$(COMPILE) --upgrade requirements.in --output-file requirements.txt
 	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+	grep -v '^torch==' requirements.txt | \
+		$(COMPILE) --no-deps --no-annotate --generate-hashes - --output-file requirements-hashes.txt
 	for extra in dask test; do \
-		uv pip compile --quiet --upgrade --no-header --python-version 3.11 requirements-$$extra.in \
-			--output-file requirements-$$extra.txt; \
+		$(COMPILE) --upgrade --generate-hashes requirements-$$extra.in --output-file requirements-$$extra.txt; \
 	done

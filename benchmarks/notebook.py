@@ -1,9 +1,19 @@
 """The teaching notebook's method, as it stands there: what this project must equal, and be faster than.
 
+    python -m benchmarks.notebook ARCHIVE FOLDER
+
+runs it in one process: unpack all of the archive to the folder, unless the folder is there already; train; test. A line
+of JSON tells each epoch, and the last line the test and the seconds that each part took.
+
 Source: M. Mommert, "Image classification with a Convolutional Neural Network for Sentinel-2 Satellite Imagery", 2025.
-It joins labels by row, opens four GeoTIFFs a patch an epoch, and averages losses and accuracies over batches.
+It joins labels by row, opens four GeoTIFFs a patch an epoch, and averages losses and accuracies over batches. Its
+figures, and the libraries that draw them, are left out.
 """
 
+import argparse
+import json
+import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +26,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Accuracy
 
 ROWS = {"train": slice(0, 500), "val": slice(500, 650), "test": slice(650, 800)}
+BATCH_SIZES = {"train": 8, "val": 16, "test": 16}
+WORKERS = 4
 
 
 class Patches(Dataset):
@@ -58,39 +70,83 @@ class Net(nn.Module):
         return self.logsoftmax(self.linear2(x))
 
 
-def run(root: Path, epochs: int, rows: dict[str, slice] = ROWS, workers: int = 4) -> Iterator[dict[str, float]]:
+def load(root: Path, split: str, rows: dict[str, slice], workers: int) -> DataLoader:
+    return DataLoader(Patches(root, rows[split]), batch_size=BATCH_SIZES[split], num_workers=workers)
+
+
+def go_through(
+    loader: DataLoader, network: Net, accuracy: Accuracy, optimizer: torch.optim.Optimizer | None = None
+) -> tuple[float, float, float]:
+    """One pass: the means over batches of loss and accuracy, and the accuracy over patches, which it does not count."""
+    criterion = nn.NLLLoss()
+    training = optimizer is not None
+    network.train(training)
+    losses, accuracies, hits, seen = [], [], 0, 0
+    with torch.set_grad_enabled(training):
+        for images, labels in loader:
+            output = network(images)
+            network.zero_grad()
+            loss = criterion(output, labels)
+            if training:
+                loss.backward()
+                optimizer.step()
+            losses.append(loss.detach())
+            predictions = output.argmax(1)
+            accuracies.append(accuracy(predictions, labels))
+            hits, seen = hits + int((predictions == labels).sum()), seen + len(labels)
+    return float(np.mean(losses)), float(np.mean(accuracies)), hits / seen
+
+
+def train(network: Net, root: Path, epochs: int, rows: dict[str, slice], workers: int) -> Iterator[dict[str, float]]:
+    loaders = {split: load(root, split, rows, workers) for split in ("train", "val")}
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.0001)
+    accuracy = Accuracy(task="multiclass", num_classes=11)
+    for _ in range(epochs):
+        figures = {}
+        for split, loader in loaders.items():
+            found = go_through(loader, network, accuracy, optimizer if split == "train" else None)
+            figures |= zip((f"{split}_loss", f"{split}_accuracy", f"{split}_patch_accuracy"), found, strict=True)
+        yield figures
+
+
+def seeded() -> Net:
+    np.random.seed(42)
+    torch.manual_seed(42)
+    return Net()
+
+
+def run(root: Path, epochs: int, rows: dict[str, slice] = ROWS, workers: int = WORKERS) -> Iterator[dict[str, float]]:
     """Train as the notebook does and yield, after each epoch, the four means over batches that it prints.
 
     Over patches, which the notebook does not count, stand beside them `train_patch_accuracy` and
     `val_patch_accuracy`.
     """
-    np.random.seed(42)
-    torch.manual_seed(42)
-    loaders = {
-        split: DataLoader(Patches(root, rows[split]), batch_size=size, num_workers=workers)
-        for split, size in (("train", 8), ("val", 16))
-    }
-    network, criterion = Net(), nn.NLLLoss()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.0001)
+    return train(seeded(), root, epochs, rows, workers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("archive", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=30)
+    given = parser.parse_args()
+
+    marks = [time.perf_counter()]
+    if not given.folder.exists():
+        with tarfile.open(given.archive) as archive:
+            archive.extractall(given.folder, filter="data")
+    (table,) = given.folder.glob("*/*_meta.csv")
+    marks.append(time.perf_counter())
+    network = seeded()
+    for figures in train(network, table.parent, given.epochs, ROWS, WORKERS):
+        print(json.dumps(figures), flush=True)
+    marks.append(time.perf_counter())
     accuracy = Accuracy(task="multiclass", num_classes=11)
-    for _ in range(epochs):
-        figures: dict[str, float] = {}
-        for split, loader in loaders.items():
-            network.train(split == "train")
-            losses, accuracies, hits, seen = [], [], 0, 0
-            with torch.set_grad_enabled(split == "train"):
-                for images, labels in loader:
-                    output = network(images)
-                    network.zero_grad()
-                    loss = criterion(output, labels)
-                    if split == "train":
-                        loss.backward()
-                        optimizer.step()
-                    losses.append(loss.detach())
-                    predictions = output.argmax(1)
-                    accuracies.append(accuracy(predictions, labels))
-                    hits, seen = hits + int((predictions == labels).sum()), seen + len(labels)
-            figures[f"{split}_loss"] = float(np.mean(losses))
-            figures[f"{split}_accuracy"] = float(np.mean(accuracies))
-            figures[f"{split}_patch_accuracy"] = hits / seen
-        yield figures
+    loss, mean_of_batches, _ = go_through(load(table.parent, "test", ROWS, WORKERS), network, accuracy)
+    marks.append(time.perf_counter())
+    seconds = dict(zip(("unpack", "train", "test"), np.diff(marks), strict=True))
+    print(json.dumps({"test_loss": loss, "test_accuracy": mean_of_batches, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

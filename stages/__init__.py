@@ -8,6 +8,8 @@ AVX2 one train different weights from the same data. `runtime.instruction_set: n
 import os
 import platform
 import re
+import signal
+import sys
 from pathlib import Path
 
 AVX2 = {
@@ -18,6 +20,13 @@ AVX2 = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 
+
+# In a stage that still imports there is nothing to clean up; `cli.guard` takes over when its work begins. DVC takes the
+# outputs of a stage that exits 0 as whole, so an interrupted one must not.
+if sys.argv[0] == "-m":
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(130))
 
 # Without it, cuBLAS is not deterministic, and torch refuses to go on.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -14,6 +14,7 @@ from unicodedata import normalize
 from isal import igzip, isal_zlib
 from tqdm import tqdm
 
+from stages.bundles import Bundles
 from stages.errors import InputError
 from stages.files import replacing
 
@@ -180,8 +181,8 @@ def _fold(path: PurePosixPath) -> str:
 class _Folder:
     """A folder to write files to, none over another, on any file system."""
 
-    def __init__(self, directory: Path):
-        self._directory = directory
+    def __init__(self, directory: Path, bundles: Bundles | None):
+        self._directory, self._bundles = directory, bundles
         self._folders: set[PurePosixPath] = set()
         self._taken: dict[str, PurePosixPath] = {}
 
@@ -193,15 +194,24 @@ class _Folder:
         for new in (path, *new_folders):
             if (other := self._taken.setdefault(_fold(new), new)) is not new:
                 raise _unsafe(new, f"would overwrite {str(other)!r}")
+        self._folders.update(new_folders)
+        if self._bundles and self._bundles.takes(path):
+            self._bundles.write(path, content)
+            return
         if new_folders:
             (self._directory / path.parent).mkdir(parents=True, exist_ok=True)
-            self._folders.update(new_folders)
         with open(self._directory / path, "xb") as file:
             file.writelines(content)
 
 
 def extract(
-    path: Path, directory: Path, wanted: Callable[[str], bool], *, max_members: int, max_gigabytes: float
+    path: Path,
+    directory: Path,
+    wanted: Callable[[str], bool],
+    *,
+    max_members: int,
+    max_gigabytes: float,
+    bundles: Bundles | None = None,
 ) -> int:
     """Stream the tarball once and write its wanted files below `directory`.
 
@@ -215,13 +225,15 @@ def extract(
         max_members: headers in the tarball, of members wanted or not.
         max_gigabytes: of the unpacked tarball, in 10^9 bytes, wanted or not.
 
+        bundles: is given those of the wanted files that it takes.
+
     Returns:
         The number of files written.
 
     Raises:
         InputError: the archive is damaged, unsafe, or holds more than it may.
     """
-    folder = _Folder(directory)
+    folder = _Folder(directory, bundles)
     written = 0
     try:
         with (

@@ -35,6 +35,8 @@ PATCH_METRES = 1200
 PATCH_SIZE = 120  # pixels a side, at 10 m
 REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1; no offset before processing baseline 04.00
 NODATA = 0
+TILES_FOLDER = "sentinel-2"
+MAX_TILE_BYTES = 1 << 24  # hundreds of times what the dataset's tiles have
 
 # The columns of the WorldCover table, in its order, which is the order of the labels 0 ... 10.
 CLASSES = (
@@ -63,7 +65,7 @@ def patch_member(name: str, bands: Collection[str]) -> bool:
     match parts:
         case (_, file) | (_, "splits", file):
             return file.endswith(".csv")
-        case (_, "sentinel-2", patch_id, file):
+        case (_, folder, patch_id, file) if folder == TILES_FOLDER:
             return any(file == f"{patch_id}_{band}.tif" for band in bands)
     return False
 

@@ -11,6 +11,7 @@ keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types 
 
 import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -34,9 +35,11 @@ def arguments(stage: Callable, raw: dict[str, Any]) -> dict[str, Any]:
 
 def guard(action: Callable[[], None]) -> None:
     """Run `action` and exit: bad input ends in one line and 1, Ctrl-C in 130; a bug shows its traceback."""
-    # SIGTERM as Ctrl-C, so that what a stage cleans up on its way out is cleaned up then too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        # SIGTERM as Ctrl-C, so that what a stage cleans up on its way out is cleaned up then too.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+                signal.signal(number, signal.default_int_handler)
         action()
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -46,6 +49,14 @@ def guard(action: Callable[[], None]) -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(f"error: {where}{os.strerror(error.errno) if error.errno else error}: free or fix it, then run again")
+    except (MemoryError, RuntimeError) as error:
+        # torch has an error of its own for GPUs alone, which is a RuntimeError too.
+        if not isinstance(error, MemoryError) and not re.search("out of memory|can't allocate memory", str(error)):
+            raise
+        sys.exit(
+            "error: out of memory: lower train.batch_size, train.eval_batch_size or the model's widths, or hold less "
+            "in memory by runtime.resident_gigabytes; then run again"
+        )
     except KeyboardInterrupt:
         # DVC records the outputs of a stage that exits 0 as whole, so an interrupted one must not.
         sys.exit(130)

@@ -20,6 +20,7 @@ from stages import benge, files, partial, splits, tensors
 from stages.errors import InputError
 from stages.params import Runtime
 from stages.patches import read_patch
+from stages.tiles import Tiles
 
 PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
 UNFINISHED = partial.PARTIAL / "shards"
@@ -44,7 +45,14 @@ def to_reflectance(numbers: np.ndarray, offset: int) -> np.ndarray:
 
 
 def write_shard(
-    patches: pd.DataFrame, *, folder: Path, code: list[str], root: Path, bands: list[str], resampling: str, offset: int
+    patches: pd.DataFrame,
+    tiles: Tiles,
+    *,
+    folder: Path,
+    code: list[str],
+    bands: list[str],
+    resampling: str,
+    offset: int,
 ) -> str:
     """Read, check and write the tensors of some patches; the bad ones are left out and named.
 
@@ -52,13 +60,14 @@ def write_shard(
 
     Args:
         patches: columns `patch_id` and `label`.
+        tiles: theirs.
         code: what tells versions of it apart.
 
     Returns:
         The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
     """
-    tiles = [partial.identity(root / "sentinel-2" / patch_id) for patch_id in patches["patch_id"]]
-    key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), tiles)
+    sources = [tiles.identity(patch_id) for patch_id in patches["patch_id"]]
+    key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), sources)
     path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
     if summary.is_file() and (path.is_file() or len(read_summary(folder, key).problems) == len(patches)):
         return key
@@ -67,7 +76,7 @@ def write_shard(
     good, problems = [], {}
     for position, patch_id in enumerate(patches["patch_id"]):
         try:
-            stacked[len(good)] = read_patch(root, patch_id, bands, resampling)
+            stacked[len(good)] = read_patch(tiles, patch_id, bands, resampling)
             good.append(position)
         except ValueError as error:
             problems[patch_id] = str(error)
@@ -121,8 +130,8 @@ def _dask_executor(address: str) -> Iterator[Executor]:
             raise InputError(f"runtime.dask = {address}: {error}; give its workers more memory, run again") from None
         except ModuleNotFoundError as error:
             raise InputError(
-                f"runtime.dask = {address}: on a worker, {error}; start the workers in the top of the repository, "
-                "with its virtual environment"
+                f"runtime.dask = {address}: on a worker, {error}; start the workers with its virtual environment, "
+                "and with PYTHONPATH naming the top of the repository"
             ) from None
 
 
@@ -147,26 +156,34 @@ def executor(runtime: Runtime) -> Iterator[Executor]:
             ) from None
 
 
-def convert(table: pd.DataFrame, pool: Executor, **options: Any) -> tuple[dict[str, Path], dict[str, Summary]]:
+def convert(
+    table: pd.DataFrame, root: Path, bands: list[str], pool: Executor, **options: Any
+) -> tuple[dict[str, Path], dict[str, Summary]]:
     """Write all shards of all splits, and sum them up.
 
     Args:
         table: columns `patch_id`, `label` and `split`.
-        options: of `write_shard`.
+        root: the dataset's folder.
+        options: more of `write_shard`'s.
 
     Returns:
         The shards, by the name that each is to have, and a summary of each split.
     """
     folder = UNFINISHED.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    options = options | {"folder": folder, "code": partial.code("numpy", "rasterio", "safetensors")}
+    options = options | {"folder": folder, "bands": bands, "code": partial.code("numpy", "rasterio", "safetensors")}
     jobs = [
         (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
         for split in splits.SPLITS
         for rows in [table.loc[table["split"] == split, ["patch_id", "label"]]]
         for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
     ]
-    keys = pool.map(functools.partial(write_shard, **options), [rows for *_, rows in jobs])
+    tiles = Tiles.find(root)
+    keys = pool.map(
+        functools.partial(write_shard, **options),
+        [rows for *_, rows in jobs],
+        [tiles.select(rows["patch_id"], bands) for *_, rows in jobs],
+    )
     progress = tqdm(keys, total=len(jobs), desc="preprocess", unit="shard", disable=None)
     shards, summaries = {}, {}
     for (split, number, _), key in zip(jobs, progress, strict=True):

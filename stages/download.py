@@ -23,6 +23,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import urllib3
+import yaml
 from tqdm import tqdm
 
 from stages import archive, cli, files
@@ -30,6 +31,7 @@ from stages.errors import InputError
 from stages.params import PARAMS, Dataset
 from stages.partial import PARTIAL
 
+LOCK = Path("dvc.lock")
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 BACKOFF = 0.5  # seconds, doubled with each attempt
@@ -323,28 +325,52 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
+def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
+    """Report an archive that is not the one of dvc.lock, of the same source: DVC would record it without a word."""
+    try:
+        locked = yaml.safe_load(LOCK.read_text())["stages"]["download"]
+        params = locked["params"][PARAMS.name]
+        if params["dataset"] != dataset or params[f"datasets.{dataset}"]["source"] != source:
+            return
+        (before,) = (out["md5"] for out in locked["outs"] if Path(out["path"]) == archive_path)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return  # no run of this source is on record
+    with open(archive_path, "rb") as file:
+        now = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if now != before:
+        advice = f"what depends on it runs anew; to refuse such a change, pin md5 in {PARAMS}"
+        print(
+            f"{source}: has changed since {LOCK} was written: its md5 is {now}, was {before}; {advice}", file=sys.stderr
+        )
+
+
 def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:
     """Write the chosen dataset's archive: the sample, or what a URL, a .tar.gz or an unpacked folder gives."""
     entry = datasets[dataset]
     source = entry.source
+    path = Path(source).expanduser()
+    if source == "sample":
+        from stages import sample  # here, since it needs the numerical libraries, which take a second
+
+        with files.replacing(archive_path) as part:
+            sample.write_sample(part)
+            if entry.md5:
+                _verify(part, source, md5=entry.md5)
+        return
     if re.match("https?://", source, re.IGNORECASE):
         _fetch(source, archive_path, entry.md5)
-        return
-    path = Path(source).expanduser()
-    with files.replacing(archive_path) as part:
-        if source == "sample":
-            from stages import sample  # here, since it needs the numerical libraries, which take a second
-
-            sample.write_sample(part)
-        elif path.is_dir():
-            archive.write(part, _members(path))
-        elif path.is_file():
-            shutil.copyfile(path, part)  # no link, since DVC may make its outputs read-only
-        else:
-            choice = "'sample', an http(s) URL, a .tar.gz or a folder that is there"
-            raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
-        if entry.md5 or path.is_file():
-            _verify(part, source, md5=entry.md5)
+    else:
+        with files.replacing(archive_path) as part:
+            if path.is_dir():
+                archive.write(part, _members(path))
+            elif path.is_file():
+                shutil.copyfile(path, part)  # no link, since DVC may make its outputs read-only
+            else:
+                choice = "'sample', an http(s) URL, a .tar.gz or a folder that is there"
+                raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
+            if entry.md5 or path.is_file():
+                _verify(part, source, md5=entry.md5)
+    _tell_change(archive_path, dataset, source)
 
 
 if __name__ == "__main__":

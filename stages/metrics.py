@@ -10,10 +10,10 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-import scipy.special
 
 CALIBRATION_BINS = 15
 CONFIDENCE = 0.95
+TEMPERATURES = (0.02, 50)
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 
 
@@ -99,12 +99,15 @@ def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
 
     Above 1 the predictions were too sure of themselves. Source: Guo et al., ICML 2017, section 4.2.
     """
-    import scipy.optimize  # here, since it takes long to import and most who use this module do not need it
-
-    found = scipy.optimize.minimize_scalar(
-        lambda log: nll(labels, soften(log_probabilities, np.exp(log))), bounds=(-4, 4), method="bounded"
-    )
-    return float(np.exp(found.x))
+    # The likelihood is convex in the inverse of the temperature, and its slope there is how far the logits that are
+    # expected lie from those of the labels: halve the range in which the slope changes its sign.
+    actual = log_probabilities[np.arange(len(labels)), labels].mean()
+    low, high = TEMPERATURES
+    for _ in range(40):
+        middle = math.sqrt(low * high)
+        expected = (np.exp(soften(log_probabilities, middle)) * log_probabilities).sum(1).mean()
+        low, high = (low, middle) if expected < actual else (middle, high)
+    return math.sqrt(low * high)
 
 
 def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -198,6 +201,8 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     Source: Edwards, "Note on the correction for continuity in testing the significance of the difference between
     correlated proportions", Psychometrika 13, 1948; exact by the binomial distribution of the discordant pairs.
     """
+    import scipy.special  # here, since it takes as long to import as pandas, and most stages do not compare
+
     fixed, broken = int((~correct & other).sum()), int((correct & ~other).sum())
     return min(1.0, 2 * float(scipy.special.bdtr(min(fixed, broken), fixed + broken, 0.5)))
 
@@ -258,6 +263,8 @@ def _student_factor(total: float, spreads: list[tuple[float, int]], patches: int
     """How much wider than the normal's the interval must be, if parts of the variance are known from few seeds."""
     if not spreads or total == 0:
         return 1.0
+    import scipy.special
+
     parts = [*spreads, (max(total - sum(variance for variance, _ in spreads), 0.0), patches - 1)]
     freedom = sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / free for variance, free in parts)
     quantile = (1 + CONFIDENCE) / 2

@@ -74,9 +74,10 @@ class Network(nn.Module):
             else:
                 margin = kernel // 2 if architecture.padding == "same" else 0
                 layers += _convolution(channels, outputs, kernel, stride, margin, architecture.batch_norm)
-            layers.append(nn.ReLU(inplace=True))
             if architecture.pool > 1:
                 layers.append(nn.MaxPool2d(architecture.pool))
+            # The largest of rectified values is the rectified largest: after the pooling there are fewer to rectify.
+            layers.append(nn.ReLU(inplace=True))
             channels = outputs
         side = architecture.feature_sizes()[-1]
         if architecture.global_pooling:

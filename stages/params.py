@@ -81,8 +81,9 @@ class Dataset(Section):
 
 
 class Unpacking(Section):
-    """What an archive may hold, the unwanted included, so that a crafted one fills no disk and ends in time."""
+    """How tiles are kept, and what an archive may hold, so that a crafted one fills no disk and ends in time."""
 
+    layout: Literal["files", "bundles"]
     max_members: Count
     max_gigabytes: Positive
 

@@ -1,38 +1,91 @@
 """What is in an unpacked dataset: its tables, and the pixels of its patches."""
 
+import csv
+import math
+import re
 import struct
-from collections.abc import Collection
+import warnings
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 import rasterio
 import rasterio.enums
 import rasterio.errors
+from rasterio.io import MemoryFile
 
-from stages.benge import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, PATCH_SIZE
+from stages.benge import BANDS, CLASSES, MAX_TILE_BYTES, NODATA, PATCH_ID, PATCH_METRES, PATCH_SIZE
 from stages.errors import InputError
+from stages.tiles import Tiles
+
+warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)  # no pixel depends on its place
 
 RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels that a resampled one may be mixed of
 FRACTION_TOLERANCE = 0.01  # by which the fractions of a patch may exceed 1 together, having been rounded
 
 
+# As numpy and spreadsheets write numbers; float() alone would also take blanks, 1_000, nan, infinity and other digits.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+@lru_cache(1 << 16)  # most fractions occur many times
+def _number(cell: str) -> float:
+    return float(cell) if _NUMBER.fullmatch(cell) else math.nan
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    for line in file:
+        if "\0" in line:  # a hole in a damaged file would join the halves of two rows
+            raise csv.Error("a byte is zero")
+        yield line
+
+
 def _read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """The numbers of some columns by patch_id, float64, NaN where there is none; other columns are passed over."""
+    if not path.exists():
+        raise InputError(f"{path}: not found; the archive is not in the ben-ge layout")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; put the CSV table there")
+    ids, numbers, ragged = [], array("d"), []
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig", dtype={"patch_id": str}, keep_default_na=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: not found; the archive is not in the ben-ge layout") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a CSV table: {' '.join(str(error).split())}; fetch it anew") from None
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        has = ", ".join(map(str, table.columns))
-        raise InputError(f"{path}: has no column {', '.join(missing)} but {has}; separate columns by commas")
-    malformed = [str(i) for i in table["patch_id"] if not PATCH_ID.fullmatch(str(i))]
-    if malformed:
-        raise InputError(f"{path}: not patch ids: {', '.join(map(repr, malformed))}; expected <acquisition>_<h>_<v>")
-    repeated = table["patch_id"][table["patch_id"].duplicated()].unique()
-    if len(repeated):
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(_lines(file), strict=True)
+            header = next(rows, [])
+            if not header:
+                raise csv.Error("it has no header")
+            if missing := [column for column in ("patch_id", *columns) if column not in header]:
+                raise InputError(
+                    f"{path}: has no column {', '.join(missing)} but {', '.join(map(repr, header))}; "
+                    "separate columns by commas"
+                )
+            if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
+                raise InputError(f"{path}: columns stand more than once: {', '.join(repeated)}; keep one of each")
+            patch_id, *places = map(header.index, ("patch_id", *columns))
+            pick = itemgetter(*places)
+            for row in rows:
+                if len(row) == len(header):
+                    ids.append(row[patch_id])
+                    numbers.extend(map(_number, pick(row)))
+                elif row:  # a blank line is none
+                    ragged.append(f"{rows.line_num} ({len(row)})")
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a CSV table: {error}; fetch it anew") from None
+    if ragged:
+        raise InputError(
+            f"{path}: lines that have not {len(header)} cells as the header has: {', '.join(ragged)}; mend them"
+        )
+    if not ids:
+        raise InputError(f"{path}: has no rows; fetch it anew")
+    if malformed := [repr(i) for i in ids if not PATCH_ID.fullmatch(i)]:
+        raise InputError(f"{path}: not patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
+    table = pd.DataFrame(np.reshape(numbers, (len(ids), -1)), pd.Index(ids, dtype=object), list(columns))
+    if len(repeated := table.index[table.index.duplicated()].unique()):
         raise InputError(f"{path}: patch ids stand more than once: {', '.join(repeated)}; remove the repetitions")
     return table
 
@@ -45,21 +98,21 @@ def read_tables(root: Path) -> pd.DataFrame:
 
     Returns:
         A row a patch: `patch_id`, `lon`, `lat`, `label` (0 ... 10, -1 where there is none), `majority_fraction`,
-        `tied` (whether another class is as large), `problem` (why there is no label, or '').
+        `tied` (whether another class is as large), `problem` (why the patch cannot be used, or '').
 
     Raises:
-        InputError: a table is missing, is not a table, lacks a column, or has malformed or repeated patch ids.
+        InputError: a table is missing, is not a table, lacks or repeats a column, has rows of another length than its
+            header, or has malformed or repeated patch ids.
     """
-    meta = _read_table(root / f"{root.name}_meta.csv", ["patch_id", "lon", "lat"])
-    cover = _read_table(root / f"{root.name}_esaworldcover.csv", ["patch_id", *CLASSES]).set_index("patch_id")
-    known = meta["patch_id"].isin(cover.index).to_numpy()
-    cover = cover.reindex(meta["patch_id"])[list(CLASSES)].apply(pd.to_numeric, errors="coerce")
-    fractions = cover.to_numpy(np.float64)  # (N, 11)
+    meta = _read_table(root / f"{root.name}_meta.csv", ["lon", "lat"])
+    cover = _read_table(root / f"{root.name}_esaworldcover.csv", CLASSES)
+    known = meta.index.isin(cover.index)
+    fractions = cover.reindex(meta.index).to_numpy()  # (N, 11)
 
     numbers = np.isfinite(fractions).all(axis=1)
     filled = np.where(numbers[:, None], fractions, 0)
     largest = filled.max(axis=1)
-    table = meta[["patch_id", "lon", "lat"]].copy()
+    table = meta.rename_axis("patch_id").reset_index()
     table["label"] = filled.argmax(axis=1)
     table["majority_fraction"] = largest
     table["tied"] = (filled == largest[:, None]).sum(axis=1) > 1
@@ -69,12 +122,14 @@ def read_tables(root: Path) -> pd.DataFrame:
             ~numbers,
             (filled < 0).any(axis=1) | (filled.sum(axis=1) > 1 + FRACTION_TOLERANCE),
             largest == 0,
+            ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
         ],
         [
             "has no row in the WorldCover table",
             "a WorldCover fraction is not a number",
             "a WorldCover fraction is negative or they exceed 1 together",
             "all WorldCover fractions are zero",
+            "its lon and lat in the meta table are no place on Earth",
         ],
         default="",
     )
@@ -96,7 +151,6 @@ _PLAIN = {
 _SHORT, _LONG = 3, 4
 _DEFAULTS = {258: 1, 259: 1, 266: 1, 277: 1, 284: 1, 339: 1}
 _TILED = range(322, 326)
-_PLAIN_BYTES = 1 << 16  # twice what a plain tile has
 
 
 def _read_plain(content: bytes, side: int) -> np.ndarray | None:
@@ -120,6 +174,8 @@ def _read_plain(content: bytes, side: int) -> np.ndarray | None:
                 size = length * (2 if kind == _SHORT else 4)
                 place = start + 8 if size <= 4 else struct.unpack_from("<I", content, start + 8)[0]
                 tags[tag] = struct.unpack_from(f"<{length}{'H' if kind == _SHORT else 'I'}", content, place)
+        if struct.unpack_from("<I", content, directory + 2 + 12 * count) != (0,):
+            return None  # another directory follows, perhaps of a mask
     except struct.error:
         return None
     stored = {tag: tags.get(tag, (_DEFAULTS.get(tag),)) for tag in _PLAIN}
@@ -138,15 +194,20 @@ def _read_plain(content: bytes, side: int) -> np.ndarray | None:
     return np.frombuffer(content, "<u2", side * side, offsets[0]).reshape(side, side)
 
 
-def _read_with_gdal(path: Path, pixels: np.ndarray, band: str, side: int, resampling: str) -> None:
-    # The driver by name: a VRT under a tile's name could read other files, or other machines.
-    with rasterio.open(path, driver="GTiff", sharing=False) as tile:
+def _read_with_gdal(content: bytes, pixels: np.ndarray, band: str, side: int, resampling: str) -> None:
+    # From memory, so that no other file is read; the driver by name, since a VRT could read others, or other machines.
+    # In a folder that MemoryFile names: threads of a Dask worker read tiles of one name at the same time.
+    with MemoryFile(content, filename=f"{band}.tif") as file, file.open(driver="GTiff") as tile:
         if tile.count != 1:
             raise ValueError(f"{band} has {tile.count} bands, not 1")
         if tile.shape != (side, side):
             raise ValueError(f"{band} is {tile.height} x {tile.width} pixels, not {side} x {side}")
         if tile.dtypes[0] != "uint16":
             raise ValueError(f"{band} is {tile.dtypes[0]}, not uint16")
+        if rasterio.enums.MaskFlags.per_dataset in tile.mask_flag_enums[0]:
+            raise ValueError(f"{band} has a mask; mark nodata by {NODATA} instead")
+        if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would hold a whole one
+            raise ValueError(f"{band} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile")
         native = tile.read(1)
         empty = (native == NODATA) | (native == tile.nodata)
         if side == PATCH_SIZE:
@@ -164,7 +225,7 @@ def _read_with_gdal(path: Path, pixels: np.ndarray, band: str, side: int, resamp
         pixels[empty] = NODATA
 
 
-def read_patch(root: Path, patch_id: str, bands: Collection[str], resampling: str = "bilinear") -> np.ndarray:
+def read_patch(tiles: Tiles, patch_id: str, bands: Collection[str], resampling: str = "bilinear") -> np.ndarray:
     """Read a patch's bands on the 10 m grid.
 
     Args:
@@ -179,21 +240,23 @@ def read_patch(root: Path, patch_id: str, bands: Collection[str], resampling: st
     """
     patch = np.empty((len(bands), PATCH_SIZE, PATCH_SIZE), np.uint16)
     for pixels, band in zip(patch, bands, strict=True):
-        path = root / "sentinel-2" / patch_id / f"{patch_id}_{band}.tif"
         side = PATCH_METRES // BANDS[band]
-        if not path.is_file():
+        try:
+            content = tiles.read(patch_id, band)
+        except OSError as error:
+            raise ValueError(f"{band} cannot be read ({error.strerror})") from None
+        if content is None:
             raise ValueError(f"{band} is missing")
-        plain = None
-        if side == PATCH_SIZE:
-            with open(path, "rb") as file:
-                plain = _read_plain(file.read(_PLAIN_BYTES), side)
+        if not content:
+            raise ValueError(f"{band} is not a readable GeoTIFF (it is empty)")
+        plain = _read_plain(content, side) if side == PATCH_SIZE else None
         if plain is not None:
             pixels[:] = plain
         else:
             try:
-                _read_with_gdal(path, pixels, band, side, resampling)
+                _read_with_gdal(content, pixels, band, side, resampling)
             except rasterio.errors.RasterioError as error:
-                reason = " ".join(str(error.__cause__ or error).split())
+                reason = re.sub("/vsimem/[^/]*/", "", " ".join(str(error.__cause__ or error).split()))
                 raise ValueError(f"{band} is not a readable GeoTIFF ({reason})") from None
         if not pixels.any():
             raise ValueError(f"{band} is all nodata")

@@ -19,7 +19,7 @@ COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a
 def save(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
     with files.replacing(path) as part:
-        figure.savefig(part, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
 
 
 def readable(name: str) -> str:
@@ -39,7 +39,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
     names = [readable(classes[i]) for i in occurs]
 
     side = 2.6 + 0.62 * max(len(occurs), 4)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    figure = Figure(figsize=(side + 0.6, side - 0.8), layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(*shown.shape):

@@ -86,9 +86,9 @@ def preprocess(
     table = read_tables(root)
     table["split"] = splits.assign(datasets[dataset].split, table, root)
     table = table[table["split"] != ""]
-    options = {"root": root, "bands": bands, "resampling": preprocess.resampling, "offset": preprocess.offset}
+    options = {"resampling": preprocess.resampling, "offset": preprocess.offset}
     with executor(runtime) as pool:
-        shards, summaries = convert(table[table["problem"] == ""], pool, **options)
+        shards, summaries = convert(table[table["problem"] == ""], root, bands, pool, **options)
 
     problems = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy())
     for summary in summaries.values():

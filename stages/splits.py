@@ -1,5 +1,6 @@
 """Which patch is in which split, and what leaks from one split to another."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,31 @@ def by_order(split: params.Order, table: pd.DataFrame, root: Path) -> np.ndarray
 
 def by_files(table: pd.DataFrame, root: Path) -> np.ndarray:
     assigned = pd.Series("", index=table["patch_id"], dtype=object)
+    problems = []
     for split in SPLITS:
         name = f"{root.name}_{split}.csv"
         path = next((p for p in (root / "splits" / name, root / name) if p.is_file()), None)
         if path is None:
-            raise InputError(f"split by files: {root.name} has no {name}; split by order or by tile instead")
-        ids = pd.Index([line.strip('"') for line in path.read_text(encoding="utf-8-sig").split()])
-        if len(unknown := ids.difference(assigned.index)):
-            raise InputError(f"{path}: not in the meta table: {', '.join(unknown)}; check the split file")
-        if len(taken := ids[(assigned[ids] != "").to_numpy() | ids.duplicated()]):
-            raise InputError(f"{path}: patch ids in more than one place: {', '.join(taken)}; keep one of each")
-        assigned[ids] = split
+            problems.append(f"{root.name} has no {name}; split by order or by tile instead")
+            continue
+        try:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                lines = [",".join(row).strip() for row in csv.reader(file, strict=True)]
+        except (csv.Error, UnicodeDecodeError) as error:
+            problems.append(f"{path}: is not a text of patch ids: {error}; fetch it anew")
+            continue
+        ids = pd.Index([line for line in lines if line], dtype=object)
+        known = ids[ids.isin(assigned.index)]
+        taken = known[(assigned[known] != "").to_numpy() | known.duplicated()].unique()
+        if len(ids) == 0:
+            problems.append(f"{path}: lists no patch; fetch it anew")
+        if len(unknown := ids.difference(known)):
+            problems.append(f"{path}: not in the meta table: {', '.join(map(repr, unknown))}; check the split file")
+        if len(taken):
+            problems.append(f"{path}: patch ids in more than one place: {', '.join(taken)}; keep one of each")
+        assigned[known] = split
+    if problems:
+        raise InputError(f"split by files: {'; '.join(problems)}")
     return assigned.to_numpy()
 
 

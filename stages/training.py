@@ -160,8 +160,8 @@ def check(network: Network, train: int, val: int, settings: Training, group: Gro
         )
     if group.size > 1 and batch_norm:
         raise InputError(
-            f"model.batch_norm: its statistics would be of a share of the batch in each of {group.size} processes, and "
-            "torch joins them on GPUs only; train in one process, or without it"
+            f"model.batch_norm: each of {group.size} processes would normalize by its own share of a batch; train in "
+            "one process, or without it"
         )
     if group.size > min(settings.batch_size, train, val):
         raise InputError(

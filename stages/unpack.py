@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages import archive, benge, cli, files
+from stages.bundles import Bundles
 from stages.errors import InputError
 from stages.params import Unpacking
 
@@ -11,7 +12,13 @@ def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands, unpack:
     """Write the tables, the split files and the tiles of the chosen bands; the other modalities stay packed."""
     with files.replacing(patches_dir) as part:
         part.mkdir()
-        if not archive.extract(archive_path, part, lambda name: benge.patch_member(name, bands), **unpack.model_dump()):
+        bounds = unpack.model_dump(include={"max_members", "max_gigabytes"})
+        with Bundles(part) as bundles:
+            chosen = bundles if unpack.layout == "bundles" else None
+            count = archive.extract(
+                archive_path, part, lambda name: benge.patch_member(name, bands), **bounds, bundles=chosen
+            )
+        if not count:
             raise InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
         benge.find_root(part, archive_path)
 

@@ -1,6 +1,13 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
+from conftest import REPOSITORY
 
 from stages import cli
 from stages.benge import Bands
@@ -56,3 +63,38 @@ def test_an_interrupt_exits_130():
     with pytest.raises(SystemExit) as stop:
         cli.guard(interrupted)
     assert stop.value.code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["unpack", "evaluate"])
+def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp_path, stage, number):
+    """From its first line of code on, imports included; before, Python itself ends by the signal."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
+    for wait in (0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"stages.{stage}", *"abcdef"[: 2 if stage == "unpack" else 6]],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        time.sleep(wait)
+        process.send_signal(number)
+        words = process.communicate()[1]
+        # Too late for the signal, the stage has ended for want of its input; too early, it has not begun.
+        assert (process.returncode, words) in ((130, ""), (1, words), (-number, words))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_ends_in_one_line_with_a_remedy(error):
+    def greedy():
+        raise error
+
+    with pytest.raises(SystemExit, match=r"^error: out of memory: lower train\.batch_size"):
+        cli.guard(greedy)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        cli.guard(lambda: (_ for _ in ()).throw(RuntimeError("size mismatch")))

@@ -30,9 +30,9 @@ def convert(dataset: Dataset, pool: Executor | None = None, **changes) -> dict[s
     """The shards of five train, one val and two test patches, by name."""
     table = patches.read_tables(dataset.root)
     table["split"] = ["train"] * 5 + ["val", "test", "test"]
-    options = {"root": dataset.root, "bands": ["B02"], "resampling": "nearest", "offset": 0} | changes
+    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0} | changes
     with ThreadPoolExecutor(1) as alone:
-        shards, summaries = conversion.convert(table, pool or alone, **options)
+        shards, summaries = conversion.convert(table, dataset.root, pool=pool or alone, **options)
     assert [int(summary.histogram.sum()) for summary in summaries.values()] == [5 * 14400, 14400, 2 * 14400]
     return {name: path.read_bytes() for name, path in shards.items()}
 
@@ -100,11 +100,11 @@ def test_a_shard_without_a_good_patch_is_remembered_too(dataset, few_patches_a_s
     for patch_id in dataset.ids[3:5]:
         dataset.tile(patch_id, "B02").unlink()
     table = patches.read_tables(dataset.root).assign(split="train")
-    options = {"root": dataset.root, "bands": ["B02"], "resampling": "nearest", "offset": 0}
+    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0}
     with ThreadPoolExecutor(1) as pool:
         for expected in (dataset.ids, []):
             reads.clear()
-            shards, summaries = conversion.convert(table.iloc[:5], pool, **options)
+            shards, summaries = conversion.convert(table.iloc[:5], dataset.root, pool=pool, **options)
             assert reads == expected[:5]
             assert list(shards) == ["train-00000.safetensors"]
             assert summaries["train"].problems == dict.fromkeys(dataset.ids[3:5], "B02 is missing")
@@ -188,11 +188,11 @@ def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(
     monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 1)
     dataset = Dataset(tmp_path / "many", [0, 3] * 60, ("B02",))
     table = patches.read_tables(dataset.root).assign(split="train")
-    options = {"root": dataset.root, "bands": ["B02"], "resampling": "nearest", "offset": 0}
+    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0}
 
     def convert(settings: Runtime) -> tuple[dict[str, bytes], int]:
         with conversion.executor(settings) as pool:
-            shards, summaries = conversion.convert(table, pool, **options)
+            shards, summaries = conversion.convert(table, dataset.root, pool=pool, **options)
         made = {name: path.read_bytes() for name, path in shards.items()}
         shutil.rmtree(conversion.UNFINISHED)
         return made, int(summaries["train"].histogram.sum())

@@ -8,6 +8,7 @@ from conftest import write_tile
 from stages import patches
 from stages.benge import BANDS, CLASSES
 from stages.errors import InputError
+from stages.tiles import Tiles
 
 
 def test_labels_are_joined_by_patch_id_not_by_row(dataset):
@@ -71,7 +72,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(dataset):
 
 def test_a_patch_holds_its_bands_in_the_order_asked_for(dataset):
     write_tile(dataset.tile(dataset.ids[0], "B08"), np.full((120, 120), 7, np.uint16))
-    patch = patches.read_patch(dataset.root, dataset.ids[0], ["B08", "B02"])
+    patch = patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B08", "B02"])
     assert patch.shape == (2, 120, 120)
     assert patch.dtype == np.uint16
     assert (patch[0] == 7).all()
@@ -83,9 +84,9 @@ def test_coarser_bands_are_resampled_to_ten_metres(dataset, band):
     side = 1200 // BANDS[band]
     coarse = np.arange(1, side * side + 1, dtype=np.uint16).reshape(side, side)
     write_tile(dataset.tile(dataset.ids[0], band), coarse)
-    patch = patches.read_patch(dataset.root, dataset.ids[0], [band], "nearest")
+    patch = patches.read_patch(Tiles(dataset.root), dataset.ids[0], [band], "nearest")
     assert (patch[0] == coarse.repeat(120 // side, 0).repeat(120 // side, 1)).all()
-    smooth = patches.read_patch(dataset.root, dataset.ids[0], [band], "bilinear")
+    smooth = patches.read_patch(Tiles(dataset.root), dataset.ids[0], [band], "bilinear")
     assert smooth.shape == (1, 120, 120)
     assert len(np.unique(smooth)) > side * side / 2
 
@@ -94,7 +95,7 @@ def test_the_nodata_tag_becomes_zero(dataset):
     pixels = np.full((120, 120), 500, np.uint16)
     pixels[:3] = 65535
     write_tile(dataset.tile(dataset.ids[0], "B02"), pixels, nodata=65535)
-    patch = patches.read_patch(dataset.root, dataset.ids[0], ["B02"])
+    patch = patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])
     assert (patch[0, :3] == 0).all()
     assert (patch[0, 3:] == 500).all()
 
@@ -106,7 +107,7 @@ def test_nodata_is_not_blended_into_the_land_around_it(dataset, resampling, hole
     coarse = rng.choice([3, 3000], (60, 60)).astype(np.uint16)
     coarse[30, 30] = tag or 0
     write_tile(dataset.tile(dataset.ids[0], "B11"), coarse, **({"nodata": tag} if tag else {}))
-    patch = patches.read_patch(dataset.root, dataset.ids[0], ["B11"], resampling)[0]
+    patch = patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B11"], resampling)[0]
     empty = patch == 0
     assert empty.sum() == hole**2
     assert empty[60:62, 60:62].all()
@@ -139,18 +140,18 @@ def test_a_bad_tile_is_named(dataset, content, problem):
     elif content is not None:
         write_tile(path, content)
     with pytest.raises(ValueError, match=problem):
-        patches.read_patch(dataset.root, dataset.ids[0], ["B02"])
+        patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])
 
 
 def test_a_truncated_tile_and_another_format_are_refused(dataset):
     path = dataset.tile(dataset.ids[0], "B02")
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match="not a readable GeoTIFF"):
-        patches.read_patch(dataset.root, dataset.ids[0], ["B02"])
+        patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])
     path.unlink()
     write_tile(path, pixels(dtype=np.uint8), driver="JPEG")
     with pytest.raises(ValueError, match="not a readable GeoTIFF"):
-        patches.read_patch(dataset.root, dataset.ids[0], ["B02"])
+        patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])
 
 
 def test_a_virtual_raster_cannot_read_elsewhere(dataset):
@@ -160,7 +161,7 @@ def test_a_virtual_raster_cannot_read_elsewhere(dataset):
         <SimpleSource><SourceFilename>{other}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"""
     )
     with pytest.raises(ValueError, match="not a readable GeoTIFF"):
-        patches.read_patch(dataset.root, dataset.ids[0], ["B02"])
+        patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_a_plain_tile_is_read_as_gdal_reads_it(dataset, profile, plain):
     with rasterio.open(path) as tile:
         expected = tile.read(1)
         expected[expected == tile.nodata] = 0
-    assert (patches.read_patch(dataset.root, dataset.ids[0], ["B02"])[0] == expected).all()
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == expected).all()
     assert (patches._read_plain(path.read_bytes(), 120) is not None) is plain
 
 

@@ -50,6 +50,37 @@ def test_every_path_of_a_command_is_tracked(stage):
         assert path in facts["deps"] + outputs or any(out.startswith(f"{path}/") for out in outputs), path
 
 
+HEAVY = {
+    "torch",
+    "torchmetrics",
+    "pandas",
+    "numpy",
+    "rasterio",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "requests",
+    "distributed",
+}
+NEEDED = {
+    "download": {"requests"},
+    "unpack": set(),
+    "preprocess": {"numpy", "pandas", "rasterio"},
+    "baseline": {"numpy", "pandas", "scipy", "sklearn"},
+    "train": {"numpy", "pandas", "torch"},
+    "evaluate": {"matplotlib", "numpy", "pandas", "torch"},
+    "repeat": {"numpy", "pandas"},  # and torch, once there is a seed
+    "report": {"matplotlib", "numpy", "pandas"},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_nobody_waits_for_imports_that_a_stage_does_not_use(stage):
+    code = f"import sys, stages.{stage}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & HEAVY == NEEDED[stage]
+
+
 def test_dvc_lock_and_reports_are_what_the_pipeline_made():
     """The committed lock is of the committed code, parameters and reports: DVC would run nothing."""
     done = dvc(REPOSITORY, "repro", "--dry", "--allow-missing")

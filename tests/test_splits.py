@@ -39,7 +39,7 @@ def test_by_the_datasets_own_files(dataset, folder):
 @pytest.mark.parametrize(
     ("test_ids", "message"),
     [
-        (["S2A_MSIL2A_X_1_1"], "not in the meta table: S2A_MSIL2A_X_1_1"),
+        (["S2A_MSIL2A_X_1_1"], "not in the meta table: 'S2A_MSIL2A_X_1_1'"),
         (["S2A_MSIL2A_20170610T101031_0_7"], "in more than one place: S2A_MSIL2A_20170610T101031_0_7"),
         (["S2A_MSIL2A_20170611T101031_0_7"] * 2, "in more than one place"),
         (None, "tiny has no tiny_test.csv"),

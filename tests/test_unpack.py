@@ -9,7 +9,7 @@ from stages.unpack import unpack
 
 PATCH = "S2A_MSIL2A_20170613T101031_0_7"
 META = ("tiny/tiny_meta.csv", b"patch_id\n")
-BOUNDS = Unpacking(max_members=100, max_gigabytes=0.01)
+BOUNDS = Unpacking(layout="files", max_members=100, max_gigabytes=0.01)
 
 
 def unpacked(tmp_path: Path, *members: tuple[str, bytes]) -> set[str]:

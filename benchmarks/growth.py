@@ -1,0 +1,176 @@
+"""Measure how time and memory grow with the number of patches, and reckon what all of ben-ge would take.
+
+    python -m benchmarks.growth [--patches 800 8000 40000] [--folder FOLDER] [--write]
+
+prints Markdown; with --write it puts it into benchmarks/README.md. It works in a temporary folder, below FOLDER if one
+is named, on 13 GB of disk for 40,000 patches. Memory is read from /proc, so it runs on Linux only.
+
+Up to 8,000 patches are the sample's. Further ones are these again, as hard links, under new ids: of the same
+acquisition, in columns beyond the sample's grid; the tables repeat their labels.
+"""
+
+import argparse
+import csv
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import measure
+from benchmarks.measure import GB, MIB, Clone, Cost, figure
+
+DISTINCT = 8_000
+GRID = 90  # columns of patches in an acquisition of the sample
+NAME = "ben-ge-grown"
+EPOCHS = 2
+# Bytes a patch, with a margin: of its tensors and links; of a distinct one's tiles and part of the archive.
+SPACE, DISTINCT_SPACE = 250_000, 400_000
+WRITE_SAMPLE = "import pathlib; from stages import sample; sample.write_sample(pathlib.Path('{}'), patches={})"
+# All of ben-ge, trained as the notebook trains; patches in a shard, tiles in a bundle.
+FULL, FULL_EPOCHS, BANDS, SHARD, BUNDLE = 590_326, 30, 4, 100, 4000
+
+
+def renamed(patch_id: str, copy: int) -> str:
+    """The id of a patch's copy, as far beside it as the grid is broad; copy 0 is the patch itself."""
+    acquisition, column, row = patch_id.rsplit("_", 2)
+    return f"{acquisition}_{int(column) + copy * GRID}_{row}"
+
+
+def grow(source: Path, folder: Path, patches: int) -> None:
+    """Write a dataset of so many patches: links to the source's tiles, and tables that repeat its rows."""
+    root = folder / NAME
+    root.mkdir(parents=True)
+    for table in ("meta", "esaworldcover"):
+        with open(source / f"{source.name}_{table}.csv", newline="") as file:
+            header, *rows = csv.reader(file)
+        with open(root / f"{NAME}_{table}.csv", "w", newline="") as file:
+            grown = csv.writer(file)
+            grown.writerow(header)
+            for number in range(patches):
+                copy, row = divmod(number, len(rows))
+                grown.writerow([renamed(rows[row][0], copy), *rows[row][1:]])
+    # The tables hold the patches in the same order, and the first column of both is the patch id.
+    for number in range(patches):
+        copy, row = divmod(number, len(rows))
+        old, new = rows[row][0], renamed(rows[row][0], copy)
+        (root / "sentinel-2" / new).mkdir(parents=True)
+        for tile in (source / "sentinel-2" / old).iterdir():
+            os.link(tile, root / "sentinel-2" / new / tile.name.replace(old, new))
+
+
+class Row(NamedTuple):
+    what: str
+    patches: int
+    cost: Cost
+
+
+def bytes_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, float]]:
+    """A row a stage and size, and the bytes a patch takes in the archive, in its tiles and in tensors."""
+    data = clone.folder / "data"
+    distinct = min(max(sizes), DISTINCT)
+    clone.set({"unpack.layout": "files", "train.epochs": EPOCHS})
+    clone.run("python", "-c", WRITE_SAMPLE.format("data/archive.tar.gz", distinct))
+    rows = [Row("unpack", distinct, clone.stage("unpack", watch=True))]
+    sample = clone.folder / "sample"
+    (data / "patches").rename(sample)
+    (source,) = sample.iterdir()
+    space = {"archive": (data / "archive.tar.gz").stat().st_size / distinct, "patches": bytes_of(source) / distinct}
+    clone.remove("data/archive.tar.gz")
+
+    resident = clone.params()["runtime"]["resident_gigabytes"]
+    for patches in sizes:
+        grow(source, data / "patches", patches)
+        held = patches * 150 // 800
+        split = {"method": "order", "train": patches - 2 * held, "val": held, "test": held}
+        clone.set({"dataset": NAME, f"datasets.{NAME}": {"source": "data/patches", "split": split}})
+        rows.append(Row("preprocess", patches, clone.stage("preprocess", watch=True)))
+        space["tensors"] = bytes_of(data / "tensors") / patches
+        clone.remove("data/patches")
+        for gigabytes, where in ((resident, ""), (0, ", from disk")):
+            for shuffle, order in ((False, ""), (True, ", shuffled")):
+                clone.set({"train.shuffle": shuffle, "runtime.resident_gigabytes": gigabytes})
+                rows.append(Row(f"train{order}{where}", patches, clone.stage("train", watch=True)))
+            rows.append(Row(f"evaluate{where}", patches, clone.stage("evaluate", watch=True)))
+        clone.remove("data/tensors")
+    return rows, space
+
+
+def full(rows: list[Row], space: dict[str, float]) -> str:
+    """What all of ben-ge would take: time in proportion, memory along the line through the two largest sizes."""
+
+    def memory(found: list[Row]) -> float:
+        """GB of anonymous memory, of all processes."""
+        *_, last = found
+        if len(found) < 2:
+            return last.cost.total / GB
+        before = found[-2]
+        slope = max(0, last.cost.total - before.cost.total) / (last.patches - before.patches)
+        return (last.cost.total + slope * (FULL - last.patches)) / GB
+
+    lines = []
+    for what in ("unpack", "preprocess", "train, from disk", "train, shuffled, from disk", "evaluate, from disk"):
+        found = [row for row in rows if row.what == what]
+        epochs = FULL_EPOCHS / EPOCHS if what.startswith("train") else 1
+        hours = found[-1].cost.seconds * epochs * FULL / found[-1].patches / 3600
+        name = what.replace("train", f"train, {FULL_EPOCHS} epochs")
+        lines.append({"": name, "hours": figure(hours), "memory, GB": figure(memory(found))})
+    size = {name: figure(value * FULL / GB) for name, value in space.items()}
+    epoch = figure(space["tensors"] * FULL * 650 / 800 / GB)
+    return "\n\n".join(
+        (
+            f"All of ben-ge, {FULL:,} patches, by these measurements, scaled linearly:",
+            measure.table(lines),
+            f"On disk: {size['archive']} GB of archive, {size['patches']} GB of patches and {size['tensors']} GB of "
+            f"tensors, and as much again in DVC's cache if it copies. DVC tracks {-(-FULL // SHARD):,} shards of "
+            f"tensors, and {FULL * BANDS:,} tiles, or {-(-FULL * BANDS // BUNDLE):,} bundles of them with "
+            f"`unpack.layout: bundles`. An epoch reads {epoch} GB, more than the kernel's cache holds on most "
+            "machines, where the disk may then set the pace.",
+        )
+    )
+
+
+def text(rows: list[Row], space: dict[str, float]) -> str:
+    order = list(dict.fromkeys(row.what for row in rows))
+    measured = [
+        {
+            "": row.what,
+            "patches": f"{row.patches:,}",
+            "s": figure(row.cost.seconds),
+            "s / 1,000 patches": figure(row.cost.seconds / row.patches * 1000),
+            "peak RSS, MiB": figure(row.cost.rss / MIB),
+            "peak anonymous, MiB": figure(row.cost.anonymous / MIB),
+            "of all processes, MiB": figure(row.cost.total / MIB),
+        }
+        for row in sorted(rows, key=lambda row: order.index(row.what))
+    ]
+    return f"{measure.table(measured)}\n\n{full(rows, space)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patches", type=int, nargs="+", default=[800, 8_000, 40_000])
+    parser.add_argument("--folder", type=Path, help="where to work, if not where temporary files go")
+    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/README.md")
+    given = parser.parse_args()
+    sizes = sorted(given.patches)
+    machine = measure.machine()
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        needed = sizes[-1] * SPACE + min(sizes[-1], DISTINCT) * DISTINCT_SPACE
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            sys.exit(f"error: {folder}: {needed / GB:.1f} GB are needed, {free / GB:.1f} free; name another --folder")
+        result = text(*measure_all(Clone(Path(folder)), sizes))
+    page = f"`python -m benchmarks.growth --patches {' '.join(map(str, sizes))}`\n\n{machine}\n\n{result}"
+    print(page)
+    if given.write:
+        measure.write("growth", page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Measure commands in a clone of the working tree: seconds, memory, and the machine they were measured on."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+# A child's peak memory begins at what its parent holds when it starts it. So this module, and those that start
+# commands with it, import nothing large.
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = Path(__file__).with_name("README.md")
+WATCH_EVERY = 0.05  # seconds
+MIB, GB = 1 << 20, 10**9
+
+
+class Cost(NamedTuple):
+    seconds: float
+    rss: int  # bytes: peak of the largest process, with the files that it maps
+    anonymous: int  # bytes: peak of the largest process, without them; 0 if not watched
+    total: int  # bytes: peak of the sum over processes of their anonymous memory
+    output: str
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, tasks.read_text().split()):
+            found += [child, *_children(child)]
+    return found
+
+
+def _anonymous(pid: int) -> int:
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found[1]) << 10 if found else 0  # a process that has ended has no memory
+
+
+def _watch(pid: int) -> tuple[int, int]:
+    """The peaks of anonymous memory until the process ends, of its largest process and of all together."""
+    largest = total = 0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        sizes = []
+        try:
+            for process in (pid, *_children(pid)):
+                sizes.append(_anonymous(process))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # one ended meanwhile: the next look sees the others
+        largest, total = max(largest, *sizes, 0), max(total, sum(sizes))
+        time.sleep(WATCH_EVERY)
+    return largest, total
+
+
+class Clone:
+    """A repository of the working tree's files, without what the pipeline made, to run commands in.
+
+    They see no variable of the caller: an empty home, the interpreter's programs and the system's.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder / "clone"
+        for name in ("clone", "home"):
+            (folder / name).mkdir()
+        self.environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.defpath}",
+            "HOME": str(folder / "home"),
+            "DVC_SITE_CACHE_DIR": str(folder / "home" / "dvc"),
+        }
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        ).stdout.split("\0")  # fmt: skip
+        for name in listed:
+            if name != "dvc.lock" and not name.startswith("reports/") and (REPOSITORY / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(REPOSITORY / name, self.folder / name)
+        self.run("git", "init", "--quiet")
+        self.run("git", "config", "user.name", "benchmark")
+        self.run("git", "config", "user.email", "benchmark@example.org")
+        self.commit()
+
+    def run(self, *command: str | Path, watch: bool = False) -> Cost:
+        """Run a command to its end; its failure is ours."""
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            start = time.perf_counter()
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            )
+            peaks = _watch(process.pid) if watch else (0, 0)
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            process.returncode = os.waitstatus_to_exitcode(status)
+            texts = []
+            for file in (output, errors):
+                file.seek(0)
+                texts.append(file.read())
+        if process.returncode:
+            sys.exit(f"error: {' '.join(map(str, command))}: ended with {process.returncode}\n{''.join(texts)}")
+        return Cost(seconds, usage.ru_maxrss << 10, *peaks, texts[0])
+
+    def stage(self, verb: str, watch: bool = False) -> Cost:
+        """Run a stage alone, by the command that dvc.yaml has for it, its outputs and what it kept removed before."""
+        facts = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"][verb]
+        self.remove(".partial", *(out for out in facts.get("outs", []) if isinstance(out, str)))
+        command = facts["cmd"].replace("${runtime.launcher}", "python").split()
+        return self.run(*command, watch=watch)
+
+    def remove(self, *names: str) -> None:
+        for path in (self.folder / name for name in names):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def params(self) -> dict[str, Any]:
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def set(self, changes: dict[str, Any]) -> None:
+        """Change parameters, named as `dvc exp run -S` names them."""
+        params = self.params()
+        for name, value in changes.items():
+            *sections, key = name.split(".")
+            section = params
+            for part in sections:
+                section = section[part]
+            section[key] = value
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def commit(self) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--allow-empty", "--message", "state")
+
+
+def machine() -> str:
+    """What was measured on, and with which libraries, in one line."""
+    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "rasterio", "dvc"))
+    return (
+        f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB of memory, "
+        f"{platform.system()}; Python {platform.python_version()}, {libraries}; "
+        f"load average at the start {os.getloadavg()[0]:.1f}"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same keys in Markdown, the first column to the left."""
+    keys = list(rows[0])
+    lines = [keys, [":---", *["---:"] * (len(keys) - 1)], *([str(row[key]) for key in keys] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def figure(value: float | None) -> str:
+    """Three digits, as many decimals as that takes; a dash for what was not measured."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
+
+
+def write(section: str, text: str, page: Path = README) -> None:
+    """Put `text` between the section's markers in the page, in the place of what stands there."""
+    start, end = f"<!-- {section} -->", f"<!-- /{section} -->"
+    before, _, rest = page.read_text().partition(start)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
