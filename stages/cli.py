@@ -9,6 +9,7 @@ keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types 
         cli.run(train)
 """
 
+import gc
 import inspect
 import os
 import re
@@ -35,6 +36,7 @@ def arguments(stage: Callable, raw: dict[str, Any]) -> dict[str, Any]:
 
 def guard(action: Callable[[], None]) -> None:
     """Run `action` and exit: bad input ends in one line and 1, Ctrl-C in 130; a bug shows its traceback."""
+    gc.enable()
     try:
         # SIGTERM as Ctrl-C, so that what a stage cleans up on its way out is cleaned up then too.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -69,7 +69,7 @@ def write_shard(
     sources = [tiles.identity(patch_id) for patch_id in patches["patch_id"]]
     key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), sources)
     path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
-    if summary.is_file() and (path.is_file() or len(read_summary(folder, key).problems) == len(patches)):
+    if _is_done(path, summary, len(patches)):
         return key
 
     stacked = np.empty((len(patches), len(bands), benge.PATCH_SIZE, benge.PATCH_SIZE), np.uint16)
@@ -91,6 +91,14 @@ def write_shard(
     with files.replacing(summary) as part:
         tensors.save(part, {"histogram": histogram}, facts)
     return key
+
+
+def _is_done(path: Path, summary: Path, patches: int) -> bool:
+    try:
+        bad = len(read_summary(summary.parent, summary.stem).problems)
+        return bad == patches or len(tensors.load(path, "labels")[0]["labels"]) == patches - bad
+    except InputError:  # not there, or torn by a crash of the machine
+        return False
 
 
 def read_summary(folder: Path, key: str) -> Summary:

@@ -41,3 +41,9 @@ def code(*libraries: str) -> list[str]:
 def fingerprint(*facts: Any) -> str:
     """A file name for facts that JSON can tell apart."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def remove(stage: str) -> None:
+    """Once its outputs are in place, a stage needs none of its checkpoints."""
+    for checkpoint in PARTIAL.glob(f"{stage}-*.safetensors"):
+        checkpoint.unlink()

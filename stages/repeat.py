@@ -1,12 +1,13 @@
 """Train again with other seeds.  data/tensors -> reports/seeds.json, reports/seed_predictions.csv"""
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 
-import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from stages import cli, files, metrics, tensors
+from stages import cli, files, partial
 from stages.params import Architecture, Evaluation, Repetition, Runtime, Training
 
 SPLITS = ("train", "val", "test")
@@ -18,10 +19,40 @@ def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float] | int]
     found: dict[str, dict[str, float] | int] = {"seeds": len(rows)}
     for name in METRICS if rows else ():
         values = [row[name] for row in rows]
-        found[name] = {"mean": float(np.mean(values))}
-        if len(rows) > 1:
-            found[name]["std"] = float(np.std(values, ddof=1))
+        found[name] = {"mean": fmean(values)} | ({"std": stdev(values)} if len(rows) > 1 else {})
     return found
+
+
+def train_again(
+    tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, evaluate: Evaluation, runtime: Runtime
+) -> Iterator[tuple[dict[str, float], list[tuple[int, str, str, str]]]]:
+    """Of each seed the metrics on the test split, and a row a test patch: seed, patch id, actual, predicted."""
+    # Here, since without a seed, as by default, nobody is to wait for these.
+    from stages import metrics, tensors
+    from stages.loader import load
+    from stages.model import choose_device, infer, set_deterministic
+    from stages.training import Run, checkpoint_path, make_network
+
+    device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
+    splits = [tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in SPLITS]
+    patches = [load(split, device) for split in splits]
+    classes, labels = splits[-1].classes, splits[-1].labels
+    patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
+    for seed in tqdm(seeds, desc="repeat", unit="seed", disable=None):
+        network = make_network(splits[0], model, seed, device)
+        settings = train.model_copy(update={"seed": seed})
+        options = [section.model_dump() for section in (model, settings)]
+        checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
+        for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
+            pass
+        logits = infer(network, patches[-1].in_order(train.eval_batch_size))
+        log_probabilities = logits.double().log_softmax(1).cpu().numpy()
+        rows = zip(patch_ids, labels, log_probabilities.argmax(1), strict=True)
+        yield (
+            metrics.summary(labels, log_probabilities, **evaluate.model_dump()),
+            [(seed, patch_id, classes[actual], classes[predicted]) for patch_id, actual, predicted in rows],
+        )
 
 
 def repeat(
@@ -36,38 +67,15 @@ def repeat(
     runtime: Runtime,
 ) -> None:
     """Train with each seed and predict the test split, to tell what is owed to the seed. No seed, no work."""
-    rows, predictions = [], [pd.DataFrame(columns=["seed", "patch_id", "actual", "predicted"])]
+    found, rows = [], [("seed", "patch_id", "actual", "predicted")]
     if repeat.seeds:
-        # Here, since without a seed, as by default, nobody is to wait for them.
-        from stages.loader import load
-        from stages.model import choose_device, infer, set_deterministic
-        from stages.training import Run, checkpoint_path, make_network, remove_checkpoints
-
-        splits = [tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in SPLITS]
-        device = choose_device(runtime.device)
-        set_deterministic(runtime.threads, device)
-        patches = [load(split, device) for split in splits]
-        names, labels = np.array(splits[-1].classes), splits[-1].labels
-        patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
-    for seed in tqdm(repeat.seeds, desc="repeat", unit="seed", disable=None):
-        network = make_network(splits[0], model, seed, device)
-        settings = train.model_copy(update={"seed": seed})
-        options = [section.model_dump() for section in (model, settings)]
-        checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
-        for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
-            pass
-        logits = infer(network, patches[-1].in_order(train.eval_batch_size))
-        log_probabilities = logits.double().log_softmax(1).cpu().numpy()
-        rows.append(metrics.summary(labels, log_probabilities, **evaluate.model_dump()))
-        predicted = names[log_probabilities.argmax(1)]
-        columns = {"seed": seed, "patch_id": patch_ids, "actual": names[labels], "predicted": predicted}
-        predictions.append(pd.DataFrame(columns))
-
-    files.write_json(seeds_json, summarize(rows))
-    with files.replacing(predictions_csv) as part:
-        pd.concat(predictions).to_csv(part, index=False, lineterminator="\n")
-    if repeat.seeds:
-        remove_checkpoints("repeat")
+        for figures, predictions in train_again(tensors_dir, repeat.seeds, model, train, evaluate, runtime):
+            found.append(figures)
+            rows += predictions
+    files.write_json(seeds_json, summarize(found))
+    with files.replacing(predictions_csv) as part, open(part, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    partial.remove("repeat")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from stages import cli, files, tensors
+from stages import cli, files, partial, tensors
 from stages.distributed import join, own_device
 from stages.loader import load
 from stages.model import choose_device, parameter_count, save, set_deterministic
 from stages.params import Architecture, Runtime, Training
-from stages.training import Run, checkpoint_path, make_network, remove_checkpoints
+from stages.training import Run, checkpoint_path, make_network
 
 
 def train(
@@ -62,7 +62,7 @@ def train(
         save(part, network, metadata)
     with files.replacing(history_path) as part:
         pd.DataFrame(history).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
-    remove_checkpoints("train")
+    partial.remove("train")
 
 
 if __name__ == "__main__":

@@ -176,12 +176,6 @@ def checkpoint_path(stage: str, tensors_dir: Path, *facts: Any) -> Path:
     return partial.PARTIAL / f"{stage}-{partial.fingerprint(partial.identity(tensors_dir), code, *facts)}.safetensors"
 
 
-def remove_checkpoints(stage: str) -> None:
-    """Once its outputs are in place, a stage needs none of its checkpoints."""
-    for checkpoint in partial.PARTIAL.glob(f"{stage}-*.safetensors"):
-        checkpoint.unlink()
-
-
 class Run:
     """The training of one network, in place, epoch by epoch.
 
@@ -220,9 +214,13 @@ class Run:
             checkpoint: where each finished epoch is kept, to go on from if it is there already.
         """
         if checkpoint.is_file():
-            self.restore(checkpoint)
+            try:
+                self.restore(checkpoint)
+                told = f"going on after epoch {len(self.history)}"
+            except InputError as error:  # torn by a crash of the machine, say
+                told = f"training from the start, since {error}"
             if self.group.rank == 0:
-                print(f"going on after epoch {len(self.history)}", file=sys.stderr)
+                print(told, file=sys.stderr)
             yield from self.history
         while not self.finished:
             number = len(self.history) + 1
@@ -234,6 +232,10 @@ class Run:
             yield self.history[-1]
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
+
+    @property
+    def _remedy(self) -> str:
+        return f"lower train.learning_rate = {self.settings.learning_rate:g}"
 
     def _rate(self, number: int, batch: int) -> float:
         """The learning rate of a batch, the first being 0, of an epoch, the first being 1."""
@@ -277,8 +279,7 @@ class Run:
         if exploded.any():
             batch = int(exploded.nonzero()[0])
             raise InputError(
-                f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; "
-                f"lower train.learning_rate = {settings.learning_rate:g}"
+                f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; {self._remedy}"
             )
         return float(means.mean()), float(group.sum(torch.cat(hits).sum()) / count)
 
@@ -292,7 +293,11 @@ class Run:
         figures[0, mine] = F.cross_entropy(logits, labels[mine], reduction="none")
         figures[1, mine] = (logits.argmax(1) == labels[mine]).float()
         losses, hits = group.sum(figures)
-        return float(torch.stack([batch.mean() for batch in losses.split(size)]).mean()), float(hits.mean())
+        loss = float(torch.stack([batch.mean() for batch in losses.split(size)]).mean())
+        if not abs(loss) < EXPLODED:
+            epoch = len(self.history) + 1
+            raise InputError(f"train: the loss of the val split is {loss:g} after epoch {epoch}; {self._remedy}")
+        return loss, float(hits.mean())
 
     def _state(self) -> dict[str, torch.Tensor]:
         parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state()}

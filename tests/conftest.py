@@ -103,6 +103,27 @@ def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.
     return run
 
 
+@pytest.fixture
+def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
+    """Write the tensors of so many train, val and test patches, and give the parameters that they are of."""
+
+    def prepare(train: int, val: int, test: int) -> dict:
+        rng = np.random.default_rng(0)
+        labels = rng.choice([0, 2, 3, 7], train + val + test).tolist()
+        data = Dataset(tmp_path / "patches" / "small", labels)
+        for patch_id, label in zip(data.ids, labels, strict=True):
+            for band in data.bands:
+                pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
+                write_tile(data.tile(patch_id, band), pixels)
+        split = {"method": "order", "train": train, "val": val, "test": test}
+        params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "bands": ["B02", "B08"]}
+        done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
+        assert done.returncode == 0, done.stderr
+        return params
+
+    return prepare
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
     """The tests run in several processes, which would fight over the cores."""

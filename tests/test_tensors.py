@@ -57,3 +57,23 @@ def test_shards_are_joined_in_order(tmp_path):
     assert split.bands == ["B02"]
     with pytest.raises(InputError, match="has no shard of the test split"):
         tensors.load_split(tmp_path, "test")
+
+
+def test_shards_are_read_as_an_array_is(tmp_path):
+    images = np.random.default_rng(0).random((11, 2, 3, 3), np.float32)
+    for number, rows in enumerate((slice(0, 4), slice(4, 5), slice(5, 11))):
+        shard = {"images": images[rows], "labels": np.arange(11)[rows]}
+        tensors.save(tmp_path / tensors.shard_name("val", number), shard, METADATA)
+    resident, streamed = (tensors.load_split(tmp_path, "val", gigabytes) for gigabytes in (1, 0))
+    assert isinstance(resident.images, np.ndarray)
+    assert isinstance(streamed.images, tensors.Shards)
+    assert streamed.labels.tolist() == list(range(11))
+    assert (len(streamed.images), streamed.images.shape, streamed.images.nbytes) == (11, (11, 2, 3, 3), images.nbytes)
+    for rows in (
+        slice(None), slice(2, 9), slice(3, 11, 3), slice(7, 7), np.array([10, 0, 5]), np.array([0, 4, 1]),
+        np.array([], int), 0, 6, -1,
+    ):  # fmt: skip
+        assert (streamed.images[rows] == images[rows]).all()
+        assert streamed.images[rows].shape == images[rows].shape
+    assert (np.stack(list(streamed.images)) == images).all()
+    assert (resident.images == images).all()

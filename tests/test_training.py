@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +244,17 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_batch(six_patches, defaul
     broken.images[5] = math.nan
     with pytest.raises(InputError, match=r"the loss is nan in epoch 1, batch 3; lower train.learning_rate"):
         list(fit(network(default_params), broken, six_patches, settings(default_params, batch_size=2)))
+    with pytest.raises(InputError, match=r"the loss of the val split is nan after epoch 1; lower train.learning_rate"):
+        list(fit(network(default_params), six_patches, broken, settings(default_params)))
+    with pytest.raises(InputError, match=r"the loss is .* in epoch \d+, batch \d; lower train.learning_rate = 1e\+06"):
+        list(
+            fit(
+                network(default_params),
+                six_patches,
+                six_patches,
+                settings(default_params, batch_size=2, learning_rate=1e6),
+            )
+        )
 
 
 def test_every_optimizer_and_loss_option_trains(six_patches, default_params):
@@ -282,27 +293,6 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_
     constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
     with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
         band_moments(constant)
-
-
-@pytest.fixture
-def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
-    """Write the tensors of so many train, val and test patches, and give the parameters that they are of."""
-
-    def prepare(train: int, val: int, test: int) -> dict:
-        rng = np.random.default_rng(0)
-        labels = rng.choice([0, 2, 3, 7], train + val + test).tolist()
-        data = Dataset(tmp_path / "patches" / "small", labels)
-        for patch_id, label in zip(data.ids, labels, strict=True):
-            for band in data.bands:
-                pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
-                write_tile(data.tile(patch_id, band), pixels)
-        split = {"method": "order", "train": train, "val": val, "test": test}
-        params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "bands": ["B02", "B08"]}
-        done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
-        assert done.returncode == 0, done.stderr
-        return params
-
-    return prepare
 
 
 @pytest.mark.parametrize(
@@ -389,6 +379,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(six_patches, default_p
         assert list(resumed.epochs(tmp_path / str(epoch))) == whole.history
         for name, value in whole.network.state_dict().items():
             assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_a_checkpoint_that_is_torn_is_not_taken_up(six_patches, default_params, tmp_path, capsys):
+    (tmp_path / "torn").write_bytes(b"\0" * 100)
+    chosen = settings(default_params, epochs=1)
+    assert len(list(Run(network(default_params), six_patches, six_patches, chosen).epochs(tmp_path / "torn"))) == 1
+    assert "training from the start, since " in capsys.readouterr().err
 
 
 def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run_stage, tmp_path, default_params):

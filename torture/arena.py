@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import os
 import re
 import shutil
 import signal
@@ -72,7 +73,7 @@ class Source(ThreadingHTTPServer):
 
 
 class Ended(NamedTuple):
-    code: int
+    code: int | None  # None if it hung
     output: str
 
 
@@ -110,14 +111,14 @@ class Running:
     def end(self) -> Ended:
         """Wait for its end; a command that hangs is killed and told by the code None."""
         try:
-            self.process.wait(PATIENCE)
+            code = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                self.process.send_signal(signal.SIGKILL)
+            code = None
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self._log.seek(0)
         with self._log:
-            return Ended(self.process.returncode, self._log.read())
+            return Ended(code, self._log.read())
 
 
 class Victim(Clone):
@@ -217,10 +218,14 @@ def archive(folder: Path, seed: int) -> bytes:
 
 
 class Arena:
-    """A victim in which the pipeline ran undisturbed, and what came out; others are held against it."""
+    """A victim in which the pipeline ran undisturbed, and what came out; others are held against it.
 
-    def __init__(self, folder: Path, params: dict[str, Any]):
-        self.folder, self._count = folder, 0
+    Args:
+        targets: the stages that are run, with those before them; by default all.
+    """
+
+    def __init__(self, folder: Path, params: dict[str, Any], *targets: str):
+        self.folder, self.targets, self._count = folder, targets, 0
         self.archives = [archive(folder, seed) for seed in (0, 1)]
         self.source = Source(self.archives[0])
         (folder / "0").mkdir()
@@ -237,7 +242,7 @@ class Arena:
 
     def _run_watched(self) -> dict[str, float]:
         """Run the pipeline to its end: how long each of its stages takes."""
-        running, began = self.finished.start("dvc", "repro"), {}
+        running, began = self.finished.start("dvc", "repro", *self.targets), {}
         while running.process.poll() is None:
             if found := running.stage():
                 first, _ = began.get(found[0], (time.monotonic(), 0))
