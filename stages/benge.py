@@ -56,7 +56,8 @@ CLASSES = (
 WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 
 # <acquisition>_<column>_<row>: one acquisition of one tile, and the patch's place in it, in patches of 1.2 km.
-PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w+?)_(?P<column>\d+)_(?P<row>\d+)", re.ASCII)
+# Bounded, since they become the name of a file and the size of a grid.
+PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
 
 
 def patch_member(name: str, bands: Collection[str]) -> bool:
@@ -64,7 +65,8 @@ def patch_member(name: str, bands: Collection[str]) -> bool:
     parts = PurePosixPath(name).parts
     match parts:
         case (_, file) | (_, "splits", file):
-            return file.endswith(".csv")
+            # An index of bundles is unpack's own to write: it says which files tiles are read from.
+            return file.endswith(".csv") and file != f"{TILES_FOLDER}.csv"
         case (_, folder, patch_id, file) if folder == TILES_FOLDER:
             return any(file == f"{patch_id}_{band}.tif" for band in bands)
     return False

@@ -9,13 +9,15 @@ keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types 
         cli.run(train)
 """
 
+import fcntl
 import gc
 import inspect
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,25 @@ def guard(action: Callable[[], None]) -> None:
         sys.exit(130)
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other stage runs in this folder: one whose dvc was killed goes on without it, and writes."""
+    if os.environ.get("RANK", "0") != "0":
+        yield  # torchrun's processes run a stage together
+        return
+    # The lock is on the folder itself, so that no file is left of it, and ends with the process, however that ends.
+    folder = os.open(os.curdir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another stage in this folder to end; pgrep -fa stages finds it", file=sys.stderr)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def run(stage: Callable) -> None:
     """Call `stage` with the paths of the command line and the parameters of params.yaml."""
     parameters = inspect.signature(stage).parameters.values()
@@ -76,4 +97,9 @@ def run(stage: Callable) -> None:
         sys.exit(0)
     if len(given) != len(paths):
         sys.exit(f"error: {module} takes {len(paths)} paths, not {len(given)}: {usage}")
-    guard(lambda: stage(*map(Path, given), **arguments(stage, params.load())))
+
+    def action() -> None:
+        with alone():
+            stage(*map(Path, given), **arguments(stage, params.load()))
+
+    guard(action)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic
 import torch
 from torch import nn
 
 from stages import tensors
 from stages.errors import InputError
 from stages.params import Architecture
+
+FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
 
 
 class Residual(nn.Module):
@@ -155,14 +156,22 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
     """Rebuild a network and its metadata from what `save` wrote.
 
     Raises:
-        InputError: the file is no such model, or its weights do not fit its architecture.
+        InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
     try:
+        if lacking := [fact for fact in FACTS if fact not in metadata]:
+            raise ValueError(f"it has no {', '.join(lacking)}")
         architecture = Architecture.model_validate(metadata["architecture"])
-        network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]))
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    except (KeyError, pydantic.ValidationError, RuntimeError) as error:
+        # On no device, so that an architecture takes no memory before it is known to be that of the weights.
+        with torch.device("meta"):
+            network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]))
+        network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
+        if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
+            raise ValueError(f"not all is finite in {', '.join(bad)}")
+        if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
+            raise ValueError(f"not float32: {', '.join(bad)}")
+    except (TypeError, ValueError, RuntimeError) as error:  # pydantic's errors are ValueErrors
         why = " ".join(str(error).split())
         raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro train") from None
     return network, metadata

@@ -105,7 +105,7 @@ Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
 class Architecture(Section):
     """A convolutional network: layers of convolution, ReLU and max pooling, then linear layers, then the classes."""
 
-    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1)]
+    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1, max_length=64)]
     kernel: Annotated[int, pydantic.Field(ge=1, le=31)]
     stride: Annotated[int, pydantic.Field(ge=1, le=8)]
     padding: Literal["valid", "same"]
@@ -113,7 +113,7 @@ class Architecture(Section):
     residual: bool
     batch_norm: bool
     global_pooling: bool
-    linear: list[Channels]
+    linear: Annotated[list[Channels], pydantic.Field(max_length=64)]
     dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
     standardize: bool
 

@@ -22,6 +22,9 @@ def identity(path: Path) -> list[Any]:
     """
     found = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if not file.exists():  # its reader tells
+            found.append([file.name])
+            continue
         facts = file.stat()
         found.append([file.name, facts.st_size, facts.st_ino, facts.st_ctime_ns])
     return found
@@ -45,5 +48,5 @@ def fingerprint(*facts: Any) -> str:
 
 def remove(stage: str) -> None:
     """Once its outputs are in place, a stage needs none of its checkpoints."""
-    for checkpoint in PARTIAL.glob(f"{stage}-*.safetensors"):
+    for checkpoint in (*PARTIAL.glob(f"{stage}-*"), *PARTIAL.glob(f".{stage}-*")):  # the latter, half-written
         checkpoint.unlink()

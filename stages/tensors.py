@@ -18,13 +18,15 @@ INDEX = "index.csv"
 def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
     """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
     texts = {key: json.dumps(value) for key, value in metadata.items()}
-    safetensors.numpy.save_file(arrays, path, texts)
+    content = memoryview(safetensors.numpy.save(arrays, texts))
     # The library writes the metadata in the order of a hash map, another one in each process: sort the header.
-    with open(path, "r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.dumps(json.loads(file.read(length)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        file.seek(8)
-        file.write(header.encode().ljust(length))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(bytes(content[8:start])), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Not by the library's save_file, whose errors are no OSError, and which leaves a file of its own if it is killed.
+    with open(path, "wb") as file:
+        file.write(content[:8])
+        file.write(header.encode().ljust(start - 8))
+        file.write(content[start:])
 
 
 def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -39,7 +41,8 @@ def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]
             return {key: file.get_tensor(key) for key in names or file.keys()}, metadata
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run dvc repro") from None
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+    except (safetensors.SafetensorError, ValueError, RecursionError, TypeError, AttributeError, OSError) as error:
+        # Metadata that JSON cannot hold, a type that numpy lacks, a folder.
         raise InputError(f"{path}: is not a safetensors file of this pipeline ({error}); run dvc repro") from None
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from stages import benge, partial
 from stages.bundles import INDEX
+from stages.errors import InputError
 
 
 class Tiles(NamedTuple):
@@ -18,9 +19,23 @@ class Tiles(NamedTuple):
 
     @classmethod
     def find(cls, root: Path) -> Self:
-        """Those below a dataset's root folder, in bundles if it has an index of them."""
+        """Those below a dataset's root folder, in bundles if it has an index of them.
+
+        Raises:
+            InputError: the index is not one that `Bundles` writes.
+        """
         index = root / INDEX
-        return cls(root, pd.read_csv(index, index_col="tile") if index.is_file() else None)
+        if not index.is_file():
+            return cls(root)
+        try:
+            table = pd.read_csv(index, dtype={"tile": str, "bundle": str, "offset": int, "size": int}).set_index("tile")
+            bundle, offset, size = (table[column] for column in ("bundle", "offset", "size"))
+            sound = bundle.str.fullmatch(rf"{benge.TILES_FOLDER}-\d+\.tar") & (offset >= 0) & (size >= 0)
+            if not (sound & (size <= benge.MAX_TILE_BYTES)).all() or not table.index.is_unique:
+                raise ValueError("it names other files, or places that no tile has")
+        except (ValueError, KeyError) as error:  # pandas' own are ValueErrors
+            raise InputError(f"{index}: is no index of bundles ({error}); run dvc repro -f unpack") from None
+        return cls(root, table)
 
     def select(self, patch_ids: Iterable[str], bands: Collection[str]) -> Self:
         """Only the tiles of some patches, to send to another process."""

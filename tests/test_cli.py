@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -98,3 +99,20 @@ def test_out_of_memory_ends_in_one_line_with_a_remedy(error):
         cli.guard(greedy)
     with pytest.raises(RuntimeError, match="size mismatch"):
         cli.guard(lambda: (_ for _ in ()).throw(RuntimeError("size mismatch")))
+
+
+def test_a_stage_waits_for_another_in_its_folder(tmp_path, default_params):
+    """As after the death of a dvc whose stage goes on."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
+    command = [sys.executable, "-m", "stages.unpack", "archive", "patches"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    os.mkfifo(tmp_path / "archive")
+    first, second = (
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    (told,), *_ = select.select([first.stderr, second.stderr], [], [], 30)
+    waiting, other = (first, second) if told is first.stderr else (second, first)
+    assert waiting.stderr.readline().startswith("waiting for another stage in this folder to end")
+    other.kill()
+    (tmp_path / "archive").unlink()
+    assert "archive: No such file or directory" in waiting.communicate()[1]

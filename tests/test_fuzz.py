@@ -40,13 +40,14 @@ FORMATS = ("{!r}", "{:.6f}", "{:.3e}", "+{!r}")
 @st.composite
 def a_table(draw, columns: list[str], rows: list[list[str]]) -> bytes:
     """The rows as CSV: in any order, of rows and of columns, with more columns, other line ends and quotes."""
-    extra = draw(st.lists(st.sampled_from(["", "season", "a,b", 'say "x"', "x\ny", "é"]), unique=True, max_size=2))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    extra = draw(st.lists(st.sampled_from(["", "season", "a,b", 'say "x"', f"x{end}y", "é"]), unique=True, max_size=2))
     order = draw(st.permutations(range(len(columns) + len(extra))))
-    cells = st.sampled_from(["", "1", "a,b", 'a "b"', "a\nb", "S2A_MSIL2A_X_1_2"])
+    cells = st.sampled_from(["", "1", "a,b", 'a "b"', f"a{end}b", "S2A_MSIL2A_X_1_2"])
     text = io.StringIO(draw(st.sampled_from(["", "\ufeff"])))
     text.seek(0, io.SEEK_END)
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
-    writer = csv.writer(text, quoting=quoting, lineterminator=draw(st.sampled_from(["\n", "\r\n", "\r"])))
+    writer = csv.writer(text, quoting=quoting, lineterminator=end)
     for row in [[*columns, *extra], *([*row, *draw(st.tuples(*[cells] * len(extra)))] for row in rows)]:
         writer.writerow([row[i] for i in order])
     return text.getvalue().encode()
@@ -178,7 +179,7 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
             case 0 | 1:
                 found[place] ^= 1 << int(rng.integers(8))
             case 2:
-                del found[place if rng.random() < 0.3 else place : place + length * int(rng.choice([1, 10**9]))]
+                del found[place : place + length * int(rng.choice([1, 10**9]))]
             case 3:
                 telling = rng.choice([0, 1, 2, 0x7F, 0xFF, ord(","), ord('"'), ord("\n"), ord("."), ord("/")])
                 width = int(rng.choice([1, 2, 4, 8]))
@@ -189,6 +190,12 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
             case 5:
                 found[place:place] = rng.bytes(length)
     return bytes(found)
+
+
+def one_line(error: InputError) -> bool:
+    """That nothing was read, once the error is known to be fit to be told."""
+    assert len(str(error).splitlines()) == 1
+    return False
 
 
 class Memory:
@@ -232,7 +239,10 @@ def fuzz_tile(rng: np.random.Generator) -> bool:
         assert (tile.count, tile.dtypes) == (1, ("uint16",))
         expected = tile.read(1)
         expected[expected == tile.nodata] = 0
-    assert (found == expected.repeat(PATCH_SIZE // len(expected), 0).repeat(PATCH_SIZE // len(expected), 1)).all()
+        # Of damaged deflate data libtiff leaves the last bytes undefined, without a word.
+        if tile.compression is None:
+            step = PATCH_SIZE // len(expected)
+            assert (found == expected.repeat(step, 0).repeat(step, 1)).all()
     return True
 
 
@@ -250,8 +260,7 @@ def fuzz_tables(rng: np.random.Generator) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             table = read_tables(folder, *tables)
     except InputError as error:
-        assert len(str(error).splitlines()) == 1
-        return False
+        return one_line(error)
     assert table["patch_id"].is_unique
     assert table["patch_id"].map(PATCH_ID.fullmatch).all()
     good = table[table["problem"] == ""]
@@ -274,7 +283,7 @@ def whole_archives() -> list[bytes]:
     for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         with io.BytesIO() as file:
             with tarfile.open(fileobj=file, mode="w", format=form) as tar:
-                for path in ("tiny/tiny_meta.csv", name, "tiny/é.csv" if form == tarfile.PAX_FORMAT else "tiny/e.csv"):
+                for path in ("tiny/tiny_meta.csv", name, "tiny/é.csv"):
                     member = tarfile.TarInfo(path)
                     member.size = 700
                     tar.addfile(member, io.BytesIO(bytes(range(100)) * 7))
@@ -295,11 +304,12 @@ def fuzz_archive(rng: np.random.Generator) -> bool:
         (top / "inside").mkdir()
         (top / "a.tar.gz").write_bytes(damaged(content, rng) if packed else content)
         try:
-            archive.extract(top / "a.tar.gz", top / "inside", lambda _: True, max_members=20, max_gigabytes=1e-4)
+            archive.extract(
+                top / "a.tar.gz", top / "inside", lambda name: "." in name, max_members=20, max_gigabytes=1e-4
+            )
             read = True
         except InputError as error:
-            assert len(str(error).splitlines()) == 1
-            read = False
+            read = one_line(error)
         assert {path.name for path in top.iterdir()} == {"a.tar.gz", "inside", "outside"}
         assert not list((top / "outside").iterdir())
         for path in (top / "inside").rglob("*"):

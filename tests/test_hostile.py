@@ -22,7 +22,9 @@ from rasterio.shutil import copy as copy_raster
 from stages import model, params, patches, splits, tensors
 from stages.benge import MAX_TILE_BYTES
 from stages.errors import InputError
+from stages.loader import Patches
 from stages.tiles import Tiles
+from stages.training import Run
 
 # -- tables
 
@@ -146,7 +148,8 @@ def test_what_is_no_number_is_a_problem_of_its_patch(dataset, column, cell):
     [
         ("lon", "-180", True), ("lon", "180.0001", False), ("lat", "90", True), ("lat", "-90.1", False),
         ("lat", "1e2", False), ("tree_cover", "1e-1", True), ("tree_cover", "+.1E0", True),
-        ("tree_cover", "-0.0", True), ("tree_cover", "1.5", False), ("tree_cover", "75", False), ("tree_cover", "-1e-9", False),
+        ("tree_cover", "-0.0", True), ("tree_cover", "1.5", False), ("tree_cover", "75", False),
+        ("tree_cover", "-1e-9", False),
     ],
 )  # fmt: skip
 def test_numbers_have_a_range(dataset, column, cell, good):
@@ -416,6 +419,53 @@ def test_bad_patches_of_all_kinds_are_listed_in_one_line_or_left_out_and_counted
     assert found["patches"] == {"train": 5, "val": 2, "test": 2}
 
 
+# -- splits that are hardly any
+
+BATCH_HUGE = {"batch_size": 10**6, "eval_batch_size": 10**6}
+ALL_OPTIONS = {
+    "optimizer": "sgd", "schedule": "one_cycle", "patience": 1, "keep": "best", "shuffle": True, "flips": True,
+    "quarter_turns": True, "class_weights": "balanced", "label_smoothing": 0.1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, BATCH_HUGE, ALL_OPTIONS], ids=["default", "huge batch", "all options"])
+@pytest.mark.parametrize(
+    ("train", "val"), [([3], [3]), ([3], [7]), ([3] * 9, [3] * 2), ([3] * 9, [0, 7]), ([0, 3, 7], [10])], ids=str
+)
+def test_training_gives_finite_numbers(tmp_path, default_params, train, val, changes):
+    def part(labels: list[int]) -> Patches:
+        return Patches(torch.rand(len(labels), 2, 120, 120), torch.tensor(labels))
+
+    torch.manual_seed(0)
+    network = model.Network(params.Architecture.model_validate(default_params["model"]), 2, 11)
+    chosen = params.Training.model_validate(default_params["train"] | {"epochs": 2} | changes)
+    history = list(Run(network, part(train), part(val), chosen).epochs(tmp_path / "checkpoint.safetensors"))
+    assert np.isfinite(history).all()
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+
+
+def finite(value: object) -> bool:
+    match value:
+        case dict():
+            return all(map(finite, value.values()))
+        case float():
+            return np.isfinite(value)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("labels", "split"), [([3, 0, 7], (1, 1, 1)), ([3] * 6, (4, 1, 1))], ids=["one each, no class in two", "one class"]
+)
+def test_stages_give_finite_numbers(tmp_path, run_guarded, labels, split):
+    data = Dataset(tmp_path / "data/patches/tiny", labels)
+    changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
+    changes["datasets"]["tiny"]["split"] |= dict(zip(splits.SPLITS, split, strict=True))
+    done = run_guarded(*STAGES, **changes)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("data", "baselines", "metrics", "seeds"):
+        assert finite(json.loads((tmp_path / f"{name}.json").read_text()))
+
+
 # -- no pickle
 
 # Runs modules in one process, in which nobody but multiprocessing, from its own children, may read a pickle.
@@ -450,6 +500,13 @@ for command in sys.argv[1:]:
     sys.argv = command.split()
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
+STAGES = (
+    "stages.preprocess data/patches tensors data.json",
+    "stages.baseline tensors baselines.json baseline_predictions.csv",
+    "stages.train tensors m.safetensors history.csv",
+    "stages.evaluate tensors m.safetensors metrics.json predictions.csv per_class.csv pictures",
+    "stages.repeat tensors seeds.json seed_predictions.csv",
+)
 
 
 @pytest.fixture
@@ -464,14 +521,8 @@ def run_guarded(tmp_path, default_params) -> Callable[..., subprocess.CompletedP
 
 
 def test_no_stage_reads_a_pickle(dataset, run_guarded):
-    done = run_guarded(
-        "stages.preprocess data/patches tensors data.json",
-        "stages.baseline tensors baselines.json baseline_predictions.csv",
-        "stages.train tensors m.safetensors history.csv",
-        "stages.evaluate tensors m.safetensors metrics.json predictions.csv per_class.csv pictures",
-        "stages.repeat tensors seeds.json seed_predictions.csv",
-        **small(dataset, train={"epochs": 1}, repeat={"seeds": [1]}, evaluate={"resamples": 100}),
-    )
+    changes = small(dataset, train={"epochs": 1}, repeat={"seeds": [1]}, evaluate={"resamples": 100})
+    done = run_guarded(*STAGES, **changes)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -517,6 +568,58 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
         tensors.load_split(tmp_path / "tensors", "train")
     assert not (tmp_path / "harmed").exists()
 
+
+# -- models
+
+NETWORK = {"convolutions": [2], "linear": [], "kernel": 5, "stride": 8, "padding": "valid", "pool": 2, "dropout": 0.0}
+NETWORK |= dict.fromkeys(("residual", "batch_norm", "global_pooling", "standardize"), False)
+
+
+def header_of(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A safetensors file with another header, of the length that it says."""
+    size = int.from_bytes(content[:8], "little")
+    header = change(content[8 : 8 + size])
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+MODELS = {
+    "empty": lambda b: b"",
+    "cut": lambda b: b[:-1],
+    "cut in the header": lambda b: b[:60],
+    "longer": lambda b: b + b"x",
+    "a header of no length": lambda b: bytes(8) + b[8:],
+    "a header longer than the file": lambda b: len(b).to_bytes(8, "little") + b[8:],
+    "a header of 2^63 bytes": lambda b: (1 << 63).to_bytes(8, "little") + b[8:],
+    "a header that is no JSON": lambda b: header_of(b, lambda _: b"x" * 100),
+    "no metadata": lambda b: header_of(b, lambda h: h.replace(b"__metadata__", b"__metadata2__")),
+    "metadata that are no JSON": lambda b: header_of(b, lambda h: h.replace(b'"bands":"[', b'"bands":"{')),
+    "overlapping tensors": lambda b: header_of(b, lambda h: h.replace(b"offsets\":[0,", b"offsets\":[4,")),
+    "another shape": lambda b: header_of(b, lambda h: h.replace(b"[2,2,5,5]", b"[2,5,2,5]")),
+    "another name": lambda b: header_of(b, lambda h: h.replace(b"features.0.bias", b"features.9.bias")),
+    "another architecture": lambda b: header_of(b, lambda h: h.replace(b'pool\\": 2', b'pool\\": 1')),
+    "ten million channels": lambda b: header_of(b, lambda h: h.replace(b'ions\\": [2', b'ions\\": [10000000')),
+    "fewer bands": lambda b: header_of(b, lambda h: h.replace(b', \\"B08\\"', b"")),
+    "more classes": lambda b: header_of(b, lambda h: h.replace(b'\\"c\\"]', b'\\"c\\", \\"d\\"]')),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", MODELS.values(), ids=MODELS)
+def test_a_model_of_another_kind_is_refused(tmp_path, change):
+    path = tmp_path / "m.safetensors"
+    torch.manual_seed(0)
+    network = model.Network(params.Architecture.model_validate(NETWORK), 2, 3)
+    facts = {"bands": ["B02", "B08"], "classes": ["a", "b", "c"], "scale": {}, "parameters": 1, "epochs": 1}
+    model.save(path, network, {"architecture": NETWORK} | facts)
+    whole = path.read_bytes()
+    assert model.load(path)[1]["bands"] == ["B02", "B08"]
+    path.write_bytes(change(whole))
+    assert path.read_bytes() != whole
+    with pytest.raises(InputError, match=r"is not a (model|safetensors file) of this pipeline") as error:
+        model.load(path)
+    assert len(str(error.value).splitlines()) == 1
+
+
+# -- what the code may not say
 
 FORBIDDEN = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "allow_pickle", "read_pickle",

@@ -82,6 +82,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
     assert torch.equal(network(images), plain(scaled))
 
     facts = {"architecture": NOTEBOOK | {"standardize": True}, "bands": list("abcd"), "classes": list("abcdefghijk")}
+    facts |= {"scale": {}, "parameters": 1, "epochs": 1}
     model.save(tmp_path / "m.safetensors", network, facts)
     loaded, metadata = model.load(tmp_path / "m.safetensors")
     assert torch.equal(loaded(images), network(images))

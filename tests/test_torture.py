@@ -35,10 +35,13 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(arena, rng, monkeypatch
     assert faults.killed(arena, rng, stage=stage, sign=sign, target=target).bad == []
 
 
-@pytest.mark.parametrize(("stage", "how"), [("preprocess", "full"), ("train", "mode")])
-def test_a_stage_that_cannot_write_says_so_and_harms_nothing(arena, rng, stage, how):
+@pytest.mark.parametrize(
+    ("stage", "how", "where"),
+    [("preprocess", "full", ".partial"), ("train", "mode", "models")],
+)
+def test_a_stage_that_cannot_write_says_so_and_harms_nothing(arena, rng, stage, how, where):
     try:
-        outcome = faults.unwritable(arena, rng, stage=stage, how=how)
+        outcome = faults.unwritable(arena, rng, stage=stage, how=how, where=where)
     except faults.SkipError as reason:
         pytest.skip(str(reason))
     assert outcome.bad == []

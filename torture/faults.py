@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import yaml
 
-from torture.arena import Arena, Ended, Running, Victim, differences
+from torture.arena import LINGER, PATIENCE, Arena, Ended, Running, Victim, differences
 
 MOST_KILLS = 3  # of one run
 DISK = 256 << 20  # bytes of a disk that is then filled up
@@ -220,6 +220,34 @@ def changed(arena: Arena, rng: random.Random, *, stage: str, change: str) -> Out
     return outcome
 
 
+def orphaned(arena: Arena, rng: random.Random, *, sign: signal.Signals) -> Outcome:
+    """End dvc alone in a long training, and run a short one: what the orphan then writes must not be taken for it."""
+    short = partial(set_to, arena, train__epochs=2)
+    expected, outcome, victim = arena.expect("train.epochs", short, "evaluate"), Outcome(), arena.victim()
+    victim.set({"train.epochs": 400})
+    running = victim.start("dvc", "repro", "evaluate")
+    orphan = running.wait_for("train")
+    time.sleep(rng.uniform(0.3, 0.7) * arena.seconds["train"])
+    outcome.injected += strike(running, orphan, sign, "dvc")
+    running.end()
+    mend(victim, outcome)
+    short(victim)
+    # As if it had far more to do. (Not before dvc ended: that would have the kernel hang up on its stopped child.)
+    orphan.suspend()
+    running = victim.start("dvc", "repro", "evaluate")
+    running.wait_for("train")
+    deadline = time.monotonic() + LINGER
+    while (now := running.stage()) and now[0] == "train" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    orphan.resume()
+    ended = running.end()
+    orphan.wait(PATIENCE)
+    if wrong := differences(victim.made(), expected):
+        outcome.bad += [*wrong, f"though dvc repro ended with {ended.code}\n{ended.output}"]
+    outcome.bad += victim.leftovers()
+    return outcome
+
+
 # -- full disks, folders that cannot be written to
 
 
@@ -313,10 +341,12 @@ def works(outcome: Outcome, arena: Arena, victim: Victim, stage: str) -> None:
     outcome.bad += victim.leftovers()
 
 
-def unwritable(arena: Arena, rng: random.Random, *, stage: str, how: str) -> Outcome:
-    """Refuse a stage each folder that it writes to; once it may, it runs as ever."""
+def unwritable(arena: Arena, rng: random.Random, *, stage: str, how: str, where: str = "") -> Outcome:
+    """Refuse a stage each folder that it writes to, or one of them; once it may, it runs as ever."""
     outcome = Outcome()
     for name, size in folders(arena.finished, stage).items():
+        if where not in ("", name):
+            continue
         victim = arena.victim()
         folder = victim.folder / name
         bad = partial(refused, outcome, arena, victim, stage)
@@ -430,6 +460,8 @@ def plan(stages: list[str]) -> list[tuple[str, Fault]]:
     for change, (_, killed_in) in CHANGES.items():
         for stage in killed_in:
             found.append(("SIGKILL, then a change", partial(changed, stage=stage, change=change)))
+    for sign in (signal.SIGKILL, signal.SIGTERM):
+        found.append((f"{sign.name} to dvc alone, then a change", partial(orphaned, sign=sign)))
     found += [("any signal at any moment of a run from nothing", killed_anywhere)] * 3
     found += [("DVC's cache on a full disk", full_cache)] * 2
     found.append(("two runs at once that share a cache, one killed", shared_cache))
