@@ -2,9 +2,6 @@
 
 import functools
 import os
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +17,7 @@ from stages import benge, files, partial, splits, tensors
 from stages.errors import InputError
 from stages.params import Runtime
 from stages.patches import read_patch
+from stages.processes import live_with
 from stages.tiles import Tiles
 
 PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
@@ -106,19 +104,6 @@ def read_summary(folder: Path, key: str) -> Summary:
     return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"])
 
 
-def _live_with(parent: int) -> None:
-    """Have a worker end when its parent does, however that ends, and leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def _dask_executor(address: str) -> Iterator[Executor]:
     try:
@@ -154,7 +139,7 @@ def executor(runtime: Runtime) -> Iterator[Executor]:
         with _dask_executor(runtime.dask) as cluster:
             yield cluster
         return
-    with ProcessPoolExecutor(runtime.workers, initializer=_live_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(runtime.workers, initializer=live_with, initargs=(os.getpid(),)) as pool:
         try:
             yield pool
         except BrokenProcessPool:

@@ -201,10 +201,11 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     Source: Edwards, "Note on the correction for continuity in testing the significance of the difference between
     correlated proportions", Psychometrika 13, 1948; exact by the binomial distribution of the discordant pairs.
     """
-    import scipy.special  # here, since it takes as long to import as pandas, and most stages do not compare
-
     fixed, broken = int((~correct & other).sum()), int((correct & ~other).sum())
-    return min(1.0, 2 * float(scipy.special.bdtr(min(fixed, broken), fixed + broken, 0.5)))
+    pairs = fixed + broken
+    fewer = range(min(fixed, broken) + 1)
+    ways = (math.lgamma(pairs + 1) - math.lgamma(k + 1) - math.lgamma(pairs - k + 1) for k in fewer)
+    return min(1.0, 2 * math.fsum(math.exp(log - pairs * math.log(2)) for log in ways))
 
 
 def compare(
@@ -263,7 +264,7 @@ def _student_factor(total: float, spreads: list[tuple[float, int]], patches: int
     """How much wider than the normal's the interval must be, if parts of the variance are known from few seeds."""
     if not spreads or total == 0:
         return 1.0
-    import scipy.special
+    import scipy.special  # here, since it takes as long to import as pandas, and only seeds need it
 
     parts = [*spreads, (max(total - sum(variance for variance, _ in spreads), 0.0), patches - 1)]
     freedom = sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / free for variance, free in parts)

@@ -3,14 +3,16 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import safetensors
 import safetensors.numpy
 
 from stages.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INDEX = "index.csv"
 
@@ -119,7 +121,9 @@ def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Spli
     return Split(images, labels, *(metadata[0][key] for key in ("bands", "classes", "scale")))
 
 
-def load_index(directory: Path, split: str) -> pd.DataFrame:
+def load_index(directory: Path, split: str) -> "pd.DataFrame":
     """The index's rows of a split: `row`, `patch_id`, `label`, `majority_fraction`, `lon`, `lat`."""
+    import pandas as pd  # here, since those who train need no table
+
     index = pd.read_csv(directory / INDEX)
     return index[index["split"] == split].reset_index(drop=True)

@@ -1,9 +1,9 @@
 """Train the network.  data/tensors -> models/model.safetensors, reports/history.csv"""
 
+import csv
 import sys
 from pathlib import Path
 
-import pandas as pd
 from tqdm import tqdm
 
 from stages import cli, files, partial, tensors
@@ -11,7 +11,7 @@ from stages.distributed import join, own_device
 from stages.loader import load
 from stages.model import choose_device, parameter_count, save, set_deterministic
 from stages.params import Architecture, Runtime, Training
-from stages.training import Run, checkpoint_path, make_network
+from stages.training import Epoch, Run, checkpoint_path, make_network
 
 
 def train(
@@ -60,8 +60,10 @@ def train(
     }
     with files.replacing(model_path) as part:
         save(part, network, metadata)
-    with files.replacing(history_path) as part:
-        pd.DataFrame(history).to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+    with files.replacing(history_path) as part, open(part, "w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(Epoch._fields)
+        rows.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
     partial.remove("train")
 
 

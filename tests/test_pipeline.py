@@ -67,8 +67,8 @@ NEEDED = {
     "unpack": set(),
     "preprocess": {"numpy", "pandas", "rasterio"},
     "baseline": {"numpy", "pandas", "scipy", "sklearn"},
-    "train": {"numpy", "pandas", "torch"},
-    "evaluate": {"matplotlib", "numpy", "pandas", "torch"},
+    "train": {"numpy", "torch"},
+    "evaluate": {"numpy"},  # and torch and pandas, while other processes import matplotlib
     "repeat": set(),  # until there is a seed
     "report": {"matplotlib", "numpy", "pandas"},
 }
