@@ -60,6 +60,11 @@ WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
 
 
+def readable(name: str) -> str:
+    """A class name for people: 'bare/sparse_vegetation' as 'bare/sparse vegetation'."""
+    return name.replace("_", " ")
+
+
 def patch_member(name: str, bands: Collection[str]) -> bool:
     """Whether an archive's member is one that the pipeline reads: a table, a split file, a tile of a chosen band."""
     parts = PurePosixPath(name).parts

@@ -280,7 +280,7 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
     for row in by_group(classes, right, right_after, "class"):
         label = LABELS[row["class"]]
         scores = {"F1 before": float(f1[0][label]), "F1 after": float(f1[1][label])}
-        rows.append({"class": plots.readable(row["class"]), "support": row["patches"], **scores,
+        rows.append({"class": benge.readable(row["class"]), "support": row["patches"], **scores,
                      "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
     rows.sort(key=lambda row: -row["support"])
     purity = metrics.purity_ranges(both["majority_fraction"].to_numpy())
@@ -295,9 +295,9 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
         rows = [
             {
                 "patch": f"`{patch.patch_id}`",
-                "actual": plots.readable(patch.actual),
-                "before": plots.readable(patch.predicted),
-                "after": plots.readable(patch.after),
+                "actual": benge.readable(patch.actual),
+                "before": benge.readable(patch.predicted),
+                "after": benge.readable(patch.after),
                 "purity": patch.majority_fraction,
             }
             for patch in listed.head(LISTED).itertuples()
@@ -326,8 +326,8 @@ def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict
         shown = both[chosen].sort_values("majority_fraction", ascending=False).head(THUMBNAILS)
         if len(shown):
             captions = [
-                f"is {plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
-                f"was taken for {plots.readable(patch.predicted)}\nnow for {plots.readable(patch.after)}"
+                f"is {benge.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
+                f"was taken for {benge.readable(patch.predicted)}\nnow for {benge.readable(patch.after)}"
                 for patch in shown.itertuples()
             ]
             images = split.images[rows[shown["patch_id"]].to_numpy()]

@@ -1,7 +1,5 @@
 """Judge the network.  data/tensors, models/model.safetensors -> reports/metrics.json, tables and pictures"""
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +8,14 @@ import numpy as np
 from stages import cli, files, tensors
 from stages.errors import InputError
 from stages.params import Evaluation, Runtime
-from stages.processes import live_with
+from stages.processes import call, importing
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INFERENCE_BATCH = 64
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
-PAINTERS = 2
+PICTURES = "stages.pictures"
 
 
 def check_fit(model_path: Path, metadata: dict, split: tensors.Split) -> None:
@@ -59,14 +57,6 @@ def most_confident_errors(table: "pd.DataFrame", count: int) -> np.ndarray:
     return wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).index.to_numpy()[:count]
 
 
-def paint(kind: str, *content: object) -> None:
-    """Draw pictures of a kind, in a process of its own; of none, import what the next will need."""
-    from stages import pictures
-
-    if kind:
-        getattr(pictures, kind)(*content)
-
-
 def evaluate(
     tensors_dir: Path,
     model_path: Path,
@@ -80,8 +70,7 @@ def evaluate(
 ) -> None:
     """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
     # Other processes draw, which import matplotlib while this one imports torch: that saves a fifth of the time.
-    with ProcessPoolExecutor(PAINTERS, initializer=live_with, initargs=(os.getpid(),)) as painters:
-        ready = [painters.submit(paint, "") for _ in range(PAINTERS)]
+    with importing(PICTURES, 2) as painters:
         from stages import loader, metrics
         from stages.model import choose_device, infer, load, set_deterministic
 
@@ -114,10 +103,10 @@ def evaluate(
         errors = most_confident_errors(table, EXAMPLES)
         shown = [part for rows in (examples, errors) for part in (table.iloc[rows], split.images[rows])]
         drawn = [
-            painters.submit(paint, "draw_patches", *shown, split.bands, pictures_dir),
-            painters.submit(paint, "draw_figures", table, confusion, split.classes, pictures_dir),
+            painters.submit(call, PICTURES, "draw_patches", *shown, split.bands, pictures_dir),
+            painters.submit(call, PICTURES, "draw_figures", table, confusion, split.classes, pictures_dir),
         ]
-        for job in (*ready, *drawn):
+        for job in drawn:
             job.result()
 
     cost = {"parameters": metadata["parameters"], "epochs": metadata["epochs"]}

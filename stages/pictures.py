@@ -1,4 +1,4 @@
-"""The pictures of a test split, drawn and saved."""
+"""The pictures of the reports, drawn and saved."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from stages import metrics, plots
+from stages.benge import readable
 
 
 def draw_figures(table: pd.DataFrame, confusion: np.ndarray, classes: list[str], folder: Path) -> None:
@@ -35,14 +36,19 @@ def draw_patches(
 ) -> None:
     """Draw example patches and the most confident errors, of rows of predictions.csv and images (N, C, H, W)."""
     captions = [
-        f"{plots.readable(patch.actual)}\n{patch.majority_fraction:.0%} of the patch" for patch in examples.itertuples()
+        f"{readable(patch.actual)}\n{patch.majority_fraction:.0%} of the patch" for patch in examples.itertuples()
     ]
     figure = plots.patches(example_images, bands, captions, "Examples of the test split")
     plots.save(figure, folder / "examples.png")
     captions = [
-        f"{plots.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
-        f"taken for {plots.readable(patch.predicted)}\nwith confidence {patch.confidence:.2f}"
+        f"{readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
+        f"taken for {readable(patch.predicted)}\nwith confidence {patch.confidence:.2f}"
         for patch in errors.itertuples()
     ]
     figure = plots.patches(error_images, bands, captions, "The most confident errors of the test split")
     plots.save(figure, folder / "errors.png")
+
+
+def draw_learning_curves(history_csv: Path, path: Path) -> None:
+    """Draw the losses and accuracies of history.csv."""
+    plots.save(plots.learning_curves(pd.read_csv(history_csv)), path)

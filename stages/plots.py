@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages import files
+from stages.benge import readable
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
@@ -20,11 +21,6 @@ def save(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
     with files.replacing(path) as part:
         figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
-
-
-def readable(name: str) -> str:
-    """A class name for people: 'bare/sparse_vegetation' as 'bare/sparse vegetation'."""
-    return name.replace("_", " ")
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:

@@ -1,9 +1,14 @@
-"""What a stage's helper processes do when it ends."""
+"""Helper processes of a stage."""
 
 import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 
 def live_with(parent: int) -> None:
@@ -17,3 +22,21 @@ def live_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _start(parent: int, module: str) -> None:
+    live_with(parent)
+    import_module(module)
+
+
+@contextmanager
+def importing(module: str, count: int) -> Iterator[Executor]:
+    """Processes that import a module at once, while the one that asks for them imports others."""
+    with ProcessPoolExecutor(count, initializer=_start, initargs=(os.getpid(), module)) as pool:
+        pool.submit(os.getpid)  # the first job starts them
+        yield pool
+
+
+def call(module: str, function: str, *arguments: Any) -> Any:
+    """Call a function of a module that only a helper has imported."""
+    return getattr(import_module(module), function)(*arguments)

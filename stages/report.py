@@ -6,10 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from stages import cli, files, markdown, metrics, plots, splits
+from stages import cli, files, markdown, metrics, splits
+from stages.benge import readable
 from stages.params import Architecture, Dataset, Evaluation, Files, Order, Tile, Training
 from stages.predictions import BASELINES, LABELS, to_labels
+from stages.processes import call, importing
 
+PICTURES = "stages.pictures"
 WORST = 10  # errors in the table
 
 
@@ -76,7 +79,7 @@ with the train split's class frequencies."""
 
 def data_section(data: dict[str, Any], dataset: str, split: dict[str, Any]) -> str:
     counts, bands = data["patches"], list(data["bands"]["train"])
-    classes = [row | {"class": plots.readable(row["class"])} for row in data["classes"]]
+    classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in counts)]
     absent = [row["class"] for row in classes if row not in present]
     untested = [row["class"] for row in present if not row["test"]]
@@ -136,7 +139,7 @@ epoch was kept. The lowest validation loss, {best["val_loss"]:.3f}, came in epoc
 
 
 def errors_section(predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
-    occurring = per_class[per_class["support"] > 0].assign(**{"class": per_class["class"].map(plots.readable)})
+    occurring = per_class[per_class["support"] > 0].assign(**{"class": per_class["class"].map(readable)})
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST)
     columns = ["patch_id", "actual", "predicted", "confidence", "majority_fraction"]
@@ -171,29 +174,22 @@ Were the network's confidence a probability, the bars below would end on the dia
 ![Accuracy over confidence](reliability.png)"""
 
 
-def report(
-    data_json: Path,
-    baselines_json: Path,
-    baseline_predictions_csv: Path,
-    history_csv: Path,
-    metrics_json: Path,
-    predictions_csv: Path,
-    per_class_csv: Path,
-    report_md: Path,
-    curves_png: Path,
-    *,
+def write_page(
+    data: dict[str, Any],
+    baselines: dict[str, Any],
+    scores: dict[str, Any],
+    history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    baseline_predictions: pd.DataFrame,
+    per_class: pd.DataFrame,
     dataset: str,
-    datasets: dict[str, Dataset],
+    entry: Dataset,
     model: Architecture,
     train: Training,
     evaluate: Evaluation,
-) -> None:
-    """Write the page that a reviewer reads, and draw the learning curves."""
-    data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
-    history, predictions, baseline_predictions, per_class = map(
-        pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv)
-    )
-    entry, test = datasets[dataset], scores["test"]
+) -> str:
+    """The page that a reviewer reads, from what the reports hold."""
+    test = scores["test"]
     compared = compare_with_baselines(predictions, baseline_predictions, evaluate.resamples, evaluate.seed)
     synthetic = (
         "> **The data is synthetic**, written by this project so that it runs anywhere. These figures say that the\n"
@@ -215,9 +211,36 @@ def report(
 Check out the commit of this page and run `make repro`. The parameters are in `params.yaml`, the exact inputs and
 outputs in `dvc.lock`; with both unchanged, this page comes out the same to the byte.""",
     ]
-    plots.save(plots.learning_curves(history), curves_png)
+    return "\n\n".join(sections) + "\n"
+
+
+def report(
+    data_json: Path,
+    baselines_json: Path,
+    baseline_predictions_csv: Path,
+    history_csv: Path,
+    metrics_json: Path,
+    predictions_csv: Path,
+    per_class_csv: Path,
+    report_md: Path,
+    curves_png: Path,
+    *,
+    dataset: str,
+    datasets: dict[str, Dataset],
+    model: Architecture,
+    train: Training,
+    evaluate: Evaluation,
+) -> None:
+    """Write the page that a reviewer reads, and draw the learning curves."""
+    # Another process draws, which imports matplotlib while this one does the rest.
+    with importing(PICTURES, 1) as painter:
+        drawn = painter.submit(call, PICTURES, "draw_learning_curves", history_csv, curves_png)
+        data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
+        tables = map(pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv))
+        page = write_page(data, baselines, scores, *tables, dataset, datasets[dataset], model, train, evaluate)
+        drawn.result()
     with files.replacing(report_md) as part:
-        part.write_text("\n\n".join(sections) + "\n")
+        part.write_text(page)
 
 
 if __name__ == "__main__":

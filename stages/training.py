@@ -153,10 +153,11 @@ def check(network: Network, train: int, val: int, settings: Training, group: Gro
         InputError: says why, and what to change.
     """
     batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
-    if batch_norm and train % settings.batch_size == 1:
+    last = train % settings.batch_size or settings.batch_size
+    if batch_norm and last == 1:
         raise InputError(
             f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
-            "for batch norm; choose another size"
+            "for batch norm; choose another size, or model.batch_norm: false"
         )
     if group.size > 1 and batch_norm:
         raise InputError(

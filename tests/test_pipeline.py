@@ -30,6 +30,8 @@ def imported(module: str) -> set[str]:
             names = [node.module.removeprefix("stages.")]
         elif isinstance(node, ast.Import):
             names = [a.name.removeprefix("stages.") for a in node.names if a.name.startswith("stages.")]
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("stages."):
+            names = [node.value.removeprefix("stages.")]  # what a helper process imports
         for name in names:
             found |= imported(name)
     return found
@@ -70,7 +72,7 @@ NEEDED = {
     "train": {"numpy", "torch"},
     "evaluate": {"numpy"},  # and torch and pandas, while other processes import matplotlib
     "repeat": set(),  # until there is a seed
-    "report": {"matplotlib", "numpy", "pandas"},
+    "report": {"numpy", "pandas"},  # while another process imports matplotlib
 }
 
 

@@ -17,7 +17,7 @@ from conftest import REPOSITORY, Dataset, merged, write_tile
 
 from benchmarks import notebook
 from stages import tensors
-from stages.distributed import Group
+from stages.distributed import ALONE, Group
 from stages.errors import InputError
 from stages.loader import Patches
 from stages.model import Network
@@ -289,6 +289,8 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_
                 settings(default_params, batch_size=5),
             )
         )
+    with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
+        check(network(default_params, batch_norm=True), 6, 6, settings(default_params, batch_size=1), ALONE)
     constant = np.ones((2, 3, 4, 4), np.float32)
     constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
     with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
