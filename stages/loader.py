@@ -12,6 +12,8 @@ from stages import tensors
 from stages.distributed import ALONE, Group, Rows
 
 AHEAD = 2  # batches that are read while the network works on one
+# One for all passes: each thread has memory of its own to draw from, and keeps some of it when it ends.
+READER = ThreadPoolExecutor(1)
 SHARE_OF_GPU = 0.7  # of its free memory that patches may take; the rest is for the network
 
 
@@ -29,14 +31,13 @@ class Patches(NamedTuple):
                 rows = rows if isinstance(rows, slice) else rows.to(device, non_blocking=True)
                 yield self.images[rows], self.labels[rows]
             return
-        with ThreadPoolExecutor(1) as reader:
-            waiting = deque()
-            for rows in order:
-                waiting.append((rows, reader.submit(self._read, rows)))
-                if len(waiting) > AHEAD:
-                    yield self._to_device(*waiting.popleft())
-            while waiting:
+        waiting = deque()
+        for rows in order:
+            waiting.append((rows, READER.submit(self._read, rows)))
+            if len(waiting) > AHEAD:
                 yield self._to_device(*waiting.popleft())
+        while waiting:
+            yield self._to_device(*waiting.popleft())
 
     def _read(self, rows: Rows) -> torch.Tensor:
         images = torch.from_numpy(self.images[rows if isinstance(rows, slice) else rows.numpy()])

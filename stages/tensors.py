@@ -86,7 +86,8 @@ class Shards:
             if (np.diff(wanted) == 1).all() and (np.diff(here) == 1).all():  # in order: copied once instead of twice
                 found[here[0] : here[-1] + 1] = mapped[wanted[0] : wanted[-1] + 1]
             else:
-                found[here] = mapped[wanted]
+                for place, row in zip(here, wanted, strict=True):  # with no copy between, for which memory is torn
+                    found[place] = mapped[row]
         return found
 
 
