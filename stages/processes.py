@@ -6,9 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+from stages.errors import InputError
 
 
 def live_with(parent: int) -> None:
@@ -31,10 +34,17 @@ def _start(parent: int, module: str) -> None:
 
 @contextmanager
 def importing(module: str, count: int) -> Iterator[Executor]:
-    """Processes that import a module at once, while the one that asks for them imports others."""
+    """Processes that import a module at once, while the one that asks for them imports others.
+
+    Raises:
+        InputError: one of them was killed.
+    """
     with ProcessPoolExecutor(count, initializer=_start, initargs=(os.getpid(), module)) as pool:
         pool.submit(os.getpid)  # the first job starts them
-        yield pool
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise InputError("a helper process was killed, perhaps for want of memory; free some, run again") from None
 
 
 def call(module: str, function: str, *arguments: Any) -> Any:
