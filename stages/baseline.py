@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -77,17 +76,13 @@ def baseline(
             ),
         }
     names = np.array(test.classes)
-    table = pd.DataFrame(
-        {"patch_id": tensors.load_index(tensors_dir, "test")["patch_id"], "actual": names[test.labels]}
-    )
-    for name, log_probabilities in found.items():
-        table[name] = names[log_probabilities.argmax(1)]
+    columns = {"patch_id": tensors.load_index(tensors_dir, "test").patch_ids, "actual": names[test.labels]}
+    columns |= {name: names[log_probabilities.argmax(1)] for name, log_probabilities in found.items()}
     files.write_json(
         baselines_json,
         {name: metrics.summary(test.labels, values, **evaluate.model_dump()) for name, values in found.items()},
     )
-    with files.replacing(predictions_csv) as part:
-        table.to_csv(part, index=False, lineterminator="\n")
+    files.write_csv(predictions_csv, columns, zip(*columns.values(), strict=True))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types 
 """
 
 import fcntl
-import gc
 import inspect
 import os
 import re
@@ -38,7 +37,6 @@ def arguments(stage: Callable, raw: dict[str, Any]) -> dict[str, Any]:
 
 def guard(action: Callable[[], None]) -> None:
     """Run `action` and exit: bad input ends in one line and 1, Ctrl-C in 130; a bug shows its traceback."""
-    gc.enable()
     try:
         # SIGTERM as Ctrl-C, so that what a stage cleans up on its way out is cleaned up then too.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,4 +100,16 @@ def run(stage: Callable) -> None:
         with alone():
             stage(*map(Path, given), **arguments(stage, params.load()))
 
-    guard(action)
+    code = 0
+    try:
+        guard(action)
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    # At once: Python would first take torch apart piece by piece, half a second long, and an interrupt that meets it
+    # there can have it wait for good for helper processes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -283,7 +283,7 @@ def patches_section(base: Side, head: Side, sheets: dict[str, str]) -> str:
         rows.append({"class": benge.readable(row["class"]), "support": row["patches"], **scores,
                      "fixed": row["fixed"], "broken": row["broken"]})  # fmt: skip
     rows.sort(key=lambda row: -row["support"])
-    purity = metrics.purity_ranges(both["majority_fraction"].to_numpy())
+    purity = pd.Categorical.from_codes(metrics.purity_range(both["majority_fraction"]), metrics.PURITY_RANGES)
     single = "" if not by_seeds(base, head) else "Of the runs with `train.seed`, as all below.\n\n"
     parts = [
         f"## By class\n\n{single}{markdown.table(rows)}",
@@ -317,9 +317,9 @@ def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict
     except (FileNotFoundError, InputError):
         return {}  # in a clone that has not pulled the data, the page goes without pictures of patches
     both = base.predictions.assign(after=head.predictions["predicted"])
-    if set(index["patch_id"]) != set(both["patch_id"]):
+    if set(index.patch_ids) != set(both["patch_id"]):
         return {}
-    rows = pd.Series(index.index, index=index["patch_id"])
+    rows = {patch_id: row for row, patch_id in enumerate(index.patch_ids)}
     right, right_after = both["actual"] == both["predicted"], both["actual"] == both["after"]
     sheets = {}
     for title, chosen in (("Fixed", ~right & right_after), ("Broken", right & ~right_after)):
@@ -330,7 +330,7 @@ def draw_sheets(base: Side, head: Side, folder: Path, tensors_dir: Path) -> dict
                 f"was taken for {benge.readable(patch.predicted)}\nnow for {benge.readable(patch.after)}"
                 for patch in shown.itertuples()
             ]
-            images = split.images[rows[shown["patch_id"]].to_numpy()]
+            images = split.images[shown["patch_id"].map(rows).to_numpy()]
             figure = plots.patches(images, split.bands, captions, f"{title} patches")
             plots.save(figure, folder / f"{title.lower()}.png")
             sheets[title] = f"{quote(folder.name)}/{title.lower()}.png"

@@ -1,10 +1,8 @@
 """From tiles to tensors, shard by shard, on the processes of this machine or on a Dask cluster."""
 
 import functools
-import os
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +15,7 @@ from stages import benge, files, partial, splits, tensors
 from stages.errors import InputError
 from stages.params import Runtime
 from stages.patches import read_patch
-from stages.processes import live_with
+from stages.processes import helpers
 from stages.tiles import Tiles
 
 PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
@@ -139,14 +137,8 @@ def executor(runtime: Runtime) -> Iterator[Executor]:
         with _dask_executor(runtime.dask) as cluster:
             yield cluster
         return
-    with ProcessPoolExecutor(runtime.workers, initializer=live_with, initargs=(os.getpid(),)) as pool:
-        try:
-            yield pool
-        except BrokenProcessPool:
-            raise InputError(
-                f"preprocess: one of {runtime.workers} worker processes was killed, perhaps for want of memory; lower "
-                "runtime.workers, and run again to go on"
-            ) from None
+    with helpers(runtime.workers, remedy="lower runtime.workers") as pool:
+        yield pool
 
 
 def convert(

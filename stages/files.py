@@ -1,9 +1,10 @@
 """Outputs that appear whole or not at all."""
 
+import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,17 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
     with replacing(path) as part:
         part.write_text(json.dumps(rounded(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table: floats to six decimals, NaN as nothing."""
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, float):
+            return value
+        return "" if value != value else f"{value:.6f}"
+
+    with replacing(path) as part, open(part, "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(map(cell, row) for row in rows)

@@ -9,12 +9,14 @@ import math
 from statistics import NormalDist
 
 import numpy as np
-import pandas as pd
 
 CALIBRATION_BINS = 15
 CONFIDENCE = 0.95
 TEMPERATURES = (0.02, 50)
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
+PURITY_RANGES = tuple(
+    f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
+)
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -116,12 +118,9 @@ def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
 
 
-def purity_ranges(majority_fraction: np.ndarray) -> pd.Categorical:
-    """In which range of PURITY_EDGES the majority fraction of each patch lies, by name; (N,)."""
-    names = [
-        f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
-    ]
-    return pd.Categorical.from_codes(np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right"), names)
+def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
+    """In which of PURITY_RANGES the majority fraction of each patch lies; int (N,)."""
+    return np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right")
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
@@ -141,10 +140,11 @@ def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> li
     Returns:
         Rows of `purity`, `n`, `accuracy`, `low`, `high`, for the ranges that have a patch.
     """
-    rows = []
-    for name, chosen in pd.Series(correct).groupby(purity_ranges(majority_fraction), observed=True):
-        low, high = wilson(int(chosen.sum()), len(chosen))
-        rows.append({"purity": name, "n": len(chosen), "accuracy": float(chosen.mean()), "low": low, "high": high})
+    rows, ranges = [], purity_range(majority_fraction)
+    for number in np.unique(ranges):
+        hits, count = int(correct[ranges == number].sum()), int((ranges == number).sum())
+        low, high = wilson(hits, count)
+        rows.append({"purity": PURITY_RANGES[number], "n": count, "accuracy": hits / count, "low": low, "high": high})
     return rows
 
 

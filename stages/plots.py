@@ -1,10 +1,10 @@
-"""The pictures. Each function returns a Figure; the caller saves it."""
+"""The pictures. Each function returns a Figure, for `save` to write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from stages import files
@@ -21,6 +21,11 @@ def save(figure: Figure, path: Path) -> None:
     """Write a PNG, the same bytes for the same figure."""
     with files.replacing(path) as part:
         figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def draw(path: Path, kind: str, *content: Any, **options: Any) -> None:
+    """Draw by the function of this module that is named `kind`, and save; for a process that is told what to draw."""
+    save(globals()[kind](*content, **options), path)
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:
@@ -80,8 +85,8 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
     return figure
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Draw loss and accuracy of the train and val splits by epoch."""
+def learning_curves(history: Mapping[str, np.ndarray]) -> Figure:
+    """Draw loss and accuracy of the train and val splits by epoch, of the columns of history.csv."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split in ("train", "val"):
@@ -150,15 +155,17 @@ def reliability(bins: dict[str, np.ndarray], title: str) -> Figure:
     return figure
 
 
-def accuracy_by_purity(table: pd.DataFrame, title: str) -> Figure:
-    """Draw accuracy with its 95 % interval by majority fraction: columns `purity`, `n`, `accuracy`, `low`, `high`."""
+def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw accuracy with its 95 % interval by majority fraction, of rows as metrics.accuracy_by_purity makes them."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    errors = np.stack([table["accuracy"] - table["low"], table["high"] - table["accuracy"]])
-    axes.bar(range(len(table)), table["accuracy"], color=COLOURS["bar"], width=0.7)
-    axes.errorbar(range(len(table)), table["accuracy"], errors, fmt="none", color="black", capsize=4, linewidth=1)
-    labels = [f"{purity}\n{n} patches" for purity, n in zip(table["purity"], table["n"], strict=True)]
-    axes.set_xticks(range(len(table)), labels, fontsize=9)
+    accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))
+    places = range(len(rows))
+    axes.bar(places, accuracy, color=COLOURS["bar"], width=0.7)
+    axes.errorbar(
+        places, accuracy, (accuracy - low, high - accuracy), fmt="none", color="black", capsize=4, linewidth=1
+    )
+    axes.set_xticks(places, [f"{row['purity']}\n{row['n']} patches" for row in rows], fontsize=9)
     axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="share of the patch that its class covers")
     axes.set_title(title, fontsize=11)
     return figure

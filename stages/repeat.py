@@ -1,11 +1,8 @@
 """Train again with other seeds.  data/tensors -> reports/seeds.json, reports/seed_predictions.csv"""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, stdev
-
-from tqdm import tqdm
 
 from stages import cli, files, partial
 from stages.params import Architecture, Evaluation, Repetition, Runtime, Training
@@ -28,6 +25,8 @@ def train_again(
 ) -> Iterator[tuple[dict[str, float], list[tuple[int, str, str, str]]]]:
     """Of each seed the metrics on the test split, and a row a test patch: seed, patch id, actual, predicted."""
     # Here, since without a seed, as by default, nobody is to wait for these.
+    from tqdm import tqdm
+
     from stages import metrics, tensors
     from stages.loader import load
     from stages.model import choose_device, infer, set_deterministic
@@ -38,7 +37,7 @@ def train_again(
     splits = [tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in SPLITS]
     patches = [load(split, device) for split in splits]
     classes, labels = splits[-1].classes, splits[-1].labels
-    patch_ids = tensors.load_index(tensors_dir, "test")["patch_id"]
+    patch_ids = tensors.load_index(tensors_dir, "test").patch_ids
     for seed in tqdm(seeds, desc="repeat", unit="seed", disable=None):
         network = make_network(splits[0], model, seed, device)
         settings = train.model_copy(update={"seed": seed})
@@ -67,14 +66,13 @@ def repeat(
     runtime: Runtime,
 ) -> None:
     """Train with each seed and predict the test split, to tell what is owed to the seed. No seed, no work."""
-    found, rows = [], [("seed", "patch_id", "actual", "predicted")]
+    found, rows = [], []
     if repeat.seeds:
         for figures, predictions in train_again(tensors_dir, repeat.seeds, model, train, evaluate, runtime):
             found.append(figures)
             rows += predictions
     files.write_json(seeds_json, summarize(found))
-    with files.replacing(predictions_csv) as part, open(part, "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    files.write_csv(predictions_csv, ("seed", "patch_id", "actual", "predicted"), rows)
     partial.remove("repeat")
 
 

@@ -1,4 +1,4 @@
-"""Tell the run on one page.  reports/*.json, *.csv -> reports/report.md, reports/learning_curves.png"""
+"""Tell the run on one page.  reports/*.json, *.csv -> reports/report.md"""
 
 import json
 from pathlib import Path
@@ -10,9 +10,7 @@ from stages import cli, files, markdown, metrics, splits
 from stages.benge import readable
 from stages.params import Architecture, Dataset, Evaluation, Files, Order, Tile, Training
 from stages.predictions import BASELINES, LABELS, to_labels
-from stages.processes import call, importing
 
-PICTURES = "stages.pictures"
 WORST = 10  # errors in the table
 
 
@@ -223,7 +221,6 @@ def report(
     predictions_csv: Path,
     per_class_csv: Path,
     report_md: Path,
-    curves_png: Path,
     *,
     dataset: str,
     datasets: dict[str, Dataset],
@@ -231,14 +228,10 @@ def report(
     train: Training,
     evaluate: Evaluation,
 ) -> None:
-    """Write the page that a reviewer reads, and draw the learning curves."""
-    # Another process draws, which imports matplotlib while this one does the rest.
-    with importing(PICTURES, 1) as painter:
-        drawn = painter.submit(call, PICTURES, "draw_learning_curves", history_csv, curves_png)
-        data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
-        tables = map(pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv))
-        page = write_page(data, baselines, scores, *tables, dataset, datasets[dataset], model, train, evaluate)
-        drawn.result()
+    """Write the page that a reviewer reads."""
+    data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
+    tables = map(pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv))
+    page = write_page(data, baselines, scores, *tables, dataset, datasets[dataset], model, train, evaluate)
     with files.replacing(report_md) as part:
         part.write_text(page)
 

@@ -1,18 +1,16 @@
 """The cached splits: shards of images and labels, and the index that says what is in them."""
 
+import csv
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
 from stages.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 INDEX = "index.csv"
 
@@ -122,9 +120,17 @@ def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Spli
     return Split(images, labels, *(metadata[0][key] for key in ("bands", "classes", "scale")))
 
 
-def load_index(directory: Path, split: str) -> "pd.DataFrame":
-    """The index's rows of a split: `row`, `patch_id`, `label`, `majority_fraction`, `lon`, `lat`."""
-    import pandas as pd  # here, since those who train need no table
+class Index(NamedTuple):
+    """What the index says of the patches of one split, in its order."""
 
-    index = pd.read_csv(directory / INDEX)
-    return index[index["split"] == split].reset_index(drop=True)
+    patch_ids: np.ndarray  # str (N,)
+    majority_fractions: np.ndarray  # float64 (N,), of the patch, covered by the class that it is labelled with
+
+
+def load_index(directory: Path, split: str) -> Index:
+    """Read the index's rows of a split."""
+    with open(directory / INDEX, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    return Index(
+        np.array([row["patch_id"] for row in rows]), np.array([float(row["majority_fraction"]) for row in rows])
+    )

@@ -1,6 +1,5 @@
 """Train the network.  data/tensors -> models/model.safetensors, reports/history.csv"""
 
-import csv
 import sys
 from pathlib import Path
 
@@ -60,10 +59,8 @@ def train(
     }
     with files.replacing(model_path) as part:
         save(part, network, metadata)
-    with files.replacing(history_path) as part, open(part, "w", newline="") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(Epoch._fields)
-        rows.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
+    rows = ((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
+    files.write_csv(history_path, Epoch._fields, rows)
     partial.remove("train")
 
 

@@ -73,7 +73,7 @@ def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
     for wait in (0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
         process = subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}", *"abcdef"[: 2 if stage == "unpack" else 6]],
+            [sys.executable, "-m", f"stages.{stage}", *"abcdefg"[: 2 if stage == "unpack" else 7]],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         time.sleep(wait)

@@ -23,7 +23,7 @@ ARCHITECTURE = {
 FACTS = {
     "bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}, "parameters": 99, "epochs": 2,
 }  # fmt: skip
-PATHS = ("tensors", "m.safetensors", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
+PATHS = ("tensors", "m.safetensors", "history.csv", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
 
 
 @pytest.fixture
@@ -38,6 +38,8 @@ def bright_or_dark(tmp_path):
         network.classifier[-1].bias[3] = -10
         network.classifier[-1].bias[[1, 2, 4, 5, 6, 7, 8, 9, 10]] = -100
     model.save(tmp_path / "m.safetensors", network, FACTS | {"architecture": ARCHITECTURE})
+    columns = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"]
+    pd.DataFrame([[1, 2.0, 0.5, 2.0, 0.5, 0.1]], columns=columns).to_csv(tmp_path / "history.csv", index=False)
 
     bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
     labels = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
@@ -89,7 +91,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     pictures = sorted(p.name for p in (bright_or_dark / "pictures").iterdir())
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
-        "purity.png", "reliability.png",
+        "learning_curves.png", "purity.png", "reliability.png",
     ]  # fmt: skip
 
 
@@ -97,7 +99,7 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
     runs = []
     for _ in range(2):
         assert run_stage("evaluate", *PATHS).returncode == 0
-        files = [bright_or_dark / name for name in PATHS[2:5]] + sorted((bright_or_dark / "pictures").iterdir())
+        files = [bright_or_dark / name for name in PATHS[3:6]] + sorted((bright_or_dark / "pictures").iterdir())
         runs.append([path.read_bytes() for path in files])
     assert runs[0] == runs[1]
 

@@ -496,15 +496,14 @@ pickle.loads = guarded(pickle.loads, "multiprocessing", "__main__")
 pickle.Unpickler = Unpickler
 numpy.load, pandas.read_pickle, torch.load = map(guarded, (numpy.load, pandas.read_pickle, torch.load))
 sys.addaudithook(found)
-for command in sys.argv[1:]:
-    sys.argv = command.split()
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+sys.argv = sys.argv[1].split()
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 STAGES = (
     "stages.preprocess data/patches tensors data.json",
     "stages.baseline tensors baselines.json baseline_predictions.csv",
     "stages.train tensors m.safetensors history.csv",
-    "stages.evaluate tensors m.safetensors metrics.json predictions.csv per_class.csv pictures",
+    "stages.evaluate tensors m.safetensors history.csv metrics.json predictions.csv per_class.csv pictures",
     "stages.repeat tensors seeds.json seed_predictions.csv",
 )
 
@@ -514,8 +513,14 @@ def run_guarded(tmp_path, default_params) -> Callable[..., subprocess.CompletedP
     def run(*commands: str, **changes) -> subprocess.CompletedProcess:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, changes)))
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-c", GUARD, *commands]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        for command in commands:
+            done = subprocess.run(
+                [sys.executable, "-c", GUARD, command],
+                cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+            )  # fmt: skip
+            if done.returncode:
+                break
+        return done
 
     return run
 

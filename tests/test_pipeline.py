@@ -70,9 +70,9 @@ NEEDED = {
     "preprocess": {"numpy", "pandas", "rasterio"},
     "baseline": {"numpy", "pandas", "scipy", "sklearn"},
     "train": {"numpy", "torch"},
-    "evaluate": {"numpy"},  # and torch and pandas, while other processes import matplotlib
+    "evaluate": {"numpy"},  # and torch, while other processes import matplotlib
     "repeat": set(),  # until there is a seed
-    "report": {"numpy", "pandas"},  # while another process imports matplotlib
+    "report": {"numpy", "pandas"},
 }
 
 

@@ -116,7 +116,7 @@ def test_bad_patches_within_the_limit_are_left_out_and_counted(dataset, run_stag
     train = tensors.load_split(tmp_path / "data/tensors", "train")
     assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.03, 0.04])
     assert train.labels.tolist() == [0, 0, 3]
-    assert tensors.load_index(tmp_path / "data/tensors", "train")["patch_id"].tolist() == [
+    assert tensors.load_index(tmp_path / "data/tensors", "train").patch_ids.tolist() == [
         dataset.ids[i] for i in (0, 2, 3)
     ]
     data = json.loads((tmp_path / "reports/data.json").read_text())

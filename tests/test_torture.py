@@ -55,6 +55,14 @@ def test_what_is_lost_is_seen(arena):
     ]
     (victim.folder / "reports" / ".history.csv.part").touch()
     assert victim.leftovers() == ["reports/.history.csv.part"]
+    entry = {"cmd": "python -m stages.train", "deps": [{"path": "a", "size": 123}], "outs": [{"path": "b"}]}
+    for cut in (
+        {"cmd": "python -m"},
+        entry | {"outs": None},
+        {"cmd": entry["cmd"], "deps": [{"path": "a", "size": 12}]},
+    ):
+        assert faults.cut_off(str(cut), str(entry))
+    assert not faults.cut_off(str(entry | {"deps": [{"path": "a", "size": 124}]}), str(entry))
     cached = next((victim.folder / ".dvc" / "cache").rglob("??/*[0-9a-f]"))
     cached.chmod(0o644)
     cached.write_bytes(b"")

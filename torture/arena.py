@@ -164,7 +164,7 @@ class Victim(Clone):
     def lock(self) -> dict[str, Any]:
         """What dvc.lock says, stage by stage."""
         path = self.folder / "dvc.lock"
-        return (yaml.safe_load(path.read_text()) or {}).get("stages", {}) if path.is_file() else {}
+        return ((yaml.safe_load(path.read_text()) or {}).get("stages") or {}) if path.is_file() else {}
 
     def forget(self, *stages: str) -> None:
         """As if `stages`, by default all, had never run here."""
