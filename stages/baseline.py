@@ -1,6 +1,6 @@
 """Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
 
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,24 @@ from stages import cli, files, metrics, tensors
 from stages.params import Baseline, Evaluation, Runtime
 
 
-def band_statistics(images: Iterable[np.ndarray], percentiles: list[float]) -> np.ndarray:
+def band_statistics(images: np.ndarray | tensors.Shards, percentiles: list[float], threads: int = 1) -> np.ndarray:
     """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
 
     Args:
-        images: N of them, float32 (C, H, W).
+        images: float32 (N, C, H, W).
 
     Returns:
         Features, float64 (N, C * (2 + P)).
     """
 
     # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split.
-    def describe(image: np.ndarray) -> np.ndarray:
-        pixels = image.reshape(len(image), -1)
+    def describe(row: int) -> np.ndarray:
+        pixels = images[row].reshape(images.shape[1], -1)
         moments = [pixels.mean(1, dtype=np.float64), pixels.std(1, dtype=np.float64)]
         return np.stack([*moments, *np.percentile(pixels, percentiles, axis=1)], axis=1).ravel()
 
-    return np.stack([describe(image) for image in images])
+    with ThreadPoolExecutor(threads) as pool:
+        return np.stack(list(pool.map(describe, range(len(images)))))
 
 
 def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
@@ -68,7 +69,9 @@ def baseline(
     train, test = (tensors.load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
     classes = len(test.classes)
     with threadpool_limits(runtime.threads):
-        features, of_test = (band_statistics(split.images, baseline.percentiles) for split in (train, test))
+        features, of_test = (
+            band_statistics(split.images, baseline.percentiles, runtime.threads) for split in (train, test)
+        )
         found = {
             "majority": majority(train.labels, len(test.labels), classes),
             "band_statistics": logistic_regression(
