@@ -91,7 +91,8 @@ def main() -> None:
     text = page(outcomes, skipped)
     print(text)
     if options.write:
-        again = f"`python -m torture --seed {options.seed} --rounds {options.rounds}`"
+        limit = f" --minutes {options.minutes:g}" if options.minutes < float("inf") else ""
+        again = f"`python -m torture --seed {options.seed} --rounds {options.rounds}{limit}`"
         write("table", f"{again}:\n\n{text}", README)
     if any(each.bad for found in outcomes.values() for each in found):
         sys.exit(1)
