@@ -78,7 +78,7 @@ def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp
         )  # fmt: skip
         time.sleep(wait)
         process.send_signal(number)
-        words = process.communicate()[1]
+        words = process.communicate(timeout=60)[1]  # a stage that waits for its helpers for good would hang
         # Too late for the signal, the stage has ended for want of its input; too early, it has not begun.
         assert (process.returncode, words) in ((130, ""), (1, words), (-number, words))
 

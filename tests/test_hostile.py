@@ -518,7 +518,7 @@ def run_guarded(tmp_path, default_params) -> Callable[..., subprocess.CompletedP
                 [sys.executable, "-c", GUARD, command],
                 cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
             )  # fmt: skip
-            if done.returncode:
+            if done.returncode or done.stderr:
                 break
         return done
 
