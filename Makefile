@@ -51,7 +51,7 @@ format: $(VENV)/installed-test
 	ruff check --fix .
 	ruff format .
 
-# All but torch are checked against their hashes: torch comes as another build, with other libraries, on each platform.
+# All but torch and its CUDA libraries are checked against their hashes: torch comes as another build on each platform.
 $(VENV)/installed: requirements.txt requirements-hashes.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --no-deps --require-hashes -r requirements-hashes.txt
@@ -63,11 +63,12 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	touch $@
 
 COMPILE := uv pip compile --quiet --no-header --python-version 3.11
-# Pin the newest versions that fit. Torch is published with and without its CUDA tag; the pin admits both.
+# Pin the newest versions that fit. Torch is published for CUDA and for the CPU; the pin admits both. The CUDA libraries,
+# gigabytes that the CPU build has no use for, are left to torch, whose CUDA build asks for its own.
 requirements: $(VENV)/installed
 	python -m pip install --quiet uv
-	$(COMPILE) --upgrade requirements.in --output-file requirements.txt
-	sed -i 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.txt
+	$(COMPILE) --upgrade requirements.in | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | \
+		awk '/^[^ ]/ {keep = !/^(nvidia-|cuda-|triton=)/} keep' > requirements.txt
 	grep -v '^torch==' requirements.txt | \
 		$(COMPILE) --no-deps --no-annotate --generate-hashes - --output-file requirements-hashes.txt
 	for extra in dask test; do \
