@@ -127,7 +127,7 @@ def full(rows: list[Row], space: dict[str, float]) -> str:
             f"All of ben-ge, {FULL:,} patches, by these measurements, scaled linearly:",
             measure.table(lines),
             f"On disk: {size['archive']} GB of archive, {size['patches']} GB of patches and {size['tensors']} GB of "
-            f"tensors, and as much again in DVC's cache if it copies. DVC tracks {-(-FULL // SHARD):,} shards of "
+            f"tensors; archive and tensors once more in DVC's cache, if it copies. DVC tracks {-(-FULL // SHARD):,} shards of "
             f"tensors, and {FULL * BANDS:,} tiles, or {-(-FULL * BANDS // BUNDLE):,} bundles of them with "
             f"`unpack.layout: bundles`. An epoch reads {epoch} GB, more than the kernel's cache holds on most "
             "machines, where the disk may then set the pace.",

@@ -213,7 +213,10 @@ def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):
     dvc(copy, "pull", "--remote", "storage")
     for name in ("models/model.safetensors", "data/archive.tar.gz", "data/tensors/train-00000.safetensors"):
         assert (copy / name).read_bytes() == (repository / name).read_bytes()
+    # The tiles are not stored beside their archive: they are unpacked again, to the same bytes, and nothing else runs.
+    assert re.findall("Running stage '(.*)'", dvc(copy, "repro").stdout) == ["unpack"]
     assert "up to date" in dvc(copy, "status").stdout
+    assert dvc(copy, "git", "status", "--porcelain").stdout == ""
 
 
 @pytest.mark.skipif(not REAL_ARCHIVE.is_file(), reason=f"{REAL_ARCHIVE.name}, 36 real patches, is not on this machine")
