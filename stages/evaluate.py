@@ -105,7 +105,7 @@ def evaluate(
     """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
     with helpers(2, PLOTS) as painters:
         pictures = Pictures(pictures_dir, painters)
-        val, test = (tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in ("val", "test"))
+        test = tensors.load_split(tensors_dir, "test", runtime.resident_gigabytes)
         index = tensors.load_index(tensors_dir, "test")
         with open(history_csv) as file:
             history = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
@@ -130,6 +130,8 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
 
+        test = test._replace(images=None)  # so that one split is held at a time
+        val = tensors.load_split(tensors_dir, "val", runtime.resident_gigabytes)
         of_val = predict(val)
         found = {
             name: metrics.summary(split.labels, log_probabilities, **evaluate.model_dump())

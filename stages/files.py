@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -58,3 +59,18 @@ def write_csv(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]])
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
         table.writerows(map(cell, row) for row in rows)
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table that `write_csv` wrote: numbers as numbers, nothing as NaN."""
+
+    def value(cell: str) -> Any:
+        for number in (int, float):
+            try:
+                return number(cell)
+            except ValueError:
+                continue
+        return cell or math.nan
+
+    with open(path, newline="") as file:
+        return [{name: value(cell) for name, cell in row.items()} for row in csv.DictReader(file)]

@@ -1,28 +1,34 @@
 """The tables of predictions in reports/: class names for people, labels for arithmetic."""
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from stages import benge
 from stages.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd  # the report has no need of it, and would wait for it longest
 
 # The columns of baseline_predictions.csv, in words.
 BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
 LABELS = {name: label for label, name in enumerate(benge.CLASSES)}
 
 
-def to_labels(names: pd.Series) -> np.ndarray:
+def to_labels(names: Iterable[str]) -> np.ndarray:
     """Class names as labels 0 ... 10, int (N,).
 
     Raises:
         InputError: a name is no class.
     """
-    if len(unknown := names[~names.isin(LABELS)]):
-        raise InputError(f"column {names.name}: {unknown.iloc[0]!r} is no class; run dvc repro")
-    return names.map(LABELS).to_numpy(int)
+    try:
+        return np.array([LABELS[name] for name in names], int)
+    except KeyError as unknown:
+        raise InputError(f"{unknown} is no class; run dvc repro") from None
 
 
-def by_seed(repeated: pd.DataFrame, patch_ids: pd.Series) -> np.ndarray:
+def by_seed(repeated: "pd.DataFrame", patch_ids: "pd.Series") -> np.ndarray:
     """The predictions of a seed_predictions.csv as labels, int (S, N): a row a seed, ascending, by `patch_ids`.
 
     Raises:

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from stages import cli, files, markdown, metrics, splits
+from stages import cli, files, markdown, metrics
 from stages.benge import readable
 from stages.params import Architecture, Dataset, Evaluation, Files, Order, Tile, Training
 from stages.predictions import BASELINES, LABELS, to_labels
 
 WORST = 10  # errors in the table
+
+Rows = list[dict[str, Any]]  # of a table, as files.read_csv reads it
 
 
 def with_interval(values: dict[str, float], name: str) -> str:
@@ -20,14 +20,14 @@ def with_interval(values: dict[str, float], name: str) -> str:
 
 
 def compare_with_baselines(
-    predictions: pd.DataFrame, baseline_predictions: pd.DataFrame, resamples: int, seed: int
+    predictions: Rows, baseline_predictions: Rows, resamples: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """The network's accuracy minus each baseline's on the same patches, its interval, and McNemar's p-value."""
-    both = predictions.merge(baseline_predictions.drop(columns="actual"), on="patch_id", validate="one_to_one")
-    labels, network = (to_labels(both[column]) for column in ("actual", "predicted"))
+    of_patch = {row["patch_id"]: row for row in baseline_predictions}
+    labels, network = (to_labels(row[column] for row in predictions) for column in ("actual", "predicted"))
     found = {}
     for name in BASELINES:
-        other = to_labels(both[name])
+        other = to_labels(of_patch[row["patch_id"]][name] for row in predictions)
         found[name] = metrics.compare(labels, other, network, len(LABELS), resamples=resamples, seed=seed)["accuracy"]
     return found
 
@@ -81,7 +81,7 @@ def data_section(data: dict[str, Any], dataset: str, split: dict[str, Any]) -> s
     present = [row for row in classes if any(row[split] for split in counts)]
     absent = [row["class"] for row in classes if row not in present]
     untested = [row["class"] for row in present if not row["test"]]
-    near = [f"{data['leakage'][f'within_{d}']['share']:.0%} within {d}" for d in splits.LEAKAGE_DISTANCES]
+    near = [f"{found['share']:.0%} within {name.removeprefix('within_')}" for name, found in data["leakage"].items()]
     remarks = [
         f"Leakage: test patches with a train patch of the same acquisition nearby: {', '.join(near)} patches. "
         "Neighbours look alike, so that a high share flatters the result.",
@@ -123,36 +123,37 @@ def network_words(model: dict[str, Any], parameters: int) -> str:
     return f"{', '.join(parts)}; {sizes}: {parameters:,} weights."
 
 
-def training_section(history: pd.DataFrame, model: dict[str, Any], train: dict[str, Any], parameters: int) -> str:
-    best = history.loc[history["val_loss"].idxmin()]
+def training_section(history: Rows, model: dict[str, Any], train: dict[str, Any], parameters: int) -> str:
+    best = min(history, key=lambda row: row["val_loss"])
     return f"""## Network and training
 
 {network_words(model, parameters)}
 
 {len(history)} of {train.epochs} epochs of {train.optimizer}, learning rate {train.learning_rate}
 ({train.schedule.replace("_", " ")}), batches of {train.batch_size}, seed {train.seed}; the {train.keep}
-epoch was kept. The lowest validation loss, {best["val_loss"]:.3f}, came in epoch {best["epoch"]:.0f}.
+epoch was kept. The lowest validation loss, {best["val_loss"]:.3f}, came in epoch {best["epoch"]}.
 
 ![Loss and accuracy of train and val by epoch](learning_curves.png)"""
 
 
-def errors_section(predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
-    occurring = per_class[per_class["support"] > 0].assign(**{"class": per_class["class"].map(readable)})
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST)
+def errors_section(predictions: Rows, per_class: Rows) -> str:
+    occurring = [row | {"class": readable(row["class"])} for row in per_class if row["support"] > 0]
+    wrong = [row for row in predictions if row["actual"] != row["predicted"]]
+    worst = sorted(wrong, key=lambda row: (-row["confidence"], row["patch_id"]))[:WORST]
     columns = ["patch_id", "actual", "predicted", "confidence", "majority_fraction"]
+    worst = [{column: row[column] for column in columns} for row in worst]
     return f"""## Where it errs
 
 ![Confusion matrix in shares of each actual class](confusion_matrix_normalized.png)
 
-{markdown.table(occurring.to_dict("records"))}
+{markdown.table(occurring)}
 
 A dash: the class was never predicted. See also the [counts](confusion_matrix.png) and
 [every prediction](predictions.csv).
 
 ![The most confident errors](errors.png)
 
-{markdown.table(worst[columns].to_dict("records")) if len(worst) else "There is no error."}"""
+{markdown.table(worst) if worst else "There is no error."}"""
 
 
 def trust_section(test: dict[str, Any]) -> str:
@@ -176,10 +177,10 @@ def write_page(
     data: dict[str, Any],
     baselines: dict[str, Any],
     scores: dict[str, Any],
-    history: pd.DataFrame,
-    predictions: pd.DataFrame,
-    baseline_predictions: pd.DataFrame,
-    per_class: pd.DataFrame,
+    history: Rows,
+    predictions: Rows,
+    baseline_predictions: Rows,
+    per_class: Rows,
     dataset: str,
     entry: Dataset,
     model: Architecture,
@@ -230,7 +231,7 @@ def report(
 ) -> None:
     """Write the page that a reviewer reads."""
     data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
-    tables = map(pd.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv))
+    tables = map(files.read_csv, (history_csv, predictions_csv, baseline_predictions_csv, per_class_csv))
     page = write_page(data, baselines, scores, *tables, dataset, datasets[dataset], model, train, evaluate)
     with files.replacing(report_md) as part:
         part.write_text(page)
