@@ -96,7 +96,7 @@ def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, fl
             for shuffle, order in ((False, ""), (True, ", shuffled")):
                 clone.set({"train.shuffle": shuffle, "runtime.resident_gigabytes": gigabytes})
                 rows.append(Row(f"train{order}{where}", patches, clone.stage("train", watch=True)))
-            rows.append(Row(f"evaluate{where}", patches, clone.stage("evaluate", watch=True)))
+        rows.append(Row("evaluate", patches, clone.stage("evaluate", watch=True)))
         clone.remove("data/tensors")
     return rows, space
 
@@ -114,7 +114,7 @@ def full(rows: list[Row], space: dict[str, float]) -> str:
         return (last.cost.total + slope * (FULL - last.patches)) / GB
 
     lines = []
-    for what in ("unpack", "preprocess", "train, from disk", "train, shuffled, from disk", "evaluate, from disk"):
+    for what in ("unpack", "preprocess", "train, from disk", "train, shuffled, from disk", "evaluate"):
         found = [row for row in rows if row.what == what]
         epochs = FULL_EPOCHS / EPOCHS if what.startswith("train") else 1
         hours = found[-1].cost.seconds * epochs * FULL / found[-1].patches / 3600
@@ -127,10 +127,10 @@ def full(rows: list[Row], space: dict[str, float]) -> str:
             f"All of ben-ge, {FULL:,} patches, by these measurements, scaled linearly:",
             measure.table(lines),
             f"On disk: {size['archive']} GB of archive, {size['patches']} GB of patches and {size['tensors']} GB of "
-            f"tensors; archive and tensors once more in DVC's cache, if it copies. DVC tracks {-(-FULL // SHARD):,} shards of "
-            f"tensors, and {FULL * BANDS:,} tiles, or {-(-FULL * BANDS // BUNDLE):,} bundles of them with "
-            f"`unpack.layout: bundles`. An epoch reads {epoch} GB, more than the kernel's cache holds on most "
-            "machines, where the disk may then set the pace.",
+            "tensors; archive and tensors once more in DVC's cache, if it copies. "
+            f"DVC tracks {-(-FULL // SHARD):,} shards of tensors, and {FULL * BANDS:,} tiles, or "
+            f"{-(-FULL * BANDS // BUNDLE):,} bundles of them with `unpack.layout: bundles`. An epoch reads {epoch} GB, "
+            "more than the kernel's cache holds on most machines, where the disk may then set the pace.",
         )
     )
 

@@ -1,4 +1,4 @@
-"""Judge the network.  data/tensors, models/model.safetensors -> reports/metrics.json, tables and pictures"""
+"""Judge the network.  data/tensors, models/log_probabilities.safetensors -> reports/metrics.json, tables, pictures"""
 
 from concurrent.futures import Executor
 from pathlib import Path
@@ -9,22 +9,28 @@ import numpy as np
 from stages import cli, files, metrics, tensors
 from stages.benge import readable
 from stages.errors import InputError
-from stages.params import Evaluation, Runtime
+from stages.params import Evaluation
 from stages.processes import call, helpers
 
-INFERENCE_BATCH = 64
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
 PLOTS = "stages.plots"
 
 
-def check_fit(model_path: Path, metadata: dict, split: tensors.Split) -> None:
-    """Refuse a model that was trained for other bands, classes or scaling than the tensors have."""
-    for fact in ("bands", "classes", "scale"):
-        if metadata[fact] != getattr(split, fact):
-            raise InputError(
-                f"{model_path}: was trained with {fact} {metadata[fact]}, the tensors have {getattr(split, fact)}; "
-                "run dvc repro"
-            )
+def read_log_probabilities(
+    path: Path, splits: dict[str, tensors.Split]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What train wrote of each split, float64 (N, K), and of the network.
+
+    Raises:
+        InputError: it is of other tensors, or not finite.
+    """
+    found, metadata = tensors.load(path)
+    for name, split in splits.items():
+        shape = (len(split.labels), len(split.classes))
+        fits = name in found and found[name].shape == shape and metadata.get("classes") == split.classes
+        if not fits or not np.isfinite(found[name]).all():
+            raise InputError(f"{path}: does not fit the {shape[0]} patches of the {name} split; run dvc repro train")
+    return found, metadata
 
 
 def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -92,7 +98,7 @@ class Pictures:
 
 def evaluate(
     tensors_dir: Path,
-    model_path: Path,
+    log_probabilities_path: Path,
     history_csv: Path,
     metrics_json: Path,
     predictions_csv: Path,
@@ -100,44 +106,27 @@ def evaluate(
     pictures_dir: Path,
     *,
     evaluate: Evaluation,
-    runtime: Runtime,
 ) -> None:
-    """Predict the val and test splits; write the metrics of both, and tables and pictures of the test split."""
+    """Write the metrics of the val and test splits, and tables and pictures of the test split."""
     with helpers(2, PLOTS) as painters:
         pictures = Pictures(pictures_dir, painters)
-        test = tensors.load_split(tensors_dir, "test", runtime.resident_gigabytes)
-        index = tensors.load_index(tensors_dir, "test")
+        # Images stay on disk: no more are read than the pictures show.
+        splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in ("test", "val")}
+        test, index = splits["test"], tensors.load_index(tensors_dir, "test")
+        log_probabilities, network = read_log_probabilities(log_probabilities_path, splits)
+        of_test = log_probabilities["test"]
+        labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
+        pictures.draw_predictions(test, index, labels, confidence)
+        pictures.draw_examples(test, index)
         with open(history_csv) as file:
             history = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
         pictures.draw("learning_curves", "learning_curves", history)
-        pictures.draw_examples(test, index)
 
-        # Not before, so that the others import matplotlib and draw while this process imports torch.
-        from stages import loader
-        from stages.model import choose_device, infer, load, set_deterministic
-
-        device = choose_device(runtime.device)
-        set_deterministic(runtime.threads, device)
-        network, metadata = load(model_path)
-        network.to(device)
-
-        def predict(split: tensors.Split) -> np.ndarray:
-            check_fit(model_path, metadata, split)
-            logits = infer(network, loader.load(split, device).in_order(INFERENCE_BATCH))
-            return logits.double().log_softmax(1).cpu().numpy()
-
-        of_test = predict(test)
-        labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
-        pictures.draw_predictions(test, index, labels, confidence)
-
-        test = test._replace(images=None)  # so that one split is held at a time
-        val = tensors.load_split(tensors_dir, "val", runtime.resident_gigabytes)
-        of_val = predict(val)
-        found = {
-            name: metrics.summary(split.labels, log_probabilities, **evaluate.model_dump())
-            for name, split, log_probabilities in (("test", test, of_test), ("val", val, of_val))
+        found: dict[str, Any] = {
+            name: metrics.summary(split.labels, log_probabilities[name], **evaluate.model_dump())
+            for name, split in splits.items()
         }
-        temperature = metrics.fit_temperature(val.labels, of_val)
+        temperature = metrics.fit_temperature(splits["val"].labels, log_probabilities["val"])
         softened = metrics.soften(of_test, temperature)
         found["test"]["calibrated"] = {
             "temperature": temperature,
@@ -146,8 +135,8 @@ def evaluate(
         }
         pictures.wait()
 
-    cost = {"parameters": metadata["parameters"], "epochs": metadata["epochs"]}
-    files.write_json(metrics_json, {**found, "model": cost})
+    found["model"] = {name: network[name] for name in ("parameters", "epochs")}
+    files.write_json(metrics_json, found)
     names = np.array(test.classes)
     columns = {
         "patch_id": index.patch_ids,

@@ -146,6 +146,11 @@ def infer(network: Network, batches: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.cat([network(images) for images in batches])
 
 
+def predict(network: Network, batches: Iterable[torch.Tensor]) -> np.ndarray:
+    """Log-probabilities, float64 (N, K), of batches of reflectances (n, C, 120, 120)."""
+    return infer(network, batches).double().log_softmax(1).cpu().numpy()
+
+
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
     """Write weights and metadata; `architecture`, `bands` and `classes` of the latter rebuild the network."""
     weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}

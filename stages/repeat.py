@@ -29,7 +29,7 @@ def train_again(
 
     from stages import metrics, tensors
     from stages.loader import load
-    from stages.model import choose_device, infer, set_deterministic
+    from stages.model import choose_device, predict, set_deterministic
     from stages.training import Run, checkpoint_path, make_network
 
     device = choose_device(runtime.device)
@@ -45,8 +45,7 @@ def train_again(
         checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
         for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
             pass
-        logits = infer(network, patches[-1].in_order(train.eval_batch_size))
-        log_probabilities = logits.double().log_softmax(1).cpu().numpy()
+        log_probabilities = predict(network, patches[-1].in_order(train.eval_batch_size))
         rows = zip(patch_ids, labels, log_probabilities.argmax(1), strict=True)
         yield (
             metrics.summary(labels, log_probabilities, **evaluate.model_dump()),

@@ -1,66 +1,89 @@
-"""Train the network.  data/tensors -> models/model.safetensors, reports/history.csv"""
+"""Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
+
+The latter are what the network makes of the val and test splits: here torch and the device are at hand, and whoever
+judges needs neither.
+"""
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from stages import cli, files, partial, tensors
-from stages.distributed import join, own_device
+from stages.distributed import Group, join, own_device
 from stages.loader import load
-from stages.model import choose_device, parameter_count, save, set_deterministic
+from stages.model import choose_device, parameter_count, predict, save, set_deterministic
+from stages.model import load as load_network
 from stages.params import Architecture, Runtime, Training
 from stages.training import Epoch, Run, checkpoint_path, make_network
 
 
-def train(
-    tensors_dir: Path,
-    model_path: Path,
-    history_path: Path,
-    *,
-    model: Architecture,
-    train: Training,
-    runtime: Runtime,
-) -> None:
-    """Train on the train split, watch the val split, and save the network with all that a prediction needs.
+def fit(
+    tensors_dir: Path, model: Architecture, train: Training, runtime: Runtime, device: torch.device, group: Group
+) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[Epoch]]:
+    """Train on the train split and watch the val split; the network, its metadata and its history.
 
-    A run that was killed goes on after its last finished epoch. Under `torchrun` the processes share each batch, and
-    the first of them writes.
+    A run that was killed goes on after its last finished epoch.
     """
-    device = own_device(choose_device(runtime.device))
-    set_deterministic(runtime.threads, device)
     facts, val = (tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in ("train", "val"))
     network = make_network(facts, model, train.seed, device)
-
-    with join(device) as group:
-        run = Run(network, load(facts, device), load(val, device), train, group)
-        options = [section.model_dump() for section in (model, train)]
-        checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
-        quiet = None if group.rank == 0 else True
-        with tqdm(
-            run.epochs(checkpoint), total=train.epochs, desc=f"train on {device}", unit="epoch", disable=quiet
-        ) as progress:
-            for epoch in progress:
-                progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
-        if group.rank > 0:
-            return
-    history = run.history
-    if len(history) < train.epochs:
-        print(f"stopped after epoch {len(history)}: no better val_loss in {train.patience} epochs", file=sys.stderr)
-
+    run = Run(network, load(facts, device), load(val, device), train, group)
+    options = [section.model_dump() for section in (model, train)]
+    checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
+    quiet = None if group.rank == 0 else True
+    with tqdm(
+        run.epochs(checkpoint), total=train.epochs, desc=f"train on {device}", unit="epoch", disable=quiet
+    ) as progress:
+        for epoch in progress:
+            progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
     metadata = {
         "architecture": model.model_dump(),
         "bands": facts.bands,
         "classes": facts.classes,
         "scale": facts.scale,
         "parameters": parameter_count(network),
-        "epochs": len(history),
+        "epochs": len(run.history),
         "device": device.type,
     }
+    return network, metadata, run.history
+
+
+def train(
+    tensors_dir: Path,
+    model_path: Path,
+    log_probabilities_path: Path,
+    history_path: Path,
+    *,
+    model: Architecture,
+    train: Training,
+    runtime: Runtime,
+) -> None:
+    """Train, save the network with all that a prediction needs, and predict the val and test splits by what was saved.
+
+    Under `torchrun` the processes share each batch, and the first of them writes.
+    """
+    device = own_device(choose_device(runtime.device))
+    set_deterministic(runtime.threads, device)
+    with join(device) as group:
+        network, metadata, history = fit(tensors_dir, model, train, runtime, device, group)
+    if group.rank > 0:
+        return
+    if len(history) < train.epochs:
+        print(f"stopped after epoch {len(history)}: no better val_loss in {train.patience} epochs", file=sys.stderr)
     with files.replacing(model_path) as part:
         save(part, network, metadata)
     rows = ((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
     files.write_csv(history_path, Epoch._fields, rows)
+
+    network = load_network(model_path)[0].to(device)
+    predicted = {}
+    for name in ("val", "test"):
+        patches = load(tensors.load_split(tensors_dir, name, runtime.resident_gigabytes), device)
+        predicted[name] = predict(network, patches.in_order(train.eval_batch_size))
+    with files.replacing(log_probabilities_path) as part:
+        tensors.save(part, predicted, {key: metadata[key] for key in ("classes", "parameters", "epochs")})
     partial.remove("train")
 
 

@@ -3,47 +3,27 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from stages import benge, evaluate, model, tensors
+from stages import benge, evaluate, tensors
 
-ARCHITECTURE = {
-    "convolutions": [2],
-    "kernel": 5,
-    "stride": 4,
-    "padding": "valid",
-    "pool": 4,
-    "residual": False,
-    "batch_norm": False,
-    "global_pooling": True,
-    "linear": [],
-    "dropout": 0.0,
-    "standardize": False,
-}
-FACTS = {
-    "bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}, "parameters": 99, "epochs": 2,
-}  # fmt: skip
-PATHS = ("tensors", "m.safetensors", "history.csv", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
+FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
+NETWORK = {"classes": list(benge.CLASSES), "parameters": 99, "epochs": 2}
+PATHS = ("tensors", "log.safetensors", "history.csv", "metrics.json", "predictions.csv", "per_class.csv", "pictures")
 
 
 @pytest.fixture
 def bright_or_dark(tmp_path):
-    """A model that takes bright patches for class 3 and dark ones for class 0; of ten, it errs in two."""
-    network = model.Network(model.Architecture.model_validate(ARCHITECTURE), 1, 11)
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.zero_()
-        network.features[0].weight[0] = 1 / 25  # the mean of 5 x 5 pixels
-        network.classifier[-1].weight[3, 0] = 20
-        network.classifier[-1].bias[3] = -10
-        network.classifier[-1].bias[[1, 2, 4, 5, 6, 7, 8, 9, 10]] = -100
-    model.save(tmp_path / "m.safetensors", network, FACTS | {"architecture": ARCHITECTURE})
+    """Of a network that takes bright patches for class 3 and dark ones for class 0; of ten, it errs in two."""
     columns = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.DataFrame([[1, 2.0, 0.5, 2.0, 0.5, 0.1]], columns=columns).to_csv(tmp_path / "history.csv", index=False)
 
     bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
     labels = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
     images = np.broadcast_to((0.2 + 0.6 * bright)[:, None, None, None], (10, 1, 120, 120)).astype(np.float32)
+    logits = np.full((10, 11), -100.0)
+    logits[:, 0], logits[:, 3] = 0, np.where(bright, 6, -6)
+    log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    tensors.save(tmp_path / PATHS[1], {"val": log_probabilities, "test": log_probabilities}, NETWORK)
     rows = []
     (tmp_path / "tensors").mkdir()
     for split in ("val", "test"):
@@ -104,12 +84,22 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
     assert runs[0] == runs[1]
 
 
-def test_a_model_for_other_bands_is_refused(bright_or_dark, run_stage):
-    network, metadata = model.load(bright_or_dark / "m.safetensors")
-    model.save(bright_or_dark / "m.safetensors", network, metadata | {"bands": ["B08"]})
+@pytest.mark.parametrize(
+    ("arrays", "facts"),
+    [
+        ({"test": np.zeros((9, 11))}, {}),
+        ({"test": np.zeros((10, 10))}, {}),
+        ({"test": np.full((10, 11), np.nan)}, {}),
+        ({}, {}),
+        ({"test": np.zeros((10, 11))}, {"classes": ["tree_cover"]}),
+    ],
+    ids=["fewer patches", "fewer classes", "not finite", "no test split", "other classes"],
+)
+def test_predictions_of_other_tensors_are_refused(bright_or_dark, run_stage, arrays, facts):
+    tensors.save(bright_or_dark / PATHS[1], {"val": np.zeros((10, 11))} | arrays, NETWORK | facts)
     done = run_stage("evaluate", *PATHS)
-    assert done.returncode == 1
-    assert "was trained with bands ['B08'], the tensors have ['B04']" in done.stderr
+    expected = "error: log.safetensors: does not fit the 10 patches of the test split; run dvc repro train\n"
+    assert (done.returncode, done.stderr) == (1, expected)
     assert not (bright_or_dark / "metrics.json").exists()
 
 

@@ -502,8 +502,8 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 STAGES = (
     "stages.preprocess data/patches tensors data.json",
     "stages.baseline tensors baselines.json baseline_predictions.csv",
-    "stages.train tensors m.safetensors history.csv",
-    "stages.evaluate tensors m.safetensors history.csv metrics.json predictions.csv per_class.csv pictures",
+    "stages.train tensors m.safetensors l.safetensors history.csv",
+    "stages.evaluate tensors l.safetensors history.csv metrics.json predictions.csv per_class.csv pictures",
     "stages.repeat tensors seeds.json seed_predictions.csv",
 )
 

@@ -27,9 +27,9 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, tmp_path):
     assert found["accuracy"]["std"] == pytest.approx(accuracies.std(), abs=1e-6)
 
     params["train"] |= {"seed": 8}
-    assert run_stage("train", "tensors", "m.safetensors", "h.csv", params=params).returncode == 0
+    assert run_stage("train", "tensors", "m.safetensors", "l.safetensors", "h.csv", params=params).returncode == 0
     outputs = ("metrics.json", "predictions.csv", "per_class.csv", "pictures")
-    done = run_stage("evaluate", "tensors", "m.safetensors", "h.csv", *outputs, params=params)
+    done = run_stage("evaluate", "tensors", "l.safetensors", "h.csv", *outputs, params=params)
     assert done.returncode == 0, done.stderr
     trained = pd.read_csv(tmp_path / "predictions.csv")
     again = rows[rows["seed"] == 8].reset_index(drop=True)

@@ -51,7 +51,7 @@ def test_a_stage_that_cannot_write_says_so_and_harms_nothing(arena, rng, stage, 
 def test_what_is_lost_is_seen(arena):
     victim = arena.victim("train")
     assert differences(victim.made(), arena.expected) == [
-        "differs: dvc.lock: train, models/model.safetensors, reports/history.csv"
+        "differs: dvc.lock: train, models/log_probabilities.safetensors, models/model.safetensors, reports/history.csv"
     ]
     (victim.folder / "reports" / ".history.csv.part").touch()
     assert victim.leftovers() == ["reports/.history.csv.part"]

@@ -20,7 +20,8 @@ from stages import tensors
 from stages.distributed import ALONE, Group
 from stages.errors import InputError
 from stages.loader import Patches
-from stages.model import Network
+from stages.model import Network, predict
+from stages.model import load as load_network
 from stages.params import Architecture, Training
 from stages.training import (
     Epoch,
@@ -34,6 +35,8 @@ from stages.training import (
     learning_rate,
     visits,
 )
+
+TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
 
 
 def settings(default_params: dict, **changes) -> Training:
@@ -69,7 +72,7 @@ def test_the_history_equals_the_notebooks_loop(run_stage, tmp_path, default_para
     params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "train": {"epochs": 10}}
     for verb, *paths in (
         ("preprocess", "patches", "tensors", "data.json"),
-        ("train", "tensors", "model.safetensors", "history.csv"),
+        ("train", "tensors", "model.safetensors", "log.safetensors", "history.csv"),
     ):
         done = run_stage(verb, *paths, params=params)
         assert done.returncode == 0, done.stderr
@@ -86,6 +89,21 @@ def test_the_history_equals_the_notebooks_loop(run_stage, tmp_path, default_para
         expected = reference[f"{split}_patch_accuracy"].to_numpy()
         assert history[f"{split}_accuracy"].to_numpy() == pytest.approx(expected, abs=1e-6)
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage, tmp_path):
+    params = prepared(12, 5, 7) | {"train": {"epochs": 4, "learning_rate": 0.003, "keep": "best"}}
+    done = run_stage(*TRAIN, params=params)
+    assert (done.returncode, done.stderr) == (0, "")
+    saved, facts = load_network(tmp_path / "m.safetensors")
+    found, metadata = tensors.load(tmp_path / "l.safetensors")
+    assert metadata == {name: facts[name] for name in ("classes", "parameters", "epochs")}
+    assert found.keys() == {"val", "test"}
+    for name, count in (("val", 5), ("test", 7)):
+        images = torch.from_numpy(tensors.load_split(tmp_path / "tensors", name).images)
+        assert found[name].shape == (count, 11)
+        assert found[name] == pytest.approx(predict(saved, [images]), abs=1e-5)
+        assert np.exp(found[name]).sum(1) == pytest.approx(1, abs=1e-12)
 
 
 def test_six_patches_can_be_learnt_by_heart(six_patches, default_params):
@@ -315,7 +333,7 @@ def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, tm
         "model": changes,
     }
     run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
-    done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params | {"runtime": {"threads": 2}})
+    done = run_stage(*TRAIN, params=params | {"runtime": {"threads": 2}})
     assert (done.returncode, done.stderr) == (0, "")
     losses = pd.read_csv(tmp_path / "h.csv")["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
@@ -324,7 +342,7 @@ def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, tm
 def test_training_does_not_wait_for_torchs_compiler(prepared, run_stage):
     """To import torch._dynamo takes as long as torch itself; torch.optim's classes do, for one."""
     params = prepared(4, 2, 2) | {"train": {"epochs": 1}}
-    done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params, launcher=("-X", "importtime"))
+    done = run_stage(*TRAIN, params=params, launcher=("-X", "importtime"))
     assert done.returncode == 0
     imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert "torch" in imported
@@ -341,7 +359,7 @@ def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     }
     run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
     for name in "ab":
-        done = run_stage("train", "tensors", f"{name}.safetensors", "history.csv", params=params)
+        done = run_stage("train", "tensors", f"{name}.safetensors", "l.safetensors", "history.csv", params=params)
         assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     _, metadata = tensors.load(tmp_path / "a.safetensors")
@@ -396,7 +414,15 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     def start(*, change=params) -> subprocess.Popen:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, change)))
         return subprocess.Popen(
-            [sys.executable, "-m", "stages.train", "tensors", "killed.safetensors", "killed.csv"],
+            [
+                sys.executable,
+                "-m",
+                "stages.train",
+                "tensors",
+                "killed.safetensors",
+                "killed.l.safetensors",
+                "killed.csv",
+            ],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         )
@@ -404,7 +430,7 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     def checkpoints() -> list[Path]:
         return list((tmp_path / ".partial").glob("train-*.safetensors"))
 
-    run_stage("train", "tensors", "whole.safetensors", "whole.csv", params=params)
+    run_stage("train", "tensors", "whole.safetensors", "whole.l.safetensors", "whole.csv", params=params)
     assert checkpoints() == []
     for kill, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
         process = start()
@@ -418,9 +444,9 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     epochs = len(tensors.load(checkpoint)[1]["history"])
     assert 3 <= epochs < 120
     assert not (tmp_path / "killed.csv").exists()
-    done = run_stage("train", "tensors", "killed.safetensors", "killed.csv", params=params)
+    done = run_stage("train", "tensors", "killed.safetensors", "killed.l.safetensors", "killed.csv", params=params)
     assert done.stderr == f"going on after epoch {epochs}\n"
-    for name in ("safetensors", "csv"):
+    for name in ("safetensors", "l.safetensors", "csv"):
         assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
     assert checkpoints() == []
 
@@ -444,10 +470,10 @@ def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path, changes)
     params = prepared(21, 7, 8) | {"train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.001} | changes}
     histories, weights = [], []
     for name, launcher in (("one", ()), ("two", TORCHRUN)):
-        files = f"{name}.safetensors", f"{name}.csv"
+        files = f"{name}.safetensors", f"{name}.l.safetensors", f"{name}.csv"
         done = run_stage("train", "tensors", *files, params=params, launcher=launcher)
         assert done.returncode == 0, done.stderr
-        histories.append(pd.read_csv(tmp_path / files[1]))
+        histories.append(pd.read_csv(tmp_path / files[2]))
         weights.append(tensors.load(tmp_path / files[0])[0])
     assert histories[0].to_numpy() == pytest.approx(histories[1].to_numpy(), abs=2e-5)
     for name, value in weights[0].items():
@@ -471,7 +497,7 @@ def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path)
         made = []
         for gigabytes in (4, 0):
             params["runtime"] = {"resident_gigabytes": gigabytes, "threads": 1}
-            done = run_stage("train", "tensors", "m.safetensors", "h.csv", params=params)
+            done = run_stage(*TRAIN, params=params)
             assert (done.returncode, done.stderr) == (0, "")
-            made.append((tmp_path / "m.safetensors").read_bytes())
+            made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
         assert made[0] == made[1]
