@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch.optim.adam import adam
-from torch.optim.sgd import sgd
 
 from stages import files, partial, tensors
 from stages.distributed import ALONE, Group, Rows
@@ -100,7 +98,7 @@ def learning_rate(settings: Training, step: int, steps: int) -> float:
 
 
 class Optimizer:
-    """Adam, AdamW or SGD over the weights of a network, by torch's fused functions.
+    """Adam, AdamW or SGD over the weights of a network, each step by one fused operator of torch.
 
     Not torch.optim's classes, since these import torch's compiler, which takes as long as torch itself and is not used.
     """
@@ -109,34 +107,35 @@ class Optimizer:
 
     def __init__(self, weights: Iterable[torch.Tensor], settings: Training):
         self.weights, self.settings = list(weights), settings
-        # In the memory layout of the weights, which the fused functions go through side by side.
+        # In the memory layout of the weights, which the operators go through side by side.
         count = 1 if settings.optimizer == "sgd" else 2
         self.moments = [[torch.zeros_like(value) for value in self.weights] for _ in range(count)]
-        self.steps = [torch.zeros((), device=value.device) for value in self.weights]
+        self.steps = torch.zeros((), device=self.weights[0].device)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Adjust the weights by their gradients, which are then dropped."""
         gradients = [value.grad for value in self.weights]
-        options = {"lr": rate, "weight_decay": self.settings.weight_decay, "maximize": False, "fused": True}
+        options = {"lr": rate, "weight_decay": self.settings.weight_decay, "maximize": False}
         if self.settings.optimizer == "sgd":
-            sgd(
+            torch._fused_sgd_(
                 self.weights, gradients, *self.moments, **options,
-                momentum=self.MOMENTUM, dampening=0.0, nesterov=True,
+                momentum=self.MOMENTUM, dampening=0.0, nesterov=True, is_first_step=False,
             )  # fmt: skip
         else:
-            adam(
-                self.weights, gradients, *self.moments, [], self.steps, **options,
+            self.steps += 1
+            operator = torch._fused_adam_ if self.settings.optimizer == "adam" else torch._fused_adamw_
+            operator(
+                self.weights, gradients, *self.moments, [], [self.steps] * len(self.weights), **options,
                 amsgrad=False, beta1=self.BETAS[0], beta2=self.BETAS[1], eps=self.EPSILON,
-                decoupled_weight_decay=self.settings.optimizer == "adamw",
             )  # fmt: skip
         for value in self.weights:
             value.grad = None
 
     def state(self) -> dict[str, torch.Tensor]:
         """The tensors that change from step to step, by name."""
-        rows = {f"moment{i}": row for i, row in enumerate(self.moments)} | {"step": self.steps}
-        return {f"{name}.{i}": value for name, row in rows.items() for i, value in enumerate(row)}
+        moments = {f"moment{i}.{k}": value for i, row in enumerate(self.moments) for k, value in enumerate(row)}
+        return moments | {"steps": self.steps}
 
 
 def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
