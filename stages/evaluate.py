@@ -1,25 +1,27 @@
 """Judge the network.  data/tensors, models/log_probabilities.safetensors -> reports/metrics.json, tables, pictures"""
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from stages import cli, files, metrics, tensors
+from stages import cli, files, metrics, plots, tensors
 from stages.benge import readable
 from stages.errors import InputError
 from stages.params import Evaluation
-from stages.processes import call, helpers
+from stages.processes import helpers
 
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
-PLOTS = "stages.plots"
+COST = ("parameters", "epochs")
 
 
 def read_log_probabilities(
     path: Path, splits: dict[str, tensors.Split]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What train wrote of each split, float64 (N, K), and of the network.
+    """What train wrote of each split, float64 (N, K), and how large the network is and how long it learnt.
 
     Raises:
         InputError: it is of other tensors, or not finite.
@@ -28,9 +30,11 @@ def read_log_probabilities(
     for name, split in splits.items():
         shape = (len(split.labels), len(split.classes))
         fits = name in found and found[name].shape == shape and metadata.get("classes") == split.classes
-        if not fits or not np.isfinite(found[name]).all():
-            raise InputError(f"{path}: does not fit the {shape[0]} patches of the {name} split; run dvc repro train")
-    return found, metadata
+        if not fits or not np.isfinite(found[name]).all() or not metadata.keys() >= set(COST):
+            raise InputError(
+                f"{path}: is not finite, or not of the {shape[0]} patches of the {name} split; run dvc repro train"
+            )
+    return found, {fact: metadata[fact] for fact in COST}
 
 
 def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -54,13 +58,12 @@ class Pictures:
     def __init__(self, folder: Path, painters: Executor):
         self.folder, self.painters, self.drawn = folder, painters, []
 
-    def draw(self, name: str, kind: str, *content: Any, **options: Any) -> None:
-        """Have a function of stages.plots draw `content`."""
+    def draw(self, name: str, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
         path = self.folder / f"{name}.png"
-        self.drawn.append(self.painters.submit(call, PLOTS, "draw", path, kind, *content, **options))
+        self.drawn.append(self.painters.submit(plots.draw, path, plot, *content, **options))
 
     def draw_patches(self, name: str, split: tensors.Split, rows: np.ndarray, captions: list[str], title: str) -> None:
-        self.draw(name, "patches", split.images[rows], split.bands, captions, title)
+        self.draw(name, plots.patches, split.images[rows], split.bands, captions, title)
 
     def draw_examples(self, test: tensors.Split, index: tensors.Index) -> None:
         rows = one_of_each(test.labels, EXAMPLES)
@@ -77,7 +80,7 @@ class Pictures:
         correct = labels == test.labels
         confusion = metrics.confusion_matrix(test.labels, labels, len(test.classes))
         for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
-            self.draw(name, "confusion_matrix", confusion, test.classes, normalize=normalize)
+            self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
         rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
         captions = [
             f"{readable(test.classes[test.labels[i]])} ({index.majority_fractions[i]:.0%})\n"
@@ -86,9 +89,9 @@ class Pictures:
         ]
         self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
         bins = metrics.reliability(correct, confidence)
-        self.draw("reliability", "reliability", bins, "Reliability on the test split")
+        self.draw("reliability", plots.reliability, bins, "Reliability on the test split")
         by_purity = metrics.accuracy_by_purity(correct, index.majority_fractions)
-        self.draw("purity", "accuracy_by_purity", by_purity, "Accuracy by purity of the patch, test split")
+        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
 
     def wait(self) -> None:
         """Until all are drawn."""
@@ -108,21 +111,21 @@ def evaluate(
     evaluate: Evaluation,
 ) -> None:
     """Write the metrics of the val and test splits, and tables and pictures of the test split."""
-    with helpers(2, PLOTS) as painters:
+    with helpers(2) as painters:
         pictures = Pictures(pictures_dir, painters)
         # Images stay on disk: no more are read than the pictures show.
         splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in ("test", "val")}
         test, index = splits["test"], tensors.load_index(tensors_dir, "test")
-        log_probabilities, network = read_log_probabilities(log_probabilities_path, splits)
+        log_probabilities, cost = read_log_probabilities(log_probabilities_path, splits)
         of_test = log_probabilities["test"]
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test, index)
         with open(history_csv) as file:
             history = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
-        pictures.draw("learning_curves", "learning_curves", history)
+        pictures.draw("learning_curves", plots.learning_curves, history)
 
-        found: dict[str, Any] = {
+        found = {
             name: metrics.summary(split.labels, log_probabilities[name], **evaluate.model_dump())
             for name, split in splits.items()
         }
@@ -135,8 +138,7 @@ def evaluate(
         }
         pictures.wait()
 
-    found["model"] = {name: network[name] for name in ("parameters", "epochs")}
-    files.write_json(metrics_json, found)
+    files.write_json(metrics_json, {**found, "model": cost})
     names = np.array(test.classes)
     columns = {
         "patch_id": index.patch_ids,

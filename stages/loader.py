@@ -1,5 +1,6 @@
 """How patches reach the network: held on the device where they fit, else read from disk as they are needed."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ AHEAD = 2  # batches that are read while the network works on one
 # One for all passes: each thread has memory of its own to draw from, and keeps some of it when it ends.
 READER = ThreadPoolExecutor(1)
 SHARE_OF_GPU = 0.7  # of its free memory that patches may take; the rest is for the network
+PIECE = 100  # patches that are brought to the device at a time
 
 
 class Patches(NamedTuple):
@@ -59,12 +61,19 @@ class Patches(NamedTuple):
         return (images for images, _ in self.batches(order))
 
 
-def load(split: tensors.Split, device: torch.device) -> Patches:
-    """Hold a split on the device, its channels last, as convolutions are fastest; stream it if it does not fit."""
+def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf) -> Patches:
+    """Hold a split on the device, its channels last, as convolutions are fastest; stream it if it does not fit.
+
+    Args:
+        gigabytes: how many may be held.
+    """
     images = split.images
-    fits = isinstance(images, np.ndarray)
+    fits = images.nbytes <= gigabytes * 1e9
     if fits and device.type == "cuda":
         fits = images.nbytes <= SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
     if fits:
-        images = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+        held = torch.empty(images.shape, device=device, memory_format=torch.channels_last)
+        for start in range(0, len(images), PIECE):  # so that no second copy of them all is held
+            held[start : start + PIECE] = torch.from_numpy(images[start : start + PIECE])
+        images = held
     return Patches(images, torch.from_numpy(split.labels).to(device))

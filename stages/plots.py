@@ -1,6 +1,6 @@
 """The pictures. Each function returns a Figure, for `save` to write."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
 
 
-def draw(path: Path, kind: str, *content: Any, **options: Any) -> None:
-    """Draw by the function of this module that is named `kind`, and save; for a process that is told what to draw."""
-    save(globals()[kind](*content, **options), path)
+def draw(path: Path, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
+    """Plot and save, in whatever process is told to."""
+    save(plot(*content, **options), path)
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:

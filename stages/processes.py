@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Any
 
 from stages.errors import InputError
 
@@ -31,21 +29,14 @@ def live_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _start(parent: int, module: str | None) -> None:
-    live_with(parent)
-    if module:
-        os.nice(5)  # others wait for the stage, which imports too, not for its helpers
-        import_module(module)
-
-
 @contextmanager
-def helpers(count: int, module: str | None = None, remedy: str = "free some") -> Iterator[Executor]:
-    """Processes that work for this one; if a module is named, they import it at once.
+def helpers(count: int, remedy: str = "free some") -> Iterator[Executor]:
+    """Processes that work for this one.
 
     Raises:
         InputError: one of them was killed; names the remedy.
     """
-    pool = ProcessPoolExecutor(count, initializer=_start, initargs=(os.getpid(), module))
+    pool = ProcessPoolExecutor(count, initializer=live_with, initargs=(os.getpid(),))
     # An interrupt while they are started would leave some that nobody knows of. They themselves inherit the mask, until
     # they leave Ctrl-C to their parent.
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
@@ -68,8 +59,3 @@ def helpers(count: int, module: str | None = None, remedy: str = "free some") ->
         raise
     finally:
         pool.shutdown(wait, cancel_futures=True)
-
-
-def call(module: str, function: str, *arguments: Any, **options: Any) -> Any:
-    """Call a function of a module that only a helper has imported."""
-    return getattr(import_module(module), function)(*arguments, **options)

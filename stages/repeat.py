@@ -34,8 +34,8 @@ def train_again(
 
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
-    splits = [tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in SPLITS]
-    patches = [load(split, device) for split in splits]
+    splits = [tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS]
+    patches = [load(split, device, runtime.resident_gigabytes) for split in splits]
     classes, labels = splits[-1].classes, splits[-1].labels
     patch_ids = tensors.load_index(tensors_dir, "test").patch_ids
     for seed in tqdm(seeds, desc="repeat", unit="seed", disable=None):

@@ -68,15 +68,6 @@ class Shards:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def read(self) -> np.ndarray:
-        """All of them, to hold: read, since each page of a map costs a fault."""
-        found = np.empty(self.shape, np.float32)
-        for number, (path, offset) in enumerate(zip(self._paths, self._offsets, strict=True)):
-            with open(path, "rb") as file:
-                file.seek(offset)
-                file.readinto(found[self._starts[number] : self._starts[number + 1]])
-        return found
-
     def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
         if isinstance(rows, slice):
             rows = np.arange(len(self))[rows]
@@ -125,7 +116,7 @@ def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Spli
     labels = np.concatenate([shard["labels"] for shard in arrays])
     images = Shards(paths)
     if images.nbytes <= gigabytes * 1e9:
-        images = images.read()
+        images = images[:]
     return Split(images, labels, *(metadata[0][key] for key in ("bands", "classes", "scale")))
 
 

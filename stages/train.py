@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from stages import cli, files, partial, tensors
 from stages.distributed import Group, join, own_device
 from stages.loader import load
-from stages.model import choose_device, parameter_count, predict, save, set_deterministic
+from stages.model import Network, choose_device, parameter_count, predict, save, set_deterministic
 from stages.model import load as load_network
 from stages.params import Architecture, Runtime, Training
 from stages.training import Epoch, Run, checkpoint_path, make_network
@@ -22,14 +23,16 @@ from stages.training import Epoch, Run, checkpoint_path, make_network
 
 def fit(
     tensors_dir: Path, model: Architecture, train: Training, runtime: Runtime, device: torch.device, group: Group
-) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[Epoch]]:
-    """Train on the train split and watch the val split; the network, its metadata and its history.
+) -> tuple[Network, dict[str, Any], list[Epoch]]:
+    """Train on the train split and watch the val split; a run that was killed goes on after its last finished epoch.
 
-    A run that was killed goes on after its last finished epoch.
+    Returns:
+        The network, what a prediction must know of it, and its history.
     """
-    facts, val = (tensors.load_split(tensors_dir, name, runtime.resident_gigabytes) for name in ("train", "val"))
+    facts, val = (tensors.load_split(tensors_dir, name, gigabytes=0) for name in ("train", "val"))
     network = make_network(facts, model, train.seed, device)
-    run = Run(network, load(facts, device), load(val, device), train, group)
+    patches = (load(split, device, runtime.resident_gigabytes) for split in (facts, val))
+    run = Run(network, *patches, train, group)
     options = [section.model_dump() for section in (model, train)]
     checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
     quiet = None if group.rank == 0 else True
@@ -78,12 +81,14 @@ def train(
     files.write_csv(history_path, Epoch._fields, rows)
 
     network = load_network(model_path)[0].to(device)
-    predicted = {}
-    for name in ("val", "test"):
-        patches = load(tensors.load_split(tensors_dir, name, runtime.resident_gigabytes), device)
-        predicted[name] = predict(network, patches.in_order(train.eval_batch_size))
+
+    def log_probabilities(name: str) -> np.ndarray:
+        patches = load(tensors.load_split(tensors_dir, name, gigabytes=0), device, runtime.resident_gigabytes)
+        return predict(network, patches.in_order(train.eval_batch_size))
+
+    predicted = {name: log_probabilities(name) for name in ("val", "test")}
     with files.replacing(log_probabilities_path) as part:
-        tensors.save(part, predicted, {key: metadata[key] for key in ("classes", "parameters", "epochs")})
+        tensors.save(part, predicted, {fact: metadata[fact] for fact in ("classes", "parameters", "epochs")})
     partial.remove("train")
 
 

@@ -98,7 +98,9 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
 def test_predictions_of_other_tensors_are_refused(bright_or_dark, run_stage, arrays, facts):
     tensors.save(bright_or_dark / PATHS[1], {"val": np.zeros((10, 11))} | arrays, NETWORK | facts)
     done = run_stage("evaluate", *PATHS)
-    expected = "error: log.safetensors: does not fit the 10 patches of the test split; run dvc repro train\n"
+    expected = (
+        "error: log.safetensors: is not finite, or not of the 10 patches of the test split; run dvc repro train\n"
+    )
     assert (done.returncode, done.stderr) == (1, expected)
     assert not (bright_or_dark / "metrics.json").exists()
 

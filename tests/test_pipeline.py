@@ -70,7 +70,7 @@ NEEDED = {
     "preprocess": {"numpy", "pandas", "rasterio"},
     "baseline": {"numpy", "pandas", "scipy", "sklearn"},
     "train": {"numpy", "torch"},
-    "evaluate": {"numpy"},  # other processes import matplotlib
+    "evaluate": {"matplotlib", "numpy"},
     "repeat": set(),  # until there is a seed
     "report": {"numpy"},
 }

@@ -7,11 +7,6 @@ from stages import processes
 from stages.errors import InputError
 
 
-def test_helpers_call_what_they_import():
-    with processes.helpers(1, "colorsys") as pool:
-        assert pool.submit(processes.call, "math", "gcd", 12, 18).result() == 6
-
-
 def test_a_killed_helper_is_told_in_one_line():
     with pytest.raises(InputError, match="one of 2 helper processes was killed"), processes.helpers(2) as pool:
         pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
