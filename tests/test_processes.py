@@ -9,4 +9,6 @@ from stages.errors import InputError
 
 def test_a_killed_helper_is_told_in_one_line():
     with pytest.raises(InputError, match="one of 2 helper processes was killed"), processes.helpers(2) as pool:
-        pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL).result()
+        pool.submit(os.kill, pool.submit(os.getpid).result(), signal.SIGKILL)
+        for _ in range(10_000):  # until the pool notices
+            pool.submit(os.getpid).result()
