@@ -140,15 +140,24 @@ def set_deterministic(threads: int, device: torch.device) -> None:
 
 
 @torch.inference_mode()
-def infer(network: Network, batches: Iterable[torch.Tensor]) -> torch.Tensor:
-    """Logits (N, K) of batches of reflectances (n, C, 120, 120), on their device."""
+def infer(network: Network, batches: Iterable[torch.Tensor], count: int) -> torch.Tensor:
+    """Logits (count, K) of so many reflectances (n, C, 120, 120) in all batches, on their device."""
     network.eval()
-    return torch.cat([network(images) for images in batches])
+    # Made before: a small tensor a batch, between large ones that come and go, would keep their memory from being used
+    # again, up to all that the batches take.
+    weights = network.classifier[-1].weight
+    logits = weights.new_empty(count, len(weights))
+    start = 0
+    for images in batches:
+        logits[start : start + len(images)] = network(images)
+        start += len(images)
+    assert start == count
+    return logits
 
 
-def predict(network: Network, batches: Iterable[torch.Tensor]) -> np.ndarray:
-    """Log-probabilities, float64 (N, K), of batches of reflectances (n, C, 120, 120)."""
-    return infer(network, batches).double().log_softmax(1).cpu().numpy()
+def predict(network: Network, batches: Iterable[torch.Tensor], count: int) -> np.ndarray:
+    """Log-probabilities, float64 (count, K), of so many reflectances (n, C, 120, 120) in all batches."""
+    return infer(network, batches, count).double().log_softmax(1).cpu().numpy()
 
 
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:

@@ -84,7 +84,7 @@ def train(
 
     def log_probabilities(name: str) -> np.ndarray:
         patches = load(tensors.load_split(tensors_dir, name, gigabytes=0), device, runtime.resident_gigabytes)
-        return predict(network, patches.in_order(train.eval_batch_size))
+        return predict(network, patches.in_order(train.eval_batch_size), len(patches.labels))
 
     predicted = {name: log_probabilities(name) for name in ("val", "test")}
     with files.replacing(log_probabilities_path) as part:

@@ -254,7 +254,9 @@ class Run:
             self.train.labels.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"
         )
         self.network.train()
-        losses, hits = [], []
+        # Filled in on the device: to look at a number here would have the host wait for each batch.
+        losses = torch.zeros(len(order), device=self.train.labels.device)
+        hits = torch.zeros((), dtype=torch.int64, device=losses.device)
         batches = self.train.batches(group.share(rows) for _, rows in order)
         for batch, ((places, rows), (images, labels)) in enumerate(zip(order, batches, strict=True)):
             mine = group.share(places)
@@ -271,23 +273,22 @@ class Run:
             loss = loss / (total / group.size)
             loss.backward()
             self.optimizer.step(self._rate(number, batch))
-            # Kept on the device: to look at a number here would have the host wait for each batch.
-            losses.append(loss.detach())
-            hits.append(logits.detach().argmax(1) == labels)
-        means = group.sum(torch.stack(losses)) / group.size
+            losses[batch] = loss.detach()
+            hits += (logits.detach().argmax(1) == labels).sum()
+        means = group.sum(losses) / group.size
         exploded = (means.abs() < EXPLODED).logical_not()  # true of NaN, too
         if exploded.any():
             batch = int(exploded.nonzero()[0])
             raise InputError(
                 f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; {self._remedy}"
             )
-        return float(means.mean()), float(group.sum(torch.cat(hits).sum()) / count)
+        return float(means.mean()), float(group.sum(hits) / count)
 
     def _evaluate(self) -> tuple[float, float]:
         """Of the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
         size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
         mine = slice(group.rank, None, group.size)
-        logits = infer(self.network, self.val.in_order(size, group))
+        logits = infer(self.network, self.val.in_order(size, group), len(labels[mine]))
         # Each process fills in its own patches, so that each patch counts once.
         figures = torch.zeros(2, len(labels), device=labels.device)
         figures[0, mine] = F.cross_entropy(logits, labels[mine], reduction="none")

@@ -92,7 +92,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
 def test_predictions_do_not_depend_on_the_batch():
     network = build(batch_norm=True)
     images = torch.rand(7, 4, 120, 120)
-    assert torch.allclose(model.infer(network, images.split(2)), model.infer(network, [images]), atol=1e-6)
+    assert torch.allclose(model.infer(network, images.split(2), 7), model.infer(network, [images], 7), atol=1e-6)
 
 
 def test_a_model_that_does_not_fit_is_refused(tmp_path):

@@ -102,7 +102,7 @@ def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage,
     for name, count in (("val", 5), ("test", 7)):
         images = torch.from_numpy(tensors.load_split(tmp_path / "tensors", name).images)
         assert found[name].shape == (count, 11)
-        assert found[name] == pytest.approx(predict(saved, [images]), abs=1e-5)
+        assert found[name] == pytest.approx(predict(saved, [images], count), abs=1e-5)
         assert np.exp(found[name]).sum(1) == pytest.approx(1, abs=1e-12)
 
 
