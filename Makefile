@@ -4,7 +4,7 @@
 # make gate BASE=main      the same, and fails on a significant loss
 # make lint    check style
 # make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
-# make bench   time the pipeline beside the notebook, and its growth: half an hour, results in benchmarks/README.md
+# make bench   time the pipeline beside the notebook, and its growth: a quarter of an hour, results in benchmarks/README.md
 # make torture inject faults for a while: results in torture/README.md
 # Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
 

@@ -24,16 +24,23 @@ def read_log_probabilities(
     """What train wrote of each split, float64 (N, K), and how large the network is and how long it learnt.
 
     Raises:
-        InputError: it is of other tensors, or not finite.
+        InputError: it is of other patches, bands, classes or scaling than the tensors have, or not finite.
     """
     found, metadata = tensors.load(path)
     for name, split in splits.items():
+        for fact in ("bands", "classes", "scale"):
+            if metadata.get(fact) != getattr(split, fact):
+                raise InputError(
+                    f"{path}: is of a network trained with {fact} {metadata.get(fact)}, the tensors have "
+                    f"{getattr(split, fact)}; run dvc repro"
+                )
         shape = (len(split.labels), len(split.classes))
-        fits = name in found and found[name].shape == shape and metadata.get("classes") == split.classes
-        if not fits or not np.isfinite(found[name]).all() or not metadata.keys() >= set(COST):
+        if name not in found or found[name].shape != shape or not np.isfinite(found[name]).all():
             raise InputError(
                 f"{path}: is not finite, or not of the {shape[0]} patches of the {name} split; run dvc repro train"
             )
+    if lacking := [fact for fact in COST if fact not in metadata]:
+        raise InputError(f"{path}: has no {', '.join(lacking)}; run dvc repro train")
     return found, {fact: metadata[fact] for fact in COST}
 
 
@@ -121,9 +128,7 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test, index)
-        with open(history_csv) as file:
-            history = np.genfromtxt(file, delimiter=",", names=True, ndmin=1)
-        pictures.draw("learning_curves", plots.learning_curves, history)
+        pictures.draw("learning_curves", plots.learning_curves, files.read_csv(history_csv))
 
         found = {
             name: metrics.summary(split.labels, log_probabilities[name], **evaluate.model_dump())

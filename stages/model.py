@@ -1,6 +1,5 @@
 """The network: built from its architecture, saved with all that a prediction needs."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,9 @@ import torch
 from torch import nn
 
 from stages import tensors
+from stages.distributed import ALONE, Group
 from stages.errors import InputError
+from stages.loader import Patches
 from stages.params import Architecture
 
 FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
@@ -140,24 +141,22 @@ def set_deterministic(threads: int, device: torch.device) -> None:
 
 
 @torch.inference_mode()
-def infer(network: Network, batches: Iterable[torch.Tensor], count: int) -> torch.Tensor:
-    """Logits (count, K) of so many reflectances (n, C, 120, 120) in all batches, on their device."""
+def infer(network: Network, patches: Patches, batch_size: int, group: Group = ALONE) -> torch.Tensor:
+    """Logits (N, K) of this process's share of the patches, on their device."""
     network.eval()
     # Made before: a small tensor a batch, between large ones that come and go, would keep their memory from being used
     # again, up to all that the batches take.
+    share = len(range(group.rank, len(patches.labels), group.size))
     weights = network.classifier[-1].weight
-    logits = weights.new_empty(count, len(weights))
-    start = 0
-    for images in batches:
-        logits[start : start + len(images)] = network(images)
-        start += len(images)
-    assert start == count
+    logits = weights.new_empty(share, len(weights))
+    for place, images in zip(logits.split(batch_size), patches.in_order(batch_size, group), strict=True):
+        place.copy_(network(images))
     return logits
 
 
-def predict(network: Network, batches: Iterable[torch.Tensor], count: int) -> np.ndarray:
-    """Log-probabilities, float64 (count, K), of so many reflectances (n, C, 120, 120) in all batches."""
-    return infer(network, batches, count).double().log_softmax(1).cpu().numpy()
+def predict(network: Network, patches: Patches, batch_size: int) -> np.ndarray:
+    """Log-probabilities of the patches, float64 (N, K)."""
+    return infer(network, patches, batch_size).double().log_softmax(1).cpu().numpy()
 
 
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:

@@ -85,14 +85,13 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
     return figure
 
 
-def learning_curves(history: Mapping[str, np.ndarray]) -> Figure:
-    """Draw loss and accuracy of the train and val splits by epoch, of the columns of history.csv."""
+def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+    """Draw loss and accuracy of the train and val splits by epoch, of the rows of history.csv."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split in ("train", "val"):
-            axes.plot(
-                history["epoch"], history[f"{split}_{quantity}"], label=split, color=COLOURS[split], linewidth=1.8
-            )
+            epochs, values = zip(*((row["epoch"], row[f"{split}_{quantity}"]) for row in history), strict=True)
+            axes.plot(epochs, values, label=split, color=COLOURS[split], linewidth=1.8)
         axes.set_xlabel("epoch")
         axes.set_ylabel({"loss": "loss (nats)", "accuracy": "accuracy"}[quantity])
         axes.grid(alpha=0.3)

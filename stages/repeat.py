@@ -45,7 +45,7 @@ def train_again(
         checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
         for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
             pass
-        log_probabilities = predict(network, patches[-1].in_order(train.eval_batch_size), len(labels))
+        log_probabilities = predict(network, patches[-1], train.eval_batch_size)
         rows = zip(patch_ids, labels, log_probabilities.argmax(1), strict=True)
         yield (
             metrics.summary(labels, log_probabilities, **evaluate.model_dump()),

@@ -24,6 +24,8 @@ def compare_with_baselines(
 ) -> dict[str, dict[str, float]]:
     """The network's accuracy minus each baseline's on the same patches, its interval, and McNemar's p-value."""
     of_patch = {row["patch_id"]: row for row in baseline_predictions}
+    assert of_patch.keys() == {row["patch_id"] for row in predictions}
+    assert len(of_patch) == len(predictions) == len(baseline_predictions)
     labels, network = (to_labels(row[column] for row in predictions) for column in ("actual", "predicted"))
     found = {}
     for name in BASELINES:

@@ -84,11 +84,12 @@ def train(
 
     def log_probabilities(name: str) -> np.ndarray:
         patches = load(tensors.load_split(tensors_dir, name, gigabytes=0), device, runtime.resident_gigabytes)
-        return predict(network, patches.in_order(train.eval_batch_size), len(patches.labels))
+        return predict(network, patches, train.eval_batch_size)
 
     predicted = {name: log_probabilities(name) for name in ("val", "test")}
     with files.replacing(log_probabilities_path) as part:
-        tensors.save(part, predicted, {fact: metadata[fact] for fact in ("classes", "parameters", "epochs")})
+        facts = ("bands", "classes", "scale", "parameters", "epochs")
+        tensors.save(part, predicted, {fact: metadata[fact] for fact in facts})
     partial.remove("train")
 
 

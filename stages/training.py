@@ -288,7 +288,7 @@ class Run:
         """Of the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
         size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
         mine = slice(group.rank, None, group.size)
-        logits = infer(self.network, self.val.in_order(size, group), len(labels[mine]))
+        logits = infer(self.network, self.val, size, group)
         # Each process fills in its own patches, so that each patch counts once.
         figures = torch.zeros(2, len(labels), device=labels.device)
         figures[0, mine] = F.cross_entropy(logits, labels[mine], reduction="none")

@@ -473,6 +473,8 @@ GUARD = """
 import pickle, runpy, sys
 import numpy, pandas, torch
 
+__name__ = "guard"  # what runs is __main__, and is trusted as little as what it imports
+
 def caller():
     return sys._getframe(2).f_globals["__name__"].partition(".")[0]
 
@@ -488,11 +490,11 @@ class Unpickler(pickle.Unpickler):
         raise AssertionError(f"{caller()} calls an Unpickler")
 
 def found(event, names):  # by whatever name a pickle is read
-    if event == "pickle.find_class" and caller() not in ("multiprocessing", "__main__"):
+    if event == "pickle.find_class" and caller() not in ("multiprocessing", "guard"):
         raise AssertionError(f"{caller()} reads a pickle with {names}")
 
-pickle.load = guarded(pickle.load, "multiprocessing", "__main__")
-pickle.loads = guarded(pickle.loads, "multiprocessing", "__main__")
+pickle.load = guarded(pickle.load, "multiprocessing")
+pickle.loads = guarded(pickle.loads, "multiprocessing")
 pickle.Unpickler = Unpickler
 numpy.load, pandas.read_pickle, torch.load = map(guarded, (numpy.load, pandas.read_pickle, torch.load))
 sys.addaudithook(found)
@@ -545,10 +547,12 @@ def test_a_stage_that_read_a_pickle_would_be_noticed(tmp_path, run_guarded):
     (tmp_path / "x").write_bytes(pickle.dumps(Path))
     for i, code in enumerate(READERS):
         (tmp_path / f"reader{i}.py").write_text(code)
-    trap = "try: import reader{0}\nexcept AssertionError as error: print(error)\n"
-    (tmp_path / "trap.py").write_text("".join(trap.format(i) for i in range(len(READERS))))
+    trap = "try: {0}\nexcept AssertionError as error: print(error)\n"
+    codes = [*(f"import reader{i}" for i in range(len(READERS))), *READERS]  # in a module, and in the stage itself
+    (tmp_path / "trap.py").write_text("".join(map(trap.format, codes)))
     noticed = run_guarded("trap").stdout.splitlines()
-    assert [line.split()[0] for line in noticed] == [f"reader{i}" for i in range(len(READERS))]
+    expected = [*(f"reader{i}" for i in range(len(READERS))), *["__main__"] * len(READERS)]
+    assert [line.split()[0] for line in noticed] == expected
 
 
 @pytest.mark.parametrize("content", ["pickle", "torch.save"])

@@ -4,7 +4,9 @@ import torch
 from pydantic import ValidationError
 
 from stages import model, tensors
+from stages.distributed import Group
 from stages.errors import InputError
+from stages.loader import Patches
 
 NOTEBOOK = {
     "convolutions": [8, 16],
@@ -92,7 +94,11 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
 def test_predictions_do_not_depend_on_the_batch():
     network = build(batch_norm=True)
     images = torch.rand(7, 4, 120, 120)
-    assert torch.allclose(model.infer(network, images.split(2), 7), model.infer(network, [images], 7), atol=1e-6)
+    patches = Patches(images, torch.zeros(7, dtype=torch.int64))
+    assert torch.allclose(model.infer(network, patches, 2), model.infer(network, patches, 7), atol=1e-6)
+    halves = [model.infer(network, patches, 2, Group(rank, 2)) for rank in (0, 1)]
+    assert [len(half) for half in halves] == [4, 3]
+    assert torch.allclose(halves[1], model.infer(network, patches, 7)[1::2], atol=1e-6)
 
 
 def test_a_model_that_does_not_fit_is_refused(tmp_path):

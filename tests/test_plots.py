@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from stages import plots
@@ -28,15 +27,10 @@ def test_a_class_that_is_only_predicted_is_shown_without_shares():
 
 
 def test_curves_show_both_splits():
-    history = pd.DataFrame(
-        {
-            "epoch": [1, 2],
-            "train_loss": [2, 1],
-            "val_loss": [2, 1.5],
-            "train_accuracy": [0, 1],
-            "val_accuracy": [0, 0.5],
-        }
-    )
+    history = [
+        {"epoch": 1, "train_loss": 2, "val_loss": 2, "train_accuracy": 0, "val_accuracy": 0},
+        {"epoch": 2, "train_loss": 1, "val_loss": 1.5, "train_accuracy": 1, "val_accuracy": 0.5},
+    ]
     loss, accuracy = plots.learning_curves(history).axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]

@@ -19,7 +19,7 @@ from benchmarks import notebook
 from stages import tensors
 from stages.distributed import ALONE, Group
 from stages.errors import InputError
-from stages.loader import Patches
+from stages.loader import Patches, load
 from stages.model import Network, predict
 from stages.model import load as load_network
 from stages.params import Architecture, Training
@@ -37,6 +37,7 @@ from stages.training import (
 )
 
 TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
+KILLED = ("killed.safetensors", "killed.l.safetensors", "killed.csv")
 
 
 def settings(default_params: dict, **changes) -> Training:
@@ -97,12 +98,12 @@ def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage,
     assert (done.returncode, done.stderr) == (0, "")
     saved, facts = load_network(tmp_path / "m.safetensors")
     found, metadata = tensors.load(tmp_path / "l.safetensors")
-    assert metadata == {name: facts[name] for name in ("classes", "parameters", "epochs")}
+    assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs")}
     assert found.keys() == {"val", "test"}
     for name, count in (("val", 5), ("test", 7)):
-        images = torch.from_numpy(tensors.load_split(tmp_path / "tensors", name).images)
+        patches = load(tensors.load_split(tmp_path / "tensors", name), torch.device("cpu"))
         assert found[name].shape == (count, 11)
-        assert found[name] == pytest.approx(predict(saved, [images], count), abs=1e-5)
+        assert found[name] == pytest.approx(predict(saved, patches, count), abs=1e-5)
         assert np.exp(found[name]).sum(1) == pytest.approx(1, abs=1e-12)
 
 
@@ -414,15 +415,7 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     def start(*, change=params) -> subprocess.Popen:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, change)))
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "stages.train",
-                "tensors",
-                "killed.safetensors",
-                "killed.l.safetensors",
-                "killed.csv",
-            ],
+            [sys.executable, "-m", "stages.train", "tensors", *KILLED],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         )
@@ -444,7 +437,7 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     epochs = len(tensors.load(checkpoint)[1]["history"])
     assert 3 <= epochs < 120
     assert not (tmp_path / "killed.csv").exists()
-    done = run_stage("train", "tensors", "killed.safetensors", "killed.l.safetensors", "killed.csv", params=params)
+    done = run_stage("train", "tensors", *KILLED, params=params)
     assert done.stderr == f"going on after epoch {epochs}\n"
     for name in ("safetensors", "l.safetensors", "csv"):
         assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
