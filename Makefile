@@ -20,18 +20,18 @@ repro: $(VENV)/installed
 	dvc repro
 
 compare: $(VENV)/installed
-	python -m stages.compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
+	python -m tools compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
 
 # A test split that changed (exit code 4) is told on the page, but cannot be a regression.
 gate: $(VENV)/installed
-	python -m stages.compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
+	python -m tools compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
 
 experiment: $(VENV)/installed
-	python -m stages.experiment run $(NAME)
+	python -m tools experiment run $(NAME)
 
 experiments: $(VENV)/installed
-	python -m stages.experiment run
-	python -m stages.experiment table
+	python -m tools experiment run
+	python -m tools experiment table
 
 bench: $(VENV)/installed
 	python -m benchmarks --write

@@ -16,18 +16,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import stages  # noqa: F401  before torch: it pins the instruction set, here for all three
-
-# isort: split
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.adam import adam
 
 from benchmarks import notebook
-from stages import params, tensors
-from stages.loader import Patches, load
-from stages.model import set_deterministic
-from stages.training import Run, make_network
+from landcover.dataset import tensors
+from landcover.ground import params
+from landcover.network.device import set_deterministic
+from landcover.network.loader import Patches, load
+from landcover.network.training import Run, make_network
 
 THREADS = 2
 CPU = torch.device("cpu")
@@ -53,9 +52,8 @@ class Lean:
 
     @torch.no_grad()
     def adjust(self, gradients: tuple[torch.Tensor, ...]) -> None:
-        torch._foreach_add_(self.steps, 1)
-        torch._fused_adam_(
-            self.weights, list(gradients), *self.moments, [], self.steps,
+        adam(
+            self.weights, list(gradients), *self.moments, [], self.steps, fused=True, foreach=False,
             lr=0.0001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
 
@@ -95,7 +93,7 @@ def main() -> None:
 
     def settle(threads: int) -> None:
         torch.set_num_threads(threads)
-        torch.set_deterministic_debug_mode("default")
+        torch.use_deterministic_algorithms(False)
 
     with tempfile.TemporaryDirectory() as folder:
         network = make_network(facts, chosen["model"], chosen["train"].seed, CPU)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import measure
-from benchmarks.measure import GB, MIB, Clone, Cost, figure
+from benchmarks.measure import GB, MIB, Clone, Cost, figure, table
 
 DISTINCT = 8_000
 GRID = 90  # columns of patches in an acquisition of the sample
@@ -27,7 +27,9 @@ NAME = "ben-ge-grown"
 EPOCHS = 2
 # Bytes a patch, with a margin: of its tensors and links; of a distinct one's tiles and part of the archive.
 SPACE, DISTINCT_SPACE = 250_000, 400_000
-WRITE_SAMPLE = "import pathlib; from stages import sample; sample.write_sample(pathlib.Path('{}'), patches={})"
+WRITE_SAMPLE = (
+    "import pathlib; from landcover.sample import writer; writer.write_sample(pathlib.Path('{}'), patches={})"
+)
 # All of ben-ge, trained as the notebook trains; patches in a shard, tiles in a bundle.
 FULL, FULL_EPOCHS, BANDS, SHARD, BUNDLE = 590_326, 30, 4, 100, 4000
 
@@ -42,10 +44,10 @@ def grow(source: Path, folder: Path, patches: int) -> None:
     """Write a dataset of so many patches: links to the source's tiles, and tables that repeat its rows."""
     root = folder / NAME
     root.mkdir(parents=True)
-    for table in ("meta", "esaworldcover"):
-        with open(source / f"{source.name}_{table}.csv", newline="") as file:
+    for name in ("meta", "esaworldcover"):
+        with open(source / f"{source.name}_{name}.csv", newline="") as file:
             header, *rows = csv.reader(file)
-        with open(root / f"{NAME}_{table}.csv", "w", newline="") as file:
+        with open(root / f"{NAME}_{name}.csv", "w", newline="") as file:
             grown = csv.writer(file)
             grown.writerow(header)
             for number in range(patches):
@@ -125,7 +127,7 @@ def full(rows: list[Row], space: dict[str, float]) -> str:
     return "\n\n".join(
         (
             f"All of ben-ge, {FULL:,} patches, by these measurements, scaled linearly:",
-            measure.table(lines),
+            table(lines),
             f"On disk: {size['archive']} GB of archive, {size['patches']} GB of patches and {size['tensors']} GB of "
             "tensors; archive and tensors once more in DVC's cache, if it copies. "
             f"DVC tracks {-(-FULL // SHARD):,} shards of tensors, and {FULL * BANDS:,} tiles, or "
@@ -149,7 +151,7 @@ def text(rows: list[Row], space: dict[str, float]) -> str:
         }
         for row in sorted(rows, key=lambda row: order.index(row.what))
     ]
-    return f"{measure.table(measured)}\n\n{full(rows, space)}"
+    return f"{table(measured)}\n\n{full(rows, space)}"
 
 
 def main() -> None:

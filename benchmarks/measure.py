@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from tabulate import tabulate
 
 # A child's peak memory begins at what its parent holds when it starts it. So this module, and those that start
 # commands with it, import nothing large.
@@ -87,12 +89,17 @@ class Clone:
         self.run("git", "config", "user.email", "benchmark@example.org")
         self.commit()
 
-    def run(self, *command: str | Path, watch: bool = False) -> Cost:
+    def run(self, *command: str | Path, watch: bool = False, variables: Mapping[str, str] | None = None) -> Cost:
         """Run a command to its end; its failure is ours."""
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             start = time.perf_counter()
             process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+                command,
+                cwd=self.folder,
+                env=self.environment | (variables or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
             )
             peaks = _watch(process.pid) if watch else (0, 0)
             _, status, usage = os.wait4(process.pid, 0)
@@ -151,11 +158,10 @@ def machine() -> str:
     )
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, str | int]]) -> str:
     """Rows of the same keys in Markdown, the first column to the left."""
-    keys = list(rows[0])
-    lines = [keys, [":---", *["---:"] * (len(keys) - 1)], *([str(row[key]) for key in keys] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sides = ("left", *["right"] * (len(rows[0]) - 1))
+    return tabulate(rows, headers="keys", tablefmt="pipe", colalign=sides, disable_numparse=True)
 
 
 def figure(value: float | None) -> str:

@@ -1,59 +1,17 @@
 """Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from stages import cli, files, metrics, tensors
-from stages.params import Baseline, Evaluation, Runtime
-
-
-def band_statistics(images: np.ndarray | tensors.Shards, percentiles: list[float], threads: int = 1) -> np.ndarray:
-    """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
-
-    Args:
-        images: float32 (N, C, H, W).
-
-    Returns:
-        Features, float64 (N, C * (2 + P)).
-    """
-
-    # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split.
-    def describe(row: int) -> np.ndarray:
-        pixels = images[row].reshape(images.shape[1], -1)
-        moments = [pixels.mean(1, dtype=np.float64), pixels.std(1, dtype=np.float64)]
-        return np.stack([*moments, *np.percentile(pixels, percentiles, axis=1)], axis=1).ravel()
-
-    with ThreadPoolExecutor(threads) as pool:
-        return np.stack(list(pool.map(describe, range(len(images)))))
-
-
-def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    """Log-probabilities (count, K) that are the train split's class frequencies, whatever the patch."""
-    # One patch is added to each class, or a class absent from train would be held impossible.
-    frequencies = np.bincount(train_labels, minlength=classes) + 1
-    return np.tile(np.log(frequencies / frequencies.sum()), (count, 1))
-
-
-def logistic_regression(
-    features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, inverse_regularization: float
-) -> np.ndarray:
-    """Log-probabilities (N, K) of the features `test`, of a regression fitted to `features` and `labels`."""
-    regression = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_regularization, max_iter=5000))
-    known = np.unique(labels)
-    if len(known) == 1:
-        known_log = np.zeros((len(test), 1))  # nothing to tell apart
-    else:
-        known_log = regression.fit(features, labels).predict_log_proba(test)
-    # As with the majority, one patch more of each class, or a class absent from train would be held impossible.
-    found = np.ones((len(test), classes))
-    found[:, known] += len(labels) * np.exp(known_log)
-    return np.log(found / (len(labels) + classes))
+from landcover.dataset.index import load_index
+from landcover.dataset.tensors import load_split
+from landcover.ground import files
+from landcover.ground.params import Baseline, Evaluation, Runtime
+from landcover.judgement import metrics
+from landcover.judgement.baselines import band_statistics, logistic_regression, majority
 
 
 def baseline(
@@ -66,27 +24,21 @@ def baseline(
     runtime: Runtime,
 ) -> None:
     """Score the largest class, and a logistic regression of band statistics, on the test split."""
-    train, test = (tensors.load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
+    train, test = (load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
     classes = len(test.classes)
     with threadpool_limits(runtime.threads):
-        features, of_test = (
+        of_train, of_test = (
             band_statistics(split.images, baseline.percentiles, runtime.threads) for split in (train, test)
         )
         found = {
             "majority": majority(train.labels, len(test.labels), classes),
             "band_statistics": logistic_regression(
-                features, train.labels, of_test, classes, baseline.inverse_regularization
+                of_train, train.labels, of_test, classes, baseline.inverse_regularization
             ),
         }
+    scores = {name: metrics.summary(test.labels, values, **evaluate.model_dump()) for name, values in found.items()}
+    files.write_json(baselines_json, scores)
     names = np.array(test.classes)
-    columns = {"patch_id": tensors.load_index(tensors_dir, "test").patch_ids, "actual": names[test.labels]}
+    columns = {"patch_id": load_index(tensors_dir, "test").patch_ids, "actual": names[test.labels]}
     columns |= {name: names[log_probabilities.argmax(1)] for name, log_probabilities in found.items()}
-    files.write_json(
-        baselines_json,
-        {name: metrics.summary(test.labels, values, **evaluate.model_dump()) for name, values in found.items()},
-    )
-    files.write_csv(predictions_csv, columns, zip(*columns.values(), strict=True))
-
-
-if __name__ == "__main__":
-    cli.run(baseline)
+    files.write_csv(predictions_csv, pd.DataFrame(columns))

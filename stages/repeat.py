@@ -1,19 +1,22 @@
 """Train again with other seeds.  data/tensors -> reports/seeds.json, reports/seed_predictions.csv"""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
-from stages import cli, files, partial
-from stages.params import Architecture, Evaluation, Repetition, Runtime, Training
+from landcover.ground import files, partial
+from landcover.ground.benge import SPLITS
+from landcover.ground.params import Architecture, Evaluation, Repetition, Runtime, Training
 
-SPLITS = ("train", "val", "test")
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
+COLUMNS = ["seed", "patch_id", "actual", "predicted"]
 
 
-def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float] | int]:
+def summarize(rows: list[dict[str, float]]) -> dict[str, Any]:
     """Mean and standard deviation over the seeds of each metric; the deviation, of two seeds or more."""
-    found: dict[str, dict[str, float] | int] = {"seeds": len(rows)}
+    found: dict[str, Any] = {"seeds": len(rows)}
     for name in METRICS if rows else ():
         values = [row[name] for row in rows]
         found[name] = {"mean": fmean(values)} | ({"std": stdev(values)} if len(rows) > 1 else {})
@@ -23,21 +26,25 @@ def summarize(rows: list[dict[str, float]]) -> dict[str, dict[str, float] | int]
 def train_again(
     tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, evaluate: Evaluation, runtime: Runtime
 ) -> Iterator[tuple[dict[str, float], list[tuple[int, str, str, str]]]]:
-    """Of each seed the metrics on the test split, and a row a test patch: seed, patch id, actual, predicted."""
+    """Of each seed the metrics on the test split, and a row of COLUMNS for each test patch."""
     # Here, since without a seed, as by default, nobody is to wait for these.
+    import numpy as np
     from tqdm import tqdm
 
-    from stages import metrics, tensors
-    from stages.loader import load
-    from stages.model import choose_device, predict, set_deterministic
-    from stages.training import Run, checkpoint_path, make_network
+    from landcover.dataset.index import load_index
+    from landcover.dataset.tensors import load_split
+    from landcover.judgement import metrics
+    from landcover.network.device import choose_device, set_deterministic
+    from landcover.network.loader import load
+    from landcover.network.model import predict
+    from landcover.network.training import Run, checkpoint_path, make_network
 
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
-    splits = [tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS]
+    splits = [load_split(tensors_dir, name, gigabytes=0) for name in SPLITS]
     patches = [load(split, device, runtime.resident_gigabytes) for split in splits]
-    classes, labels = splits[-1].classes, splits[-1].labels
-    patch_ids = tensors.load_index(tensors_dir, "test").patch_ids
+    names, labels = np.array(splits[-1].classes), splits[-1].labels
+    patch_ids = load_index(tensors_dir, "test").patch_ids
     for seed in tqdm(seeds, desc="repeat", unit="seed", disable=None):
         network = make_network(splits[0], model, seed, device)
         settings = train.model_copy(update={"seed": seed})
@@ -46,11 +53,8 @@ def train_again(
         for _ in Run(network, *patches[:2], settings).epochs(checkpoint):
             pass
         log_probabilities = predict(network, patches[-1], train.eval_batch_size)
-        rows = zip(patch_ids, labels, log_probabilities.argmax(1), strict=True)
-        yield (
-            metrics.summary(labels, log_probabilities, **evaluate.model_dump()),
-            [(seed, patch_id, classes[actual], classes[predicted]) for patch_id, actual, predicted in rows],
-        )
+        rows = zip(patch_ids, names[labels], names[log_probabilities.argmax(1)], strict=True)
+        yield metrics.summary(labels, log_probabilities, **evaluate.model_dump()), [(seed, *row) for row in rows]
 
 
 def repeat(
@@ -65,15 +69,12 @@ def repeat(
     runtime: Runtime,
 ) -> None:
     """Train with each seed and predict the test split, to tell what is owed to the seed. No seed, no work."""
-    found, rows = [], []
+    figures, rows = [], []
     if repeat.seeds:
-        for figures, predictions in train_again(tensors_dir, repeat.seeds, model, train, evaluate, runtime):
-            found.append(figures)
+        for scores, predictions in train_again(tensors_dir, repeat.seeds, model, train, evaluate, runtime):
+            figures.append(scores)
             rows += predictions
-    files.write_json(seeds_json, summarize(found))
-    files.write_csv(predictions_csv, ("seed", "patch_id", "actual", "predicted"), rows)
+    files.write_json(seeds_json, summarize(figures))
+    with files.replacing(predictions_csv) as part, open(part, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
     partial.remove("repeat")
-
-
-if __name__ == "__main__":
-    cli.run(repeat)

@@ -4,6 +4,7 @@ The latter are what the network makes of the val and test splits: here torch and
 judges needs neither.
 """
 
+import csv
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from stages import cli, files, partial, tensors
-from stages.distributed import Group, join, own_device
-from stages.loader import load
-from stages.model import Network, choose_device, parameter_count, predict, save, set_deterministic
-from stages.model import load as load_network
-from stages.params import Architecture, Runtime, Training
-from stages.training import Epoch, Run, checkpoint_path, make_network
+from landcover.dataset import tensors
+from landcover.ground import files, partial
+from landcover.ground.params import Architecture, Runtime, Training
+from landcover.network.device import choose_device, own_device, set_deterministic
+from landcover.network.distributed import Group, join
+from landcover.network.loader import load
+from landcover.network.model import Network, parameter_count, predict, save
+from landcover.network.model import load as load_network
+from landcover.network.training import Epoch, Run, checkpoint_path, make_network
 
 
 def fit(
@@ -77,8 +80,10 @@ def train(
         print(f"stopped after epoch {len(history)}: no better val_loss in {train.patience} epochs", file=sys.stderr)
     with files.replacing(model_path) as part:
         save(part, network, metadata)
-    rows = ((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
-    files.write_csv(history_path, Epoch._fields, rows)
+    with files.replacing(history_path) as part, open(part, "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(Epoch._fields)
+        table.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
 
     network = load_network(model_path)[0].to(device)
 
@@ -91,7 +96,3 @@ def train(
         facts = ("bands", "classes", "scale", "parameters", "epochs")
         tensors.save(part, predicted, {fact: metadata[fact] for fact in facts})
     partial.remove("train")
-
-
-if __name__ == "__main__":
-    cli.run(train)

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from stages import archive, benge, cli, files
-from stages.bundles import Bundles
-from stages.errors import InputError
-from stages.params import Unpacking
+from landcover.dataset import archive
+from landcover.dataset.bundles import Bundles
+from landcover.ground import benge, files
+from landcover.ground.errors import InputError
+from landcover.ground.params import Unpacking
 
 
 def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands, unpack: Unpacking) -> None:
@@ -21,7 +22,3 @@ def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands, unpack:
         if not count:
             raise InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
         benge.find_root(part, archive_path)
-
-
-if __name__ == "__main__":
-    cli.run(unpack)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from conftest import Dataset, write_tile
+from tiny import Dataset, write_tile
 
 from benchmarks import growth, measure, notebook, serial
 from benchmarks.epochs import Lean
-from stages import tensors
-from stages.benge import PATCH_ID
-from stages.loader import load
-from stages.patches import read_tables
+from landcover.dataset import tensors
+from landcover.dataset.tables import read_tables
+from landcover.ground.benge import PATCH_ID
+from landcover.network.loader import load
 
 ROWS = {"train": slice(0, 20), "val": slice(20, 38), "test": slice(38, 44)}
 
@@ -87,5 +87,5 @@ def test_a_result_takes_the_place_of_the_last(tmp_path):
         measure.write("growth", text, page)
         assert page.read_text() == f"Before.\n\n<!-- growth -->\n\n{text}\n\n<!-- /growth -->\n\nAfter.\n"
     table = measure.table([{"": "a", "s": measure.figure(1.234)}, {"": "b", "s": measure.figure(None)}])
-    assert table.splitlines() == ["|  | s |", "| :--- | ---: |", "| a | 1.23 |", "| b | - |"]
+    assert table.splitlines() == ["|    |    s |", "|:---|-----:|", "| a  | 1.23 |", "| b  |    - |"]
     assert [measure.figure(value) for value in (0.0123, 12.34, 123.4)] == ["0.012", "12.3", "123"]

@@ -1,6 +1,6 @@
 """Random tables, lists, tiles and archives: good ones are read as plain code reads them, damaged ones are refused.
 
-Longer than the suite does:  python -m tests.test_fuzz ROUNDS [SEED]
+Longer than the suite does:  PYTHONPATH=.:tests python tests/test_fuzz.py ROUNDS [SEED]
 """
 
 import csv
@@ -14,15 +14,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 
-from stages import archive, params, patches, splits
-from stages.benge import CLASSES, PATCH_ID, PATCH_SIZE
-from stages.errors import InputError
+from landcover.dataset import archive, patches, splits
+from landcover.dataset.tables import read_tables
+from landcover.ground import params
+from landcover.ground.benge import CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
+from landcover.ground.errors import InputError
 
 examples = settings(derandomize=True, deadline=None, max_examples=80, database=None)
 
@@ -78,12 +81,12 @@ def plain_label(cells: list[str] | None) -> tuple[int, float, bool] | None:
     return fractions.index(max(fractions)), max(fractions), fractions.count(max(fractions)) > 1
 
 
-def read_tables(folder: str, meta: bytes, cover: bytes):
+def read_dataset(folder: str, meta: bytes, cover: bytes):
     root = Path(folder) / "tiny"
     root.mkdir(exist_ok=True)
     (root / "tiny_meta.csv").write_bytes(meta)
     (root / "tiny_esaworldcover.csv").write_bytes(cover)
-    return patches.read_tables(root)
+    return read_tables(root)
 
 
 @examples
@@ -93,9 +96,9 @@ def test_labels_follow_the_patch_id_whatever_the_tables_look_like(data):
     with tempfile.TemporaryDirectory() as folder:
         if not cover:
             with pytest.raises(InputError, match="it has no header"):
-                read_tables(folder, meta, cover_table)
+                read_dataset(folder, meta, cover_table)
             return
-        table = read_tables(folder, meta, cover_table)
+        table = read_dataset(folder, meta, cover_table)
     assert table["patch_id"].tolist() == ids
     assert (table["lon"] == 10.5).all()
     assert (table["lat"] == -7).all()
@@ -113,7 +116,7 @@ def test_labels_follow_the_patch_id_whatever_the_tables_look_like(data):
 
 @examples
 @given(
-    st.lists(st.sampled_from(["", *splits.SPLITS]), min_size=6, max_size=20),
+    st.lists(st.sampled_from(["", *SPLITS]), min_size=6, max_size=20),
     st.sampled_from(["\n", "\r\n", "\r", "\n\n"]),
     st.sampled_from(["{}", '"{}"', " {} "]),
     st.randoms(use_true_random=False),
@@ -121,10 +124,10 @@ def test_labels_follow_the_patch_id_whatever_the_tables_look_like(data):
 )
 def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, form, random, added):
     ids = [patch_id(i) for i in range(len(wanted))]
-    table = patches.pd.DataFrame({"patch_id": ids})
-    lists = {split: [i for i, of in zip(ids, wanted, strict=True) if of == split] for split in splits.SPLITS}
+    table = pd.DataFrame({"patch_id": ids})
+    lists = {split: [i for i, of in zip(ids, wanted, strict=True) if of == split] for split in SPLITS}
     for number, i in added:
-        lists[splits.SPLITS[number]].append(patch_id(i))
+        lists[SPLITS[number]].append(patch_id(i))
     for listed in lists.values():
         random.shuffle(listed)
     named = [i for listed in lists.values() for i in listed]
@@ -151,14 +154,14 @@ def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, fo
 )
 def test_whole_acquisitions_are_held_out_and_each_split_has_one(acquisitions, seed, test, val):
     ids = [f"S2A_MSIL2A_{name}_{i}_7" for i, name in enumerate(acquisitions)]
-    table = patches.pd.DataFrame({"patch_id": ids})
+    table = pd.DataFrame({"patch_id": ids})
     split = params.Tile(method="tile", val=val, test=test, seed=seed)
     if len(set(acquisitions)) < 3:
         with pytest.raises(InputError, match="3 are needed"):
             splits.assign(split, table, Path("tiny"))
         return
     found = splits.assign(split, table, Path("tiny"))
-    assert set(found) == set(splits.SPLITS)
+    assert set(found) == set(SPLITS)
     assert len(set(zip(acquisitions, found, strict=True))) == len(set(acquisitions))
 
 
@@ -258,7 +261,7 @@ def fuzz_tables(rng: np.random.Generator) -> bool:
     ]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            table = read_tables(folder, *tables)
+            table = read_dataset(folder, *tables)
     except InputError as error:
         return one_line(error)
     assert table["patch_id"].is_unique

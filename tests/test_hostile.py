@@ -16,15 +16,18 @@ import pytest
 import rasterio
 import torch
 import yaml
-from conftest import REPOSITORY, Dataset, merged, write_tile
 from rasterio.shutil import copy as copy_raster
+from tiny import REPOSITORY, Dataset, merged, write_tile
 
-from stages import model, params, patches, splits, tensors
-from stages.benge import MAX_TILE_BYTES
-from stages.errors import InputError
-from stages.loader import Patches
-from stages.tiles import Tiles
-from stages.training import Run
+from landcover.dataset import patches, splits, tensors
+from landcover.dataset.tables import read_tables
+from landcover.dataset.tiles import Tiles
+from landcover.ground import benge, params
+from landcover.ground.benge import MAX_TILE_BYTES
+from landcover.ground.errors import InputError
+from landcover.network import model
+from landcover.network.loader import Patches
+from landcover.network.training import Run
 
 # -- tables
 
@@ -106,16 +109,16 @@ TABLES = {
 @pytest.mark.parametrize("table", ["meta", "esaworldcover"])
 @pytest.mark.parametrize(("change", "told"), TABLES.values(), ids=TABLES)
 def test_a_table_says_what_it_said_or_is_refused(dataset, table, change, told):
-    expected = patches.read_tables(dataset.root)
+    expected = read_tables(dataset.root)
     path = dataset.root / f"tiny_{table}.csv"
     path.write_bytes(change(path.read_bytes()))
     if not told:
-        assert patches.read_tables(dataset.root).equals(expected)
+        assert read_tables(dataset.root).equals(expected)
         return
     columns = {"meta": 3, "esaworldcover": 12}[table]
     told = told.replace("{columns}", str(columns)).replace("{more}", str(columns + 1))
     with pytest.raises(InputError, match=told) as error:
-        patches.read_tables(dataset.root)
+        read_tables(dataset.root)
     assert str(error.value).startswith(f"{path}: ")
     assert len(str(error.value).splitlines()) == 1
 
@@ -125,7 +128,7 @@ def test_each_id_that_is_none_is_listed(dataset):
         dataset.meta.insert(i, dataset.meta[-1] | {"patch_id": text})
     dataset.write_tables()
     with pytest.raises(InputError) as error:
-        patches.read_tables(dataset.root)
+        read_tables(dataset.root)
     listed = ", ".join(map(repr, NOT_PATCH_IDS))
     assert f": not patch ids: {listed}; expected <acquisition>_<h>_<v>" in str(error.value)
 
@@ -138,7 +141,7 @@ def test_what_is_no_number_is_a_problem_of_its_patch(dataset, column, cell):
     about = (
         "a WorldCover fraction is not" if column == "tree_cover" else "its lon and lat in the meta table are no place"
     )
-    problems = patches.read_tables(dataset.root)["problem"]
+    problems = read_tables(dataset.root)["problem"]
     assert problems[1].startswith(about)
     assert (problems != "").sum() == 1
 
@@ -155,7 +158,7 @@ def test_what_is_no_number_is_a_problem_of_its_patch(dataset, column, cell):
 def test_numbers_have_a_range(dataset, column, cell, good):
     (dataset.cover if column == "tree_cover" else dataset.meta)[1][column] = cell
     dataset.write_tables()
-    table = patches.read_tables(dataset.root)
+    table = read_tables(dataset.root)
     assert (table["problem"] == "").tolist() == [True, good] + [True] * 6
     assert table["label"].tolist() == [0, 3 if good else -1] + [0, 3] * 3
     if column in table:
@@ -168,11 +171,11 @@ def test_what_stands_in_a_tables_place(dataset, tmp_path, what):
     path.rename(tmp_path / "elsewhere.csv")
     if what == "link":  # as people do who keep data elsewhere
         path.symlink_to(tmp_path / "elsewhere.csv")
-        assert patches.read_tables(dataset.root)["patch_id"].tolist() == dataset.ids
+        assert read_tables(dataset.root)["patch_id"].tolist() == dataset.ids
         return
     {"folder": path.mkdir, "pipe": lambda: os.mkfifo(path), "loop": lambda: path.symlink_to(path)}.get(what, str)()
     with pytest.raises(InputError, match=r"tiny_meta.csv: (is not a file; put|not found; the archive)"):
-        patches.read_tables(dataset.root)
+        read_tables(dataset.root)
 
 
 # -- split files
@@ -199,11 +202,11 @@ LISTS = {
 
 @pytest.mark.parametrize(("lists", "outcome"), LISTS.values(), ids=LISTS)
 def test_lists_split_as_they_say_or_are_refused(dataset, lists, outcome):
-    for split, text in zip(splits.SPLITS, lists, strict=True):
+    for split, text in zip(benge.SPLITS, lists, strict=True):
         if text is not None:
             content = text if isinstance(text, bytes) else text.format(*dataset.ids).encode()
             (dataset.root / f"tiny_{split}.csv").write_bytes(content)
-    table = patches.read_tables(dataset.root)
+    table = read_tables(dataset.root)
     if isinstance(outcome, list):
         assert list(splits.assign(params.Files(method="files"), table, dataset.root)) == outcome + [""] * 4
         return
@@ -459,7 +462,7 @@ def finite(value: object) -> bool:
 def test_stages_give_finite_numbers(tmp_path, run_guarded, labels, split):
     data = Dataset(tmp_path / "data/patches/tiny", labels)
     changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
-    changes["datasets"]["tiny"]["split"] |= dict(zip(splits.SPLITS, split, strict=True))
+    changes["datasets"]["tiny"]["split"] |= dict(zip(benge.SPLITS, split, strict=True))
     done = run_guarded(*STAGES, **changes)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("data", "baselines", "metrics", "seeds"):
@@ -502,11 +505,11 @@ sys.argv = sys.argv[1].split()
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 STAGES = (
-    "stages.preprocess data/patches tensors data.json",
-    "stages.baseline tensors baselines.json baseline_predictions.csv",
-    "stages.train tensors m.safetensors l.safetensors history.csv",
-    "stages.evaluate tensors l.safetensors history.csv metrics.json predictions.csv per_class.csv pictures",
-    "stages.repeat tensors seeds.json seed_predictions.csv",
+    "stages preprocess data/patches tensors data.json",
+    "stages baseline tensors baselines.json b.csv",
+    "stages train tensors m.safetensors l.safetensors history.csv",
+    "stages evaluate tensors l.safetensors history.csv b.csv metrics.json predictions.csv per_class.csv pictures",
+    "stages repeat tensors seeds.json seed_predictions.csv",
 )
 
 
@@ -649,8 +652,9 @@ def names(node: ast.AST) -> list[str]:
     return []
 
 
-def test_no_stage_names_what_runs_code_from_data():
-    for path in sorted((REPOSITORY / "stages").glob("*.py")):
+def test_no_module_names_what_runs_code_from_data():
+    folders = (REPOSITORY / name for name in ("stages", "tools", "landcover"))
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not FORBIDDEN & set(names(node)), f"{path.name}: {names(node)}"
             match node:

@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from tiny import REPOSITORY
 
 PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
 

@@ -55,7 +55,7 @@ def test_what_is_lost_is_seen(arena):
     ]
     (victim.folder / "reports" / ".history.csv.part").touch()
     assert victim.leftovers() == ["reports/.history.csv.part"]
-    entry = {"cmd": "python -m stages.train", "deps": [{"path": "a", "size": 123}], "outs": [{"path": "b"}]}
+    entry = {"cmd": "python -m stages train", "deps": [{"path": "a", "size": 123}], "outs": [{"path": "b"}]}
     for cut in (
         {"cmd": "python -m"},
         entry | {"outs": None},
@@ -68,4 +68,5 @@ def test_what_is_lost_is_seen(arena):
     cached.write_bytes(b"")
     assert len(faults.damaged_objects(victim.folder / ".dvc" / "cache")) == 1
     outcome = faults.Outcome(2, ["report is gone"])
-    assert "| killed | 2 | 1 | 1 |" in page({"killed": [outcome]}, {})
+    row = page({"killed": [outcome]}, {}).splitlines()[-1]
+    assert [cell.strip() for cell in row.split("|")] == ["", "killed", "2", "1", "1", ""]

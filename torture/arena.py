@@ -19,7 +19,8 @@ import psutil
 import yaml
 
 from benchmarks.measure import Clone
-from stages import sample, tensors
+from landcover.dataset import tensors
+from landcover.sample import writer
 
 PATCHES = 40
 SMALL = {
@@ -94,9 +95,10 @@ class Running:
         with suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.Error):
-                    for argument in child.cmdline()[1:]:
-                        if argument.startswith("stages.") and child.status() != psutil.STATUS_ZOMBIE:
-                            return argument.removeprefix("stages."), child
+                    arguments = child.cmdline()[1:]
+                    # `-m stages <stage>`, by python itself or by torchrun
+                    if "stages" in arguments[:-1] and child.status() != psutil.STATUS_ZOMBIE:
+                        return arguments[arguments.index("stages") + 1], child
         return None
 
     def wait_for(self, *stages: str) -> psutil.Process | None:
@@ -213,7 +215,7 @@ class Victim(Clone):
 
 
 def archive(folder: Path, seed: int) -> bytes:
-    sample.write_sample(folder / "archive.tar.gz", patches=PATCHES, seed=seed)
+    writer.write_sample(folder / "archive.tar.gz", patches=PATCHES, seed=seed)
     return (folder / "archive.tar.gz").read_bytes()
 
 

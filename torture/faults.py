@@ -197,11 +197,13 @@ CHANGES = {
     "train.learning_rate": (partial(set_to, train__learning_rate=0.0003), ["train", "repeat"]),
     "evaluate.seed": (partial(set_to, evaluate__seed=1), ["baseline", "evaluate", "report"]),
     "the code of conversion": (
-        partial(edit, path="stages/conversion.py", old="PATCHES_PER_SHARD = 100", new="PATCHES_PER_SHARD = 7"),
+        partial(
+            edit, path="landcover/dataset/conversion.py", old="PATCHES_PER_SHARD = 100", new="PATCHES_PER_SHARD = 7"
+        ),
         ["preprocess"],
     ),
     "the code of training": (
-        partial(edit, path="stages/training.py", old="(0.9, 0.999), 1e-8", new="(0.9, 0.99), 1e-6"),
+        partial(edit, path="landcover/network/training.py", old='"fused": True', new='"fused": True, "eps": 1e-6'),
         ["train", "repeat"],
     ),
 }

@@ -1,0 +1,1 @@
+"""From a source to tensors: archives, tables, tiles, splits, shards."""

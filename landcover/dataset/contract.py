@@ -1,0 +1,67 @@
+"""The data contract, reports/data.json: what a reviewer must know of the data before any metric means something."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from landcover.dataset import splits
+from landcover.dataset.conversion import Summary, to_reflectance
+from landcover.ground import benge
+
+PERCENTILES = (1, 50, 99)
+
+
+def band_statistics(histogram: np.ndarray, offset: int) -> dict[str, float]:
+    """Mean, standard deviation and percentiles of the reflectances behind a histogram (65536,) of one band."""
+    values = to_reflectance(np.arange(1 << 16), offset).astype(np.float64)
+    count = histogram.sum()
+    mean = (histogram * values).sum() / count
+    deviation = np.sqrt((histogram * (values - mean) ** 2).sum() / count)
+    ranks = np.searchsorted(histogram.cumsum(), [np.ceil(count * p / 100) for p in PERCENTILES])
+    return {"mean": mean, "std": deviation} | {
+        f"p{p}": values[rank] for p, rank in zip(PERCENTILES, ranks, strict=True)
+    }
+
+
+def _digest(lines: pd.Series) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def describe(
+    used: pd.DataFrame, problems: dict[str, str], summaries: dict[str, Summary], bands: list[str], offset: int
+) -> dict[str, Any]:
+    """Counts, statistics, leakage and hashes of the splits.
+
+    Args:
+        used: columns `patch_id`, `split`, `label`, `tied`; a row a patch.
+        problems: why patches were left out, by patch id.
+        summaries: of the shards of each split.
+    """
+    parts = {split: used[used["split"] == split] for split in benge.SPLITS}
+    return {
+        "patches": {split: len(part) for split, part in parts.items()},
+        # A list of records, as `dvc plots` draws them.
+        "classes": [
+            {"class": name} | {split: int((part["label"] == label).sum()) for split, part in parts.items()}
+            for label, name in enumerate(benge.CLASSES)
+        ],
+        "bands": {
+            split: {
+                band: band_statistics(histogram, offset)
+                for band, histogram in zip(bands, summaries[split].histogram, strict=True)
+            }
+            for split in parts
+        },
+        "dropped": problems,
+        "tied_labels": int(used["tied"].sum()),
+        "patches_with_nodata": sum(summary.with_nodata for summary in summaries.values()),
+        "leakage": splits.leakage(used),
+        # Sorted, so that they tell which patches are in a split and how each is labelled, not in which order.
+        "membership_sha256": {split: _digest(part["patch_id"].sort_values()) for split, part in parts.items()},
+        "labels_sha256": {
+            split: _digest((part["patch_id"] + " " + part["label"].astype(str)).sort_values())
+            for split, part in parts.items()
+        },
+    }

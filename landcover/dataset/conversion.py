@@ -1,0 +1,143 @@
+"""From tiles to tensors, shard by shard, on the processes of this machine or on a Dask cluster."""
+
+import functools
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from landcover.dataset import tensors
+from landcover.dataset.patches import read_patch
+from landcover.dataset.tiles import Tiles
+from landcover.ground import benge, files, partial
+from landcover.ground.errors import InputError
+
+PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
+UNFINISHED = partial.PARTIAL / "shards"
+
+
+class Summary(NamedTuple):
+    """What is known of one or more shards once they are written."""
+
+    problems: dict[str, str]  # by patch id, why it is left out
+    histogram: np.ndarray  # int64 (C, 65536): how often each digital number occurs
+    with_nodata: int  # patches with some nodata pixels, which become 0
+
+
+def to_reflectance(numbers: np.ndarray, offset: int) -> np.ndarray:
+    """Digital numbers to reflectances, cut to [0, 1] as in the notebook; float32, nodata stays 0."""
+    reflectances = numbers.astype(np.float32)
+    if offset:
+        reflectances -= np.float32(offset)
+    reflectances /= np.float32(benge.REFLECTANCE_SCALE)
+    return np.clip(reflectances, 0, 1, out=reflectances)
+
+
+def write_shard(
+    patches: pd.DataFrame,
+    tiles: Tiles,
+    *,
+    folder: Path,
+    code: list[str],
+    bands: list[str],
+    resampling: str,
+    offset: int,
+) -> str:
+    """Read, check and write the tensors of some patches; the bad ones are left out and named.
+
+    A shard that was written before, of the same tiles in the same way, is left as it is.
+
+    Args:
+        patches: columns `patch_id` and `label`.
+        tiles: theirs.
+        code: what tells versions of it apart.
+
+    Returns:
+        The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
+    """
+    sources = [tiles.identity(patch_id) for patch_id in patches["patch_id"]]
+    key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), sources)
+    path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
+    if _is_done(path, summary, len(patches)):
+        return key
+
+    stacked = np.empty((len(patches), len(bands), benge.PATCH_SIZE, benge.PATCH_SIZE), np.uint16)
+    good, problems = [], {}
+    for position, patch_id in enumerate(patches["patch_id"]):
+        try:
+            stacked[len(good)] = read_patch(tiles, patch_id, bands, resampling)
+            good.append(position)
+        except ValueError as error:
+            problems[patch_id] = str(error)
+    stacked = stacked[: len(good)]
+    if good:
+        arrays = {"images": to_reflectance(stacked, offset), "labels": patches["label"].to_numpy(np.int64)[good]}
+        scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": offset, "minimum": 0, "maximum": 1}
+        with files.replacing(path) as part:
+            tensors.save(part, arrays, {"bands": bands, "classes": benge.CLASSES, "scale": scale})
+    histogram = np.stack([np.bincount(stacked[:, i].ravel(), minlength=1 << 16) for i in range(len(bands))])
+    facts = {"problems": problems, "with_nodata": int((stacked == benge.NODATA).any(axis=(1, 2, 3)).sum())}
+    with files.replacing(summary) as part:
+        tensors.save(part, {"histogram": histogram}, facts)
+    return key
+
+
+def _is_done(path: Path, summary: Path, patches: int) -> bool:
+    try:
+        bad = len(read_summary(summary.parent, summary.stem).problems)
+        return bad == patches or len(tensors.load(path, "labels")[0]["labels"]) == patches - bad
+    except InputError:  # not there, or torn by a crash of the machine
+        return False
+
+
+def read_summary(folder: Path, key: str) -> Summary:
+    arrays, facts = tensors.load(folder / f"{key}.summary")
+    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"])
+
+
+def convert(
+    table: pd.DataFrame, root: Path, bands: list[str], pool: Executor, **options: Any
+) -> tuple[dict[str, Path], dict[str, Summary]]:
+    """Write all shards of all splits, and sum them up.
+
+    Args:
+        table: columns `patch_id`, `label` and `split`.
+        root: the dataset's folder.
+        options: more of `write_shard`'s.
+
+    Returns:
+        The shards, by the name that each is to have, and a summary of each split.
+    """
+    folder = UNFINISHED.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    options = options | {"folder": folder, "bands": bands, "code": partial.code("numpy", "rasterio", "safetensors")}
+    jobs = [
+        (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
+        for split in benge.SPLITS
+        for rows in [table.loc[table["split"] == split, ["patch_id", "label"]]]
+        for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
+    ]
+    tiles = Tiles.find(root)
+    keys = pool.map(
+        functools.partial(write_shard, **options),
+        [rows for *_, rows in jobs],
+        [tiles.select(rows["patch_id"], bands) for *_, rows in jobs],
+    )
+    progress = tqdm(keys, total=len(jobs), desc="preprocess", unit="shard", disable=None)
+    shards, summaries = {}, {}
+    for (split, number, _), key in zip(jobs, progress, strict=True):
+        written = read_summary(folder, key)
+        if split in summaries:
+            before = summaries[split]
+            written = Summary(
+                before.problems | written.problems,
+                before.histogram + written.histogram,
+                before.with_nodata + written.with_nodata,
+            )
+        summaries[split] = written
+        if (path := folder / f"{key}.safetensors").is_file():
+            shards[tensors.shard_name(split, number)] = path
+    return shards, summaries

@@ -1,0 +1,33 @@
+"""data/tensors/index.csv: which patch each row of the tensors is."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from landcover.ground.benge import SPLITS
+
+INDEX = "index.csv"
+
+
+class Index(NamedTuple):
+    """What the index says of the patches of one split, in its order."""
+
+    patch_ids: np.ndarray  # str (N,)
+    majority_fractions: np.ndarray  # float64 (N,), of the patch, covered by the class that it is labelled with
+
+
+def write_index(directory: Path, patches: pd.DataFrame) -> None:
+    """Write the index: a row a patch, split by split, in the order of the shards' rows."""
+    columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
+    patches = patches.assign(row=patches.groupby("split").cumcount())
+    in_order = patches.sort_values("split", key=lambda names: names.map(SPLITS.index), kind="stable")
+    in_order[columns].to_csv(directory / INDEX, index=False, lineterminator="\n")
+
+
+def load_index(directory: Path, split: str) -> Index:
+    """Read the index's rows of a split."""
+    table = pd.read_csv(directory / INDEX)
+    table = table[table["split"] == split]
+    return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy())

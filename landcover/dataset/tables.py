@@ -1,0 +1,127 @@
+"""The tables of an unpacked dataset: read strictly, and joined by patch id."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from landcover.ground.benge import CLASSES, PATCH_ID
+from landcover.ground.errors import InputError
+
+FRACTION_TOLERANCE = 0.01  # by which the fractions of a patch may exceed 1 together, having been rounded
+# As numpy and spreadsheets write numbers; float() alone would also take blanks, 1_000, nan, infinity and other digits.
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that is to be a table or a list.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    if "\0" in text:  # a hole in a damaged file would join the halves of two rows
+        raise ValueError("a byte is zero")
+    return text
+
+
+def _check_shape(text: str, path: Path, columns: Collection[str]) -> None:
+    """Look at each row, since pandas fills up rows that are too short and puts up with stray quotes.
+
+    Raises:
+        InputError: the header lacks or repeats a column, or rows have not as many cells.
+        csv.Error: it is no CSV.
+    """
+    rows = csv.reader(io.StringIO(text), strict=True)
+    header = next(rows, [])
+    if not header:
+        raise csv.Error("it has no header")
+    if missing := [column for column in columns if column not in header]:
+        found = ", ".join(map(repr, header))
+        raise InputError(f"{path}: has no column {', '.join(missing)} but {found}; separate columns by commas")
+    if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
+        raise InputError(f"{path}: columns stand more than once: {', '.join(repeated)}; keep one of each")
+    # A blank line is no row.
+    if ragged := [f"{rows.line_num} ({len(row)})" for row in rows if row and len(row) != len(header)]:
+        raise InputError(
+            f"{path}: lines that have not {len(header)} cells as the header has: {', '.join(ragged)}; mend them"
+        )
+
+
+def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
+    """The numbers of some columns by patch_id, float64, NaN where there is none; other columns are passed over.
+
+    Raises:
+        InputError: there is no such table, or it is damaged, or its patch ids are malformed or repeated.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: not found; the archive is not in the ben-ge layout")
+    if not path.is_file():
+        raise InputError(f"{path}: is not a file; put the CSV table there")
+    wanted = ["patch_id", *columns]
+    try:
+        text = read_text(path)
+        _check_shape(text, path, wanted)
+        table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
+    except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors
+        raise InputError(f"{path}: is not a CSV table: {error}; fetch it anew") from None
+    table = table.set_index("patch_id")[list(columns)]
+    if table.empty:
+        raise InputError(f"{path}: has no rows; fetch it anew")
+    if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
+        raise InputError(f"{path}: not patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
+    if len(repeated := table.index[table.index.duplicated()].unique()):
+        raise InputError(f"{path}: patch ids stand more than once: {', '.join(repeated)}; remove the repetitions")
+    return table.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
+
+
+def read_tables(root: Path) -> pd.DataFrame:
+    """Join the labels to the meta table, by patch_id, in the meta table's row order.
+
+    The label is the class with the largest fraction; of equal fractions the first in the order of CLASSES wins, as
+    with the notebook's argmax.
+
+    Returns:
+        A row a patch: `patch_id`, `lon`, `lat`, `label` (0 ... 10, -1 where there is none), `majority_fraction`,
+        `tied` (whether another class is as large), `problem` (why the patch cannot be used, or '').
+
+    Raises:
+        InputError: a table is missing, is not a table, lacks or repeats a column, has rows of another length than its
+            header, or has malformed or repeated patch ids.
+    """
+    meta = read_table(root / f"{root.name}_meta.csv", ["lon", "lat"])
+    cover = read_table(root / f"{root.name}_esaworldcover.csv", CLASSES)
+    known = meta.index.isin(cover.index)
+    fractions = cover.reindex(meta.index).to_numpy()  # (N, 11)
+
+    numbers = np.isfinite(fractions).all(axis=1)
+    filled = np.where(numbers[:, None], fractions, 0)
+    largest = filled.max(axis=1)
+    table = meta.rename_axis("patch_id").reset_index()
+    table["label"] = filled.argmax(axis=1)
+    table["majority_fraction"] = largest
+    table["tied"] = (filled == largest[:, None]).sum(axis=1) > 1
+    table["problem"] = np.select(
+        [
+            ~known,
+            ~numbers,
+            (filled < 0).any(axis=1) | (filled.sum(axis=1) > 1 + FRACTION_TOLERANCE),
+            largest == 0,
+            ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
+        ],
+        [
+            "has no row in the WorldCover table",
+            "a WorldCover fraction is not a number",
+            "a WorldCover fraction is negative or they exceed 1 together",
+            "all WorldCover fractions are zero",
+            "its lon and lat in the meta table are no place on Earth",
+        ],
+        default="",
+    )
+    table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
+    return table

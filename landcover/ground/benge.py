@@ -1,0 +1,105 @@
+"""The ben-ge dataset: its facts and its layout.
+
+Source: Mommert et al., "Ben-ge: Extending BigEarthNet with Geographical and Environmental Data", IGARSS 2023, and
+the README of the HSG-AIML/ben-ge repository.
+"""
+
+import re
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import pydantic
+
+from landcover.ground.errors import InputError
+
+
+def _distinct(bands: list[str]) -> list[str]:
+    if len(set(bands)) < len(bands):
+        raise ValueError("name each band once")
+    return bands
+
+
+# Sentinel-2 L2A bands and their ground sampling distance in metres.
+BANDS = {
+    "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20,
+    "B07": 20, "B08": 10, "B8A": 20, "B09": 60, "B11": 20, "B12": 20,
+}  # fmt: skip
+# A choice of bands, as a parameter: names in BANDS, none twice.
+Bands = Annotated[
+    list[Literal[tuple(BANDS)]],
+    pydantic.Field(min_length=1),
+    pydantic.AfterValidator(_distinct),
+]
+PATCH_METRES = 1200
+PATCH_SIZE = 120  # pixels a side, at 10 m
+REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1; no offset before processing baseline 04.00
+NODATA = 0
+SPLITS = ("train", "val", "test")
+TILES_FOLDER = "sentinel-2"
+MAX_TILE_BYTES = 1 << 24  # hundreds of times what the dataset's tiles have
+
+# The columns of the WorldCover table, in its order, which is the order of the labels 0 ... 10.
+CLASSES = (
+    "tree_cover",
+    "shrubland",
+    "grassland",
+    "cropland",
+    "built-up",
+    "bare/sparse_vegetation",
+    "snow_and_ice",
+    "permanent_water_bodies",
+    "herbaceous_wetland",
+    "mangroves",
+    "moss_and_lichen",
+)
+# ESA WorldCover's own code of each class, as in the esaworldcover/ maps.
+WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
+
+# <acquisition>_<column>_<row>: one acquisition of one tile, and the patch's place in it, in patches of 1.2 km.
+# Bounded, since they become the name of a file and the size of a grid.
+PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
+
+
+def readable(name: str) -> str:
+    """A class name for people: 'bare/sparse_vegetation' as 'bare/sparse vegetation'."""
+    return name.replace("_", " ")
+
+
+def patch_member(name: str, bands: Collection[str]) -> bool:
+    """Whether an archive's member is one that the pipeline reads: a table, a split file, a tile of a chosen band."""
+    parts = PurePosixPath(name).parts
+    match parts:
+        case (_, file) | (_, "splits", file):
+            # An index of bundles is unpack's own to write: it says which files tiles are read from.
+            return file.endswith(".csv") and file != f"{TILES_FOLDER}.csv"
+        case (_, folder, patch_id, file) if folder == TILES_FOLDER:
+            return any(file == f"{patch_id}_{band}.tif" for band in bands)
+    return False
+
+
+def find_root(directory: Path, source: Path | None = None) -> Path:
+    """The dataset's root folder below `directory`: the one whose <name>_meta.csv is in it.
+
+    Args:
+        source: what to name in an error, if not the directory.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    roots = [
+        table.parent
+        for table in sorted(directory.glob("*/*_meta.csv"))
+        if table.name == f"{table.parent.name}_meta.csv"
+    ]
+    if len(roots) != 1:
+        found = (
+            ", ".join(root.name for root in roots)
+            or ", ".join(sorted(p.name for p in directory.glob("*")))
+            or "nothing"
+        )
+        raise InputError(
+            f"{source or directory}: needs one folder <name> with <name>_meta.csv in it, found {found}; "
+            "check the source"
+        )
+    return roots[0]

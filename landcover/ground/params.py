@@ -1,0 +1,324 @@
+"""What params.yaml may say: each parameter has a type and a range.
+
+A stage checks all of the file before it does any work, so that a slip in the parameters of the last stage is not told
+after the first have run. The module imports nothing heavy, since each stage does.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from landcover.ground import benge
+from landcover.ground.errors import InputError
+
+PARAMS = Path("params.yaml")
+
+Count = Annotated[int, pydantic.Field(ge=1)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+Positive = Annotated[float, pydantic.Field(gt=0)]
+Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
+
+
+class Section(pydantic.BaseModel):
+    """A section of params.yaml: each field has a type and a range, and a key that is no field is refused.
+
+    Numbers that YAML 1.1 reads as strings (`1e-4`) are taken as the numbers they are.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
+            raise ValueError("true and false are no values for it")
+        return value
+
+
+class Order(Section):
+    """The first rows of the meta table train, the next validate, the next test; the rest is not used."""
+
+    method: Literal["order"]
+    train: Count
+    val: Count
+    test: Count
+
+
+class Files(Section):
+    """The dataset's own lists: splits/<name>_train.csv and so on, a patch id a line, no header."""
+
+    method: Literal["files"]
+
+
+class Tile(Section):
+    """Whole acquisitions are held out, so that no test patch borders a train patch of the same acquisition."""
+
+    method: Literal["tile"]
+    val: Share
+    test: Share
+    seed: Seed
+
+    @pydantic.model_validator(mode="after")
+    def _leaves_train(self):
+        if self.val + self.test >= 1:
+            raise ValueError("val and test are shares of all patches, and must leave some to train on")
+        return self
+
+
+Split = Order | Files | Tile
+METHODS = {"order": Order, "files": Files, "tile": Tile}
+
+
+class Dataset(Section):
+    """Where an archive comes from, and how its patches are split."""
+
+    source: Annotated[str, pydantic.Field(min_length=1)]
+    md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
+    split: Split
+
+
+class Unpacking(Section):
+    """How tiles are kept, and what an archive may hold, so that a crafted one fills no disk and ends in time."""
+
+    layout: Literal["files", "bundles"]
+    max_members: Count
+    max_gigabytes: Positive
+
+
+class Preprocessing(Section):
+    offset: Annotated[int, pydantic.Field(ge=0, le=10_000)]
+    resampling: Literal["nearest", "bilinear", "cubic"]
+    max_bad_patches: Annotated[int, pydantic.Field(ge=0)]
+
+
+class Baseline(Section):
+    percentiles: list[Annotated[float, pydantic.Field(ge=0, le=100)]]
+    inverse_regularization: Positive
+
+
+Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
+
+
+class Architecture(Section):
+    """A convolutional network: layers of convolution, ReLU and max pooling, then linear layers, then the classes."""
+
+    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1, max_length=64)]
+    kernel: Annotated[int, pydantic.Field(ge=1, le=31)]
+    stride: Annotated[int, pydantic.Field(ge=1, le=8)]
+    padding: Literal["valid", "same"]
+    pool: Annotated[int, pydantic.Field(ge=1, le=8)]
+    residual: bool
+    batch_norm: bool
+    global_pooling: bool
+    linear: Annotated[list[Channels], pydantic.Field(max_length=64)]
+    dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    standardize: bool
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self):
+        if self.padding == "same" and self.kernel % 2 == 0:
+            raise ValueError("padding 'same' needs an odd kernel")
+        if self.residual and self.padding != "same":
+            raise ValueError("residual layers add their input to their output: set padding to 'same'")
+        self.feature_sizes()
+        return self
+
+    def feature_sizes(self) -> list[int]:
+        """Pixels a side of the feature map behind each convolutional layer.
+
+        Raises:
+            ValueError: a layer has nothing left to work on.
+        """
+        sizes, side = [], benge.PATCH_SIZE
+        margin = self.kernel // 2 if self.padding == "same" else 0
+        for layer in range(1, len(self.convolutions) + 1):
+            before = side
+            side = (side + 2 * margin - self.kernel) // self.stride + 1 if side else 0
+            side //= self.pool
+            if side < 1:
+                raise ValueError(
+                    f"convolutional layer {layer} has only {before} x {before} pixels to work on; "
+                    "use fewer layers, or a smaller kernel, stride or pool, or padding 'same'"
+                )
+            sizes.append(side)
+        return sizes
+
+
+class Training(Section):
+    seed: Seed
+    epochs: Count
+    batch_size: Count
+    eval_batch_size: Count
+    optimizer: Literal["adam", "adamw", "sgd"]
+    learning_rate: Positive
+    weight_decay: Annotated[float, pydantic.Field(ge=0)]
+    schedule: Literal["constant", "cosine", "one_cycle"]
+    label_smoothing: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced"]
+    shuffle: bool
+    flips: bool
+    quarter_turns: bool
+    patience: Count | None
+    keep: Literal["last", "best"]
+    precision: Literal["float32", "bfloat16"]
+
+
+class Repetition(Section):
+    seeds: list[Seed]
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("name each seed once")
+        return seeds
+
+
+class Evaluation(Section):
+    """How intervals are drawn."""
+
+    resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
+    seed: Annotated[int, pydantic.Field(ge=0)]
+
+
+def _device_name(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("choose auto, cpu, cuda, cuda:<number> or mps")
+    return name
+
+
+def _scheduler_address(address: str) -> str:
+    if not re.fullmatch(r"(tcp|tls|ucx)://\S+:\d+", address):
+        raise ValueError("give the scheduler's address, as tcp://<host>:<port>, or null")
+    return address
+
+
+class Runtime(Section):
+    """How to compute. `threads`, `instruction_set` and `launcher` decide the bytes of a result; DVC tracks them."""
+
+    device: Annotated[str, pydantic.AfterValidator(_device_name)]
+    threads: Annotated[int, pydantic.Field(ge=1, le=1024)]
+    instruction_set: Literal["avx2", "native"]
+    launcher: Annotated[str, pydantic.Field(min_length=1)]  # for dvc.yaml, which begins train's command with it
+    workers: Annotated[int, pydantic.Field(ge=1, le=1024)]
+    dask: Annotated[str, pydantic.AfterValidator(_scheduler_address)] | None
+    resident_gigabytes: Annotated[float, pydantic.Field(ge=0)]
+
+
+SECTIONS: dict[str, Any] = {
+    "dataset": str,
+    "datasets": dict[str, Any],  # each entry is a Dataset
+    "bands": benge.Bands,
+    "unpack": Unpacking,
+    "preprocess": Preprocessing,
+    "baseline": Baseline,
+    "model": Architecture,
+    "train": Training,
+    "repeat": Repetition,
+    "evaluate": Evaluation,
+    "runtime": Runtime,
+}
+
+
+def _no_such(key: str, name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(names)}"
+    return f"{key}: no such parameter; {hint}"
+
+
+def _describe(error: dict, names: list[str]) -> str:
+    """One pydantic error as 'key = value: what would be accepted'."""
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(location)
+    if error["type"] == "extra_forbidden":
+        return _no_such(key, location[-1], names)
+    if error["type"] == "missing":
+        return f"{key}: is missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    message = f"{message[0].lower()}{message[1:]}"
+    # What is wrong with a section as a whole is not told by printing it.
+    return f"{key}: {message}" if isinstance(error["input"], dict) else f"{key} = {error['input']!r}: {message}"
+
+
+def _problems(name: str, schema: Any, value: Any) -> tuple[Any, list[str]]:
+    try:
+        return pydantic.TypeAdapter(dict[str, schema]).validate_python({name: value})[name], []
+    except pydantic.ValidationError as invalid:
+        names = list(schema.model_fields) if hasattr(schema, "model_fields") else []
+        return None, [_describe(error, names) for error in invalid.errors()]
+
+
+def validate(name: str, schema: Any, value: Any) -> Any:
+    """Check one entry of params.yaml against its type.
+
+    Raises:
+        InputError: names each wrong key, its value and what would be accepted.
+    """
+    found, problems = _problems(name, schema, value)
+    if problems:
+        raise InputError(f"{PARAMS}: {'; '.join(problems)}")
+    return found
+
+
+def _dataset(name: str, value: Any) -> tuple[Dataset | None, list[str]]:
+    # Its split by itself, so that what is wrong is told of the method that was chosen, not of all three.
+    problems = []
+    if isinstance(value, dict) and "split" in value:
+        method = value["split"].get("method") if isinstance(value["split"], dict) else None
+        if method not in METHODS:
+            return None, [f"{name}.split.method = {method!r}: choose from {', '.join(METHODS)}"]
+        split, problems = _problems(f"{name}.split", METHODS[method], value["split"])
+        value = value | {"split": split or Files(method="files")}
+    found, more = _problems(name, Dataset, value)
+    return found, more + problems
+
+
+def check(raw: dict[str, Any]) -> dict[str, Any]:
+    """All sections of params.yaml, as what their schemas say.
+
+    Raises:
+        InputError: names each wrong key, its value and what would be accepted.
+    """
+    found, problems = {}, [_no_such(key, key, list(SECTIONS)) for key in raw if key not in SECTIONS]
+    for name, schema in SECTIONS.items():
+        if name not in raw:
+            problems.append(f"{name}: is missing; add it")
+            continue
+        found[name], wrong = _problems(name, schema, raw[name])
+        problems += wrong
+    for name in found.get("datasets") or {}:
+        found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
+        problems += wrong
+    if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:
+        choice = ", ".join(found["datasets"])
+        problems.append(f"dataset = {found['dataset']!r}: no such entry in datasets; choose from {choice}")
+    if problems:
+        raise InputError(f"{PARAMS}: {'; '.join(problems)}")
+    return found
+
+
+def load(path: Path = PARAMS) -> dict[str, Any]:
+    """Read params.yaml as a mapping from section to its raw values.
+
+    Raises:
+        InputError: there is no such file, or it holds no sections.
+    """
+    try:
+        params = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run from the top of the repository") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not YAML; {' '.join(str(error).split())}") from None
+    if not isinstance(params, dict):
+        raise InputError(f"{path}: holds no sections; restore it with git checkout {path}")
+    return params
+
+
+def instruction_set(path: Path = PARAMS) -> str:
+    """What `runtime.instruction_set` says, for a command that checks no parameters: `avx2`, unless it is `native`."""
+    runtime = load(path).get("runtime") if path.is_file() else None
+    return "native" if isinstance(runtime, dict) and runtime.get("instruction_set") == "native" else "avx2"

@@ -1,0 +1,98 @@
+"""The state of the repository at a commit, an experiment, or now in the workspace: its small files, out of Git."""
+
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from landcover.ground.errors import InputError
+
+WORKSPACE = "workspace"
+MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints, without the line end; None where it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        raise InputError("git is not installed; install it and run again") from None
+    return done.stdout.rstrip("\n") if done.returncode == 0 else None
+
+
+def merge_base() -> str:
+    """The commit at which the current one left the main branch, which is what a pull request compares with."""
+    for branch in MAIN_BRANCHES:
+        if git("rev-parse", "--verify", "--quiet", branch) is not None:
+            if (commit := git("merge-base", "HEAD", branch)) is None:
+                raise InputError(f"no common ancestor with {branch}; fetch the whole history, or name one with --base")
+            return commit
+    raise InputError(f"none of {', '.join(MAIN_BRANCHES)} is here; name a revision with --base")
+
+
+class Revision:
+    """A commit, tag, branch or experiment by its name, or the files as they are in the workspace.
+
+    Raises:
+        InputError: there is no such revision.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.commit = name, None
+        if name != WORKSPACE:
+            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
+            # The newest, where several commits have one of that name.
+            newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
+            experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
+            self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
+            if self.commit is None:
+                raise InputError(f"no revision or experiment '{name}'; see git log --oneline and dvc exp show")
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return f"the workspace on {git('rev-parse', '--short=7', 'HEAD')}"
+        short = self.commit[:7]
+        return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
+
+    def read(self, path: str) -> bytes:
+        """The content of a file that Git holds.
+
+        Raises:
+            InputError: the revision has no such file.
+        """
+        missing = InputError(f"{self} has no {path}; run dvc repro there and commit what it makes")
+        if self.commit is None:
+            try:
+                return Path(path).read_bytes()
+            except FileNotFoundError:
+                raise missing from None
+        done = subprocess.run(["git", "show", f"{self.commit}:{path}"], capture_output=True)
+        if done.returncode:
+            raise missing
+        return done.stdout
+
+    def has(self, path: str) -> bool:
+        try:
+            return bool(self.read(path))
+        except InputError:
+            return False
+
+    def _parsed(self, path: str, parse) -> Any:
+        try:
+            return parse(self.read(path))
+        except (ValueError, yaml.YAMLError) as error:
+            raise InputError(f"{self}: {path} cannot be read ({' '.join(str(error).split())})") from None
+
+    def json(self, path: str) -> Any:
+        return self._parsed(path, json.loads)
+
+    def yaml(self, path: str) -> Any:
+        return self._parsed(path, yaml.safe_load)
+
+    def csv(self, path: str) -> pd.DataFrame:
+        return self._parsed(path, lambda content: pd.read_csv(io.BytesIO(content)))

@@ -1,0 +1,35 @@
+"""Patches mirrored and turned at random."""
+
+import torch
+
+from landcover.ground.params import Training
+
+
+def augment(images: torch.Tensor, flipped: torch.Tensor | None, turns: torch.Tensor | None) -> torch.Tensor:
+    """Mirror and turn the patches of a batch (N, C, H, W).
+
+    Args:
+        flipped: bool (N,), on the host, or None for no flips.
+        turns: quarter turns, int64 (N,), on the host, or None for no turns.
+    """
+    if flipped is not None:
+        images = torch.where(flipped.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+    if turns is not None:
+        turned = images.clone()
+        for turn in (1, 2, 3):
+            chosen = (turns == turn).nonzero().squeeze(1).to(images.device)
+            turned[chosen] = images[chosen].rot90(turn, (-2, -1))
+        images = turned
+    return images
+
+
+def draw_symmetries(
+    count: int, settings: Training, generator: torch.Generator
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """For each of `count` patches, whether it is flipped and how often it is turned.
+
+    Land cover looks the same from any side, so the eight of them are equally likely.
+    """
+    flipped = torch.rand(count, generator=generator) < 0.5 if settings.flips else None
+    turns = torch.randint(4, (count,), generator=generator) if settings.quarter_turns else None
+    return flipped, turns

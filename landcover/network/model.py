@@ -1,0 +1,160 @@
+"""The network: built from its architecture, saved with all that a prediction needs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from landcover.dataset import tensors
+from landcover.ground.errors import InputError
+from landcover.ground.params import Architecture
+from landcover.network.distributed import ALONE, Group
+from landcover.network.loader import Patches
+
+FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
+
+
+class Residual(nn.Module):
+    """Two convolutions and a shortcut around them.  Source: He et al., CVPR 2016, the basic block."""
+
+    def __init__(self, inputs: int, outputs: int, architecture: Architecture):
+        super().__init__()
+        kernel, stride, norm = architecture.kernel, architecture.stride, architecture.batch_norm
+        self.body = nn.Sequential(
+            *_convolution(inputs, outputs, kernel, stride, kernel // 2, norm),
+            nn.ReLU(inplace=True),
+            *_convolution(outputs, outputs, kernel, 1, kernel // 2, norm),
+        )
+        same = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Sequential(*_convolution(inputs, outputs, 1, stride, 0, norm))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: bool) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    if kernel == 1 and stride > 1:
+        # The same pixels, taken before: torch 2.13's backward pass of a strided convolution of one pixel, channels
+        # last, on the CPU, writes beyond its memory.
+        layers, stride = [nn.MaxPool2d(1, stride)], 1
+    layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=not norm))
+    return [*layers, nn.BatchNorm2d(outputs)] if norm else layers
+
+
+class Network(nn.Module):
+    """Reflectances (N, C, 120, 120) to logits (N, K).
+
+    Args:
+        mean, std: of each band, (C,), if the architecture standardizes its input.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        bands: int,
+        classes: int,
+        mean: np.ndarray | None = None,
+        std: np.ndarray | None = None,
+    ):
+        super().__init__()
+        self.standardize = architecture.standardize
+        if self.standardize:
+            shape = (1, bands, 1, 1)
+            self.register_buffer("mean", torch.zeros(shape) if mean is None else torch.as_tensor(mean).reshape(shape))
+            self.register_buffer("std", torch.ones(shape) if std is None else torch.as_tensor(std).reshape(shape))
+
+        # Layers draw their initial weights as they are made: with the notebook's architecture and seed, in its order.
+        layers: list[nn.Module] = []
+        channels = bands
+        kernel, stride = architecture.kernel, architecture.stride
+        for outputs in architecture.convolutions:
+            if architecture.residual:
+                layers.append(Residual(channels, outputs, architecture))
+            else:
+                margin = kernel // 2 if architecture.padding == "same" else 0
+                layers += _convolution(channels, outputs, kernel, stride, margin, architecture.batch_norm)
+            if architecture.pool > 1:
+                layers.append(nn.MaxPool2d(architecture.pool))
+            # The largest of rectified values is the rectified largest: after the pooling there are fewer to rectify.
+            layers.append(nn.ReLU(inplace=True))
+            channels = outputs
+        side = architecture.feature_sizes()[-1]
+        if architecture.global_pooling:
+            layers.append(nn.AvgPool2d(side))  # AdaptiveAvgPool2d is not deterministic on CUDA
+            side = 1
+        self.features = nn.Sequential(*layers)
+
+        inputs = channels * side**2
+        layers = [nn.Flatten()]
+        for outputs in architecture.linear:
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+            if architecture.dropout:
+                layers.append(nn.Dropout(architecture.dropout))
+            inputs = outputs
+        if architecture.dropout and not architecture.linear:
+            layers.append(nn.Dropout(architecture.dropout))
+        layers.append(nn.Linear(inputs, classes))
+        self.classifier = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.standardize:
+            x = (x - self.mean) / self.std
+        return self.classifier(self.features(x))
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of weights that training adjusts."""
+    return sum(weights.numel() for weights in network.parameters())
+
+
+@torch.inference_mode()
+def infer(network: Network, patches: Patches, batch_size: int, group: Group = ALONE) -> torch.Tensor:
+    """Logits (N, K) of this process's share of the patches, on their device."""
+    network.eval()
+    # Made before: a small tensor a batch, between large ones that come and go, would keep their memory from being used
+    # again, up to all that the batches take.
+    share = len(range(group.rank, len(patches.labels), group.size))
+    weights = network.classifier[-1].weight
+    logits = weights.new_empty(share, len(weights))
+    for place, images in zip(logits.split(batch_size), patches.in_order(batch_size, group), strict=True):
+        place.copy_(network(images))
+    return logits
+
+
+def predict(network: Network, patches: Patches, batch_size: int) -> np.ndarray:
+    """Log-probabilities of the patches, float64 (N, K)."""
+    return infer(network, patches, batch_size).double().log_softmax(1).cpu().numpy()
+
+
+def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
+    """Write weights and metadata; `architecture`, `bands` and `classes` of the latter rebuild the network."""
+    weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
+    tensors.save(path, weights, metadata)
+
+
+def load(path: Path) -> tuple[Network, dict[str, Any]]:
+    """Rebuild a network and its metadata from what `save` wrote.
+
+    Raises:
+        InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
+    """
+    weights, metadata = tensors.load(path)
+    try:
+        if lacking := [fact for fact in FACTS if fact not in metadata]:
+            raise ValueError(f"it has no {', '.join(lacking)}")
+        architecture = Architecture.model_validate(metadata["architecture"])
+        # On no device, so that an architecture takes no memory before it is known to be that of the weights.
+        with torch.device("meta"):
+            network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]))
+        network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
+        if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
+            raise ValueError(f"not all is finite in {', '.join(bad)}")
+        if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
+            raise ValueError(f"not float32: {', '.join(bad)}")
+    except (TypeError, ValueError, RuntimeError) as error:  # pydantic's errors are ValueErrors
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro train") from None
+    return network, metadata

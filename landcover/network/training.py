@@ -1,0 +1,310 @@
+"""How a network learns: batches, optimizer, schedule, and the epochs of a run."""
+
+import copy
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics.classification import MulticlassAccuracy
+
+from landcover.dataset import tensors
+from landcover.ground import files, partial
+from landcover.ground.errors import InputError
+from landcover.ground.params import Architecture, Training
+from landcover.network.augmentation import augment, draw_symmetries
+from landcover.network.distributed import ALONE, Group, Rows
+from landcover.network.loader import Patches
+from landcover.network.model import Network, infer
+
+EXPLODED = 1e4  # nats; from such a loss no training comes back
+
+
+class Epoch(NamedTuple):
+    """A row of the history: losses are means over batches, accuracies over patches."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+
+
+def epoch_seed(seed: int, *parts: int) -> int:
+    """A seed of its own for each epoch, so that a run can go on from any of them."""
+    return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
+
+
+def visits(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
+    """Of each batch of an epoch its place among all visits, and its rows: in the order of the index, or shuffled."""
+    order = torch.randperm(count, generator=generator) if settings.shuffle else None
+    for start in range(0, count, settings.batch_size):
+        places = slice(start, min(start + settings.batch_size, count))
+        yield places, places if order is None else order[places]
+
+
+def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optimizer:
+    """Adam, AdamW, or SGD with Nesterov's momentum; each step is one fused operator over all weights."""
+    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+    match settings.optimizer:
+        case "adam":
+            return torch.optim.Adam(weights, **options)
+        case "adamw":
+            return torch.optim.AdamW(weights, **options)
+        case "sgd":
+            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, **options)
+
+
+def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRScheduler:
+    """How the learning rate goes over the optimizer's steps.
+
+    Source of one_cycle: Smith and Topin, "Super-Convergence", 2018.
+    """
+    match settings.schedule:
+        case "constant":
+            return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        case "one_cycle":
+            return lr_scheduler.OneCycleLR(
+                optimizer, max_lr=settings.learning_rate, total_steps=steps, cycle_momentum=False
+            )
+
+
+def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Weights by class, inverse to its patches, with a mean of 1 over the patches; 0 for a class without any."""
+    counts = torch.bincount(labels, minlength=classes).float()
+    weights = len(labels) / ((counts > 0).sum() * counts)
+    return torch.where(counts > 0, weights, 0.0)
+
+
+def check(network: Network, train: int, val: int, settings: Training, group: Group) -> None:
+    """Refuse what so many patches cannot be trained with.
+
+    Raises:
+        InputError: says why, and what to change.
+    """
+    batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    last = train % settings.batch_size or settings.batch_size
+    if batch_norm and last == 1:
+        raise InputError(
+            f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
+            "for batch norm; choose another size, or model.batch_norm: false"
+        )
+    if group.size > 1 and batch_norm:
+        raise InputError(
+            f"model.batch_norm: each of {group.size} processes would normalize by its own share of a batch; train in "
+            "one process, or without it"
+        )
+    if group.size > min(settings.batch_size, train, val):
+        raise InputError(
+            f"{group.size} processes share train.batch_size = {settings.batch_size}, {train} train and {val} val "
+            "patches: start no more than the least of them"
+        )
+
+
+def checkpoint_path(stage: str, tensors_dir: Path, *facts: Any) -> Path:
+    """Where a run of these tensors and these facts is kept over a crash."""
+    code = partial.code("torch", "numpy", "safetensors")
+    return partial.PARTIAL / f"{stage}-{partial.fingerprint(partial.identity(tensors_dir), code, *facts)}.safetensors"
+
+
+class Run:
+    """The training of one network, in place, epoch by epoch.
+
+    Args:
+        group: the processes that share each batch; all hold the same network, and end with the same.
+
+    Raises:
+        InputError: what is asked for cannot be trained, or the loss explodes.
+    """
+
+    def __init__(self, network: Network, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
+        self.network, self.train, self.val, self.settings, self.group = network, train, val, settings, group
+        self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
+        count = len(train.labels)
+        check(network, count, len(val.labels), settings, group)
+        self.classes = network.classifier[-1].out_features
+        balanced = settings.class_weights == "balanced"
+        self.weights = balanced_weights(train.labels, self.classes) if balanced else None
+        self.optimizer = make_optimizer(network.parameters(), settings)
+        batches = math.ceil(count / settings.batch_size)
+        self.schedule = make_schedule(self.optimizer, settings, settings.epochs * batches)
+        self.history: list[Epoch] = []
+        self.best_weights: dict[str, torch.Tensor] = {}
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the lowest validation loss so far; 0 before the first."""
+        return min(self.history, key=lambda epoch: epoch.val_loss).epoch if self.history else 0
+
+    @property
+    def finished(self) -> bool:
+        done, patience = len(self.history), self.settings.patience
+        return done == self.settings.epochs or bool(patience and done - self.best_epoch >= patience)
+
+    def epochs(self, checkpoint: Path) -> Iterator[Epoch]:
+        """Train until it is finished; the network then has the weights of the last or of the best epoch.
+
+        Args:
+            checkpoint: where each finished epoch is kept, to go on from if it is there already.
+        """
+        if checkpoint.is_file():
+            try:
+                self.restore(checkpoint)
+                told = f"going on after epoch {len(self.history)}"
+            except InputError as error:  # torn by a crash of the machine, say
+                told = f"training from the start, since {error}"
+            if self.group.rank == 0:
+                print(told, file=sys.stderr)
+            yield from self.history
+        while not self.finished:
+            number = len(self.history) + 1
+            rate = self.schedule.get_last_lr()[0]  # of the epoch's first batch
+            self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), rate))
+            if self.settings.keep == "best" and self.best_epoch == number:
+                self.best_weights = copy.deepcopy(self.network.state_dict())
+            if self.group.rank == 0:
+                self.save(checkpoint)
+            yield self.history[-1]
+        if self.best_weights:
+            self.network.load_state_dict(self.best_weights)
+
+    @property
+    def _remedy(self) -> str:
+        return f"lower train.learning_rate = {self.settings.learning_rate:g}"
+
+    def _train_epoch(self, number: int) -> tuple[float, float]:
+        """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
+        settings, group, count = self.settings, self.group, len(self.train.labels)
+        device = self.train.labels.device
+        # Each process draws the same for the whole batch and takes its share; dropout alone is its own.
+        generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
+        torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
+        order = list(visits(count, settings, generator))
+        symmetries = draw_symmetries(count, settings, generator)
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+        self.network.train()
+        # Kept on the device until the end: to look at a number here would have the host wait for each batch.
+        losses, predictions, targets = torch.zeros(len(order), device=device), [], []
+        batches = self.train.batches(group.share(rows) for _, rows in order)
+        for batch, ((places, rows), (images, labels)) in enumerate(zip(order, batches, strict=True)):
+            mine = group.share(places)
+            images = augment(images, *(drawn if drawn is None else drawn[mine] for drawn in symmetries))
+            with autocast:
+                logits = self.forward(images)
+            total = places.stop - places.start
+            if self.weights is not None:
+                total = self.weights[self.train.labels[rows]].sum()
+            loss = F.cross_entropy(
+                logits.float(), labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
+            )
+            # The processes' gradients are averaged, so that each is as large as if it were alone.
+            loss = loss / (total / group.size)
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            losses[batch] = loss.detach()
+            predictions.append(logits.detach().argmax(1))
+            targets.append(labels)
+        means = group.sum(losses) / group.size
+        exploded = (means.abs() < EXPLODED).logical_not()  # true of NaN, too
+        if exploded.any():
+            batch = int(exploded.nonzero()[0])
+            raise InputError(
+                f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; {self._remedy}"
+            )
+        return float(means.mean()), self._accuracy(torch.cat(predictions), torch.cat(targets))
+
+    def _evaluate(self) -> tuple[float, float]:
+        """Of the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
+        size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
+        mine = slice(group.rank, None, group.size)
+        logits = infer(self.network, self.val, size, group)
+        # Each process fills in its own patches, so that each patch counts once.
+        losses = torch.zeros(len(labels), device=labels.device)
+        losses[mine] = F.cross_entropy(logits, labels[mine], reduction="none")
+        loss = float(torch.stack([batch.mean() for batch in group.sum(losses).split(size)]).mean())
+        if not abs(loss) < EXPLODED:
+            epoch = len(self.history) + 1
+            raise InputError(f"train: the loss of the val split is {loss:g} after epoch {epoch}; {self._remedy}")
+        return loss, self._accuracy(logits.argmax(1), labels[mine])
+
+    def _accuracy(self, predictions: torch.Tensor, labels: torch.Tensor) -> float:
+        """The share of all processes' patches that are predicted right; torchmetrics adds up over the processes."""
+        metric = MulticlassAccuracy(self.classes, average="micro", validate_args=False).to(labels.device)
+        metric.update(predictions, labels)
+        return float(metric.compute())
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """The tensors that change from step to step, by name."""
+        moments = {
+            f"optimizer.{number}.{name}": value
+            for number, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        return {f"network.{name}": value for name, value in self.network.state_dict().items()} | moments
+
+    def save(self, path: Path) -> None:
+        """Write all that `restore` needs to go on after the last epoch; no random state, since epochs have seeds."""
+        state = self._state() | {f"best.{name}": value for name, value in self.best_weights.items()}
+        facts = {
+            "history": self.history,
+            "groups": self.optimizer.state_dict()["param_groups"],
+            "schedule": self.schedule.state_dict(),
+        }
+        with files.replacing(path) as part:
+            arrays = {name: value.cpu().contiguous().numpy() for name, value in state.items()}
+            tensors.save(part, arrays, facts)
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` wrote for a run of the same network, patches and settings."""
+        arrays, facts = tensors.load(path)
+        parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "optimizer": {}, "best": {}}
+        for name, array in arrays.items():
+            part, _, key = name.partition(".")
+            parts[part][key] = torch.from_numpy(array)
+        weights = list(self.network.parameters())
+        state: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
+        for key, value in parts["optimizer"].items():
+            number, _, name = key.partition(".")
+            # In the memory layout of the weights: the fused operators go through both side by side.
+            moment = value.shape == weights[int(number)].shape
+            state[int(number)][name] = torch.empty_like(weights[int(number)]).copy_(value) if moment else value
+        self.network.load_state_dict(parts["network"])
+        self.optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+        self.schedule.load_state_dict(facts["schedule"])
+        self.best_weights = parts["best"]
+        self.history = [Epoch(*row) for row in facts["history"]]
+
+
+def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each band over all pixels of images (C, H, W); float32 (C,)."""
+    # Patch by patch, since there may be more of them than memory holds.
+    moments = [[np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)] for image in images]
+    mean, square = np.mean(moments, axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    if not std.all():
+        raise InputError(
+            f"model.standardize: band {int(np.flatnonzero(std == 0)[0]) + 1} of {len(std)} is the same everywhere; "
+            "leave it out of bands, or set standardize to false"
+        )
+    return mean.astype(np.float32), std.astype(np.float32)
+
+
+def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:
+    """A network for the bands and classes of `facts`, the train split, with weights drawn from `seed`."""
+    moments = band_moments(facts.images) if architecture.standardize else (None, None)
+    # Drawn on the CPU, so that the weights are the same wherever the network then trains.
+    torch.manual_seed(seed)
+    network = Network(architecture, len(facts.bands), len(facts.classes), *moments)
+    return network.to(device, memory_format=torch.channels_last)

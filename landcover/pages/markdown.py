@@ -1,0 +1,51 @@
+"""Pieces of a Markdown page, for pages that GitHub and GitLab render."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from tabulate import tabulate
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same keys as a table: numbers to the right, floats to three decimals, NaN and None as a dash."""
+
+    def cell(value: Any) -> str:
+        if value is None or (isinstance(value, float) and np.isnan(value)):
+            return "-"
+        return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+    keys = list(rows[0])
+    numeric = [all(isinstance(row[key], int | float | np.integer | None) for row in rows) for key in keys]
+    return tabulate(
+        [[cell(row[key]) for key in keys] for row in rows],
+        headers=keys,
+        tablefmt="pipe",
+        colalign=["right" if number else "left" for number in numeric],
+        disable_numparse=True,
+    )
+
+
+def points(difference: float, low: float, high: float) -> str:
+    """A difference of shares with its interval, in points: '+5.0 points (+1.0 to +9.0)'."""
+    return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def render(template: str, **facts: Any) -> str:
+    """Fill in one of the pages in templates/; a fact that it names and that is not given is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # it is Markdown, not HTML
+    )
+    environment.filters |= {"table": table, "percent": lambda share: f"{share:.1%}", "p_value": p_value}
+    return environment.get_template(template).render(facts)

@@ -1,0 +1,78 @@
+"""The pictures of the test split, drawn by helper processes."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from landcover.dataset.index import Index
+from landcover.dataset.tensors import Split
+from landcover.ground.benge import readable
+from landcover.judgement import metrics
+from landcover.judgement.confusion import confusion_matrix
+from landcover.pages import plots
+
+EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
+
+
+def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Rows of `count` patches: the first of each class in turn, then the second of each, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    turn = np.empty(len(labels), int)
+    turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
+    return np.sort(np.lexsort((labels, turn))[:count])
+
+
+def most_confident_errors(correct: np.ndarray, confidence: np.ndarray, patch_ids: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the `count` wrong predictions of the highest confidence."""
+    wrong = np.flatnonzero(~correct)
+    return wrong[np.lexsort((patch_ids[wrong], -confidence[wrong]))][:count]
+
+
+class Pictures:
+    """The pictures in a folder, which other processes draw."""
+
+    def __init__(self, folder: Path, painters: Executor):
+        self.folder, self.painters, self.drawn = folder, painters, []
+
+    def draw(self, name: str, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
+        path = self.folder / f"{name}.png"
+        self.drawn.append(self.painters.submit(plots.draw, path, plot, *content, **options))
+
+    def draw_patches(self, name: str, split: Split, rows: np.ndarray, captions: list[str], title: str) -> None:
+        self.draw(name, plots.patches, split.images[rows], split.bands, captions, title)
+
+    def draw_examples(self, test: Split, index: Index) -> None:
+        rows = one_of_each(test.labels, EXAMPLES)
+        rows = rows[np.argsort(test.labels[rows], kind="stable")]
+        captions = [
+            f"{readable(test.classes[test.labels[i]])}\n{index.majority_fractions[i]:.0%} of the patch" for i in rows
+        ]
+        self.draw_patches("examples", test, rows, captions, "Examples of the test split")
+
+    def draw_predictions(self, test: Split, index: Index, labels: np.ndarray, confidence: np.ndarray) -> None:
+        """Draw how the labels that were predicted compare with those of the test split."""
+        correct = labels == test.labels
+        confusion = confusion_matrix(test.labels, labels, len(test.classes))
+        for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
+            self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
+        rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
+        captions = [
+            f"{readable(test.classes[test.labels[i]])} ({index.majority_fractions[i]:.0%})\n"
+            f"taken for {readable(test.classes[labels[i]])}\nwith confidence {confidence[i]:.2f}"
+            for i in rows
+        ]
+        self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
+        bins = metrics.reliability(correct, confidence)
+        self.draw("reliability", plots.reliability, bins, "Reliability on the test split")
+        by_purity = metrics.accuracy_by_purity(correct, index.majority_fractions)
+        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
+
+    def wait(self) -> None:
+        """Until all are drawn."""
+        for job in self.drawn:
+            job.result()

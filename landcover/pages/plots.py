@@ -1,0 +1,172 @@
+"""The pictures. Each function returns a Figure, for `save` to write."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from landcover.ground import files
+from landcover.ground.benge import readable
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
+BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
+DPI = 100
+COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a"}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, the same bytes for the same figure."""
+    with files.replacing(path) as part:
+        figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def draw(path: Path, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
+    """Plot and save, in whatever process is told to."""
+    save(plot(*content, **options), path)
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:
+    """Draw counts, or shares of each true class, of a confusion matrix (K, K); classes that never occur are left out.
+
+    The colour is always the share of the true class, so that rare classes can be read beside frequent ones.
+    """
+    occurs = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
+    shown = confusion[np.ix_(occurs, occurs)]
+    support = shown.sum(1, keepdims=True)
+    shares = np.divide(shown, support, out=np.zeros(shown.shape), where=support > 0)
+    names = [readable(classes[i]) for i in occurs]
+
+    side = 2.6 + 0.62 * max(len(occurs), 4)
+    figure = Figure(figsize=(side + 0.6, side - 0.8), layout="constrained")
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*shown.shape):
+        if shown[row, column]:
+            text = f"{shares[row, column]:.0%}" if normalize else f"{shown[row, column]}"
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), [f"{name} ({n})" for name, n in zip(names, support.ravel(), strict=True)])
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class (patches)")
+    unit = "share of each actual class" if normalize else "patches"
+    axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11)
+    figure.colorbar(picture, ax=axes, shrink=0.75, label="share of the actual class", format=lambda x, _: f"{x:.0%}")
+    return figure
+
+
+def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue where that is good."""
+    change = after - before
+    occurs = np.flatnonzero((before + after).sum(0) + (before + after).sum(1))
+    shown = change[np.ix_(occurs, occurs)]
+    names = [readable(classes[i]) for i in occurs]
+    # On the diagonal more is better, off it less.
+    gain = np.where(np.eye(len(occurs), dtype=bool), shown, -shown)
+    limit = max(np.abs(shown).max(), 1)
+
+    side = 2.6 + 0.62 * max(len(occurs), 4)
+    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(gain, cmap="RdBu", vmin=-1.4 * limit, vmax=1.4 * limit)
+    for row, column in zip(*np.nonzero(shown), strict=True):
+        axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=10)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("actual class")
+    axes.set_title(
+        "Change of the confusion matrix, after minus before\npatches; blue for the better, red for the worse",
+        fontsize=11,
+    )
+    return figure
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Draw loss and accuracy of the train and val splits by epoch, as history.csv has them."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for split in ("train", "val"):
+            axes.plot(
+                history["epoch"], history[f"{split}_{quantity}"], label=split, color=COLOURS[split], linewidth=1.8
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel({"loss": "loss (nats)", "accuracy": "accuracy"}[quantity])
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.suptitle("Learning curves", fontsize=11)
+    return figure
+
+
+def to_picture(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """A patch (C, H, W) as a picture (H, W, 3) in [0, 1], stretched over its own range so that one can see something.
+
+    In true colour if the bands are there, else of its first three bands, or of the first in grey.
+    """
+    if set(TRUE_COLOUR) <= set(bands):
+        channels = [list(bands).index(band) for band in TRUE_COLOUR]
+    else:
+        channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
+    shown = image[channels].transpose(1, 2, 0)
+    low, high = np.percentile(shown, STRETCH)
+    # Else a cloud, or some snow, would leave the land around it black.
+    high = min(high, max(BRIGHT_LAND, 3 * np.median(shown)))
+    return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
+
+
+def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], title: str, columns: int = 5) -> Figure:
+    """Draw patches (N, C, H, W) in a grid, a caption below each."""
+    rows = max(-(-len(images) // columns), 1)
+    figure = Figure(figsize=(2 * columns, 2.7 * rows + 0.4), layout="constrained")
+    for axes, image, caption in zip(figure.subplots(rows, columns, squeeze=False).flat, images, captions, strict=False):
+        axes.imshow(to_picture(image, bands), interpolation="nearest")
+        axes.set_xlabel(caption, fontsize=8)
+    for axes in figure.axes:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if not axes.images:
+            axes.set_visible(False)
+    colours = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
+    figure.suptitle(f"{title} ({colours}, each stretched over its own range)", fontsize=11)
+    return figure
+
+
+def reliability(bins: dict[str, np.ndarray], title: str) -> Figure:
+    """Draw accuracy over confidence in bins, as metrics.reliability makes them, and how many patches are in each."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    filled = bins["count"] > 0
+    edges = np.arange(len(filled)) / len(filled)
+    width = 1 / len(filled)
+    axes.bar(edges[filled], bins["accuracy"][filled], width, align="edge", color=COLOURS["bar"], edgecolor="white")
+    axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linestyle="--", label="perfectly calibrated")
+    axes.plot(
+        bins["confidence"][filled], bins["accuracy"][filled], "o", color="black", markersize=3, label="mean of a bin"
+    )
+    axes.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
+    axes.set_title(title, fontsize=11)
+    axes.legend(frameon=False, loc="upper left", fontsize=9)
+    counts.bar(edges, bins["count"], width, align="edge", color=COLOURS["muted"], edgecolor="white")
+    counts.set(xlabel="confidence", ylabel="patches")
+    return figure
+
+
+def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw accuracy with its 95 % interval by majority fraction, of rows as metrics.accuracy_by_purity makes them."""
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))
+    places = range(len(rows))
+    axes.bar(places, accuracy, color=COLOURS["bar"], width=0.7)
+    axes.errorbar(
+        places, accuracy, (accuracy - low, high - accuracy), fmt="none", color="black", capsize=4, linewidth=1
+    )
+    axes.set_xticks(places, [f"{row['purity']}\n{row['n']} patches" for row in rows], fontsize=9)
+    axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="share of the patch that its class covers")
+    axes.set_title(title, fontsize=11)
+    return figure

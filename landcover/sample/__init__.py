@@ -1,0 +1,1 @@
+"""The synthetic dataset, which the project writes itself."""

@@ -1,0 +1,140 @@
+"""How the classes look: each has a spectrum, varied by texture, relief, season, haze and cloud.
+
+The vegetated classes share their range of values, so that it is mostly their structure that tells them apart.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from landcover.ground.benge import BANDS, CLASSES, PATCH_SIZE
+from landcover.sample.landscape import Patch
+from landcover.sample.noise import noise, smooth, spline
+
+# How a dry season or spot changes each band, in the order of BANDS: near infrared down, the rest up.
+DRYNESS = np.float32([0.2, 0.25, 0.2, 0.55, 0.3, -0.1, -0.2, -0.22, -0.22, -0.2, 0.35, 0.45])[:, None]
+# Haze scatters blue light most; clouds are white, up to the bands that water vapour and ice absorb.
+HAZE = np.float32([1.0, 0.85, 0.65, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.05, 0.0])[:, None, None]
+CLOUD = np.float32([8200, 8300, 8100, 8300, 8400, 8500, 8600, 8700, 8700, 5000, 4700, 3600])[:, None, None]
+
+
+# Textures: (patch, rng) -> brightness and dryness, of mean 0 and variance 1 or nearly so, (2, 120, 120).
+
+
+def _grain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    grains = noise(rng, 2, PATCH_SIZE, PATCH_SIZE)
+    return uniform_filter(grains, (1, height, width), mode="wrap") * np.float32(math.sqrt(height * width))
+
+
+def _canopy(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Crowns of about 30 m, bright towards the sun and shadowed away from it."""
+    crowns = _grain(rng, 3, 3)
+    crowns[0] = (crowns[0] - np.roll(crowns[0], (2, 2), (0, 1))) * np.float32(0.71)
+    return crowns
+
+
+def _clumps(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Dark shrubs, sparse on brighter ground."""
+    grain = _grain(rng, 5, 5)
+    shrub, ground = np.float32([-1.6, -1.2])[:, None, None], np.float32([0.5, 0.4])[:, None, None]
+    return np.where(grain[0] > np.float32(0.7), shrub, ground) + grain * np.float32(0.3)
+
+
+def _meadow(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    return smooth(rng, 24) * np.float32(0.95) + smooth(rng, 5) * np.float32(0.3)
+
+
+def _parcels(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Fields, each of one brightness and dryness, with furrows and dark borders."""
+    along, across, fields = patch.fields()
+    breadth, length = patch.land.parcel
+    parcels = patch.land.parcels.reshape(2, -1)[:, fields]
+    furrows = np.where(parcels[1] > 0, across, along) % 5 < 2
+    parcels[0] = parcels[0] * np.float32(0.95) + np.where(furrows, np.float32(-0.3), np.float32(0.2))
+    parcels[0] -= (across % breadth == 0) | (along % length == 0)
+    return parcels
+
+
+def _streets(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Roofs, a few of them very bright, in blocks between straight streets."""
+    along, across = patch.axes()
+    roofs = patch.land.parcels[:, across // 3 & 63, along // 4 & 63]
+    roofs[0] = roofs[0] * np.float32(1.5) + np.maximum(6 * roofs[0] - 9, 0)
+    street = np.float32([-1, 0.3])[:, None, None]
+    return np.where((along % 15 < 2) | (across % 11 < 2), street, roofs)
+
+
+def _ridges(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Rock: sharp valleys between slopes."""
+    slopes = np.abs(smooth(rng, 12)) + np.abs(smooth(rng, 6)) / 2
+    return (slopes - np.float32(1.2)) * np.float32(1.5)
+
+
+def _ripples(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    return _grain(rng, 2, 4)
+
+
+def _channels(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    """Winding dark channels in reed."""
+    course, bright, dry = smooth(rng, 20, count=3)
+    channel = np.abs(course) < np.float32(0.22)
+    bright = bright * np.float32(0.5) + np.float32(0.4)
+    return np.stack([np.where(channel, np.float32(-2.6), bright), np.where(channel, np.float32(-1), dry)])
+
+
+def _mottles(patch: Patch, rng: np.random.Generator) -> np.ndarray:
+    return smooth(rng, 6)
+
+
+@dataclass(frozen=True)
+class Cover:
+    """How a class looks: digital numbers in the order of BANDS, its texture, the texture's two contrasts."""
+
+    spectrum: tuple[int, ...]
+    texture: Callable[[Patch, np.random.Generator], np.ndarray]
+    brightness: float = 0.24
+    dryness: float = 0.4
+
+
+# Mangroves do not grow in Europe: their column in the table stays zero.
+COVERS = {
+    "tree_cover": Cover((250, 280, 480, 340, 800, 1750, 2100, 2230, 2350, 2400, 1400, 720), _canopy),
+    "shrubland": Cover((330, 380, 600, 560, 980, 1750, 2050, 2180, 2300, 2350, 2000, 1200), _clumps),
+    "grassland": Cover((300, 340, 640, 430, 1020, 2250, 2750, 2900, 3050, 3100, 1800, 950), _meadow),
+    "cropland": Cover((350, 410, 700, 560, 1120, 2450, 3050, 3250, 3350, 3400, 2100, 1200), _parcels),
+    "built-up": Cover((750, 880, 1080, 1150, 1450, 2000, 2250, 2350, 2450, 2500, 2300, 1850),
+                      _streets, brightness=0.27, dryness=0.3),
+    "bare/sparse_vegetation": Cover((600, 750, 1020, 1220, 1500, 1950, 2150, 2300, 2400, 2450, 2700, 2200),
+                                    _ridges, brightness=0.25, dryness=0.2),
+    "snow_and_ice": Cover((7800, 8000, 7900, 7800, 7700, 7500, 7400, 7300, 7200, 7100, 900, 700),
+                          _meadow, brightness=0.1, dryness=0.03),
+    "permanent_water_bodies": Cover((230, 190, 170, 90, 80, 60, 55, 42, 36, 30, 20, 15),
+                                    _ripples, brightness=0.08, dryness=0.05),
+    "herbaceous_wetland": Cover((300, 320, 540, 430, 850, 1550, 1800, 1920, 2000, 2050, 1400, 800),
+                                _channels),
+    "moss_and_lichen": Cover((420, 470, 720, 650, 1050, 1750, 2100, 2250, 2350, 2400, 2000, 1250), _mottles),
+}  # fmt: skip
+
+
+def render(patch: Patch, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Digital numbers of all bands at 10 m, without sensor noise, float32 (12, 120, 120)."""
+    land = patch.land
+    knots = land.relief[:, patch.row : patch.row + 3, patch.column : patch.column + 3]
+    brightness, dryness, cloud = spline(knots, PATCH_SIZE)
+    scene = np.empty((len(BANDS), *classes.shape), np.float32)
+    for label in np.unique(classes):
+        here, cover = classes == label, COVERS[CLASSES[label]]
+        # The fainter the structure, the stronger the smooth variation below it: the histogram stays as it is.
+        clarity = 0.2 + 0.65 * float(rng.random())
+        texture = cover.texture(patch, rng) * np.float32(clarity)
+        texture += smooth(rng, 24) * np.float32(math.sqrt(1 - clarity * clarity))
+        bright = 1 + brightness[here] + texture[0, here] * np.float32(cover.brightness)
+        dry = dryness[here] + texture[1, here] * np.float32(cover.dryness)
+        spectrum = np.float32(cover.spectrum)[:, None]
+        scene[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
+    scene = scene * land.gain + HAZE * np.float32(land.haze)
+    opacity = np.clip(cloud + smooth(rng, 12, count=1)[0] * np.float32(0.25), 0, 1)
+    return scene + (CLOUD - scene) * opacity

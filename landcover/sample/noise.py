@@ -1,0 +1,39 @@
+"""Random fields of exactly rounded operations only (+ - * /, sqrt, integers).
+
+numpy's exp or sin, and the order in which BLAS adds, differ from one CPU to another in the last bit, and with it a
+digital number of the sample.
+"""
+
+import math
+
+import numpy as np
+
+from landcover.ground.benge import PATCH_SIZE
+
+
+def generator(seed: int, *key: int) -> np.random.Generator:
+    """The generator of one part of the sample, named by `key`."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Nearly normal, of mean 0 and variance 1: four uniforms added, which need no logarithm."""
+    a, b, c, d = rng.random((4, *shape), dtype=np.float32)
+    return (a + b + c + d - 2) * np.float32(math.sqrt(3))
+
+
+def spline(knots: np.ndarray, step: int) -> np.ndarray:
+    """Quadratic B-spline surface: knots (..., m + 2, n + 2) -> pixels (..., m * step, n * step)."""
+    t = (np.arange(step, dtype=np.float32)[:, None] + np.float32(0.5)) / step
+    weights = (1 - t) * (1 - t) / 2, t * (1 - t) + np.float32(0.5), t * t / 2
+    for _ in range(2):  # rows, then columns
+        count = knots.shape[-2] - 2
+        rows = sum(weight * knots[..., i : i + count, None, :] for i, weight in enumerate(weights))
+        knots = rows.reshape(*knots.shape[:-2], count * step, -1).swapaxes(-1, -2)
+    return knots
+
+
+def smooth(rng: np.random.Generator, step: int, count: int = 2) -> np.ndarray:
+    """Smooth fields over a patch, with a knot every `step` pixels, (count, 120, 120)."""
+    side = PATCH_SIZE // step + 2
+    return spline(noise(rng, count, side, side), step) * np.float32(1.8)

@@ -1,0 +1,113 @@
+"""The sample: a synthetic ben-ge archive, the same to the byte anywhere, that needs no network."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from struct import pack
+
+import numpy as np
+import pandas as pd
+from rasterio import Affine
+from rasterio.io import MemoryFile
+from rasterio.warp import transform
+
+from landcover.dataset import archive
+from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_METRES, PATCH_SIZE, REFLECTANCE_SCALE, WORLDCOVER_CODES
+from landcover.sample.covers import render
+from landcover.sample.landscape import ACQUISITIONS, BIOMES, GRID, Patch, class_map, make_landscape, place, sensed
+from landcover.sample.noise import generator, noise
+
+NAME = "ben-ge-sample"
+SPLITS = {"train": 10, "val": 3, "test": 3}  # in sixteenths of the rows: 500 / 150 / 150 of 800
+
+
+def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Each band as its sensor sees the scene: area means on its own grid, noise, whole numbers."""
+    for light, (band, metres) in zip(scene, BANDS.items(), strict=True):
+        step = metres * PATCH_SIZE // PATCH_METRES
+        # Added one by one: the order in which numpy's mean adds is its own.
+        mean = sum(light[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
+        noisy = mean + noise(rng, *mean.shape) * (8 + np.float32(0.01) * mean)
+        yield band, np.clip(np.rint(noisy), NODATA + 1, 2 * REFLECTANCE_SCALE).astype("<u2")
+
+
+@cache
+def _template(dtype: str, side: int, epsg: int) -> tuple[bytes, bytes, bytes]:
+    """A GeoTIFF's bytes before its corner, from there to its pixels, and after: what tiles have in common.
+
+    GDAL takes a millisecond to write a tile, longer than its pixels take.
+    """
+    corner, pixels = (123456.0, 7654321.0), np.arange(side * side).astype(dtype)
+    grid = Affine(PATCH_METRES / side, 0, corner[0], 0, -PATCH_METRES / side, corner[1])
+    shape = {"width": side, "height": side, "count": 1, "dtype": dtype, "blockysize": side}
+    with MemoryFile() as file:
+        with file.open(driver="GTiff", **shape, crs=f"EPSG:{epsg}", transform=grid) as tile:
+            tile.write(pixels.reshape(1, side, side))
+        before, _, rest = file.read().partition(pack("<2d", *corner))
+    between, _, after = rest.partition(pixels.tobytes())
+    return before, between, after
+
+
+def _geotiff(pixels: np.ndarray, patch: Patch) -> bytes:
+    before, between, after = _template(pixels.dtype.name, len(pixels), patch.land.epsg)
+    return before + pack("<2d", *patch.corner) + between + pixels.tobytes() + after
+
+
+def _meta(patch: Patch) -> dict[str, object]:
+    """A row of the meta table. There is no Sentinel-1, so its columns are empty."""
+    acquisition, *_, biome = ACQUISITIONS[patch.land.number]
+    x, y = patch.corner[0] + PATCH_METRES / 2, patch.corner[1] - PATCH_METRES / 2
+    (lon,), (lat,) = transform(f"EPSG:{patch.land.epsg}", "EPSG:4326", [x], [y])
+    return {
+        "patch_id": patch.id,
+        "patch_id_s1": "",
+        "timestamp_s2": sensed(acquisition),
+        "timestamp_s1": "",
+        "season_s2": patch.land.season,
+        "season_s1": "",
+        "lon": round(lon, 6),
+        "lat": round(lat, 6),
+        "climatezone": BIOMES[biome][0],
+    }
+
+
+def _members(patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    """The archive's files, one patch at a time."""
+    lands = [make_landscape(seed, number) for number in range(min(patches, len(ACQUISITIONS)))]
+    order = generator(seed).permutation(patches).tolist()
+    rows = [place(lands[i % len(ACQUISITIONS)], i // len(ACQUISITIONS)) for i in order]
+    yield f"{NAME}_meta.csv", pd.DataFrame(map(_meta, rows)).to_csv(index=False).encode()
+    start, share = 0, 0
+    for split, sixteenths in SPLITS.items():
+        share += sixteenths
+        stop = -(-patches * share // 16)
+        yield f"splits/{NAME}_{split}.csv", "".join(f"{patch.id}\n" for patch in rows[start:stop]).encode()
+        start = stop
+
+    fractions = {}
+    for patch in rows:
+        rng = generator(seed, patch.land.number, patch.column, patch.row)
+        classes = class_map(patch, rng)
+        fractions[patch.id] = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
+        for band, pixels in sense(render(patch, classes, rng), rng):
+            yield f"sentinel-2/{patch.id}/{patch.id}_{band}.tif", _geotiff(pixels, patch)
+        codes = np.uint8(WORLDCOVER_CODES)[classes]
+        yield f"esaworldcover/{patch.id}_esaworldcover.tif", _geotiff(codes, patch)
+
+    # In the order of the meta table, so that the notebook, which joins by row, reads the same labels.
+    cover = pd.DataFrame.from_dict(fractions, orient="index", columns=CLASSES).rename_axis("patch_id")
+    yield f"{NAME}_esaworldcover.csv", cover.to_csv().encode()
+
+
+def write_sample(path: Path, *, patches: int = 800, seed: int = 0) -> None:
+    """Write the sample as a .tar.gz: twelve bands and a WorldCover map a patch, the tables, the split files.
+
+    A smaller sample is a part of a larger one of the same seed: the same tiles, in another order of rows.
+
+    Raises:
+        ValueError: `patches` is less than 1, or more than the acquisitions hold.
+    """
+    most = len(ACQUISITIONS) * GRID * GRID
+    if not 1 <= patches <= most:
+        raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
+    archive.write(path, ((f"{NAME}/{name}", content) for name, content in _members(patches, seed)))

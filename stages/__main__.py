@@ -1,0 +1,45 @@
+"""The front door of the stages, as dvc.yaml calls it:  python -m stages <stage> <path> ...
+
+A stage is a function of its module's name. Its positional parameters are the paths that dvc.yaml passes, in order; its
+keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types them:
+
+    def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
+
+Here, and nowhere else, all parameters are checked, the instruction set is pinned before a numerical library is
+imported, interrupts and bad input are met, and a stage waits until it is alone in its folder.
+"""
+
+import argparse
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+from landcover.ground import cli, environment
+from landcover.ground.errors import InputError
+
+STAGES = ("download", "unpack", "preprocess", "baseline", "train", "evaluate", "repeat", "report")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages", description="Run one stage, as dvc.yaml does.")
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="as dvc.yaml names them")
+    given = parser.parse_args()
+
+    from landcover.ground import params  # here, since it takes a moment, in which an interrupt is already met
+
+    sections = params.check(params.load())
+    environment.pin(sections["runtime"].instruction_set)
+    stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
+    parameters = inspect.signature(stage).parameters.values()
+    paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+    if len(given.paths) != len(paths):
+        usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
+        raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
+    chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+    with cli.alone(), cli.work():
+        stage(*given.paths, **chosen)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,60 @@
+import itertools
+
+import numpy as np
+import pytest
+import rasterio
+from tiny import write_tile
+
+from landcover.dataset import patches, plain_tiff
+from landcover.dataset.tiles import Tiles
+
+
+@pytest.mark.parametrize(
+    ("profile", "plain"),
+    [
+        ({}, True),
+        ({"blockysize": 1}, True),
+        ({"blockysize": 34}, True),  # BigEarthNet's own
+        ({"blockysize": 120, "photometric": "MINISBLACK"}, True),
+        ({"crs": None}, True),
+        ({"tiled": True, "blockxsize": 128, "blockysize": 128}, False),
+        ({"compress": "deflate"}, False),
+        ({"compress": "lzw", "predictor": 2}, False),
+        ({"ENDIANNESS": "BIG"}, False),
+        ({"BIGTIFF": "YES"}, False),
+        ({"photometric": "MINISWHITE"}, False),
+        ({"nodata": 7}, False),
+        ({"nbits": 12}, False),
+    ],
+    ids=str,
+)
+def test_a_plain_tile_is_read_as_gdal_reads_it(dataset, profile, plain):
+    values = np.random.default_rng(0).integers(1, 4096, (120, 120)).astype(np.uint16)
+    path = dataset.tile(dataset.ids[0], "B02")
+    path.unlink()
+    write_tile(path, values, **profile)
+    with rasterio.open(path) as tile:
+        expected = tile.read(1)
+        expected[expected == tile.nodata] = 0
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == expected).all()
+    assert (plain_tiff.read(path.read_bytes(), 120) is not None) is plain
+
+
+def test_no_flipped_bit_of_a_header_makes_the_plain_reader_read_otherwise_than_gdal(dataset):
+    path = dataset.tile(dataset.ids[0], "B02")
+    write_tile(path, np.arange(14400, dtype=np.uint16).reshape(120, 120), blockysize=34)
+    whole = path.read_bytes()
+    start = int.from_bytes(whole[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(whole[start : start + 2], "little")
+    read = 0
+    for place, bit in itertools.product([*range(8), *range(start, end)], range(8)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        plain = plain_tiff.read(bytes(damaged), 120)
+        if plain is not None:
+            read += 1
+            path.write_bytes(damaged)
+            with rasterio.open(path, driver="GTiff", sharing=False) as tile:
+                assert (tile.count, tile.dtypes[0], tile.nodata) == (1, "uint16", None)
+                assert (tile.read(1) == plain).all()
+    assert read > 100

@@ -1,0 +1,150 @@
+from pathlib import Path
+
+import pytest
+
+from landcover.ground import params
+from landcover.ground.benge import Bands
+from landcover.ground.errors import InputError
+from landcover.ground.params import Architecture, Runtime, Training
+
+
+def test_defaults_are_valid(default_params):
+    assert params.validate("train", Training, default_params["train"]).learning_rate == 1e-4
+    assert params.validate("model", Architecture, default_params["model"]).convolutions == [8, 16]
+    assert params.validate("runtime", Runtime, default_params["runtime"]).threads == 2
+
+
+def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_params):
+    (tmp_path / "params.yaml").write_text("train: {learning_rate: 1e-5}")
+    raw = params.load(tmp_path / "params.yaml")["train"]["learning_rate"]
+    assert raw == "1e-5"  # YAML 1.1 wants a dot
+    assert params.validate("train", Training, default_params["train"] | {"learning_rate": raw}).learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("section", "schema", "change", "message"),
+    [
+        ("train", Training, {"epochs": -1}, "train.epochs = -1: input should be greater than or equal to 1"),
+        ("train", Training, {"epochs": 1.5}, "train.epochs = 1.5: input should be a valid integer"),
+        ("train", Training, {"learning_rate": "fast"}, "train.learning_rate = 'fast': input should be a valid number"),
+        ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: input should be a finite"),
+        ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': input should be 'adam', 'adamw' or"),
+        ("train", Training, {"epoch": 3}, "train.epoch: no such parameter; did you mean 'epochs'?"),
+        ("train", Training, {"epochs": True}, "train.epochs = True: true and false are no values for it"),
+        ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
+        ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
+        ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
+        (
+            "model",
+            Architecture,
+            {"convolutions": [8, 16, 32]},
+            "params.yaml: model: convolutional layer 3 has only 6 x 6 pixels",
+        ),
+        ("model", Architecture, {"residual": True}, "set padding to 'same'"),
+        (
+            "runtime",
+            Runtime,
+            {"device": "gpu"},
+            "runtime.device = 'gpu': choose auto, cpu, cuda, cuda:<number> or mps",
+        ),
+    ],
+)
+def test_a_bad_value_is_named_with_its_remedy(default_params, section, schema, change, message):
+    with pytest.raises(InputError) as error:
+        params.validate(section, schema, default_params[section] | change)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_parameter_is_named(default_params):
+    lacking = {key: value for key, value in default_params["train"].items() if key != "epochs"}
+    with pytest.raises(InputError, match=r"train\.epochs: is missing"):
+        params.validate("train", Training, lacking)
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [(["B99"], "bands.0 = 'B99': input should be 'B01', 'B02'"), (["B02", "B02"], "once"), ([], "at least 1")],
+)
+def test_bands_are_checked(bands, message):
+    with pytest.raises(InputError, match=message):
+        params.validate("bands", Bands, bands)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is not YAML"), ("", "holds no sections"), (None, "not found")])
+def test_a_broken_params_file_is_one_clear_line(tmp_path: Path, text, message):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        params.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_defaults_are_valid_as_a_whole(default_params):
+    found = params.check(default_params)
+    assert set(found) == set(default_params) == set(params.SECTIONS)
+    assert found["datasets"]["ben-ge-8k"].split == params.Files(method="files")
+    assert found["datasets"]["ben-ge-sample"].split.train == 500
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "ben-ge"}, "dataset = 'ben-ge': no such entry in datasets; choose from mine"),
+        ({"dataset": 3}, "dataset = 3: input should be a valid string"),
+        ({"datasets": []}, "datasets = []: input should be a valid dictionary"),
+        ({"datasets": {"mine": None}}, "datasets.mine = None: input should be a valid dictionary"),
+        ({"trian": {}}, "trian: no such parameter; did you mean 'train'?"),
+        ({"bands": "B02"}, "bands = 'B02': input should be a valid list"),
+        ({"train": None}, "train = None: input should be a valid dictionary"),
+        ({"evaluate": {"resamples": 10, "seed": 0}}, "evaluate.resamples = 10: input should be greater than or equal"),
+    ],
+    ids=str,
+)
+def test_whatever_is_wrong_is_told_before_any_stage_works(default_params, mine, change, message):
+    with pytest.raises(InputError) as error:
+        params.check(default_params | {"dataset": "mine", "datasets": {"mine": mine}} | change)
+    assert str(error.value).startswith(f"params.yaml: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def mine() -> dict:
+    return {"source": "x", "split": {"method": "order", "train": 1, "val": 1, "test": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sorce": "x"}, "mine.sorce: no such parameter; did you mean 'source'?"),
+        ({"md5": "abc"}, "mine.md5 = 'abc': "),
+        ({"source": ""}, "mine.source = '': "),
+        ({"source": None}, "mine.source = None: "),
+        ({"split": {"method": "random"}}, "mine.split.method = 'random': choose from order, files, tile"),
+        ({"split": "order"}, "mine.split.method = None: choose from order, files, tile"),
+        ({"split": {"method": "order", "train": 0, "val": 1, "test": 1}}, "mine.split.train = 0: "),
+        ({"split": {"method": "order", "train": 1, "val": 1}}, "mine.split.test: is missing; add it"),
+        ({"split": {"method": "files", "train": 5}}, "mine.split.train: no such parameter"),
+        (
+            {"split": {"method": "tile", "val": 0.5, "test": 0.5, "seed": 0}},
+            "mine.split: val and test are shares of all patches, and must leave some to train on",
+        ),
+        ({"split": {"method": "tile", "val": 1.5, "test": 0.5, "seed": 0}}, "mine.split.val = 1.5: "),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_dataset_is_told(default_params, mine, change, message):
+    with pytest.raises(InputError) as error:
+        params.check(default_params | {"dataset": "mine", "datasets": {"mine": mine | change}})
+    assert str(error.value).startswith(f"params.yaml: datasets.{message}")
+    assert "\n" not in str(error.value)
+
+
+def test_all_that_is_wrong_is_told_at_once(default_params):
+    wrong = default_params | {"bands": [], "train": default_params["train"] | {"epochs": 0, "seed": -1}}
+    del wrong["repeat"]
+    with pytest.raises(InputError) as error:
+        params.check(wrong)
+    for key in ("bands = []", "train.epochs = 0", "train.seed = -1", "repeat: is missing"):
+        assert key in str(error.value)

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from landcover.dataset import tensors
+from landcover.ground.errors import InputError
+from landcover.network import model
+from landcover.network.device import choose_device
+from landcover.network.distributed import Group
+from landcover.network.loader import Patches
+
+NOTEBOOK = {
+    "convolutions": [8, 16],
+    "kernel": 5,
+    "stride": 2,
+    "padding": "valid",
+    "pool": 2,
+    "residual": False,
+    "batch_norm": False,
+    "global_pooling": False,
+    "linear": [100],
+    "dropout": 0.0,
+    "standardize": False,
+}
+
+
+def architecture(**changes) -> model.Architecture:
+    return model.Architecture.model_validate(NOTEBOOK | changes)
+
+
+def build(**changes) -> model.Network:
+    torch.manual_seed(0)
+    return model.Network(architecture(**changes), 4, 11)
+
+
+def test_the_default_is_the_notebooks_network():
+    network = build()
+    shapes = [tuple(weights.shape) for weights in network.parameters()]
+    assert shapes == [(8, 4, 5, 5), (8,), (16, 8, 5, 5), (16,), (100, 576), (100,), (11, 100), (11,)]
+    assert model.parameter_count(network) == 808 + 3216 + 57_700 + 1111
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"convolutions": [8, 16, 32, 32], "kernel": 3, "stride": 1, "padding": "same"},
+        {"batch_norm": True, "global_pooling": True, "linear": []},
+        {"residual": True, "padding": "same", "kernel": 3, "stride": 1, "convolutions": [8, 8, 16]},
+        {"residual": True, "padding": "same", "kernel": 3, "batch_norm": True, "pool": 1},
+        {"linear": [50, 20], "dropout": 0.5},
+        {"linear": [], "dropout": 0.5, "standardize": True},
+    ],
+)
+def test_each_architecture_gives_logits_and_learns(changes):
+    network = build(**changes).train()
+    logits = network(torch.rand(3, 4, 120, 120))
+    assert logits.shape == (3, 11)
+    logits.sum().backward()
+    assert all(weights.grad is not None and weights.grad.isfinite().all() for weights in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [({}, [29, 6]), ({"padding": "same", "stride": 1}, [60, 30]), ({"kernel": 3, "pool": 1}, [59, 29])],
+)
+def test_feature_sizes_are_those_of_the_network(changes, sizes):
+    assert architecture(**changes).feature_sizes() == sizes
+    assert build(**changes).features(torch.zeros(1, 4, 120, 120)).shape[-1] == sizes[-1]
+
+
+def test_an_architecture_that_runs_out_of_pixels_is_refused():
+    with pytest.raises(ValidationError, match="convolutional layer 3 has only 6 x 6 pixels to work on"):
+        architecture(convolutions=[8, 16, 32])
+
+
+def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_path):
+    mean, std = np.array([1, 2, 3, 4], np.float32), np.array([1, 2, 1, 2], np.float32)
+    torch.manual_seed(0)
+    network = model.Network(architecture(standardize=True), 4, 11, mean, std)
+    images = torch.rand(2, 4, 120, 120)
+    plain = build()
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if k not in ("mean", "std")})
+    scaled = (images - torch.from_numpy(mean).view(1, 4, 1, 1)) / torch.from_numpy(std).view(1, 4, 1, 1)
+    assert torch.equal(network(images), plain(scaled))
+
+    facts = {"architecture": NOTEBOOK | {"standardize": True}, "bands": list("abcd"), "classes": list("abcdefghijk")}
+    facts |= {"scale": {}, "parameters": 1, "epochs": 1}
+    model.save(tmp_path / "m.safetensors", network, facts)
+    loaded, metadata = model.load(tmp_path / "m.safetensors")
+    assert torch.equal(loaded(images), network(images))
+    assert metadata == facts
+
+
+def test_predictions_do_not_depend_on_the_batch():
+    network = build(batch_norm=True)
+    images = torch.rand(7, 4, 120, 120)
+    patches = Patches(images, torch.zeros(7, dtype=torch.int64))
+    assert torch.allclose(model.infer(network, patches, 2), model.infer(network, patches, 7), atol=1e-6)
+    halves = [model.infer(network, patches, 2, Group(rank, 2)) for rank in (0, 1)]
+    assert [len(half) for half in halves] == [4, 3]
+    assert torch.allclose(halves[1], model.infer(network, patches, 7)[1::2], atol=1e-6)
+
+
+def test_a_model_that_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    facts = {"architecture": NOTEBOOK, "bands": ["B02"], "classes": list("abcdefghijk")}
+    model.save(path, build(), facts)  # its weights are for four bands
+    with pytest.raises(InputError, match="is not a model of this pipeline"):
+        model.load(path)
+    tensors.save(path, {"weights": np.zeros(3)}, {})
+    with pytest.raises(InputError, match="is not a model of this pipeline"):
+        model.load(path)
+    with pytest.raises(InputError, match="not found"):
+        model.load(tmp_path / "none")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(InputError, match=r"runtime\.device: cuda:63 is not on this machine"):
+        choose_device("cuda:63")

@@ -1,0 +1,480 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from tiny import REPOSITORY, Dataset, merged, write_tile
+
+from benchmarks import notebook
+from landcover.dataset import tensors
+from landcover.ground.errors import InputError
+from landcover.ground.params import Architecture, Training
+from landcover.network.augmentation import augment, draw_symmetries
+from landcover.network.distributed import ALONE, Group
+from landcover.network.loader import Patches, load
+from landcover.network.model import Network, predict
+from landcover.network.model import load as load_network
+from landcover.network.training import (
+    Epoch,
+    Run,
+    balanced_weights,
+    band_moments,
+    check,
+    make_optimizer,
+    make_schedule,
+    visits,
+)
+
+TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
+KILLED = ("killed.safetensors", "killed.l.safetensors", "killed.csv")
+
+
+def settings(default_params: dict, **changes) -> Training:
+    return Training.model_validate(default_params["train"] | changes)
+
+
+def network(default_params: dict, **changes) -> Network:
+    torch.manual_seed(42)
+    return Network(Architecture.model_validate(default_params["model"] | changes), 4, 11)
+
+
+def fit(*run) -> Iterator[Epoch]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from Run(*run).epochs(Path(folder) / "checkpoint.safetensors")
+
+
+@pytest.fixture
+def six_patches() -> Patches:
+    generator = torch.Generator().manual_seed(0)
+    return Patches(torch.rand(6, 4, 120, 120, generator=generator), torch.tensor([0, 1, 2, 0, 3, 10]))
+
+
+def test_the_history_equals_the_notebooks_loop(run_stage, tmp_path, default_params):
+    """On the same files, epoch by epoch; the labels stand in the meta table's order, as the notebook expects."""
+    rng = np.random.default_rng(0)
+    labels = rng.choice([0, 2, 3, 7], 44).tolist()
+    data = Dataset(tmp_path / "patches" / "small", labels, ("B02", "B03", "B04", "B08"))
+    for patch_id, label in zip(data.ids, labels, strict=True):
+        for band in data.bands:
+            pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
+            write_tile(data.tile(patch_id, band), pixels)
+    split = {"method": "order", "train": 20, "val": 18, "test": 6}
+    params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "train": {"epochs": 10}}
+    for verb, *paths in (
+        ("preprocess", "patches", "tensors", "data.json"),
+        ("train", "tensors", "model.safetensors", "log.safetensors", "history.csv"),
+    ):
+        done = run_stage(verb, *paths, params=params)
+        assert done.returncode == 0, done.stderr
+
+    rows = {"train": slice(0, 20), "val": slice(20, 38)}
+    reference = pd.DataFrame(notebook.run(data.root, 10, rows, workers=0))
+    history = pd.read_csv(tmp_path / "history.csv")
+    assert history.columns.tolist() == list(Epoch._fields)
+    assert history["epoch"].tolist() == list(range(1, 11))
+    assert (history["learning_rate"] == 1e-4).all()
+    for column in ("train_loss", "val_loss"):
+        assert history[column].to_numpy() == pytest.approx(reference[column].to_numpy(), abs=0.005)
+    for split in ("train", "val"):
+        expected = reference[f"{split}_patch_accuracy"].to_numpy()
+        assert history[f"{split}_accuracy"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+
+
+def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage, tmp_path):
+    params = prepared(12, 5, 7) | {"train": {"epochs": 4, "learning_rate": 0.003, "keep": "best"}}
+    done = run_stage(*TRAIN, params=params)
+    assert (done.returncode, done.stderr) == (0, "")
+    saved, facts = load_network(tmp_path / "m.safetensors")
+    found, metadata = tensors.load(tmp_path / "l.safetensors")
+    assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs")}
+    assert found.keys() == {"val", "test"}
+    for name, count in (("val", 5), ("test", 7)):
+        patches = load(tensors.load_split(tmp_path / "tensors", name), torch.device("cpu"))
+        assert found[name].shape == (count, 11)
+        assert found[name] == pytest.approx(predict(saved, patches, count), abs=1e-5)
+        assert np.exp(found[name]).sum(1) == pytest.approx(1, abs=1e-12)
+
+
+def test_six_patches_can_be_learnt_by_heart(six_patches, default_params):
+    hard = settings(default_params, epochs=60, learning_rate=0.003, shuffle=True)
+    last = list(fit(network(default_params), six_patches, six_patches, hard))[-1]
+    assert last.train_loss < 0.05
+    assert last.val_accuracy == 1
+
+
+def test_two_runs_give_the_same_weights(six_patches, default_params):
+    varied = settings(default_params, epochs=2, shuffle=True, flips=True, quarter_turns=True, batch_size=4)
+
+    def weights():
+        trained = network(default_params, dropout=0.5)
+        list(fit(trained, six_patches, six_patches, varied))
+        return trained.state_dict()
+
+    first, second = weights(), weights()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def order_of(order, settings) -> list[list[int]]:
+    every = torch.arange(6)
+    return [every[rows].tolist() for _, rows in visits(6, settings, torch.Generator().manual_seed(order))]
+
+
+def test_unshuffled_batches_are_in_order_and_the_last_is_smaller(six_patches, default_params):
+    four = settings(default_params, batch_size=4)
+    assert order_of(0, four) == [[0, 1, 2, 3], [4, 5]]
+    found = list(six_patches.batches(rows for _, rows in visits(6, four, torch.Generator())))
+    assert [labels.tolist() for _, labels in found] == [[0, 1, 2, 0], [3, 10]]
+    assert torch.equal(torch.cat([images for images, _ in found]), six_patches.images)
+
+
+def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, default_params):
+    four = settings(default_params, batch_size=4, shuffle=True)
+    (first, last), (other, _) = order_of(0, four), order_of(1, four)
+    assert sorted(first + last) == list(range(6))
+    assert first != [0, 1, 2, 3]
+    assert first != other
+    ((images, labels),) = six_patches.batches([torch.tensor([5, 0, 3])])
+    assert torch.equal(images, six_patches.images[[5, 0, 3]])
+    assert labels.tolist() == [10, 0, 0]
+
+
+def test_augmentation_gives_the_eight_symmetries_equally_often(default_params):
+    patch = torch.arange(4.0).reshape(1, 1, 2, 2)
+    symmetries = {
+        tuple(turned.rot90(turn, (-2, -1)).flatten().tolist())
+        for turned in (patch, patch.flip(-1))
+        for turn in range(4)
+    }
+    assert len(symmetries) == 8
+    both = settings(default_params, flips=True, quarter_turns=True)
+    many = augment(patch.repeat(4000, 1, 1, 1), *draw_symmetries(4000, both, torch.Generator().manual_seed(0)))
+    kinds, counts = many.flatten(1).unique(dim=0, return_counts=True)
+    assert {tuple(kind) for kind in kinds.tolist()} == symmetries
+    assert counts.min() > 400
+
+    flips = draw_symmetries(100, settings(default_params, flips=True), torch.Generator().manual_seed(0))
+    flipped = augment(patch.repeat(100, 1, 1, 1), *flips).flatten(1)
+    assert {tuple(kind) for kind in flipped.unique(dim=0).tolist()} == {(0, 1, 2, 3), (1, 0, 3, 2)}
+    assert augment(patch, None, None) is patch
+
+
+def test_augmentation_keeps_the_bands_of_a_patch_together(default_params):
+    image = torch.rand(1, 1, 8, 8).repeat(1, 3, 1, 1)
+    both = settings(default_params, flips=True, quarter_turns=True)
+    found = augment(image.repeat(16, 1, 1, 1), *draw_symmetries(16, both, torch.Generator().manual_seed(1)))
+    assert torch.equal(found[:, 0], found[:, 1])
+    assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_balanced_weights_by_hand():
+    weights = balanced_weights(torch.tensor([0, 0, 0, 2]), 4)
+    assert weights.tolist() == pytest.approx([4 / (2 * 3), 0, 4 / (2 * 1), 0])
+
+
+def rates(default_params: dict, steps: int, **changes) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = make_schedule(optimizer, settings(default_params, learning_rate=0.5, **changes), steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_schedules_by_hand(default_params):
+    assert rates(default_params, 3, schedule="constant") == [0.5, 0.5, 0.5]
+    cosine = rates(default_params, 4, schedule="cosine")
+    assert cosine == pytest.approx([0.5, 0.25 + 0.25 * math.sqrt(0.5), 0.25, 0.25 - 0.25 * math.sqrt(0.5)])
+    one_cycle = rates(default_params, 10, schedule="one_cycle")
+    assert one_cycle[0] == pytest.approx(0.5 / 25)
+    assert one_cycle[2] == pytest.approx(0.5)  # after three tenths
+    assert one_cycle[-1] == pytest.approx(0.5 / 25e4)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_schedule_of_few_steps_stays_in_its_range(default_params, steps, schedule):
+    found = rates(default_params, steps, schedule=schedule)
+    assert found[0] == 0.5 or schedule == "one_cycle"
+    assert all(0 < rate <= 0.5 for rate in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "momentum"),
+    [("adam", torch.optim.Adam, None), ("adamw", torch.optim.AdamW, None), ("sgd", torch.optim.SGD, 0.9)],
+)
+def test_optimizers_are_fused_with_the_settings_given(default_params, name, kind, momentum):
+    chosen = settings(default_params, optimizer=name, weight_decay=0.1, learning_rate=0.01)
+    optimizer = make_optimizer(network(default_params).parameters(), chosen)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"], group["fused"]) == (0.01, 0.1, True)
+    assert group.get("momentum") == momentum
+
+
+def wandering(default_params, six_patches, **changes) -> tuple[Network, list[Epoch]]:
+    """A run whose validation loss goes up in the end: the val labels are wrong."""
+    wrong = Patches(six_patches.images, six_patches.labels.roll(1))
+    chosen = settings(default_params, epochs=30, learning_rate=0.003, **changes)
+    trained = network(default_params)
+    return trained, list(fit(trained, six_patches, wrong, chosen))
+
+
+def test_the_best_epoch_is_kept_if_asked_for(six_patches, default_params):
+    _, history = wandering(default_params, six_patches)
+    losses = [epoch.val_loss for epoch in history]
+    best = losses.index(min(losses))
+    assert best < 29
+    kept, _ = wandering(default_params, six_patches, keep="best")
+    stopped = network(default_params)
+    list(fit(stopped, six_patches, six_patches, settings(default_params, epochs=best + 1, learning_rate=0.003)))
+    assert all(
+        torch.equal(a, b) for a, b in zip(kept.state_dict().values(), stopped.state_dict().values(), strict=True)
+    )
+
+
+def test_patience_stops_early(six_patches, default_params):
+    _, history = wandering(default_params, six_patches, patience=3)
+    losses = [epoch.val_loss for epoch in history]
+    assert len(losses) < 30
+    assert losses.index(min(losses)) == len(losses) - 4
+
+
+def test_a_loss_that_is_no_number_stops_with_epoch_and_batch(six_patches, default_params):
+    broken = Patches(six_patches.images.clone(), six_patches.labels)
+    broken.images[5] = math.nan
+    with pytest.raises(InputError, match=r"the loss is nan in epoch 1, batch 3; lower train.learning_rate"):
+        list(fit(network(default_params), broken, six_patches, settings(default_params, batch_size=2)))
+    with pytest.raises(InputError, match=r"the loss of the val split is nan after epoch 1; lower train.learning_rate"):
+        list(fit(network(default_params), six_patches, broken, settings(default_params)))
+    with pytest.raises(InputError, match=r"the loss is .* in epoch \d+, batch \d; lower train.learning_rate = 1e\+06"):
+        list(
+            fit(
+                network(default_params),
+                six_patches,
+                six_patches,
+                settings(default_params, batch_size=2, learning_rate=1e6),
+            )
+        )
+
+
+def test_every_optimizer_and_loss_option_trains(six_patches, default_params):
+    for changes in (
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "sgd", "label_smoothing": 0.1},
+        {"class_weights": "balanced", "batch_size": 100, "eval_batch_size": 100},
+    ):
+        history = list(
+            fit(network(default_params), six_patches, six_patches, settings(default_params, epochs=2, **changes))
+        )
+        assert all(np.isfinite(history[-1]))
+
+
+def test_band_moments_by_hand():
+    images = np.zeros((2, 2, 1, 2), np.float32)
+    images[0, 0], images[1, 0] = 1, 3
+    images[:, 1] = [[0.5, 1.5]]
+    mean, std = band_moments(images)
+    assert mean.tolist() == [2, 1]
+    assert std.tolist() == [1, 0.5]
+    assert mean.dtype == std.dtype == np.float32
+
+
+def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_params):
+    with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
+        list(
+            fit(
+                network(default_params, batch_norm=True),
+                six_patches,
+                six_patches,
+                settings(default_params, batch_size=5),
+            )
+        )
+    with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
+        check(network(default_params, batch_norm=True), 6, 6, settings(default_params, batch_size=1), ALONE)
+    constant = np.ones((2, 3, 4, 4), np.float32)
+    constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
+    with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
+        band_moments(constant)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"residual": True, "padding": "same", "kernel": 3, "convolutions": [16, 32, 64], "global_pooling": True},
+        {"kernel": 1, "pool": 1, "convolutions": [16, 32]},
+    ],
+)
+def test_strided_convolutions_of_one_pixel_train(dataset, run_stage, changes, tmp_path):
+    """In a process of its own, channels last, as the stage does: torch may crash there."""
+    split = {"method": "order", "train": 4, "val": 2, "test": 2}
+    params = {
+        "dataset": "t",
+        "datasets": {"t": {"source": "x", "split": split}},
+        "bands": ["B02", "B08"],
+        "train": {"epochs": 20},
+        "model": changes,
+    }
+    run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
+    done = run_stage(*TRAIN, params=params | {"runtime": {"threads": 2}})
+    assert (done.returncode, done.stderr) == (0, "")
+    losses = pd.read_csv(tmp_path / "h.csv")["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
+    split = {"method": "order", "train": 4, "val": 2, "test": 2}
+    params = {
+        "dataset": "t",
+        "datasets": {"t": {"source": "x", "split": split}},
+        "bands": ["B08"],
+        "train": {"epochs": 1},
+    }
+    run_stage("preprocess", "data/patches", "tensors", "data.json", params=params)
+    for name in "ab":
+        done = run_stage("train", "tensors", f"{name}.safetensors", "l.safetensors", "history.csv", params=params)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    _, metadata = tensors.load(tmp_path / "a.safetensors")
+    assert metadata["bands"] == ["B08"]
+    assert metadata["classes"][0] == "tree_cover"
+    assert metadata["scale"]["divisor"] == 10_000
+    assert metadata["architecture"]["convolutions"] == [8, 16]
+
+
+# -- going on after a crash
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shuffle": True, "flips": True, "quarter_turns": True, "schedule": "one_cycle", "keep": "best"},
+        {"optimizer": "sgd", "schedule": "cosine", "patience": 5},
+        {"optimizer": "adamw", "class_weights": "balanced", "precision": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(six_patches, default_params, tmp_path, changes):
+    chosen = settings(default_params, epochs=6, learning_rate=0.003, batch_size=4, **changes)
+    wrong = Patches(six_patches.images, six_patches.labels.roll(1))
+
+    def run() -> Run:
+        fresh = network(default_params, dropout=0.3, batch_norm=True).to(memory_format=torch.channels_last)
+        return Run(fresh, six_patches, wrong, chosen)
+
+    whole = run()
+    list(whole.epochs(tmp_path / "whole"))
+    for epoch in (1, 3, 6):
+        stopped, resumed = run(), run()
+        for _ in zip(range(epoch), stopped.epochs(tmp_path / str(epoch)), strict=False):
+            pass
+        assert list(resumed.epochs(tmp_path / str(epoch))) == whole.history
+        for name, value in whole.network.state_dict().items():
+            assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_a_checkpoint_that_is_torn_is_not_taken_up(six_patches, default_params, tmp_path, capsys):
+    (tmp_path / "torn").write_bytes(b"\0" * 100)
+    chosen = settings(default_params, epochs=1)
+    assert len(list(Run(network(default_params), six_patches, six_patches, chosen).epochs(tmp_path / "torn"))) == 1
+    assert "training from the start, since " in capsys.readouterr().err
+
+
+def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run_stage, tmp_path, default_params):
+    params = prepared(24, 8, 8) | {"train": {"epochs": 120}}
+
+    def start(*, change=params) -> subprocess.Popen:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, change)))
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages", "train", "tensors", *KILLED],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+
+    def checkpoints() -> list[Path]:
+        return list((tmp_path / ".partial").glob("train-*.safetensors"))
+
+    run_stage("train", "tensors", "whole.safetensors", "whole.l.safetensors", "whole.csv", params=params)
+    assert checkpoints() == []
+    for kill, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130), (signal.SIGTERM, 130)):
+        process = start()
+        before = {path: path.stat().st_mtime_ns for path in checkpoints()}
+        while before == {path: path.stat().st_mtime_ns for path in checkpoints()}:
+            time.sleep(0.01)
+            assert process.poll() is None
+        process.send_signal(kill)
+        assert process.wait() == code
+    (checkpoint,) = checkpoints()
+    epochs = len(tensors.load(checkpoint)[1]["history"])
+    assert 3 <= epochs < 120
+    assert not (tmp_path / "killed.csv").exists()
+    done = run_stage("train", "tensors", *KILLED, params=params)
+    assert done.stderr == f"going on after epoch {epochs}\n"
+    for name in ("safetensors", "l.safetensors", "csv"):
+        assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
+    assert checkpoints() == []
+
+
+# -- several processes
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"shuffle": True, "flips": True, "quarter_turns": True, "class_weights": "balanced", "label_smoothing": 0.1},
+    ],
+    ids=str,
+)
+def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path, changes):
+    """Of 21 patches in batches of 4 the last is alone, and of 7 val patches one process has one more."""
+    params = prepared(21, 7, 8) | {"train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.001} | changes}
+    histories, weights = [], []
+    for name, launcher in (("one", ()), ("two", TORCHRUN)):
+        files = f"{name}.safetensors", f"{name}.l.safetensors", f"{name}.csv"
+        done = run_stage("train", "tensors", *files, params=params, launcher=launcher)
+        assert done.returncode == 0, done.stderr
+        histories.append(pd.read_csv(tmp_path / files[2]))
+        weights.append(tensors.load(tmp_path / files[0])[0])
+    assert histories[0].to_numpy() == pytest.approx(histories[1].to_numpy(), abs=2e-5)
+    for name, value in weights[0].items():
+        assert value == pytest.approx(weights[1][name], abs=1e-4), name
+
+
+def test_what_processes_cannot_share_is_refused(six_patches, default_params):
+    three = Group(rank=0, size=3)
+    with pytest.raises(InputError, match=r"3 processes share train.batch_size = 2, 6 train and 6 val patches"):
+        check(network(default_params), 6, 6, settings(default_params, batch_size=2), three)
+    with pytest.raises(InputError, match=r"model.batch_norm: each of 3 processes"):
+        check(network(default_params, batch_norm=True), 6, 6, settings(default_params), three)
+
+
+# -- more patches than memory holds
+
+
+def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path):
+    for shuffle in (False, True):
+        params = prepared(21, 7, 8) | {"train": {"epochs": 2, "shuffle": shuffle}}
+        made = []
+        for gigabytes in (4, 0):
+            params["runtime"] = {"resident_gigabytes": gigabytes, "threads": 1}
+            done = run_stage(*TRAIN, params=params)
+            assert (done.returncode, done.stderr) == (0, "")
+            made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
+        assert made[0] == made[1]

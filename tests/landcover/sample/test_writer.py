@@ -1,0 +1,221 @@
+import hashlib
+import io
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from rasterio.warp import transform
+
+from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, WORLDCOVER_CODES
+from landcover.sample.covers import COVERS
+from landcover.sample.landscape import ACQUISITIONS, CLUSTER, GRID
+from landcover.sample.writer import SPLITS, write_sample
+
+PATCHES = 40
+SIDES = {10: 120, 20: 60, 60: 20}
+# What every tile of the sample is, beside its band's size.
+FORMAT = {"driver": "GTiff", "count": 1, "nodata": None, "interleave": "band", "tiled": False}
+
+
+def written(folder, **arguments) -> bytes:
+    write_sample(folder / "archive.tar.gz", **arguments)
+    return (folder / "archive.tar.gz").read_bytes()
+
+
+def contents(archive: bytes) -> dict[str, bytes]:
+    """Contents by name below the root folder."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+    assert all(name.startswith("ben-ge-sample/") for name, _ in members)
+    files = {name.removeprefix("ben-ge-sample/"): content for name, content in members}
+    assert len(files) == len(members)
+    return files
+
+
+def table(files: dict[str, bytes], name: str) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(files[f"ben-ge-sample_{name}.csv"]))
+
+
+def split_ids(files: dict[str, bytes], split: str) -> list[str]:
+    return files[f"splits/ben-ge-sample_{split}.csv"].decode().splitlines()
+
+
+def opened(content: bytes) -> tuple[dict, np.ndarray]:
+    with rasterio.open(io.BytesIO(content)) as tile:
+        return tile.profile, tile.read(1)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> bytes:
+    return written(tmp_path_factory.mktemp("sample"), patches=PATCHES)
+
+
+@pytest.fixture(scope="module")
+def files(archive) -> dict[str, bytes]:
+    return contents(archive)
+
+
+@pytest.fixture(scope="module")
+def tiles(files) -> dict[str, tuple[dict, np.ndarray]]:
+    return {name: opened(content) for name, content in files.items() if name.endswith(".tif")}
+
+
+def test_two_runs_write_the_same_bytes(tmp_path, archive):
+    assert hashlib.sha256(written(tmp_path, patches=PATCHES)).digest() == hashlib.sha256(archive).digest()
+
+
+def test_another_seed_writes_another_archive(tmp_path, files):
+    other = contents(written(tmp_path, patches=3, seed=1))
+    tiles = {content for name, content in other.items() if name.endswith(".tif")}
+    assert len(tiles) == 3 * 13
+    assert tiles.isdisjoint(files.values())
+
+
+def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
+    smaller = contents(written(tmp_path, patches=7))
+    tiles = {name: content for name, content in smaller.items() if name.endswith(".tif")}
+    assert len(tiles) == 7 * 13
+    assert tiles.items() <= files.items()
+
+
+@pytest.mark.parametrize("patches", [0, len(ACQUISITIONS) * GRID * GRID + 1])
+def test_a_number_of_patches_out_of_range_is_refused(tmp_path, patches):
+    with pytest.raises(ValueError, match=f"{patches} patches; choose from 1 to 162000"):
+        write_sample(tmp_path / "archive.tar.gz", patches=patches)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_patch_is_a_dataset(tmp_path):
+    files = contents(written(tmp_path, patches=1))
+    assert split_ids(files, "train") == table(files, "meta")["patch_id"].tolist()
+    assert [split_ids(files, split) for split in ("val", "test")] == [[], []]
+
+
+def test_the_layout_is_benges(files):
+    ids = table(files, "meta")["patch_id"]
+    expected = {"ben-ge-sample_meta.csv", "ben-ge-sample_esaworldcover.csv"}
+    expected |= {f"splits/ben-ge-sample_{split}.csv" for split in ("train", "val", "test")}
+    expected |= {f"sentinel-2/{i}/{i}_{band}.tif" for i in ids for band in BANDS}
+    expected |= {f"esaworldcover/{i}_esaworldcover.tif" for i in ids}
+    assert files.keys() == expected
+    assert table(files, "meta").columns.tolist() == [
+        "patch_id", "patch_id_s1", "timestamp_s2", "timestamp_s1", "season_s2", "season_s1",
+        "lon", "lat", "climatezone",
+    ]  # fmt: skip
+
+
+def test_ids_parse_and_lie_within_the_acquisitions_grid(files):
+    ids = table(files, "meta")["patch_id"]
+    assert ids.is_unique
+    places = [PATCH_ID.fullmatch(i) for i in ids]
+    assert {place["acquisition"] for place in places} == {acquisition for acquisition, *_ in ACQUISITIONS}
+    assert all(0 <= int(place[axis]) < GRID for place in places for axis in ("column", "row"))
+    # Some times have lost their leading zero, as in BigEarthNet.
+    assert {len(acquisition.split("T")[-1]) for acquisition, *_ in ACQUISITIONS} == {5, 6}
+
+
+def test_every_tile_is_a_georeferenced_patch(files, tiles):
+    zones = {acquisition: 32600 + zone for acquisition, zone, *_ in ACQUISITIONS}
+    for patch_id, lon, lat in table(files, "meta")[["patch_id", "lon", "lat"]].itertuples(index=False):
+        grids = {f"sentinel-2/{patch_id}/{patch_id}_{band}.tif": (m, "uint16") for band, m in BANDS.items()}
+        grids[f"esaworldcover/{patch_id}_esaworldcover.tif"] = 10, "uint8"
+        corners = set()
+        for name, (metres, dtype) in grids.items():
+            profile, pixels = tiles[name]
+            side = SIDES[metres]
+            size = {"width": side, "height": side, "dtype": dtype}
+            assert (FORMAT | size).items() <= profile.items()
+            assert pixels.shape == (side, side)
+            assert profile["crs"].to_epsg() == zones[PATCH_ID.fullmatch(patch_id)["acquisition"]]
+            a, b, x, d, e, y = profile["transform"][:6]
+            assert (a, b, d, e) == (metres, 0, 0, -metres)
+            corners.add((x, y))
+        ((x, y),) = corners
+        (centre_lon,), (centre_lat,) = transform(profile["crs"], "EPSG:4326", [x + 600], [y - 600])
+        assert (lon, lat) == pytest.approx((centre_lon, centre_lat), abs=1e-6)
+        assert -11 < lon < 30
+        assert 36 < lat < 70
+
+
+def test_patches_lie_at_their_column_and_row(files, tiles):
+    origins = {}
+    for patch_id in table(files, "meta")["patch_id"]:
+        place = PATCH_ID.fullmatch(patch_id)
+        corner = tiles[f"sentinel-2/{patch_id}/{patch_id}_B08.tif"][0]["transform"]
+        origin = corner.c - PATCH_METRES * int(place["column"]), corner.f + PATCH_METRES * int(place["row"])
+        origins.setdefault(place["acquisition"], set()).add(origin)
+    assert all(len(found) == 1 for found in origins.values())
+
+
+def test_patches_have_neighbours(files):
+    # The first two of each acquisition are the first two of a cluster, side by side.
+    places = [PATCH_ID.fullmatch(i) for i in table(files, "meta")["patch_id"]]
+    by_acquisition = {}
+    for place in places:
+        by_acquisition.setdefault(place["acquisition"], []).append((int(place["column"]), int(place["row"])))
+    for one, other in map(sorted, by_acquisition.values()):
+        assert (other[0] - one[0], other[1] - one[1]) == (1, 0)
+    assert CLUSTER == (5, 2)
+
+
+def test_maps_run_on_across_the_border_of_neighbours(files, tiles):
+    agreement = []
+    for patch_id in table(files, "meta")["patch_id"]:
+        place = PATCH_ID.fullmatch(patch_id)
+        right = f"{place['acquisition']}_{int(place['column']) + 1}_{place['row']}"
+        if f"esaworldcover/{right}_esaworldcover.tif" in tiles:
+            west = tiles[f"esaworldcover/{patch_id}_esaworldcover.tif"][1]
+            east = tiles[f"esaworldcover/{right}_esaworldcover.tif"][1]
+            agreement.append((west[:, -1] == east[:, 0]).mean())
+    assert len(agreement) == PATCHES // 2
+    assert np.mean(agreement) > 0.6  # about a third between strangers
+
+
+def test_no_pixel_is_nodata_and_values_are_in_the_range_of_real_ones(tiles):
+    bands = [pixels for name, (_, pixels) in tiles.items() if name.startswith("sentinel-2")]
+    assert min(pixels.min() for pixels in bands) > NODATA
+    assert max(pixels.max() for pixels in bands) <= 20_000
+    b08 = np.concatenate([pixels.ravel() for name, (_, pixels) in tiles.items() if "_B08" in name])
+    assert 1500 < np.median(b08) < 3500
+
+
+def test_coarse_bands_see_the_same_scene(files, tiles):
+    # B8A lies beside B08, so the area means of one go with the other.
+    for patch_id in table(files, "meta")["patch_id"]:
+        b08 = tiles[f"sentinel-2/{patch_id}/{patch_id}_B08.tif"][1].reshape(60, 2, 60, 2).mean((1, 3))
+        b8a = tiles[f"sentinel-2/{patch_id}/{patch_id}_B8A.tif"][1]
+        assert np.corrcoef(b08.ravel(), b8a.ravel())[0, 1] > 0.7
+
+
+def test_fractions_are_the_maps_counts(files, tiles):
+    cover = table(files, "esaworldcover").set_index("patch_id")
+    assert cover.columns.tolist() == list(CLASSES)
+    for patch_id, fractions in cover.iterrows():
+        codes = tiles[f"esaworldcover/{patch_id}_esaworldcover.tif"][1]
+        assert set(np.unique(codes)) <= set(WORLDCOVER_CODES)
+        assert fractions.tolist() == [(codes == code).sum() / 14400 for code in WORLDCOVER_CODES]
+        assert fractions.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_patches_are_mixed_and_classes_imbalanced(files):
+    cover = table(files, "esaworldcover")[list(CLASSES)]
+    assert 0.5 < cover.max(axis=1).median() < 0.85
+    labels = Counter(cover.idxmax(axis=1))
+    assert 0.2 < labels["tree_cover"] / PATCHES < 0.5
+    assert len(labels) >= 5
+    assert (cover["mangroves"] == 0).all()
+    assert set(COVERS) == set(CLASSES) - {"mangroves"}
+
+
+def test_tables_are_in_the_same_order_so_that_a_join_by_row_is_right_too(files):
+    meta, cover = table(files, "meta")["patch_id"], table(files, "esaworldcover")["patch_id"]
+    assert meta.tolist() == cover.tolist()
+
+
+def test_splits_are_the_rows_in_order(files):
+    splits = [split_ids(files, split) for split in SPLITS]
+    assert [len(ids) for ids in splits] == [25, 8, 7]
+    assert [i for ids in splits for i in ids] == table(files, "meta")["patch_id"].tolist()

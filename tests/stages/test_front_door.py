@@ -1,0 +1,148 @@
+import json
+import os
+import platform
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from tiny import REPOSITORY
+
+from landcover.ground import cli
+from landcover.ground.environment import AVX2
+from stages.__main__ import STAGES
+
+
+def test_bad_input_ends_in_one_line_and_exit_1(run_stage):
+    done = run_stage("unpack", "data/archive.tar.gz", "data/patches", params={"bands": ["B77"]})
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: params.yaml: bands.0 = 'B77'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_file_ends_in_one_line_and_exit_1(run_stage):
+    done = run_stage("unpack", "data/archive.tar.gz", "data/patches")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "data/archive.tar.gz: No such file or directory" in done.stderr
+
+
+def test_wrong_arguments_show_the_usage(run_stage):
+    done = run_stage("unpack", "data/archive.tar.gz")
+    assert done.returncode == 1
+    assert "usage: python -m stages unpack ARCHIVE_PATH PATCHES_DIR" in done.stderr
+    done = run_stage("unpak")
+    assert done.returncode == 2
+    assert "invalid choice: 'unpak' (choose from" in done.stderr
+    done = run_stage("download", "-h")  # not taken for the one path of this stage
+    assert done.returncode == 0
+    assert "{download,unpack,preprocess,baseline,train,evaluate,repeat,report}" in done.stdout
+
+
+def test_the_front_door_knows_every_stage():
+    stages = {path.stem for path in (REPOSITORY / "stages").glob("[a-z]*.py")}
+    assert set(STAGES) == stages
+    assert list(yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]) == list(STAGES)
+
+
+PROBE = """
+import json, os, sys
+def {stage}(*, runtime):
+    numerical = [name for name in ("numpy", "torch") if name in sys.modules]
+    variables = {{name: os.environ.get(name) for name in ("ATEN_CPU_CAPABILITY", "MKL_CBWR")}}
+    print(json.dumps([numerical, variables]))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the pin is for x86-64")
+@pytest.mark.parametrize("instruction_set", ["avx2", "native"])
+def test_the_instruction_set_is_pinned_before_a_numerical_library_is_imported(
+    tmp_path, default_params, instruction_set
+):
+    """A stage of ours in place of report tells what it finds."""
+    shutil.copytree(REPOSITORY / "stages", tmp_path / "stages")
+    (tmp_path / "landcover").symlink_to(REPOSITORY / "landcover")
+    (tmp_path / "stages" / "report.py").write_text(PROBE.format(stage="report"))
+    params = default_params | {"runtime": default_params["runtime"] | {"instruction_set": instruction_set}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    environment = {name: value for name, value in os.environ.items() if name not in AVX2}
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", "report"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    numerical, variables = json.loads(done.stdout)
+    assert numerical == []
+    expected = AVX2 if instruction_set == "avx2" else {}
+    assert variables == {name: expected.get(name) for name in ("ATEN_CPU_CAPABILITY", "MKL_CBWR")}
+
+
+def test_a_bug_shows_its_traceback():
+    def buggy():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.guard(buggy)
+
+
+def test_an_interrupt_exits_130():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        cli.guard(interrupted)
+    assert stop.value.code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stage", ["unpack", "evaluate"])
+def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp_path, stage, number):
+    """From its first line of code on, imports included; before, Python itself ends by the signal."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
+    for wait in (0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages", stage, *"abcdefgh"[: 2 if stage == "unpack" else 8]],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        time.sleep(wait)
+        process.send_signal(number)
+        words = process.communicate(timeout=60)[1]  # a stage that waits for its helpers for good would hang
+        # Too late for the signal, the stage has ended for want of its input; too early, it has not begun.
+        assert (process.returncode, words) in ((130, ""), (1, words), (-number, words))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_ends_in_one_line_with_a_remedy(error):
+    def greedy():
+        raise error
+
+    with pytest.raises(SystemExit, match=r"^error: out of memory: lower train\.batch_size"):
+        cli.guard(greedy)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        cli.guard(lambda: (_ for _ in ()).throw(RuntimeError("size mismatch")))
+
+
+def test_a_stage_waits_for_another_in_its_folder(tmp_path, default_params):
+    """As after the death of a dvc whose stage goes on."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
+    command = [sys.executable, "-m", "stages", "unpack", "archive", "patches"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    os.mkfifo(tmp_path / "archive")
+    first, second = (
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    (told,), *_ = select.select([first.stderr, second.stderr], [], [], 30)
+    waiting, other = (first, second) if told is first.stderr else (second, first)
+    assert waiting.stderr.readline().startswith("waiting for another stage in this folder to end")
+    other.kill()
+    (tmp_path / "archive").unlink()
+    assert "archive: No such file or directory" in waiting.communicate()[1]

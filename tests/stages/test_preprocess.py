@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny import write_tile
+
+from landcover.dataset import tensors
+from landcover.dataset.index import load_index
+
+SPLIT = {"method": "order", "train": 4, "val": 2, "test": 2}
+PATHS = ("data/patches", "data/tensors", "reports/data.json")
+
+
+def params(**changes) -> dict:
+    return {
+        "dataset": "tiny",
+        "datasets": {"tiny": {"source": "x", "split": SPLIT}},
+        "bands": ["B02", "B08"],
+        "runtime": {"workers": 1},
+    } | changes
+
+
+def test_tensors_index_and_data_contract(dataset, run_stage, tmp_path):
+    done = run_stage("preprocess", *PATHS, params=params())
+    assert (done.returncode, done.stderr) == (0, "")
+
+    train = tensors.load_split(tmp_path / "data/tensors", "train")
+    assert train.images.shape == (4, 2, 120, 120)
+    assert train.images.dtype == np.float32
+    assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert train.labels.tolist() == [0, 3, 0, 3]
+    assert train.labels.dtype == np.int64
+    assert train.bands == ["B02", "B08"]
+    assert train.classes[3] == "cropland"
+    assert train.scale == {"divisor": 10_000, "offset": 0, "minimum": 0, "maximum": 1}
+
+    index = pd.read_csv(tmp_path / "data/tensors/index.csv")
+    assert index.columns.tolist() == ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
+    assert index["patch_id"].tolist() == dataset.ids
+    assert index["split"].tolist() == ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    assert index["row"].tolist() == [0, 1, 2, 3, 0, 1, 0, 1]
+    assert index["label"].tolist() == dataset.labels
+
+    data = json.loads((tmp_path / "reports/data.json").read_text())
+    assert data["patches"] == {"train": 4, "val": 2, "test": 2}
+    assert data["classes"][3] == {"class": "cropland", "train": 2, "val": 1, "test": 1}
+    assert data["bands"]["train"]["B08"]["mean"] == pytest.approx(0.025)
+    assert data["bands"]["test"]["B02"]["p50"] == pytest.approx(0.07)
+    # Test patches 6 and 7 lie beside train patches 2 and 3 of their acquisitions.
+    assert data["leakage"]["within_1"] == {"test_patches": 2, "share": 1.0}
+    assert data["dropped"] == {}
+
+
+def test_hashes_tell_membership_and_labels_apart_from_order(dataset, run_stage, tmp_path):
+    def hashes():
+        assert run_stage("preprocess", *PATHS, params=params()).returncode == 0
+        data = json.loads((tmp_path / "reports/data.json").read_text())
+        return data["membership_sha256"], data["labels_sha256"]
+
+    membership, labels = hashes()
+    dataset.meta[6:8] = dataset.meta[7:5:-1]  # another order within the test split
+    dataset.write_tables()
+    assert hashes() == (membership, labels)
+
+    dataset.cover[7] = dataset.cover[7] | {"cropland": 0.0, "grassland": 0.75}
+    dataset.write_tables()
+    relabelled = hashes()
+    assert relabelled[0] == membership
+    assert relabelled[1]["test"] != labels["test"]
+    assert relabelled[1]["train"] == labels["train"]
+
+
+def test_all_bad_patches_are_named_at_once_and_nothing_is_written(dataset, run_stage, tmp_path):
+    dataset.tile(dataset.ids[0], "B02").unlink()
+    write_tile(dataset.tile(dataset.ids[5], "B08"), np.ones((60, 60), np.uint16))
+    dataset.cover[7]["cropland"] = 0.0
+    dataset.write_tables()
+    done = run_stage("preprocess", *PATHS, params=params())
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "error: 3 bad patches:" in done.stderr
+    assert f"{dataset.ids[0]}: B02 is missing" in done.stderr
+    assert f"{dataset.ids[5]}: B08 is 60 x 60 pixels, not 120 x 120" in done.stderr
+    assert f"{dataset.ids[7]}: all WorldCover fractions are zero" in done.stderr
+    assert "preprocess.max_bad_patches: 3" in done.stderr
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["patches"]
+    assert not (tmp_path / "reports").exists()
+
+
+def test_bad_patches_within_the_limit_are_left_out_and_counted(dataset, run_stage, tmp_path, default_params):
+    dataset.tile(dataset.ids[1], "B02").unlink()
+    allow = default_params["preprocess"] | {"max_bad_patches": 1}
+    done = run_stage("preprocess", *PATHS, params=params(preprocess=allow))
+    assert done.returncode == 0
+    train = tensors.load_split(tmp_path / "data/tensors", "train")
+    assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.03, 0.04])
+    assert train.labels.tolist() == [0, 0, 3]
+    assert load_index(tmp_path / "data/tensors", "train").patch_ids.tolist() == [dataset.ids[i] for i in (0, 2, 3)]
+    data = json.loads((tmp_path / "reports/data.json").read_text())
+    assert data["dropped"] == {dataset.ids[1]: "B02 is missing"}
+
+
+def test_patches_outside_the_splits_need_not_be_good(dataset, run_stage):
+    dataset.tile(dataset.ids[7], "B02").unlink()
+    smaller = {"tiny": {"source": "x", "split": SPLIT | {"test": 1}}}
+    assert run_stage("preprocess", *PATHS, params=params(datasets=smaller)).returncode == 0
+
+
+def test_a_split_left_empty_is_refused(dataset, run_stage, default_params):
+    for i in (6, 7):
+        dataset.tile(dataset.ids[i], "B02").unlink()
+    allow = default_params["preprocess"] | {"max_bad_patches": 2}
+    done = run_stage("preprocess", *PATHS, params=params(preprocess=allow))
+    assert "error: the test split is empty" in done.stderr
+
+
+def test_shards_and_workers_do_not_change_what_is_read(dataset, tmp_path, run_stage):
+    digests = set()
+    for workers in (1, 3):
+        assert run_stage("preprocess", *PATHS, params=params(runtime={"workers": workers})).returncode == 0
+        digests.add(tuple(p.read_bytes() for p in sorted((tmp_path / "data/tensors").iterdir())))
+    assert len(digests) == 1

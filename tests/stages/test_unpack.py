@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from landcover.dataset import archive
+from landcover.ground.errors import InputError
+from landcover.ground.params import Unpacking
+from stages.unpack import unpack
+
+PATCH = "S2A_MSIL2A_20170613T101031_0_7"
+META = ("tiny/tiny_meta.csv", b"patch_id\n")
+BOUNDS = Unpacking(layout="files", max_members=100, max_gigabytes=0.01)
+
+
+def unpacked(tmp_path: Path, *members: tuple[str, bytes]) -> set[str]:
+    """Unpack these members to tmp_path/data/patches; the names of the files that are there then."""
+    archive.write(tmp_path / "a.tar.gz", members)
+    patches = tmp_path / "data" / "patches"
+    unpack(tmp_path / "a.tar.gz", patches, bands=["B02"], unpack=BOUNDS)
+    return {str(p.relative_to(patches)) for p in patches.rglob("*") if p.is_file()}
+
+
+def test_tables_lists_and_tiles_of_the_chosen_bands_are_unpacked(tmp_path):
+    tile = f"tiny/sentinel-2/{PATCH}/{PATCH}"
+    wanted = {META[0], "tiny/splits/tiny_train.csv", f"{tile}_B02.tif"}
+    others = {f"{tile}_B03.tif", f"{tile}_labels_metadata.json", f"tiny/dem/{PATCH}_dem.tif", "README.md"}
+    assert unpacked(tmp_path, *((name, b"x") for name in wanted | others)) == wanted
+
+
+FAULTS = {
+    "empty": ("holds no <name>/<name>_meta.csv", []),
+    "something else": ("holds no <name>/<name>_meta.csv", [("readme.txt", b"")]),
+    "no root": ("holds no <name>/<name>_meta.csv", [("tiny_meta.csv", b"")]),
+    "root too deep": ("holds no <name>/<name>_meta.csv", [("data/tiny/tiny_meta.csv", b"")]),
+    "wrong root": ("needs one folder <name> with <name>_meta.csv in it", [("small/tiny_meta.csv", b"")]),
+    "two roots": ("found small, tiny", [META, ("small/small_meta.csv", b"")]),
+    "hostile at the end": ("unsafe archive: '../escaped.csv' leads out", [META, ("../escaped.csv", b"")]),
+    "a bomb": ("unpack.max_gigabytes", [META, ("tiny/a.csv", bytes(10**7))]),
+    "many members": ("unpack.max_members", [META, *((f"tiny/{i}.csv", b"") for i in range(100))]),
+}
+
+
+@pytest.mark.parametrize(("reason", "members"), FAULTS.values(), ids=FAULTS)
+def test_what_was_there_stays_when_it_goes_wrong(tmp_path, reason, members):
+    unpacked(tmp_path, META)
+    with pytest.raises(InputError, match=reason):
+        unpacked(tmp_path, *members)
+    assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*")) if p.is_file()] == [
+        "a.tar.gz",
+        "data/patches/tiny/tiny_meta.csv",
+    ]

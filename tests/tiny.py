@@ -1,0 +1,66 @@
+"""A tiny ben-ge, with numbers that one can work out by hand."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from landcover.ground import benge
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
+
+
+def write_tile(path: Path, pixels: np.ndarray, **profile) -> None:
+    """Write pixels (H, W) or (bands, H, W) as a GeoTIFF."""
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    transform = rasterio.transform.from_origin(500_000, 5_000_000, 10, 10)
+    options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": transform} | profile
+    with rasterio.open(
+        path, "w", height=pixels.shape[1], width=pixels.shape[2], count=len(pixels), dtype=pixels.dtype, **options
+    ) as tile:
+        tile.write(pixels)
+
+
+def write_table(path: Path, rows: list[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+
+class Dataset:
+    """A dataset on disk that a test then damages: patch i holds the number 100 * (i + 1) in every pixel."""
+
+    def __init__(self, root: Path, labels: list[int], bands: tuple[str, ...] = ("B02", "B08")):
+        self.root, self.labels, self.bands = root, labels, bands
+        # Four acquisitions, one after the other; within one the patches stand side by side in a row.
+        self.ids = [f"S2A_MSIL2A_2017061{i % 4}T101031_{i // 4}_7" for i in range(len(labels))]
+        self.meta = [{"patch_id": patch_id, "lon": 10 + i, "lat": 50} for i, patch_id in enumerate(self.ids)]
+        self.cover = [
+            {"patch_id": patch_id} | {name: 0.75 * (k == label) for k, name in enumerate(benge.CLASSES)}
+            for patch_id, label in zip(self.ids, labels, strict=True)
+        ]
+        self.write_tables()
+        for i, patch_id in enumerate(self.ids):
+            for band in bands:
+                side = benge.PATCH_METRES // benge.BANDS[band]
+                write_tile(self.tile(patch_id, band), np.full((side, side), 100 * (i + 1), np.uint16))
+
+    def tile(self, patch_id: str, band: str) -> Path:
+        return self.root / "sentinel-2" / patch_id / f"{patch_id}_{band}.tif"
+
+    def write_tables(self) -> None:
+        write_table(self.root / f"{self.root.name}_meta.csv", self.meta)
+        write_table(self.root / f"{self.root.name}_esaworldcover.csv", self.cover)
+
+
+def merged(params: dict, changes: dict) -> dict:
+    """Parameters with the sections of `changes` laid over them, and one thread, since tests run side by side."""
+    found = params | {"runtime": params["runtime"] | {"threads": 1}}
+    for key, value in changes.items():
+        found[key] = found[key] | value if isinstance(value, dict) else value
+    return found

@@ -1,0 +1,37 @@
+"""The front door of the tools, for people:  python -m tools <tool> [argument ...]
+
+A tool is a module whose `main` takes the rest of the command line. Here, as in the front door of the stages, the
+instruction set is pinned before a numerical library is imported, and interrupts and bad input are met.
+"""
+
+import argparse
+from importlib import import_module
+
+from landcover.ground import cli, environment
+
+TOOLS = {
+    "compare": "is this revision better than that one? one page for a pull request",
+    "experiment": "run the experiments of experiments.yaml, and set them side by side",
+    "worker": "a Dask worker, with the environment that the stages have",
+}
+
+
+def main() -> None:
+    lines = "\n".join(f"  {name:<12}{words}" for name, words in TOOLS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tools", description=f"tools:\n{lines}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tool", choices=TOOLS, metavar="TOOL")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see python -m tools TOOL --help")
+    given = parser.parse_args()
+
+    from landcover.ground import params  # here, since it takes a moment, in which an interrupt is already met
+
+    environment.pin(params.instruction_set())
+    tool = import_module(f"tools.{given.tool}")
+    with cli.work():
+        tool.main(given.arguments)
+
+
+if __name__ == "__main__":
+    cli.run(main)

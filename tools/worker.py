@@ -1,0 +1,19 @@
+"""A worker of a Dask cluster.  python -m tools worker tcp://HOST:8786 [option of `dask worker` ...]
+
+The same as `dask worker`, but it finds the project's code, and computes with the instruction set that the stages have:
+started so, a cluster writes the same bytes as this machine's own processes.
+"""
+
+import os
+import shutil
+
+from landcover.ground.errors import InputError
+
+
+def main(arguments: list[str]) -> None:
+    dask = shutil.which("dask")
+    if dask is None:
+        raise InputError("dask is not installed; pip install -r requirements-dask.txt")
+    paths = [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.execv(dask, [dask, "worker", *arguments])
