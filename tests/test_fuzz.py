@@ -238,7 +238,11 @@ def fuzz_tile(rng: np.random.Generator) -> bool:
         (found,) = patches.read_patch(Memory(content), "S2A_MSIL2A_X_1_2", [band], "nearest")
     except ValueError:
         return False
-    with MemoryFile(content) as file, file.open(driver="GTiff") as tile:
+    with MemoryFile(content) as file:
+        try:
+            tile = file.open(driver="GTiff")
+        except UnicodeDecodeError:  # in the name of its coordinate system, which no pixel depends on
+            return True
         assert (tile.count, tile.dtypes) == (1, ("uint16",))
         expected = tile.read(1)
         expected[expected == tile.nodata] = 0

@@ -1,16 +1,19 @@
-"""The pixels of a TIFF that is as plain as BigEarthNet's tiles, without GDAL.
+"""The pixels of tiles that are stored as BigEarthNet's are, without GDAL.
 
-GDAL takes a millisecond to open a tile, for its coordinate system: more than all else that preprocess does with it.
-benchmarks/README.md has what the stage takes without this module.
+GDAL takes a millisecond to open a tile, for its coordinate system, which no pixel depends on. tifffile is lenient with
+damaged headers, so a tile must be plain in every tag; whatever is not, GDAL reads or refuses.
 """
 
+import io
+import logging
 import struct
 
 import numpy as np
+import tifffile
 
-# TIFF tags that decide how pixels are stored, and the values that a plain tile has; each missing one has its default.
-_WIDTH, _HEIGHT, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES, _NODATA_TAG = 256, 257, 273, 278, 279, 42113
-_PLAIN = {
+STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES = 273, 278, 279
+# Tags that decide how pixels are stored, each one number, and what a plain tile has there.
+STORED = {
     258: 16,  # bits per sample
     259: 1,  # compression: none
     262: 1,  # photometric interpretation: 0 is black
@@ -19,47 +22,40 @@ _PLAIN = {
     284: 1,  # planar configuration
     339: 1,  # sample format: unsigned
 }
-_SHORT, _LONG = 3, 4
-_DEFAULTS = {258: 1, 259: 1, 266: 1, 277: 1, 284: 1, 339: 1}
-_TILED = range(322, 326)
+OPTIONAL = {266, 339}  # whose default is that
+WIDTH, HEIGHT = 256, 257
+GEOGRAPHY = {33550, 33922, 34735, 34736, 34737}  # pixel scale, tie point, coordinate system
+NUMBERS = (3, 4)  # TIFF's types of unsigned numbers of 16 and 32 bits
+
+
+def _is_plain(tags: tifffile.TiffTags, side: int) -> bool:
+    wanted = STORED | {WIDTH: side, HEIGHT: side}
+    found = {tag.code: (tag.dtype in NUMBERS and tag.count == 1, tag.value) for tag in tags}
+    rows = tags.valueof(ROWS_PER_STRIP)
+    if found.keys() - wanted.keys() - GEOGRAPHY - {STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES}:
+        return False
+    if any(found.get(code, (code in OPTIONAL, value)) != (True, value) for code, value in wanted.items()):
+        return False
+    if not found[ROWS_PER_STRIP][0] or not 1 <= rows <= side:
+        return False
+    strips = [tags[code] for code in (STRIP_OFFSETS, STRIP_BYTES)]
+    offsets, sizes = (tag.value for tag in strips)
+    expected = tuple(2 * side * min(rows, side - row) for row in range(0, side, rows))
+    following = tuple(offset + size for offset, size in zip(offsets, sizes, strict=True))
+    return all(tag.dtype in NUMBERS for tag in strips) and sizes == expected and offsets[1:] == following[:-1]
 
 
 def read(content: bytes, side: int) -> np.ndarray | None:
-    """The pixels of a little-endian TIFF of uncompressed uint16 in strips, one after the other; None for any other.
-
-    So are BigEarthNet's tiles stored. GDAL takes a millisecond to open one, for its coordinate system, which no
-    pixel depends on: more than all else that preprocess does with it. It reads every tile that is not so plain.
-    """
+    """The pixels of a TIFF of one page, (side, side) little-endian uint16 in uncompressed strips; None of any other."""
+    if content[:4] != b"II*\0":
+        return None
+    # What it says of a damaged tile is not a stage's one line; GDAL, which reads it next, says it in an exception.
+    logging.getLogger("tifffile").disabled = True
     try:
-        magic, directory = struct.unpack_from("<4sI", content)
-        if magic != b"II*\0":
-            return None
-        (count,) = struct.unpack_from("<H", content, directory)
-        tags: dict[int, tuple[int, ...]] = {}
-        for start in range(directory + 2, directory + 2 + 12 * count, 12):
-            tag, kind, length = struct.unpack_from("<HHI", content, start)
-            if tag == _NODATA_TAG or tag in _TILED or tag in tags:
-                return None
-            tags[tag] = ()
-            if (kind == _SHORT or (kind == _LONG and tag not in _PLAIN)) and length <= side:  # a strip a row, at most
-                size = length * (2 if kind == _SHORT else 4)
-                place = start + 8 if size <= 4 else struct.unpack_from("<I", content, start + 8)[0]
-                tags[tag] = struct.unpack_from(f"<{length}{'H' if kind == _SHORT else 'I'}", content, place)
-        if struct.unpack_from("<I", content, directory + 2 + 12 * count) != (0,):
-            return None  # another directory follows, perhaps of a mask
-    except struct.error:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            page = file.pages.first
+            (entries,) = struct.unpack_from("<H", content, page.offset)  # it passes over those that it cannot read
+            plain = len(file.pages) == 1 and len(page.tags) == entries and _is_plain(page.tags, side)
+            return page.asarray() if plain else None
+    except (tifffile.TiffFileError, ValueError, TypeError, ArithmeticError, LookupError, struct.error):
         return None
-    stored = {tag: tags.get(tag, (_DEFAULTS.get(tag),)) for tag in _PLAIN}
-    rows = tags.get(_ROWS_PER_STRIP) or (0,)
-    if stored != {tag: (value,) for tag, value in _PLAIN.items()} or len(rows) > 1 or not 1 <= rows[0] <= side:
-        return None
-    if tags.get(_WIDTH) != (side,) or tags.get(_HEIGHT) != (side,):
-        return None
-    sizes = tuple(2 * side * min(rows[0], side - row) for row in range(0, side, rows[0]))
-    offsets = tags.get(_STRIP_OFFSETS, ())
-    following = tuple(offset + size for offset, size in zip(offsets, sizes, strict=False))
-    if tags.get(_STRIP_BYTES) != sizes or len(offsets) != len(sizes) or following[:-1] != offsets[1:]:
-        return None
-    if following[-1] > len(content):
-        return None
-    return np.frombuffer(content, "<u2", side * side, offsets[0]).reshape(side, side)
