@@ -16,6 +16,7 @@ from typing import NoReturn
 from landcover.ground.errors import InputError
 
 INTERRUPTED = 130
+RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700
 
 
 def _on_interrupt(handler: Callable) -> None:
@@ -30,6 +31,7 @@ def work() -> Iterator[None]:
     """What a command does once all is imported: from here on, an interrupt raises KeyboardInterrupt, to clean up."""
     _on_interrupt(signal.default_int_handler)
     gc.freeze()
+    gc.set_threshold(RARELY)  # some libraries import more of themselves when they are first used
     gc.enable()
     yield
 

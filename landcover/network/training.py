@@ -132,9 +132,10 @@ class Run:
         self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
         count = len(train.labels)
         check(network, count, len(val.labels), settings, group)
-        self.classes = network.classifier[-1].out_features
+        classes = network.classifier[-1].out_features
+        self.accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False).to(train.labels.device)
         balanced = settings.class_weights == "balanced"
-        self.weights = balanced_weights(train.labels, self.classes) if balanced else None
+        self.weights = balanced_weights(train.labels, classes) if balanced else None
         self.optimizer = make_optimizer(network.parameters(), settings)
         batches = math.ceil(count / settings.batch_size)
         self.schedule = make_schedule(self.optimizer, settings, settings.epochs * batches)
@@ -241,9 +242,9 @@ class Run:
 
     def _accuracy(self, predictions: torch.Tensor, labels: torch.Tensor) -> float:
         """The share of all processes' patches that are predicted right; torchmetrics adds up over the processes."""
-        metric = MulticlassAccuracy(self.classes, average="micro", validate_args=False).to(labels.device)
-        metric.update(predictions, labels)
-        return float(metric.compute())
+        self.accuracy.reset()
+        self.accuracy.update(predictions, labels)
+        return float(self.accuracy.compute())
 
     def _state(self) -> dict[str, torch.Tensor]:
         """The tensors that change from step to step, by name."""
