@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from landcover.dataset.index import load_index
+from landcover.dataset.index import INDEX, load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import files
 from landcover.ground.params import Evaluation
 from landcover.ground.processes import helpers
 from landcover.judgement import metrics
+from landcover.judgement.calibration import ece
 from landcover.judgement.comparison import against_baselines
 from landcover.judgement.probabilities import read_log_probabilities
 from landcover.pages import plots
@@ -40,6 +41,7 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test, index)
+        pictures.draw_places(tensors_dir / INDEX)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
         names = np.array(test.classes)
@@ -62,11 +64,13 @@ def evaluate(
         found["test"]["calibrated"] = {
             "temperature": temperature,
             "nll": metrics.nll(test.labels, softened),
-            "ece": metrics.ece(labels == test.labels, np.exp(softened.max(1))),
+            "ece": ece(labels == test.labels, np.exp(softened.max(1))),
         }
         found["test"]["against"] = against_baselines(predictions, pd.read_csv(baseline_predictions_csv), **intervals)
         per_class = metrics.per_class(test.labels, labels, len(names))
         per_class.insert(0, "class", names)
+        by_purity = metrics.accuracy_by_purity(labels == test.labels, index.majority_fractions)
+        pictures.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
         pictures.wait()
 
     files.write_json(metrics_json, {**found, "model": cost})

@@ -16,6 +16,8 @@ from landcover.ground.errors import InputError
 from landcover.ground.params import Dataset, Preprocessing, Runtime
 from landcover.ground.processes import executor
 
+LISTS = Path("data/lists")  # of patches to leave out; in Git
+
 
 def bad_patches(table: pd.DataFrame, summaries: dict[str, Summary], most: int) -> dict[str, str]:
     """Why patches are left out, by patch id: for what the tables or their tiles say.
@@ -46,11 +48,13 @@ def preprocess(
     preprocess: Preprocessing,
     runtime: Runtime,
 ) -> None:
-    """Join the labels, split the patches, check each tile, and write tensors, index and data contract."""
-    root = benge.find_root(patches_dir).resolve()
+    """Join the labels, split the patches, check each tile; write tensors, index and data contract."""
+    root, entry = benge.find_root(patches_dir).resolve(), datasets[dataset]
     table = read_tables(root)
-    table["split"] = splits.assign(datasets[dataset].split, table, root)
+    table["split"], facts = splits.assign(entry.split, table, root)
     table = table[table["split"] != ""]
+    excluded = splits.excluded(entry.exclude, LISTS, table)
+    table = table[~excluded]
     options = {"resampling": preprocess.resampling, "offset": preprocess.offset}
     with executor(runtime) as pool:
         shards, summaries = convert(table[table["problem"] == ""], root, bands, pool, **options)
@@ -68,5 +72,6 @@ def preprocess(
         write_index(part, used)
         for name, path in shards.items():
             shutil.move(path, part / name)
-        files.write_json(data_json, describe(used, problems, summaries, bands, preprocess.offset))
+        contract = describe(used, facts, int(excluded.sum()), problems, summaries, bands, preprocess.offset)
+        files.write_json(data_json, contract)
     shutil.rmtree(UNFINISHED)

@@ -138,7 +138,7 @@ def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, fo
             text = line_end.join(form.format(i) for i in listed)
             (root / f"{root.name}_{split}.csv").write_bytes(text.encode())
         if not faults and all(lists.values()):
-            found = list(splits.assign(params.Files(method="files"), table, root))
+            found = list(splits.assign(params.Files(method="files"), table, root).splits)
             assert found == [next((s for s, listed in lists.items() if i in listed), "") for i in ids]
             return
         with pytest.raises(InputError) as error:
@@ -152,17 +152,18 @@ def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, fo
 @given(
     st.lists(st.integers(0, 6), min_size=3, max_size=60), st.integers(0, 9), st.floats(0.01, 0.6), st.floats(0.01, 0.3)
 )
-def test_whole_acquisitions_are_held_out_and_each_split_has_one(acquisitions, seed, test, val):
-    ids = [f"S2A_MSIL2A_{name}_{i}_7" for i, name in enumerate(acquisitions)]
-    table = pd.DataFrame({"patch_id": ids})
-    split = params.Tile(method="tile", val=val, test=test, seed=seed)
-    if len(set(acquisitions)) < 3:
+def test_whole_tiles_are_held_out_and_each_split_has_one(tiles, seed, test, val):
+    table = pd.DataFrame(
+        {"tile": [f"32U{name}" for name in tiles], "lon": 10.0, "lat": 50.0, "label": 0, "problem": ""}
+    )
+    split = params.Place(method="place", groups="tile", buffer_km=0, val=val, test=test, seed=seed)
+    if len(set(tiles)) < 3:
         with pytest.raises(InputError, match="3 are needed"):
             splits.assign(split, table, Path("tiny"))
         return
-    found = splits.assign(split, table, Path("tiny"))
+    found = splits.assign(split, table, Path("tiny")).splits
     assert set(found) == set(SPLITS)
-    assert len(set(zip(acquisitions, found, strict=True))) == len(set(acquisitions))
+    assert len(set(zip(tiles, found, strict=True))) == len(set(tiles))
 
 
 # -- damage

@@ -170,7 +170,7 @@ def test_real_patches_pass_through_from_a_server_and_from_a_path(tmp_path_factor
 
     from server import File, Server
 
-    split = {"method": "tile", "val": 0.2, "test": 0.2, "seed": 0}
+    split = {"method": "place", "val": 0.2, "test": 0.2, "seed": 0}
     md5 = hashlib.md5(REAL_ARCHIVE.read_bytes()).hexdigest()
     scores = []
     with Server() as server:
@@ -181,7 +181,7 @@ def test_real_patches_pass_through_from_a_server_and_from_a_path(tmp_path_factor
             data = json.loads((folder / "reports/data.json").read_text())
             assert sum(data["patches"].values()) == 36
             assert data["dropped"] == {}
-            assert data["leakage"]["within_5"]["test_patches"] == 0
+            assert data["leakage"]["test"]["touching"]["patches"] == 0
             assert 0.1 < data["bands"]["train"]["B08"]["p50"] < 0.4  # green land in the near infrared
             scores.append((folder / "reports/metrics.json").read_bytes())
     assert scores[0] == scores[1]

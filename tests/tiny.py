@@ -39,7 +39,11 @@ class Dataset:
         self.root, self.labels, self.bands = root, labels, bands
         # Four acquisitions, one after the other; within one the patches stand side by side in a row.
         self.ids = [f"S2A_MSIL2A_2017061{i % 4}T101031_{i // 4}_7" for i in range(len(labels))]
-        self.meta = [{"patch_id": patch_id, "lon": 10 + i, "lat": 50} for i, patch_id in enumerate(self.ids)]
+        # 1.2 km apart within an acquisition, at 50 N, and 71 km from one to the next.
+        self.meta = [
+            {"patch_id": patch_id, "lon": round(10 + i % 4 + i // 4 * 0.0168, 4), "lat": 50}
+            for i, patch_id in enumerate(self.ids)
+        ]
         self.cover = [
             {"patch_id": patch_id} | {name: 0.75 * (k == label) for k, name in enumerate(benge.CLASSES)}
             for patch_id, label in zip(self.ids, labels, strict=True)

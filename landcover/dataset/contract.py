@@ -30,12 +30,20 @@ def _digest(lines: pd.Series) -> str:
 
 
 def describe(
-    used: pd.DataFrame, problems: dict[str, str], summaries: dict[str, Summary], bands: list[str], offset: int
+    used: pd.DataFrame,
+    split_facts: dict[str, Any],
+    excluded: int,
+    problems: dict[str, str],
+    summaries: dict[str, Summary],
+    bands: list[str],
+    offset: int,
 ) -> dict[str, Any]:
     """Counts, statistics, leakage and hashes of the splits.
 
     Args:
-        used: columns `patch_id`, `split`, `label`, `tied`; a row a patch.
+        used: columns `patch_id`, `split`, `label`, `tied`, `lon`, `lat`, `date`; a row a patch.
+        split_facts: how they came to their splits.
+        excluded: patches that a list names.
         problems: why patches were left out, by patch id.
         summaries: of the shards of each split.
     """
@@ -54,6 +62,8 @@ def describe(
             }
             for split in parts
         },
+        "split": split_facts,
+        "excluded": excluded,
         "dropped": problems,
         "tied_labels": int(used["tied"].sum()),
         "patches_with_nodata": sum(summary.with_nodata for summary in summaries.values()),

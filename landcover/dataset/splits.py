@@ -1,45 +1,101 @@
 """Which patch is in which split, and what leaks from one split to another."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from landcover.ground import benge, params
-from landcover.ground.benge import SPLITS
+from landcover.dataset import places
+from landcover.ground import params
+from landcover.ground.benge import CLASSES, SPLITS
 from landcover.ground.errors import InputError
 
-LEAKAGE_DISTANCES = (1, 2, 5)  # patches, by the longer of the two offsets: 1 is the 8-neighbourhood
+# By what a split's list may be called: the archives' README says `validation`, the dataset's repository `val`.
+LISTS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 
 
-def by_order(split: params.Order, table: pd.DataFrame, root: Path) -> np.ndarray:
+class Assignment(NamedTuple):
+    """Which patch is in which split, and what a reviewer should know of how it came to be there."""
+
+    splits: np.ndarray  # object (N,): one of SPLITS, or '' for none
+    facts: dict[str, Any]
+
+
+def by_order(split: params.Order, table: pd.DataFrame, root: Path) -> Assignment:
     wanted = split.train + split.val + split.test
     if wanted > len(table):
         raise InputError(
             f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches asked for, "
             f"{len(table)} in {root.name}; lower train, val or test of the dataset's split"
         )
-    return np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted]).astype(object)
+    splits = np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted])
+    return Assignment(splits.astype(object), {})
 
 
-def by_files(table: pd.DataFrame, root: Path) -> np.ndarray:
+def read_list(path: Path) -> list[str]:
+    """The patch ids in a file, one a line, with no header.
+
+    Raises:
+        InputError: it is no such list.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            lines = [",".join(row).strip() for row in csv.reader(file, strict=True)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a text of patch ids: {error}; fetch it anew") from None
+    return [line for line in lines if line]
+
+
+def _find_list(root: Path, split: str) -> tuple[Path, list[str]]:
+    """The list of a split, under whichever of its names and places it is there.
+
+    Raises:
+        InputError: there is none, or there are several that differ.
+    """
+    names = [f"{root.name}_{word}.csv" for word in LISTS[split]]
+    paths = [path for name in names for path in (root / "splits" / name, root / name) if path.is_file()]
+    if not paths:
+        raise InputError(f"{root.name} has no {' or '.join(names)}; split by order or by place instead")
+    lists = [read_list(path) for path in paths]
+    for path, other in zip(paths[1:], lists[1:], strict=True):
+        if set(other) != set(lists[0]):
+            raise InputError(f"{paths[0]} and {path} list other patches; keep the one that is right")
+    return paths[0], lists[0]
+
+
+def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarray:
+    """Whether lists of patches to leave out name each row of the table; bool (N,).
+
+    Raises:
+        InputError: a list is not there, or is none.
+    """
+    listed: set[str] = set()
+    for name in names:
+        path = lists_dir / name
+        if not path.is_file():
+            raise InputError(f"{path}: no such list of patches to exclude; put it there, a patch id a line")
+        listed.update(read_list(path))
+    return table["patch_id"].isin(listed).to_numpy()
+
+
+def by_files(table: pd.DataFrame, root: Path) -> Assignment:
+    """By the dataset's own lists.
+
+    Raises:
+        InputError: names all that is wrong with them.
+    """
     assigned = pd.Series("", index=table["patch_id"], dtype=object)
     problems = []
     for split in SPLITS:
-        name = f"{root.name}_{split}.csv"
-        path = next((p for p in (root / "splits" / name, root / name) if p.is_file()), None)
-        if path is None:
-            problems.append(f"{root.name} has no {name}; split by order or by tile instead")
-            continue
         try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                lines = [",".join(row).strip() for row in csv.reader(file, strict=True)]
-        except (csv.Error, UnicodeDecodeError) as error:
-            problems.append(f"{path}: is not a text of patch ids: {error}; fetch it anew")
+            path, listed = _find_list(root, split)
+        except InputError as error:
+            problems.append(str(error))
             continue
-        ids = pd.Index([line for line in lines if line], dtype=object)
+        ids = pd.Index(listed, dtype=object)
         known = ids[ids.isin(assigned.index)]
         taken = known[(assigned[known] != "").to_numpy() | known.duplicated()].unique()
         if len(ids) == 0:
@@ -51,30 +107,113 @@ def by_files(table: pd.DataFrame, root: Path) -> np.ndarray:
         assigned[known] = split
     if problems:
         raise InputError(f"split by files: {'; '.join(problems)}")
-    return assigned.to_numpy()
+    return Assignment(assigned.to_numpy(), {})
 
 
-def by_tile(split: params.Tile, table: pd.DataFrame, root: Path) -> np.ndarray:
-    acquisition = positions(table["patch_id"])["acquisition"].to_numpy()
-    names, sizes = np.unique(acquisition, return_counts=True)
-    if len(names) < len(SPLITS):
-        raise InputError(f"split by tile: {root.name} has {len(names)} acquisitions, 3 are needed; split by order")
-    assigned = dict.fromkeys(names, "train")
-    free = list(np.random.default_rng(split.seed).permutation(len(names)))
-    # Fill test, then val: take the next acquisition while that brings the split nearer to its share.
-    for held, share in (("test", split.test), ("val", split.val)):
-        wanted, have = share * len(table), 0
-        for tile in list(free):
-            leaves_enough = len(free) > (2 if held == "test" else 1)
-            if leaves_enough and (have == 0 or abs(have + sizes[tile] - wanted) < abs(have - wanted)):
-                assigned[names[tile]] = held
-                have += sizes[tile]
-                free.remove(tile)
-    return np.array([assigned[name] for name in acquisition], object)
+def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, every_class: bool) -> np.ndarray:
+    """Draw groups of patches whole into splits, each class by its shares as far as whole groups allow.
+
+    Groups go one by one, large ones first and otherwise in the order that `seed` draws, to the split that lacks most of
+    what they hold.
+
+    Args:
+        counts: patches by group and class, int (G, K).
+        shares: of all patches, by split.
+        every_class: begin with a group for each split of each class that occurs, rare classes first.
+
+    Returns:
+        The split of each group, object (G,).
+    """
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(-np.floor(np.log2(counts[order].sum(1).clip(1))), kind="stable")]
+    # Each class counts as one, and so do all patches together.
+    held = np.column_stack([counts, counts.sum(1)])
+    held = held / held.sum(0).clip(1)
+    goal = np.array(list(shares.values()))[:, None]
+    have = np.zeros((len(shares), held.shape[1]))
+    splits = np.full(len(counts), -1)
+
+    def put(group: int, split: int) -> None:
+        splits[group] = split
+        have[split] += held[group]
+
+    if every_class:
+        occurs = (counts > 0).sum(0)
+        for label in [label for label in np.argsort(occurs, kind="stable") if occurs[label]]:
+            for split in np.argsort(goal[:, 0], kind="stable"):
+                if have[split, label] == 0:
+                    free = [group for group in order if splits[group] < 0 and counts[group, label]]
+                    if free:
+                        put(free[0], split)
+    left = [group for group in order if splits[group] < 0]
+    for number, group in enumerate(left):
+        empty = [split for split in range(len(shares)) if have[split, -1] == 0]
+        choice = empty if len(left) - number <= len(empty) else range(len(shares))
+        put(group, min(choice, key=lambda split: float((have[split] - goal[split]) @ held[group])))
+    return np.array(list(shares), object)[splits]
 
 
-def assign(split: params.Split, table: pd.DataFrame, root: Path) -> np.ndarray:
-    """The split of each row of the table, or '' for none; object (N,).
+def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
+    """The number of the group that each patch goes with, int (N,)."""
+    if split.groups == "tile":
+        if (table["tile"] == "").any():
+            raise InputError(f"split by place: {root.name} has no patch_id_s1 that tells tiles; set groups: block")
+        return pd.factorize(table["tile"])[0]
+    if table[["lon", "lat"]].isna().any(axis=None):
+        raise InputError(f"split by place: the meta table of {root.name} has no lon and lat; split by order or files")
+    return np.unique(places.blocks(table, split.block_km), axis=0, return_inverse=True)[1].ravel()
+
+
+def by_place(split: params.Place, table: pd.DataFrame, root: Path) -> Assignment:
+    """Whole blocks of ground, or tiles, whatever their dates, with a buffer between the splits.
+
+    A patch whose row says nothing of its place or label has a problem, of which its row tells; it is in train.
+
+    Raises:
+        InputError: there are too few groups, or a class is not in each split that is to have it.
+    """
+    sound = (table["problem"] == "").to_numpy()
+    used = table[sound]
+    groups = _groups(split, used, root)
+    count = groups.max(initial=-1) + 1
+    if count < len(SPLITS):
+        raise InputError(
+            f"split by place: {root.name} has {count} {split.groups}s, {len(SPLITS)} are needed; lower block_km"
+        )
+    counts = np.zeros((count, len(CLASSES)), int)
+    np.add.at(counts, (groups, used["label"]), 1)
+    shares = {"train": 1 - split.val - split.test, "val": split.val, "test": split.test}
+    drawn = draw_groups(counts, shares, split.seed, every_class=split.every_class)
+    assigned = drawn[groups]
+    left_out = {}
+    # Who is too near to a held-out patch goes: train to test and val, val to test.
+    for name, held in (("val", ["test"]), ("train", ["test", "val"])):
+        here, there = np.flatnonzero(assigned == name), np.isin(assigned, held)
+        near = places.nearest_km(used.iloc[here], used[there], split.buffer_km) < split.buffer_km
+        assigned[here[near]] = ""
+        left_out[name] = int(near.sum())
+    splits = np.full(len(table), "train", object)
+    splits[sound] = assigned
+    lost = dict(_lost_classes(splits, table["label"].to_numpy()))
+    if lost and split.every_class:
+        told = "; ".join(f"{name} has no {', '.join(classes)}" for name, classes in lost.items())
+        raise InputError(
+            f"split by place: {told}; lower block_km or buffer_km, take another seed, or set every_class: false"
+        )
+    used_groups = {name: int((drawn == name).sum()) for name in SPLITS}
+    return Assignment(splits, {"groups": used_groups, "left_out_by_buffer": left_out, "lost_classes": lost})
+
+
+def _lost_classes(splits: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, list[str]]]:
+    """For each split that lacks some, the classes that occur elsewhere."""
+    occurring = set(labels[labels >= 0])
+    for name in SPLITS:
+        if lacking := sorted(occurring - set(labels[splits == name])):
+            yield name, [CLASSES[label] for label in lacking]
+
+
+def assign(split: params.Split, table: pd.DataFrame, root: Path) -> Assignment:
+    """Put each row of the table into a split.
 
     Raises:
         InputError: the table, or the dataset's own lists, cannot be split so.
@@ -84,51 +223,28 @@ def assign(split: params.Split, table: pd.DataFrame, root: Path) -> np.ndarray:
             return by_order(split, table, root)
         case params.Files():
             return by_files(table, root)
-        case params.Tile():
-            return by_tile(split, table, root)
+        case params.Place():
+            return by_place(split, table, root)
 
 
-def positions(patch_ids: pd.Series) -> pd.DataFrame:
-    """Read from each patch id its `acquisition` and its place in it, `column` and `row`, in patches."""
-    found = patch_ids.str.extract(f"^{benge.PATCH_ID.pattern}$")
-    return found.astype({"column": int, "row": int})
-
-
-def neighbours(patch_ids: pd.Series, others: pd.Series, distance: int) -> np.ndarray:
-    """Whether each patch has one of `others` of its own acquisition within `distance` patches; bool (N,)."""
-    here, there = positions(patch_ids), positions(others)
-    near = np.zeros(len(here), bool)
-    by_acquisition = there.groupby("acquisition")
-    for acquisition, rows in here.reset_index(drop=True).groupby("acquisition"):
-        if acquisition in by_acquisition.groups:
-            grid = by_acquisition.get_group(acquisition)[["column", "row"]].to_numpy()
-            # Mark the others on a grid, padded by the distance, and look whether the window around a patch is empty,
-            # by the corners of a summed-area table: linear in the patches, for ben-ge's half million too.
-            places = rows[["column", "row"]].to_numpy()
-            low = np.minimum(grid.min(0), places.min(0)) - distance
-            size = np.maximum(grid.max(0), places.max(0)) - low + distance + 1
-            marked = np.zeros(size + 1, int)
-            marked[tuple((grid - low + 1).T)] = 1
-            area = marked.cumsum(0).cumsum(1)
-            (top, left), (bottom, right) = (places - low - distance).T, (places - low + distance + 1).T
-            count = area[bottom, right] - area[top, right] - area[bottom, left] + area[top, left]
-            near[rows.index] = count > 0
-    return near
-
-
-def leakage(patches: pd.DataFrame) -> dict[str, Any]:
-    """Count the test patches that have a train patch of the same acquisition nearby.
+def leakage(patches: pd.DataFrame) -> dict[str, dict[str, Any]] | None:
+    """Count the test and val patches that have a train patch nearby, on the ground, on any date.
 
     Args:
-        patches: columns `patch_id` and `split`.
+        patches: columns `split`, `lon`, `lat` and `date`.
 
     Returns:
-        For each distance of LEAKAGE_DISTANCES the number of such patches and their share of the test split.
+        For test and val, by places.DISTANCES, the number of such patches and their share; None where the meta table
+        does not tell where patches lie.
     """
-    test = patches.loc[patches["split"] == "test", "patch_id"]
-    train = patches.loc[patches["split"] == "train", "patch_id"]
-    found = {}
-    for distance in LEAKAGE_DISTANCES:
-        count = int(neighbours(test, train, distance).sum())
-        found[f"within_{distance}"] = {"test_patches": count, "share": count / len(test)}
+    if patches[["lon", "lat"]].isna().any(axis=None):
+        return None
+    train, found = patches[patches["split"] == "train"], {}
+    for name in ("test", "val"):
+        part = patches[patches["split"] == name]
+        km = places.nearest_km(part, train, max(places.DISTANCES.values()))
+        near = {what: km <= limit for what, limit in places.DISTANCES.items()}
+        other = places.has_other_date(part[near["same_ground"]], train, places.DISTANCES["same_ground"])
+        counts = {"same_ground_other_date": int(other.sum())} | {what: int(each.sum()) for what, each in near.items()}
+        found[name] = {what: {"patches": count, "share": count / len(part)} for what, count in counts.items()}
     return found

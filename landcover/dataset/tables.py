@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from landcover.ground.benge import CLASSES, PATCH_ID
+from landcover.ground.benge import CLASSES, DATE, PATCH_ID, TILE
 from landcover.ground.errors import InputError
 
 FRACTION_TOLERANCE = 0.01  # by which the fractions of a patch may exceed 1 together, having been rounded
@@ -30,8 +30,8 @@ def read_text(path: Path) -> str:
     return text
 
 
-def _check_shape(text: str, path: Path, columns: Collection[str]) -> None:
-    """Look at each row, since pandas fills up rows that are too short and puts up with stray quotes.
+def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
+    """Look at each row, since pandas fills up rows that are too short and puts up with stray quotes; gives the header.
 
     Raises:
         InputError: the header lacks or repeats a column, or rows have not as many cells.
@@ -51,10 +51,18 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> None:
         raise InputError(
             f"{path}: lines that have not {len(header)} cells as the header has: {', '.join(ragged)}; mend them"
         )
+    return header
 
 
-def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
-    """The numbers of some columns by patch_id, float64, NaN where there is none; other columns are passed over.
+def read_table(
+    path: Path, columns: Collection[str], optional: Collection[str] = (), texts: Collection[str] = ()
+) -> pd.DataFrame:
+    """Some columns of a table by patch_id; other columns are passed over.
+
+    Args:
+        columns: of numbers, float64, NaN where there is none.
+        optional: more of them, all NaN if the table lacks one of these columns.
+        texts: columns of text, all '' if the table lacks one.
 
     Raises:
         InputError: there is no such table, or it is damaged, or its patch ids are malformed or repeated.
@@ -66,18 +74,21 @@ def read_table(path: Path, columns: Collection[str]) -> pd.DataFrame:
     wanted = ["patch_id", *columns]
     try:
         text = read_text(path)
-        _check_shape(text, path, wanted)
+        header = _check_shape(text, path, wanted)
+        wanted += [column for column in (*optional, *texts) if column in header]
         table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
     except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path}: is not a CSV table: {error}; fetch it anew") from None
-    table = table.set_index("patch_id")[list(columns)]
+    table = table.set_index("patch_id").reindex(columns=[*columns, *optional, *texts], fill_value="")
     if table.empty:
         raise InputError(f"{path}: has no rows; fetch it anew")
     if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
         raise InputError(f"{path}: not patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
     if len(repeated := table.index[table.index.duplicated()].unique()):
         raise InputError(f"{path}: patch ids stand more than once: {', '.join(repeated)}; remove the repetitions")
-    return table.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
+    numbers = table[[*columns, *optional]]
+    numbers = numbers.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
+    return numbers.join(table[list(texts)])
 
 
 def read_tables(root: Path) -> pd.DataFrame:
@@ -87,14 +98,16 @@ def read_tables(root: Path) -> pd.DataFrame:
     with the notebook's argmax.
 
     Returns:
-        A row a patch: `patch_id`, `lon`, `lat`, `label` (0 ... 10, -1 where there is none), `majority_fraction`,
-        `tied` (whether another class is as large), `problem` (why the patch cannot be used, or '').
+        A row a patch: `patch_id`, `lon`, `lat` (degrees; NaN in all rows if the meta table lacks them), `label`
+        (0 ... 10, -1 where there is none), `majority_fraction`, `tied` (whether another class is as large), `problem`
+        (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' where ids do not tell.
 
     Raises:
         InputError: a table is missing, is not a table, lacks or repeats a column, has rows of another length than its
             header, or has malformed or repeated patch ids.
     """
-    meta = read_table(root / f"{root.name}_meta.csv", ["lon", "lat"])
+    meta = read_table(root / f"{root.name}_meta.csv", [], optional=["lon", "lat"], texts=["patch_id_s1"])
+    placeless = meta[["lon", "lat"]].isna().all(axis=None)  # the table has no such columns
     cover = read_table(root / f"{root.name}_esaworldcover.csv", CLASSES)
     known = meta.index.isin(cover.index)
     fractions = cover.reindex(meta.index).to_numpy()  # (N, 11)
@@ -112,7 +125,7 @@ def read_tables(root: Path) -> pd.DataFrame:
             ~numbers,
             (filled < 0).any(axis=1) | (filled.sum(axis=1) > 1 + FRACTION_TOLERANCE),
             largest == 0,
-            ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
+            ~placeless & ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
         ],
         [
             "has no row in the WorldCover table",
@@ -124,4 +137,6 @@ def read_tables(root: Path) -> pd.DataFrame:
         default="",
     )
     table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
+    table["date"] = table["patch_id"].str.extract(DATE, expand=False).fillna("")
+    table["tile"] = table.pop("patch_id_s1").str.extract(TILE, expand=False).fillna("")
     return table

@@ -56,9 +56,11 @@ CLASSES = (
 # ESA WorldCover's own code of each class, as in the esaworldcover/ maps.
 WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 
-# <acquisition>_<column>_<row>: one acquisition of one tile, and the patch's place in it, in patches of 1.2 km.
-# Bounded, since they become the name of a file and the size of a grid.
+# <acquisition>_<column>_<row>. It names no place: one acquisition's prefix covers several tiles, in each of which
+# columns and rows count from 0, and one tile's patches carry several prefixes. Bounded, since it becomes a file's name.
 PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
+DATE = r"_(\d{8})T\d+_"  # in a patch id: the day of the acquisition
+TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
 
 
 def readable(name: str) -> str:

@@ -54,10 +54,17 @@ class Files(Section):
     method: Literal["files"]
 
 
-class Tile(Section):
-    """Whole acquisitions are held out, so that no test patch borders a train patch of the same acquisition."""
+class Place(Section):
+    """Whole blocks of ground are drawn, whatever the dates, with a buffer between the splits.
 
-    method: Literal["tile"]
+    So no test patch lies near a train patch. Ids do not tell places, so that neither dates nor ids count.
+    """
+
+    method: Literal["place"]
+    groups: Literal["block", "tile"] = "block"
+    block_km: Annotated[float, pydantic.Field(gt=0, le=2000)] = 50
+    buffer_km: Annotated[float, pydantic.Field(ge=0, le=500)] = 3
+    every_class: bool = False
     val: Share
     test: Share
     seed: Seed
@@ -69,8 +76,8 @@ class Tile(Section):
         return self
 
 
-Split = Order | Files | Tile
-METHODS = {"order": Order, "files": Files, "tile": Tile}
+Split = Order | Files | Place
+METHODS = {"order": Order, "files": Files, "place": Place}
 
 
 class Dataset(Section):
@@ -79,6 +86,8 @@ class Dataset(Section):
     source: Annotated[str, pydantic.Field(min_length=1)]
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
+    # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
+    exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = []
 
 
 class Unpacking(Section):
@@ -269,6 +278,10 @@ def _dataset(name: str, value: Any) -> tuple[Dataset | None, list[str]]:
     problems = []
     if isinstance(value, dict) and "split" in value:
         method = value["split"].get("method") if isinstance(value["split"], dict) else None
+        if method == "tile":
+            remedy = "{method: place, block_km: 50, buffer_km: 3, val: 0.2, test: 0.2, seed: 42}"
+            told = f"{name}.split.method = 'tile': is gone, since ids do not tell tiles; split by place: {remedy}"
+            return None, [told]
         if method not in METHODS:
             return None, [f"{name}.split.method = {method!r}: choose from {', '.join(METHODS)}"]
         split, problems = _problems(f"{name}.split", METHODS[method], value["split"])

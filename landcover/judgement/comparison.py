@@ -83,6 +83,18 @@ def _student_factor(total: float, spreads: list[tuple[float, int]], patches: int
     return float(scipy.stats.t.ppf(quantile, freedom) / scipy.stats.norm.ppf(quantile))
 
 
+def mean_accuracy(right: np.ndarray) -> tuple[float, float]:
+    """The accuracy over seeds, and the variance of its error: that of the patches, and that of the seeds.
+
+    Args:
+        right: which patches are predicted right, bool (S, N), a row a seed.
+    """
+    variance = right.mean(0).var() / right.shape[1]
+    if len(right) > 1:
+        variance += right.mean(1).var(ddof=1) / len(right)
+    return float(right.mean()), float(variance)
+
+
 def against_baselines(
     predictions: pd.DataFrame, baselines: pd.DataFrame, resamples: int, seed: int
 ) -> dict[str, dict[str, float]]:

@@ -14,9 +14,9 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, recall_score
 
 from landcover.judgement import confusion
+from landcover.judgement.calibration import ece
 from landcover.judgement.confusion import CONFIDENCE, bootstrap, confusion_matrix, interval
 
-CALIBRATION_BINS = 15
 TEMPERATURES = (0.02, 50)
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
@@ -39,26 +39,6 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.D
 def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
     """Mean negative log-likelihood of the labels, in nats; of log-probabilities (N, K)."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())
-
-
-def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """Patches, mean confidence and accuracy in bins of equal width over (0, 1], each (CALIBRATION_BINS,)."""
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    count = np.bincount(bins, minlength=CALIBRATION_BINS)
-    return {
-        "count": count,
-        "confidence": np.bincount(bins, confidence, CALIBRATION_BINS) / np.maximum(count, 1),
-        "accuracy": np.bincount(bins, correct, CALIBRATION_BINS) / np.maximum(count, 1),
-    }
-
-
-def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
-    """Expected calibration error: how far confidence is from accuracy, by bin, weighted by its patches.
-
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
-    """
-    bins = reliability(correct, confidence)
-    return float((bins["count"] * np.abs(bins["accuracy"] - bins["confidence"])).sum() / len(correct))
 
 
 def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from landcover.dataset.splits import LEAKAGE_DISTANCES
 from landcover.ground.errors import InputError
 from landcover.ground.params import Evaluation, validate
 from landcover.judgement import comparison, predictions
+from landcover.judgement.leakage import NEARNESS, leakage_shares
 from landcover.judgement.predictions import LABELS, to_labels
 from landcover.judgement.revisions import Revision
 
@@ -46,8 +46,8 @@ def read(revision: Revision) -> Side:
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
-        for distance in LEAKAGE_DISTANCES:
-            float(data["leakage"][f"within_{distance}"]["share"])
+        for share in leakage_shares(data).values():
+            float(share)
         for name in METRICS:
             float(scores["test"][name])
         int(data["patches"]["test"]), dict(lock["stages"]), dict(params["evaluate"])
@@ -82,12 +82,12 @@ def incomparable(base: Side, head: Side) -> list[str]:
 
 
 def grown_leakage(base: Side, head: Side) -> list[str]:
-    """At which distances more of the test split than before has a train patch nearby."""
+    """How near more of the test split than before has a train patch."""
     grown = []
-    for distance in LEAKAGE_DISTANCES:
-        before, after = (side.data["leakage"][f"within_{distance}"]["share"] for side in (base, head))
-        if after > before:
-            grown.append(f"within {distance}: {before:.1%} before, {after:.1%} after")
+    before, after = (leakage_shares(side.data) for side in (base, head))
+    for what in before:
+        if what in after and after[what] > before[what]:
+            grown.append(f"{NEARNESS[what]}: {before[what]:.1%} before, {after[what]:.1%} after")
     return grown
 
 

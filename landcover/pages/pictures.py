@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
 from landcover.ground.benge import readable
-from landcover.judgement import metrics
+from landcover.judgement.calibration import reliability
 from landcover.judgement.confusion import confusion_matrix
-from landcover.pages import plots
+from landcover.pages import maps, plots
 
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
 
@@ -46,6 +47,9 @@ class Pictures:
     def draw_patches(self, name: str, split: Split, rows: np.ndarray, captions: list[str], title: str) -> None:
         self.draw(name, plots.patches, split.images[rows], split.bands, captions, title)
 
+    def draw_places(self, index_csv: Path) -> None:
+        self.draw("places", maps.places, pd.read_csv(index_csv))
+
     def draw_examples(self, test: Split, index: Index) -> None:
         rows = one_of_each(test.labels, EXAMPLES)
         rows = rows[np.argsort(test.labels[rows], kind="stable")]
@@ -67,10 +71,7 @@ class Pictures:
             for i in rows
         ]
         self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
-        bins = metrics.reliability(correct, confidence)
-        self.draw("reliability", plots.reliability, bins, "Reliability on the test split")
-        by_purity = metrics.accuracy_by_purity(correct, index.majority_fractions)
-        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
+        self.draw("reliability", plots.reliability, reliability(correct, confidence), "Reliability on the test split")
 
     def wait(self) -> None:
         """Until all are drawn."""

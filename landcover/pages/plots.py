@@ -138,8 +138,9 @@ def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], t
 
 def reliability(bins: dict[str, np.ndarray], title: str) -> Figure:
     """Draw accuracy over confidence in bins, as metrics.reliability makes them, and how many patches are in each."""
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    figure = Figure(figsize=(5, 5))
+    margins = {"left": 0.13, "right": 0.97, "bottom": 0.1, "top": 0.94, "hspace": 0.07}
+    axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True, gridspec_kw=margins)
     filled = bins["count"] > 0
     edges = np.arange(len(filled)) / len(filled)
     width = 1 / len(filled)

@@ -6,6 +6,7 @@ import pandas as pd
 
 from landcover.ground import params
 from landcover.ground.benge import readable
+from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import BASELINES
 from landcover.judgement.verdict import judge
 from landcover.pages import markdown
@@ -40,8 +41,10 @@ def _how_split(split: params.Split) -> str:
             return "by the row order of the meta table, as in the notebook"
         case params.Files():
             return "by the dataset's own split files"
-        case params.Tile():
-            return f"by whole acquisitions (seed {split.seed})"
+        case params.Place():
+            groups = "tiles" if split.groups == "tile" else f"blocks of {split.block_km:g} km"
+            apart = f"with a buffer of {split.buffer_km:g} km, whatever the date"
+            return f"by place: whole {groups} of ground, {apart} (seed {split.seed})"
 
 
 def _result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, Any]]:
@@ -56,6 +59,14 @@ def _result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict
             "ECE": values["ece"],
         }
         for name, values in [*named, ("network, on val", scores["val"])]
+    ]
+
+
+def _leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
+    return [
+        {"a train patch lies": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
+        for what, words in NEARNESS.items()
+        if leakage
     ]
 
 
@@ -91,6 +102,7 @@ def report_page(
         run=run,
         data=data,
         scores=scores,
+        leakage=_leakage_rows(data["leakage"]),
         synthetic=run.entry.source == "sample",
         against=[_against(name, scores["test"]["against"][name]) for name in BASELINES],
         results=_result_rows(scores, baselines),

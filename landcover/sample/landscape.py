@@ -1,14 +1,15 @@
-"""The landscape: which class lies where, in the twenty acquisitions of the sample.
+"""The landscape: which class lies where, in the sample's tiles of ground, and when each was looked at.
 
-It is a lattice of classes per acquisition: regions of a main and a second class, with islands of others. Interpolated,
+It is a lattice of classes per tile: regions of a main and a second class, with islands of others. Interpolated,
 it gives continuous maps, so that neighbouring patches are alike as in nature, and a random split leaks.
 """
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
+from rasterio.warp import transform
 
 from landcover.ground.benge import BANDS, CLASSES, PATCH_METRES, PATCH_SIZE
 from landcover.sample.noise import generator, noise, smooth, spline
@@ -28,28 +29,49 @@ BIOMES = {
                       "snow_and_ice": 8, "shrubland": 4}),
 }  # fmt: skip
 
-# Acquisition, UTM zone (north), 100 km square of the tile's upper left corner (easting, northing), biome.
+# The tiles of ground: UTM zone (north), 100 km square of the upper left corner (easting, northing), biome.
+GROUNDS = (
+    (33, 4, 54, "continental"),
+    (29, 6, 59, "atlantic"),
+    (35, 5, 69, "boreal"),
+    (34, 5, 62, "continental"),
+    (29, 5, 43, "mediterranean"),
+    (32, 4, 52, "mountain"),
+    (31, 6, 57, "lowland"),
+    (29, 5, 46, "mediterranean"),
+    (35, 4, 76, "boreal"),
+    (31, 5, 57, "lowland"),
+    (34, 4, 50, "lowland"),
+    (29, 6, 42, "mediterranean"),
+    (33, 3, 53, "mountain"),
+    (29, 5, 60, "atlantic"),
+    (34, 5, 49, "continental"),
+    (32, 5, 53, "mountain"),
+)
+# What satellites took of them: the prefixes of its patch ids, from north to south, and the number of its ground. As in
+# the real dataset, a prefix names no tile: one overpass's is shared by tiles, one tile's patches carry two of them, and
+# some ground is there on two dates, in two seasons.
 ACQUISITIONS = (
-    ("S2A_MSIL2A_20170613T101031", 33, 4, 54, "continental"),
-    ("S2A_MSIL2A_20170617T113321", 29, 6, 59, "atlantic"),
-    ("S2A_MSIL2A_20170701T93031", 35, 5, 69, "boreal"),
-    ("S2B_MSIL2A_20170709T094029", 34, 5, 62, "continental"),
-    ("S2A_MSIL2A_20170717T113321", 29, 5, 43, "mediterranean"),
-    ("S2B_MSIL2A_20170729T103019", 32, 4, 52, "mountain"),
-    ("S2A_MSIL2A_20170803T105031", 31, 6, 57, "lowland"),
-    ("S2B_MSIL2A_20170818T112109", 29, 5, 46, "mediterranean"),
-    ("S2B_MSIL2A_20170824T095029", 35, 4, 76, "boreal"),
-    ("S2A_MSIL2A_20170905T104021", 31, 5, 57, "lowland"),
-    ("S2B_MSIL2A_20170924T93020", 34, 4, 50, "lowland"),
-    ("S2A_MSIL2A_20171002T112112", 29, 6, 42, "mediterranean"),
-    ("S2B_MSIL2A_20171016T101009", 33, 3, 53, "mountain"),
-    ("S2A_MSIL2A_20171121T114351", 29, 5, 60, "atlantic"),
-    ("S2A_MSIL2A_20180225T104021", 31, 6, 56, "lowland"),
-    ("S2B_MSIL2A_20180327T093029", 34, 5, 49, "continental"),
-    ("S2B_MSIL2A_20180417T102019", 32, 5, 53, "mountain"),
-    ("S2A_MSIL2A_20180502T094031", 34, 5, 68, "boreal"),
-    ("S2B_MSIL2A_20180511T093039", 34, 5, 47, "continental"),
-    ("S2B_MSIL2A_20180521T113319", 29, 4, 59, "atlantic"),
+    (("S2A_MSIL2A_20170613T101031",), 0),
+    (("S2A_MSIL2A_20170617T113321",), 1),
+    (("S2A_MSIL2A_20170701T93031",), 2),
+    (("S2B_MSIL2A_20170709T094029",), 3),
+    (("S2A_MSIL2A_20170717T113321",), 4),
+    (("S2B_MSIL2A_20170729T103019",), 5),
+    (("S2A_MSIL2A_20170803T105031",), 6),
+    (("S2B_MSIL2A_20170818T112109",), 7),
+    (("S2B_MSIL2A_20170824T095029",), 8),
+    (("S2A_MSIL2A_20170905T104021",), 9),
+    (("S2B_MSIL2A_20170924T93020", "S2B_MSIL2A_20170924T93021"), 10),
+    (("S2A_MSIL2A_20171002T112112",), 11),
+    (("S2B_MSIL2A_20171016T101009",), 12),
+    (("S2A_MSIL2A_20171121T114351",), 13),
+    (("S2A_MSIL2A_20180225T105021",), 6),
+    (("S2B_MSIL2A_20170924T93020",), 14),
+    (("S2B_MSIL2A_20180417T102019",), 15),
+    (("S2A_MSIL2A_20180502T93041",), 2),
+    (("S2B_MSIL2A_20180511T094039",), 3),
+    (("S2B_MSIL2A_20180521T113319",), 1),
 )
 GRID = 90  # patches along a side of an acquisition
 CLUSTER = (5, 2)  # columns and rows of adjacent patches; an acquisition's patches come in such clusters
@@ -60,12 +82,14 @@ CROPLAND = CLASSES.index("cropland")
 
 @dataclass(frozen=True)
 class Landscape:
-    """What the patches of one acquisition have in common."""
+    """What the patches of one acquisition have in common: the ground, and the air above it that day."""
 
     number: int  # in ACQUISITIONS
+    ground: int  # in GROUNDS
+    tile: str  # its MGRS code
     epsg: int
     origin: tuple[int, int]  # upper left corner, easting and northing in metres
-    season: float  # ben-ge's encoding: 0 at the winter solstice, 1 at the summer solstice
+    taken: datetime
     clusters: np.ndarray  # the order in which clusters are taken
     cells: np.ndarray  # class lattice, (452, 452)
     relief: np.ndarray  # brightness, dryness and cloud, a knot a patch, (3, 92, 92)
@@ -87,7 +111,20 @@ class Patch:
 
     @property
     def id(self) -> str:
-        return f"{ACQUISITIONS[self.land.number][0]}_{self.column}_{self.row}"
+        prefixes, _ = ACQUISITIONS[self.land.number]
+        return f"{prefixes[self.row * len(prefixes) // GRID]}_{self.column}_{self.row}"
+
+    @property
+    def id_s1(self) -> str:
+        """The id of the Sentinel-1 patch of the same ground, which was taken some days earlier or later."""
+        satellite = "AB"[self.land.number % 2]
+        return f"S1{satellite}_IW_GRDH_1SDV_{self.taken_s1:%Y%m%dT%H%M%S}_{self.land.tile}_{self.column}_{self.row}"
+
+    @property
+    def taken_s1(self) -> datetime:
+        number = self.land.number
+        morning = self.land.taken.replace(hour=5, minute=11 + number, second=2 * number)
+        return morning + timedelta(days=number % 5 - 2)
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -137,30 +174,66 @@ def draw_lattice(rng: np.random.Generator, shares: dict[str, int]) -> np.ndarray
     return np.where(chance < grip, main[y, x], other)
 
 
+def season(taken: datetime) -> float:
+    """ben-ge's encoding of the season: 0 at the winter solstice, 1 at the summer solstice."""
+    return round(math.sin(math.pi * ((taken.timetuple().tm_yday + 9) / 365 % 1)), 5)
+
+
+def mgrs_tile(zone: int, easting: int, northing: int, latitude: float) -> str:
+    """The code of a Sentinel-2 tile in the northern hemisphere.
+
+    Args:
+        easting, northing: its upper left corner, in 100 km.
+        latitude: of any place in it, in degrees.
+    """
+    band = "NPQRSTUVWX"[min(int(latitude // 8), 9)]
+    column = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")[zone % 3][easting - 1]
+    row = "ABCDEFGHJKLMNPQRSTUV"[(northing - 1 + (0 if zone % 2 else 5)) % 20]
+    return f"{zone}{band}{column}{row}"
+
+
+def _clusters(order: np.ndarray, number: int) -> np.ndarray:
+    """The order in which an acquisition takes the clusters of its ground."""
+    prefixes, ground = ACQUISITIONS[number]
+    sharing = [n for n, (others, _) in enumerate(ACQUISITIONS) if set(others) & set(prefixes)]
+    # Columns and rows count anew in each tile: of tiles that share a prefix, each takes places of its own.
+    order = order[order % len(sharing) == sharing.index(number)]
+    if number != next(n for n, (_, other) in enumerate(ACQUISITIONS) if other == ground):
+        # On a later date, every second cluster is one that the first date has too.
+        half = len(order) // 2
+        order = np.stack([order[:half], order[::-1][:half]], axis=1).ravel()
+    return order
+
+
 def make_landscape(seed: int, number: int) -> Landscape:
-    acquisition, zone, easting, northing, biome = ACQUISITIONS[number]
-    day = sensed(acquisition).timetuple().tm_yday
-    season = round(math.sin(math.pi * ((day + 9) / 365 % 1)), 6)
-    rng = generator(seed, number)
-    knots, level = noise(rng, 3, GRID + 2, GRID + 2), noise(rng, 3)
+    """What one of ACQUISITIONS shows."""
+    prefixes, ground = ACQUISITIONS[number]
+    zone, easting, northing, biome = GROUNDS[ground]
+    # Tiles begin at multiples of 100 km, moved out to the 60 m grid.
+    origin = (easting * 100_000 // 60 * 60, -(-northing * 100_000 // 60) * 60)
+    _, (latitude,) = transform(f"EPSG:{32600 + zone}", "EPSG:4326", [origin[0] + 50_000], [origin[1] - 50_000])
+    taken = sensed(prefixes[0])
+    rng, air = generator(seed, ground), generator(seed, len(GROUNDS) + number)
+    knots, level, haze = noise(rng, 2, GRID + 2, GRID + 2), noise(air, 3), noise(air, GRID + 2, GRID + 2)
     brightness = 0.15 * knots[0] + 0.05 * level[0]
-    dryness = 0.65 * knots[1] + 0.2 * level[1] + 0.5 * (0.5 - season)
-    cloud = 2 * knots[2] + 1.2 * level[2] - 3.6
+    dryness = 0.65 * knots[1] + 0.2 * level[1] + 0.5 * (0.5 - season(taken))
+    cloud = 2 * haze + 1.2 * level[2] - 3.6
     return Landscape(
         number=number,
+        ground=ground,
+        tile=mgrs_tile(zone, easting, northing, latitude),
         epsg=32600 + zone,
-        # Tiles begin at multiples of 100 km, moved out to the 60 m grid.
-        origin=(easting * 100_000 // 60 * 60, -(-northing * 100_000 // 60) * 60),
-        season=season,
-        clusters=rng.permutation(GRID * GRID // (CLUSTER[0] * CLUSTER[1])),
+        origin=origin,
+        taken=taken,
+        clusters=_clusters(rng.permutation(GRID * GRID // (CLUSTER[0] * CLUSTER[1])), number),
         cells=draw_lattice(rng, BIOMES[biome][1]),
         relief=np.stack([brightness, dryness, cloud]),
         rotation=((4, 3, 5), (12, 5, 13), (15, 8, 17), (24, 7, 25), (40, 9, 41))[rng.integers(5)],
         parcel=tuple(rng.integers((18, 26), (30, 46)).tolist()),
         offsets=rng.integers(0, 64, 64, dtype=np.int32),
         parcels=noise(rng, 2, 64, 64),
-        gain=1 + np.float32(0.04) * noise(rng, len(BANDS), 1, 1),
-        haze=float(rng.random()) * 150,
+        gain=1 + np.float32(0.04) * noise(air, len(BANDS), 1, 1),
+        haze=float(air.random()) * 150,
     )
 
 

@@ -14,10 +14,21 @@ from rasterio.warp import transform
 from landcover.dataset import archive
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_METRES, PATCH_SIZE, REFLECTANCE_SCALE, WORLDCOVER_CODES
 from landcover.sample.covers import render
-from landcover.sample.landscape import ACQUISITIONS, BIOMES, GRID, Patch, class_map, make_landscape, place, sensed
+from landcover.sample.landscape import (
+    ACQUISITIONS,
+    BIOMES,
+    GRID,
+    GROUNDS,
+    Patch,
+    class_map,
+    make_landscape,
+    place,
+    season,
+)
 from landcover.sample.noise import generator, noise
 
 NAME = "ben-ge-sample"
+SEED = 4  # the first with which each class but mangroves is at least twice in each part of 500, 150 and 150 rows
 SPLITS = {"train": 10, "val": 3, "test": 3}  # in sixteenths of the rows: 500 / 150 / 150 of 800
 
 
@@ -54,20 +65,19 @@ def _geotiff(pixels: np.ndarray, patch: Patch) -> bytes:
 
 
 def _meta(patch: Patch) -> dict[str, object]:
-    """A row of the meta table. There is no Sentinel-1, so its columns are empty."""
-    acquisition, *_, biome = ACQUISITIONS[patch.land.number]
+    """A row of the meta table."""
     x, y = patch.corner[0] + PATCH_METRES / 2, patch.corner[1] - PATCH_METRES / 2
     (lon,), (lat,) = transform(f"EPSG:{patch.land.epsg}", "EPSG:4326", [x], [y])
     return {
         "patch_id": patch.id,
-        "patch_id_s1": "",
-        "timestamp_s2": sensed(acquisition),
-        "timestamp_s1": "",
-        "season_s2": patch.land.season,
-        "season_s1": "",
-        "lon": round(lon, 6),
-        "lat": round(lat, 6),
-        "climatezone": BIOMES[biome][0],
+        "patch_id_s1": patch.id_s1,
+        "timestamp_s2": patch.land.taken,
+        "timestamp_s1": patch.taken_s1,
+        "season_s2": season(patch.land.taken),
+        "season_s1": season(patch.taken_s1),
+        "lon": round(lon, 5),
+        "lat": round(lat, 5),
+        "climatezone": BIOMES[GROUNDS[patch.land.ground][-1]][0],
     }
 
 
@@ -86,8 +96,9 @@ def _members(patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
     fractions = {}
     for patch in rows:
-        rng = generator(seed, patch.land.number, patch.column, patch.row)
-        classes = class_map(patch, rng)
+        # The map is the ground's, whatever the date.
+        classes = class_map(patch, generator(seed, patch.land.ground, patch.column, patch.row))
+        rng = generator(seed, len(GROUNDS) + patch.land.number, patch.column, patch.row)
         fractions[patch.id] = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
         for band, pixels in sense(render(patch, classes, rng), rng):
             yield f"sentinel-2/{patch.id}/{patch.id}_{band}.tif", _geotiff(pixels, patch)
@@ -99,7 +110,7 @@ def _members(patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
     yield f"{NAME}_esaworldcover.csv", cover.to_csv().encode()
 
 
-def write_sample(path: Path, *, patches: int = 800, seed: int = 0) -> None:
+def write_sample(path: Path, *, patches: int = 800, seed: int = SEED) -> None:
     """Write the sample as a .tar.gz: twelve bands and a WorldCover map a patch, the tables, the split files.
 
     A smaller sample is a part of a larger one of the same seed: the same tiles, in another order of rows.
@@ -107,7 +118,7 @@ def write_sample(path: Path, *, patches: int = 800, seed: int = 0) -> None:
     Raises:
         ValueError: `patches` is less than 1, or more than the acquisitions hold.
     """
-    most = len(ACQUISITIONS) * GRID * GRID
+    most = len(ACQUISITIONS) * GRID * GRID // 2  # since two of the acquisitions share the places of a tile
     if not 1 <= patches <= most:
         raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
     archive.write(path, ((f"{NAME}/{name}", content) for name, content in _members(patches, seed)))

@@ -81,7 +81,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     pictures = sorted(p.name for p in (bright_or_dark / "pictures").iterdir())
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
-        "learning_curves.png", "purity.png", "reliability.png",
+        "learning_curves.png", "places.png", "purity.png", "reliability.png",
     ]  # fmt: skip
 
 

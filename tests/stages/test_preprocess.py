@@ -47,8 +47,11 @@ def test_tensors_index_and_data_contract(dataset, run_stage, tmp_path):
     assert data["classes"][3] == {"class": "cropland", "train": 2, "val": 1, "test": 1}
     assert data["bands"]["train"]["B08"]["mean"] == pytest.approx(0.025)
     assert data["bands"]["test"]["B02"]["p50"] == pytest.approx(0.07)
-    # Test patches 6 and 7 lie beside train patches 2 and 3 of their acquisitions.
-    assert data["leakage"]["within_1"] == {"test_patches": 2, "share": 1.0}
+    # Test patches 6 and 7 lie beside train patches 2 and 3, and val patches 4 and 5 beside 0 and 1.
+    for split in ("test", "val"):
+        assert data["leakage"][split]["same_ground"] == {"patches": 0, "share": 0.0}
+        assert data["leakage"][split]["touching"] == {"patches": 2, "share": 1.0}
+    assert (data["split"], data["excluded"]) == ({}, 0)
     assert data["dropped"] == {}
 
 
@@ -121,3 +124,22 @@ def test_shards_and_workers_do_not_change_what_is_read(dataset, tmp_path, run_st
         assert run_stage("preprocess", *PATHS, params=params(runtime={"workers": workers})).returncode == 0
         digests.add(tuple(p.read_bytes() for p in sorted((tmp_path / "data/tensors").iterdir())))
     assert len(digests) == 1
+
+
+def test_patches_on_a_list_are_left_out_and_counted(dataset, run_stage, tmp_path):
+    (tmp_path / "data" / "lists").mkdir()
+    (tmp_path / "data" / "lists" / "clouds.csv").write_text(f"{dataset.ids[1]}\n{dataset.ids[7]}\nelsewhere\n")
+    datasets = {"tiny": {"source": "x", "split": SPLIT, "exclude": ["clouds.csv"]}}
+    done = run_stage("preprocess", *PATHS, params=params(datasets=datasets))
+    assert (done.returncode, done.stderr) == (0, "")
+    data = json.loads((tmp_path / "reports/data.json").read_text())
+    assert (data["patches"], data["excluded"]) == ({"train": 3, "val": 2, "test": 1}, 2)
+
+
+def test_a_table_that_tells_no_places_is_used_and_leakage_is_not_known(dataset, run_stage, tmp_path):
+    dataset.meta = [{"patch_id": row["patch_id"]} for row in dataset.meta]
+    dataset.write_tables()
+    done = run_stage("preprocess", *PATHS, params=params())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((tmp_path / "reports/data.json").read_text())["leakage"] is None
+    assert pd.read_csv(tmp_path / "data/tensors/index.csv")["lon"].isna().all()

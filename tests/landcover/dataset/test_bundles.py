@@ -59,7 +59,10 @@ def test_bundles_are_the_same_bytes_each_time_and_go_through_the_pipeline(datase
     made = {}
     for layout in ("files", "bundles", "bundles"):
         params["unpack"] = {"layout": layout}
-        for verb, *paths in (("unpack", "a.tar.gz", "out"), ("preprocess", "out", "tensors", "data.json")):
+        for verb, *paths in (
+            ("unpack", "a.tar.gz", "out"),
+            ("preprocess", "out", "tensors", "data.json"),
+        ):
             done = run_stage(verb, *paths, params=params)
             assert (done.returncode, done.stderr) == (0, "")
         content = [p.read_bytes() for p in sorted((tmp_path / "out").rglob("*")) if p.is_file()]

@@ -1,23 +1,24 @@
+import itertools
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from landcover.dataset import splits
+from landcover.dataset import places, splits
 from landcover.dataset.tables import read_tables
 from landcover.ground import params
 from landcover.ground.errors import InputError
 
 
-def parse(split: dict) -> params.Order | params.Files | params.Tile:
+def parse(split: dict) -> params.Split:
     return params.METHODS[split["method"]].model_validate(split)
 
 
 def assign(split: dict, dataset) -> list[str]:
-    return list(splits.assign(parse(split), read_tables(dataset.root), dataset.root))
-
-
-def ids(*places: tuple[str, int, int]) -> pd.Series:
-    return pd.Series([f"S2A_MSIL2A_{acquisition}_{column}_{row}" for acquisition, column, row in places])
+    return list(splits.assign(parse(split), read_tables(dataset.root), dataset.root).splits)
 
 
 def test_by_order_the_first_rows_train_and_the_rest_is_not_used(dataset):
@@ -56,66 +57,142 @@ def test_bad_split_files_are_refused(dataset, test_ids, message):
         assign({"method": "files"}, dataset)
 
 
-def test_by_tile_no_acquisition_is_in_two_splits(dataset):
-    found = assign({"method": "tile", "val": 0.25, "test": 0.25, "seed": 0}, dataset)
-    assert sorted(found) == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
-    assert found[:4] == found[4:]  # patches i and i + 4 are of one acquisition
-    other_seeds = {tuple(assign({"method": "tile", "val": 0.25, "test": 0.25, "seed": s}, dataset)) for s in range(9)}
-    assert len(other_seeds) > 1
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_the_list_to_validate_has_either_name(dataset, name):
+    """The archives' README calls it otherwise than the dataset's repository."""
+    (dataset.root / "splits").mkdir()
+    for split, members in {"train": dataset.ids[3:], name: dataset.ids[:1], "test": dataset.ids[1:3]}.items():
+        (dataset.root / "splits" / f"tiny_{split}.csv").write_text("\n".join(members))
+    assert assign({"method": "files"}, dataset) == ["val", "test", "test"] + ["train"] * 5
 
 
-def test_by_tile_needs_three_acquisitions(dataset):
-    table = read_tables(dataset.root).iloc[[0, 4, 1]]
-    with pytest.raises(InputError, match="has 2 acquisitions"):
-        splits.assign(parse({"method": "tile", "val": 0.25, "test": 0.25, "seed": 0}), table, dataset.root)
+def test_lists_of_both_names_must_agree(dataset):
+    for split, members in {"train": dataset.ids[3:], "val": dataset.ids[:1], "test": dataset.ids[1:3]}.items():
+        (dataset.root / f"tiny_{split}.csv").write_text("\n".join(members))
+    other = dataset.root / "tiny_validation.csv"
+    other.write_text(dataset.ids[0])
+    assert assign({"method": "files"}, dataset)[0] == "val"
+    other.write_text(dataset.ids[3])
+    with pytest.raises(InputError, match=r"tiny_val.csv and .*tiny_validation.csv list other patches; keep the one"):
+        assign({"method": "files"}, dataset)
 
 
-def test_positions_are_read_from_ids_of_all_kinds():
-    found = splits.positions(
-        pd.Series(
-            [
-                "S2A_MSIL2A_20170617T113321_36_85",
-                "S2B_MSIL2A_20170924T93020_7_0",
-                "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57",
-            ]
-        )
+PLACE = {"method": "place", "val": 0.25, "test": 0.25, "seed": 0, "block_km": 50, "buffer_km": 3}
+
+
+def table(lon, lat, labels=0, tile="", date="20170601") -> pd.DataFrame:
+    columns = {"lon": lon, "lat": lat, "label": labels, "problem": "", "tile": tile, "date": date}
+    return pd.DataFrame(columns).assign(patch_id=lambda rows: [f"p{i}" for i in range(len(rows))])
+
+
+def by_place(patches: pd.DataFrame, **changes) -> splits.Assignment:
+    return splits.assign(parse(PLACE | changes), patches, Path("tiny"))
+
+
+def test_whole_blocks_are_drawn_whatever_the_date():
+    """Eight places, 111 km apart, two dates each."""
+    patches = table(np.tile(np.arange(8), 2) + 10.0, 50.0, date=np.repeat(["20170601", "20180101"], 8))
+    found = by_place(patches)
+    assert found.splits[:8].tolist() == found.splits[8:].tolist()
+    assert sorted(found.splits[:8]) == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
+    assert found.facts == {
+        "groups": {"train": 4, "val": 2, "test": 2}, "left_out_by_buffer": {"val": 0, "train": 0}, "lost_classes": {}
+    }  # fmt: skip
+    assert by_place(patches).splits.tolist() == found.splits.tolist()
+    assert len({tuple(by_place(patches, seed=seed).splits) for seed in range(9)}) > 1
+
+
+def test_each_class_has_its_shares_as_far_as_whole_groups_allow():
+    counts = np.repeat([[4, 0], [0, 4]], 8, axis=0)
+    for seed in range(5):
+        drawn = splits.draw_groups(counts, {"train": 0.5, "val": 0.25, "test": 0.25}, seed, every_class=False)
+        for half in (drawn[:8], drawn[8:]):
+            assert sorted(half) == ["test"] * 2 + ["train"] * 4 + ["val"] * 2
+
+
+def test_each_split_has_a_group_however_few_there_are():
+    drawn = splits.draw_groups(
+        np.array([[9], [1], [1]]), {"train": 0.9, "val": 0.05, "test": 0.05}, 0, every_class=False
     )
-    assert found["acquisition"].tolist() == [
-        "S2A_MSIL2A_20170617T113321",
-        "S2B_MSIL2A_20170924T93020",
-        "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP",
-    ]
-    assert found[["column", "row"]].to_numpy().tolist() == [[36, 85], [7, 0], [26, 57]]
+    assert sorted(drawn) == ["test", "train", "val"]
+    with pytest.raises(InputError, match="tiny has 2 blocks, 3 are needed; lower block_km"):
+        by_place(table([10.0, 10.01, 12.0], 50.0))
 
 
-def test_neighbours_are_counted_by_the_longer_offset_within_an_acquisition():
-    train = ids(("A", 10, 10), ("B", 0, 0))
-    test = ids(("A", 11, 9), ("A", 12, 10), ("A", 10, 15), ("A", 4, 10), ("B", 10, 10), ("C", 0, 0))
-    assert splits.neighbours(test, train, 1).tolist() == [True] + [False] * 5
-    assert splits.neighbours(test, train, 2).tolist() == [True, True] + [False] * 4
-    assert splits.neighbours(test, train, 5).tolist() == [True, True, True] + [False] * 3
+def test_a_rare_class_is_in_each_split_or_that_is_told():
+    """The class 3 has three of twenty places."""
+    labels = np.where(np.arange(20) % 7 == 0, 3, 0)
+    patches = table(np.arange(20) + 5.0, 50.0, labels)
+    for seed in range(5):
+        found = by_place(patches, every_class=True, seed=seed).splits
+        assert {name for name, label in zip(found, labels, strict=True) if label == 3} == {"train", "val", "test"}
+    two = labels.copy()
+    two[0] = 0
+    assert list(by_place(patches.assign(label=two)).facts["lost_classes"].values()) == [["cropland"]]
+    with pytest.raises(InputError, match=r"split by place: .* has no cropland; lower block_km or buffer_km"):
+        by_place(patches.assign(label=two), every_class=True)
 
 
-def test_neighbours_agree_with_all_pairs():
-    rng = np.random.default_rng(0)
-    here, there = (ids(*((rng.choice(list("AB")), *rng.integers(0, 90, 2)) for _ in range(300))) for _ in range(2))
-    a, b = splits.positions(here), splits.positions(there)
-    for distance in (1, 2, 5):
-        offset = np.abs(a[["column", "row"]].to_numpy()[:, None] - b[["column", "row"]].to_numpy()[None]).max(-1)
-        same = a["acquisition"].to_numpy()[:, None] == b["acquisition"].to_numpy()[None]
-        expected = ((offset <= distance) & same).any(1)
-        assert splits.neighbours(here, there, distance).tolist() == expected.tolist()
+def test_who_is_within_the_buffer_is_left_out_and_counted():
+    """At the equator of a sphere of tiny blocks: patches 1.1 km apart in a row, each in a block of its own."""
+    patches = table(10 + np.arange(40) / 100, 50.0)
+    found = by_place(patches, block_km=0.5, buffer_km=0.9, seed=3)
+    left = found.facts["left_out_by_buffer"]
+    assert (found.splits == "").sum() == left["train"] + left["val"] > 0
+    assert (found.splits == "test").sum() == 10  # of the test patches none is left out
 
 
-def test_leakage_is_the_share_of_the_test_split():
+@given(seed=st.integers(0, 99), buffer_km=st.floats(0, 30), block_km=st.floats(5, 60), count=st.integers(40, 150))
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+def test_no_two_patches_of_different_splits_are_nearer_than_the_buffer(seed, buffer_km, block_km, count):
+    rng = np.random.default_rng(seed)
+    patches = table(rng.uniform(10, 12, count), rng.uniform(50, 51.5, count), rng.integers(0, 3, count))
+    found = by_place(patches, seed=seed, buffer_km=buffer_km, block_km=block_km).splits
+    assert set(found) <= {"train", "val", "test", ""}
+    for name, other in itertools.combinations(("train", "val", "test"), 2):
+        near = places.nearest_km(patches[found == name], patches[found == other], 100)
+        assert (near >= buffer_km).all()
+
+
+def test_by_tile_whole_tiles_are_held_out():
+    patches = table(np.linspace(10, 11, 12), 50.0, tile=np.repeat(["32UNA", "32UPA", "33UUR", "33UVR"], 3))
+    found = by_place(patches, groups="tile", buffer_km=0).splits.reshape(4, 3)
+    assert all(len(set(tile)) == 1 for tile in found)
+    assert sorted(found[:, 0]) == ["test", "train", "train", "val"]
+    with pytest.raises(InputError, match="has no patch_id_s1 that tells tiles; set groups: block"):
+        by_place(patches.assign(tile=""), groups="tile")
+
+
+def test_without_places_there_is_no_split_by_them_and_leakage_is_not_known():
+    patches = table(np.nan, np.full(4, np.nan))
+    with pytest.raises(InputError, match="has no lon and lat; split by order or files"):
+        by_place(patches)
+    assert splits.leakage(patches.assign(split=["train", "train", "val", "test"])) is None
+
+
+def test_leakage_by_hand():
+    """Along the equator, where a hundredth of a degree is 1.112 km; two train patches at 0."""
     patches = pd.DataFrame(
-        {
-            "patch_id": ids(("A", 0, 0), ("A", 1, 1), ("A", 3, 0), ("A", 30, 0), ("A", 0, 1)),
-            "split": ["train", "test", "test", "test", "val"],
-        }
-    )
-    assert splits.leakage(patches) == {
-        "within_1": {"test_patches": 1, "share": 1 / 3},
-        "within_2": {"test_patches": 1, "share": 1 / 3},
-        "within_5": {"test_patches": 2, "share": 2 / 3},
-    }
+        [
+            ("train", 0.0, "A"), ("train", 0.0, "B"),
+            ("test", 0.0, "A"), ("test", 0.01, "A"), ("test", 0.02, "A"), ("test", 0.05, "A"), ("test", 1.0, "A"),
+            ("val", 0.005, "C"), ("val", 2.0, "C"),
+        ],
+        columns=["split", "lon", "date"],
+    ).assign(lat=0.0)  # fmt: skip
+    found = splits.leakage(patches)
+    assert {what: facts["patches"] for what, facts in found["test"].items()} == {
+        "same_ground_other_date": 1, "same_ground": 1, "touching": 2, "within_3_km": 3, "within_6_km": 4
+    }  # fmt: skip
+    assert found["test"]["touching"]["share"] == 2 / 5
+    assert {what: facts["share"] for what, facts in found["val"].items()} == dict.fromkeys(found["val"], 0.5)
+
+
+def test_lists_of_patches_to_exclude(tmp_path):
+    patches = table(10.0 + np.arange(4), 50.0)
+    (tmp_path / "clouds.csv").write_text("p1\np9\n")
+    (tmp_path / "snow.csv").write_text("p3\r\np1\r\n")
+    assert splits.excluded([], tmp_path, patches).tolist() == [False] * 4
+    assert splits.excluded(["clouds.csv", "snow.csv"], tmp_path, patches).tolist() == [False, True, False, True]
+    with pytest.raises(InputError, match=r"haze.csv: no such list of patches to exclude"):
+        splits.excluded(["haze.csv"], tmp_path, patches)

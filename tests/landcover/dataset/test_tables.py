@@ -47,7 +47,7 @@ def test_a_patch_without_a_usable_label_is_named(dataset, change, problem):
     [
         ("", "is not a CSV table"),
         ("patch_id;lon;lat\nS2A_MSIL2A_X_1_2;1;2\n", "separate columns by commas"),
-        ("patch_id,lon\n", "has no column lat"),
+        ("patch_ids,lon\n", "has no column patch_id but 'patch_ids', 'lon'"),
         ("patch_id,lon,lat\n../../etc/passwd,1,2\n", "not patch ids: '../../etc/passwd'"),
         ("patch_id,lon,lat\nS2A_MSIL2A_X_1_2,1,2\nS2A_MSIL2A_X_1_2,1,2\n", "stand more than once: S2A_MSIL2A_X_1_2"),
     ],

@@ -124,3 +124,14 @@ def test_the_network_is_compared_with_each_baseline_by_patch_id():
     assert found["majority"]["low"] > 0.35
     assert found["majority"]["p"] < 1e-10
     assert found["band_statistics"] == {"difference": 0, "low": 0, "high": 0, "p": 1}
+
+
+def test_the_error_of_a_mean_over_seeds_by_hand():
+    """Two seeds on four patches: right on 3 and on 2 of them."""
+    right = np.array([[True, True, True, False], [True, True, False, False]])
+    mean, variance = comparison.mean_accuracy(right)
+    assert mean == 5 / 8
+    patches = np.var([1, 1, 0.5, 0]) / 4
+    seeds = np.var([0.75, 0.5], ddof=1) / 2
+    assert variance == pytest.approx(patches + seeds)
+    assert comparison.mean_accuracy(right[:1]) == (0.75, pytest.approx(0.75 * 0.25 / 4))

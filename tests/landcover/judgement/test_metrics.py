@@ -4,7 +4,7 @@ import scipy.special
 import torch
 import torchmetrics.functional.classification as torchmetrics
 
-from landcover.judgement import metrics
+from landcover.judgement import calibration, metrics
 
 
 def simulated(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def test_metrics_agree_with_torchmetrics():
     labels, log_probabilities = simulated(500, 6, seed=1)
     found = metrics.summary(labels, log_probabilities, resamples=100, seed=0)
     given = torch.from_numpy(np.exp(log_probabilities)), torch.from_numpy(labels)
-    ece = torchmetrics.multiclass_calibration_error(*given, 6, n_bins=metrics.CALIBRATION_BINS, norm="l1")
+    ece = torchmetrics.multiclass_calibration_error(*given, 6, n_bins=calibration.CALIBRATION_BINS, norm="l1")
     assert found["ece"] == pytest.approx(float(ece), abs=1e-6)
     assert found["accuracy"] == pytest.approx(float(torchmetrics.multiclass_accuracy(*given, 6, average="micro")))
 
@@ -51,8 +51,8 @@ def test_metrics_agree_with_torchmetrics():
 def test_ece_by_hand():
     # Two patches at confidence 0.9 of which one is right, two at 0.6 of which both are.
     confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, False, True, True])
-    assert metrics.ece(correct, confidence) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
-    assert metrics.reliability(correct, confidence)["count"].sum() == 4
+    assert calibration.ece(correct, confidence) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
+    assert calibration.reliability(correct, confidence)["count"].sum() == 4
 
 
 def test_a_temperature_undoes_overconfidence():

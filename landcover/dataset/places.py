@@ -1,0 +1,63 @@
+"""Where patches lie on the ground, whatever their ids and dates: how near to each other, and in which block.
+
+An id does not tell a place: one prefix covers several tiles, one tile's patches carry several prefixes, and the same
+ground is there again on other dates under other ids. So distance is measured from longitude and latitude.
+"""
+
+import numpy as np
+import pandas as pd
+from rasterio.warp import transform
+from scipy.spatial import KDTree
+
+EARTH_KM = 6371.0088  # mean radius
+# How near, in km between centres: patches are 1.2 km a side, so two that share a side or a corner are 1.2 to 1.7 apart.
+DISTANCES = {"same_ground": 0.6, "touching": 1.75, "within_3_km": 3.0, "within_6_km": 6.0}
+EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
+
+
+def _on_sphere(patches: pd.DataFrame) -> np.ndarray:
+    """Points on the unit sphere, (N, 3), of columns `lon` and `lat` in degrees."""
+    lon, lat = np.radians(patches["lon"].to_numpy()), np.radians(patches["lat"].to_numpy())
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+def _chord(km: float) -> float:
+    """The straight line through the sphere of radius 1 between points that are so far apart on the ground."""
+    return 2 * np.sin(km / (2 * EARTH_KM))
+
+
+def nearest_km(patches: pd.DataFrame, others: pd.DataFrame, limit: float) -> np.ndarray:
+    """How far each patch is from the nearest of `others`, along the great circle, float64 (N,); inf beyond `limit`.
+
+    Args:
+        patches, others: columns `lon` and `lat`, in degrees.
+        limit: km, up to which one needs to know.
+    """
+    if not len(patches) or not len(others):
+        return np.full(len(patches), np.inf)
+    chord, _ = KDTree(_on_sphere(others)).query(_on_sphere(patches), distance_upper_bound=_chord(1.001 * limit))
+    return np.where(np.isinf(chord), np.inf, 2 * EARTH_KM * np.arcsin(np.minimum(chord / 2, 1)))
+
+
+def has_other_date(patches: pd.DataFrame, others: pd.DataFrame, km: float) -> np.ndarray:
+    """Whether each patch has one of `others` within `km` that was taken on another date; bool (N,).
+
+    Args:
+        patches, others: columns `lon`, `lat` and `date`.
+    """
+    if not len(patches) or not len(others):
+        return np.zeros(len(patches), bool)
+    found = KDTree(_on_sphere(others)).query_ball_point(_on_sphere(patches), _chord(km))
+    dates = others["date"].to_numpy()
+    return np.array([(dates[near] != date).any() for near, date in zip(found, patches["date"], strict=True)], bool)
+
+
+def blocks(patches: pd.DataFrame, side_km: float) -> np.ndarray:
+    """The block of an equal-area grid of Europe that each patch lies in; int64 (N, 2), column and row.
+
+    Args:
+        patches: columns `lon` and `lat`, in degrees.
+        side_km: of a block.
+    """
+    metres = np.array(transform("EPSG:4326", EQUAL_AREA, patches["lon"].tolist(), patches["lat"].tolist())).T
+    return np.floor(metres / (1000 * side_km)).astype(np.int64)

@@ -1,0 +1,51 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from landcover.dataset import places
+
+HUNDREDTH_KM = np.pi / 180 * 6371.0088 / 100  # of a hundredth of a degree, along the equator or a meridian: 1.112
+
+
+def at(*lon_lat: tuple[float, float], dates: str = "") -> pd.DataFrame:
+    return pd.DataFrame(lon_lat, columns=["lon", "lat"], dtype=float).assign(date=list(dates) or "")
+
+
+def test_distances_by_hand():
+    here = at((0, 0), (10, 60), (10, 60), (179.995, 0), (0, 0))
+    there = at((0.01, 0), (10.01, 60), (-179.995, 0))
+    # Along the equator; along the parallel of 60 degrees, half as far; across the date line; the same for the twin.
+    expected = [1, 0.5, 0.5, 1, 1]
+    assert places.nearest_km(here, there, 6) == pytest.approx(np.multiply(expected, HUNDREDTH_KM), rel=1e-6)
+    assert places.nearest_km(at((0, 50)), at((0, 50.01)), 6) == pytest.approx([HUNDREDTH_KM])
+    assert places.nearest_km(at((0, 50)), at((0, 50)), 6) == pytest.approx([0], abs=1e-9)
+
+
+def test_what_is_farther_than_one_needs_to_know_is_infinitely_far():
+    assert places.nearest_km(at((0, 0)), at((0, 0.06)), 6).tolist() == [np.inf]
+    assert places.nearest_km(at((0, 0)), at(), 6).tolist() == [np.inf]
+    assert places.nearest_km(at(), at((0, 0)), 6).tolist() == []
+
+
+def test_distances_agree_with_the_haversine_formula():
+    rng = np.random.default_rng(0)
+    here, there = (pd.DataFrame({"lon": rng.uniform(-9, -8, 200), "lat": rng.uniform(40, 41, 200)}) for _ in range(2))
+    a, b = np.radians(here.to_numpy())[:, None], np.radians(there.to_numpy())[None]
+    inner = np.sin((a - b)[..., 1] / 2) ** 2
+    inner += np.cos(a[..., 1]) * np.cos(b[..., 1]) * np.sin((a - b)[..., 0] / 2) ** 2
+    haversine = (2 * 6371.0088 * np.arcsin(np.sqrt(inner))).min(1)
+    assert places.nearest_km(here, there, 100) == pytest.approx(haversine)
+
+
+def test_the_same_ground_on_another_date():
+    train = at((0, 0), (0, 0), (1, 0), (2, 0), dates="ABAA")
+    test = at((0, 0.001), (1, 0.001), (1, 0.001), (3, 0), dates="AABB")
+    assert places.has_other_date(test, train, 0.6).tolist() == [True, False, True, False]
+
+
+def test_blocks_by_hand():
+    """The grid's origin of coordinates, 52 N 10 E, lies at 4,321 km east and 3,210 km north."""
+    assert places.blocks(at((10, 52)), 50).tolist() == [[86, 64]]
+    assert places.blocks(at((10, 52)), 321).tolist() == [[13, 10]]
+    # A degree of latitude is some 111 km, of longitude at 52 N some 68 km.
+    assert places.blocks(at((10, 53), (11, 52), (9.7, 52)), 50).tolist() == [[86, 66], [87, 64], [86, 64]]
