@@ -200,7 +200,7 @@ LISTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("outcome"), LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize(("lists", "outcome"), LISTS.values(), ids=LISTS)
 def test_lists_split_as_they_say_or_are_refused(dataset, lists, outcome):
     for split, text in zip(benge.SPLITS, lists, strict=True):
         if text is not None:
