@@ -94,7 +94,7 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
         *(f"reports/{name}.csv" for name in ("history", "predictions", "baseline_predictions", "per_class")),
         *(f"reports/{name}.png" for name in (
             "confusion_matrix", "confusion_matrix_normalized", "learning_curves",
-            "examples", "errors", "purity", "reliability")),
+            "examples", "errors", "places", "purity", "reliability")),
     }  # fmt: skip
     assert expected <= made
     report = (repository / "reports" / "report.md").read_text()
@@ -145,7 +145,7 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     page = (tmp_path / "index.html").read_text()
     for part in ("Loss", "Accuracy", "reports_predictions_csv", "train_loss", "val_accuracy", "errors.png"):
         assert part in page
-    assert len(list((tmp_path / "static").glob("*.png"))) == 7
+    assert len(list((tmp_path / "static").glob("*.png"))) == 8
 
 
 def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):

@@ -122,8 +122,11 @@ def to_picture(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
 def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], title: str, columns: int = 5) -> Figure:
     """Draw patches (N, C, H, W) in a grid, a caption below each."""
     rows = max(-(-len(images) // columns), 1)
-    figure = Figure(figsize=(2 * columns, 2.7 * rows + 0.4), layout="constrained")
-    for axes, image, caption in zip(figure.subplots(rows, columns, squeeze=False).flat, images, captions, strict=False):
+    width, height = 2 * columns, 2.55 * rows + 0.4  # inches; a patch is 1.9 high, and below it is room for three lines
+    figure = Figure(figsize=(width, height))
+    margins = {"left": 0.01, "right": 0.99, "bottom": 0.6 / height, "top": 1 - 0.4 / height}
+    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins | {"wspace": 0.04, "hspace": 0.65 / 1.9})
+    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
         axes.imshow(to_picture(image, bands), interpolation="nearest")
         axes.set_xlabel(caption, fontsize=8)
     for axes in figure.axes:
