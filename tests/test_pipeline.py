@@ -109,7 +109,11 @@ def test_git_holds_the_reports_and_dvc_the_data(repository):
     assert "reports/metrics.json" in tracked
     assert "reports/confusion_matrix.png" in tracked
     assert "dvc.lock" in tracked
-    assert not [name for name in tracked if name.startswith(("data/", "models/")) and not name.endswith(".gitignore")]
+    assert not [
+        name
+        for name in tracked
+        if name.startswith(("data/", "models/")) and not name.endswith((".gitignore", "lists/README.md"))
+    ]
 
 
 def test_a_second_run_does_nothing_and_a_forced_one_changes_nothing(repository):

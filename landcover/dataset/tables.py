@@ -75,6 +75,11 @@ def read_table(
     try:
         text = read_text(path)
         header = _check_shape(text, path, wanted)
+        # What is there under a name gone wrong, or in part, must not be taken for what the table lacks.
+        spelt = {name.strip().casefold() for name in header} | set(optional if set(optional) & set(header) else ())
+        if lacking := [column for column in (*optional, *texts) if column in spelt and column not in header]:
+            found = ", ".join(map(repr, header))
+            raise InputError(f"{path}: has no column {', '.join(lacking)} but {found}; separate columns by commas")
         wanted += [column for column in (*optional, *texts) if column in header]
         table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
     except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors

@@ -62,3 +62,13 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(dataset):
     path = dataset.root / "tiny_meta.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n").replace(b"\r\r", b"\r"))
     assert read_tables(dataset.root)["patch_id"].tolist() == dataset.ids
+
+
+@pytest.mark.parametrize(("old", "new"), [("lat", " lat"), ("lat", "Lat"), ("lat", "latitude"), ("lon", "x")])
+def test_half_a_place_or_a_name_gone_wrong_is_refused(dataset, old, new):
+    """A table that has neither lon nor lat tells no places; one that has either under another name must."""
+    path = dataset.root / "tiny_meta.csv"
+    header, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{header.replace(old, new)}\n{rest}")
+    with pytest.raises(InputError, match=f"has no column {old} but "):
+        read_tables(dataset.root)
