@@ -69,8 +69,6 @@ def evaluate(
         found["test"]["against"] = against_baselines(predictions, pd.read_csv(baseline_predictions_csv), **intervals)
         per_class = metrics.per_class(test.labels, labels, len(names))
         per_class.insert(0, "class", names)
-        by_purity = metrics.accuracy_by_purity(labels == test.labels, index.majority_fractions)
-        pictures.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
         pictures.wait()
 
     files.write_json(metrics_json, {**found, "model": cost})

@@ -14,6 +14,7 @@ from landcover.dataset.tensors import Split
 from landcover.ground.benge import readable
 from landcover.judgement.calibration import reliability
 from landcover.judgement.confusion import confusion_matrix
+from landcover.judgement.metrics import accuracy_by_purity
 from landcover.pages import maps, plots
 
 EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
@@ -72,6 +73,8 @@ class Pictures:
         ]
         self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
         self.draw("reliability", plots.reliability, reliability(correct, confidence), "Reliability on the test split")
+        by_purity = accuracy_by_purity(correct, index.majority_fractions)
+        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
 
     def wait(self) -> None:
         """Until all are drawn."""
