@@ -13,7 +13,7 @@ from landcover.dataset import archive
 from landcover.dataset.transfer import fetch, verify
 from landcover.ground import files
 from landcover.ground.errors import InputError
-from landcover.ground.params import PARAMS, Dataset
+from landcover.ground.params import PARAMS, SAMPLES, Dataset
 
 LOCK = Path("dvc.lock")
 
@@ -57,15 +57,15 @@ def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
 
 
 def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:
-    """Write the chosen dataset's archive: the sample, or what a URL, a .tar.gz or an unpacked folder gives."""
+    """Write the chosen dataset's archive: a sample, or what a URL, a .tar.gz or an unpacked folder gives."""
     entry = datasets[dataset]
     source = entry.source
     path = Path(source).expanduser()
-    if source == "sample":
+    if source in SAMPLES:
         from landcover.sample.writer import write_sample  # here: no other source needs the numerical libraries
 
         with files.replacing(archive_path) as part:
-            write_sample(part)
+            write_sample(part, source)
             if entry.md5:
                 verify(part, source, md5=entry.md5)
         return
@@ -78,7 +78,7 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
             elif path.is_file():
                 shutil.copyfile(path, part)  # no link, since DVC may make its outputs read-only
             else:
-                choice = "'sample', an http(s) URL, a .tar.gz or a folder that is there"
+                choice = f"{', '.join(map(repr, SAMPLES))}, an http(s) URL, a .tar.gz or a folder that is there"
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
             if entry.md5 or path.is_file():
                 verify(part, source, md5=entry.md5)

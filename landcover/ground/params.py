@@ -80,6 +80,10 @@ Split = Order | Files | Place
 METHODS = {"order": Order, "files": Files, "place": Place}
 
 
+# The sources that this project writes itself.
+SAMPLES = ("sample", "sample-spectral")
+
+
 class Dataset(Section):
     """Where an archive comes from, and how its patches are split."""
 
@@ -106,7 +110,7 @@ class Preprocessing(Section):
 
 class Baseline(Section):
     percentiles: list[Annotated[float, pydantic.Field(ge=0, le=100)]]
-    inverse_regularization: Positive
+    inverse_regularization: Annotated[list[Positive], pydantic.Field(min_length=1)]
 
 
 Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
@@ -121,11 +125,11 @@ class Architecture(Section):
     padding: Literal["valid", "same"]
     pool: Annotated[int, pydantic.Field(ge=1, le=8)]
     residual: bool
-    batch_norm: bool
+    normalization: Literal["none", "batch", "group"]
     global_pooling: bool
     linear: Annotated[list[Channels], pydantic.Field(max_length=64)]
     dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
-    standardize: bool
+    standardize: Literal["none", "moments", "quantiles"]
 
     @pydantic.model_validator(mode="after")
     def _fits(self):
@@ -188,8 +192,9 @@ class Repetition(Section):
 
 
 class Evaluation(Section):
-    """How intervals are drawn."""
+    """What a comparison decides by, and how chance is drawn where no formula tells it."""
 
+    verdict: Literal["accuracy", "macro_f1", "nll"] = "accuracy"
     resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
     seed: Annotated[int, pydantic.Field(ge=0)]
 

@@ -1,1 +1,1 @@
-"""The synthetic dataset, which the project writes itself."""
+"""The synthetic datasets, which the project writes itself."""

@@ -1,6 +1,7 @@
 """How the classes look: each has a spectrum, varied by texture, relief, season, haze and cloud.
 
-The vegetated classes share their range of values, so that it is mostly their structure that tells them apart.
+In COVERS the vegetated classes share their range of values, so that it is mostly their structure that tells them apart.
+In SPECTRAL_COVERS all classes have one structure, and only their spectra differ.
 """
 
 import math
@@ -91,12 +92,16 @@ def _mottles(patch: Patch, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cover:
-    """How a class looks: digital numbers in the order of BANDS, its texture, the texture's two contrasts."""
+    """How a class looks: digital numbers in the order of BANDS, its texture, the texture's two contrasts.
+
+    `variation` is the standard deviation, from one patch to another, of the gain that multiplies each band.
+    """
 
     spectrum: tuple[int, ...]
     texture: Callable[[Patch, np.random.Generator], np.ndarray]
     brightness: float = 0.24
     dryness: float = 0.4
+    variation: float = 0.0
 
 
 # Mangroves do not grow in Europe: their column in the table stays zero.
@@ -117,16 +122,36 @@ COVERS = {
                                 _channels),
     "moss_and_lichen": Cover((420, 470, 720, 650, 1050, 1750, 2100, 2250, 2350, 2400, 2000, 1250), _mottles),
 }  # fmt: skip
+SPECTRAL_COVERS = {
+    name: Cover(spectrum, _mottles, brightness=0.1, dryness=0.1, variation=0.08)
+    for name, spectrum in {
+        "tree_cover": (220, 240, 400, 260, 700, 1750, 2150, 2300, 2450, 2500, 1150, 520),
+        "shrubland": (370, 430, 640, 680, 1050, 1650, 1900, 2050, 2200, 2250, 2250, 1400),
+        "grassland": (300, 340, 780, 420, 1150, 2600, 3150, 3350, 3500, 3550, 1900, 900),
+        "cropland": (480, 560, 880, 900, 1350, 2350, 2750, 2950, 3100, 3150, 2550, 1650),
+        "built-up": (950, 1080, 1250, 1350, 1550, 1900, 2050, 2150, 2250, 2300, 2250, 1950),
+        "bare/sparse_vegetation": (750, 900, 1250, 1650, 1900, 2150, 2300, 2450, 2600, 2650, 3300, 2900),
+        "snow_and_ice": COVERS["snow_and_ice"].spectrum,
+        "permanent_water_bodies": COVERS["permanent_water_bodies"].spectrum,
+        "herbaceous_wetland": (320, 340, 520, 440, 750, 1150, 1300, 1400, 1500, 1550, 1000, 550),
+        "moss_and_lichen": (560, 640, 900, 1020, 1250, 1550, 1700, 1800, 1900, 1950, 2100, 1500),
+    }.items()
+}
 
 
-def render(patch: Patch, classes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Digital numbers of all bands at 10 m, without sensor noise, float32 (12, 120, 120)."""
+def render(patch: Patch, classes: np.ndarray, covers: dict[str, Cover], rng: np.random.Generator) -> np.ndarray:
+    """Digital numbers of all bands at 10 m, without sensor noise, float32 (12, 120, 120).
+
+    Args:
+        classes: indices into CLASSES, (120, 120).
+        covers: of each class that occurs.
+    """
     land = patch.land
     knots = land.relief[:, patch.row : patch.row + 3, patch.column : patch.column + 3]
     brightness, dryness, cloud = spline(knots, PATCH_SIZE)
     scene = np.empty((len(BANDS), *classes.shape), np.float32)
     for label in np.unique(classes):
-        here, cover = classes == label, COVERS[CLASSES[label]]
+        here, cover = classes == label, covers[CLASSES[label]]
         # The fainter the structure, the stronger the smooth variation below it: the histogram stays as it is.
         clarity = 0.2 + 0.65 * float(rng.random())
         texture = cover.texture(patch, rng) * np.float32(clarity)
@@ -134,6 +159,8 @@ def render(patch: Patch, classes: np.ndarray, rng: np.random.Generator) -> np.nd
         bright = 1 + brightness[here] + texture[0, here] * np.float32(cover.brightness)
         dry = dryness[here] + texture[1, here] * np.float32(cover.dryness)
         spectrum = np.float32(cover.spectrum)[:, None]
+        if cover.variation:
+            spectrum = spectrum * (1 + noise(rng, len(BANDS), 1) * np.float32(cover.variation))
         scene[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
     scene = scene * land.gain + HAZE * np.float32(land.haze)
     opacity = np.clip(cloud + smooth(rng, 12, count=1)[0] * np.float32(0.25), 0, 1)

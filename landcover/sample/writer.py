@@ -1,4 +1,4 @@
-"""The sample: a synthetic ben-ge archive, the same to the byte anywhere, that needs no network."""
+"""The samples: synthetic ben-ge archives, the same to the byte anywhere, that need no network."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -13,7 +13,8 @@ from rasterio.warp import transform
 
 from landcover.dataset import archive
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_METRES, PATCH_SIZE, REFLECTANCE_SCALE, WORLDCOVER_CODES
-from landcover.sample.covers import render
+from landcover.ground.params import SAMPLES
+from landcover.sample.covers import COVERS, SPECTRAL_COVERS, Cover, render
 from landcover.sample.landscape import (
     ACQUISITIONS,
     BIOMES,
@@ -27,8 +28,9 @@ from landcover.sample.landscape import (
 )
 from landcover.sample.noise import generator, noise
 
-NAME = "ben-ge-sample"
-SEED = 4  # the first with which each class but mangroves is at least twice in each part of 500, 150 and 150 rows
+# How the classes of each sample look, and its seed: the first two seeds with which each class but mangroves is at least
+# twice in each part of 500, 150 and 150 rows.
+LOOKS = dict(zip(SAMPLES, [(COVERS, 4), (SPECTRAL_COVERS, 13)], strict=True))
 SPLITS = {"train": 10, "val": 3, "test": 3}  # in sixteenths of the rows: 500 / 150 / 150 of 800
 
 
@@ -81,17 +83,17 @@ def _meta(patch: Patch) -> dict[str, object]:
     }
 
 
-def _members(patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
+def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
     """The archive's files, one patch at a time."""
     lands = [make_landscape(seed, number) for number in range(min(patches, len(ACQUISITIONS)))]
     order = generator(seed).permutation(patches).tolist()
     rows = [place(lands[i % len(ACQUISITIONS)], i // len(ACQUISITIONS)) for i in order]
-    yield f"{NAME}_meta.csv", pd.DataFrame(map(_meta, rows)).to_csv(index=False).encode()
+    yield f"{name}_meta.csv", pd.DataFrame(map(_meta, rows)).to_csv(index=False).encode()
     start, share = 0, 0
     for split, sixteenths in SPLITS.items():
         share += sixteenths
         stop = -(-patches * share // 16)
-        yield f"splits/{NAME}_{split}.csv", "".join(f"{patch.id}\n" for patch in rows[start:stop]).encode()
+        yield f"splits/{name}_{split}.csv", "".join(f"{patch.id}\n" for patch in rows[start:stop]).encode()
         start = stop
 
     fractions = {}
@@ -100,20 +102,24 @@ def _members(patches: int, seed: int) -> Iterator[tuple[str, bytes]]:
         classes = class_map(patch, generator(seed, patch.land.ground, patch.column, patch.row))
         rng = generator(seed, len(GROUNDS) + patch.land.number, patch.column, patch.row)
         fractions[patch.id] = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
-        for band, pixels in sense(render(patch, classes, rng), rng):
+        for band, pixels in sense(render(patch, classes, covers, rng), rng):
             yield f"sentinel-2/{patch.id}/{patch.id}_{band}.tif", _geotiff(pixels, patch)
         codes = np.uint8(WORLDCOVER_CODES)[classes]
         yield f"esaworldcover/{patch.id}_esaworldcover.tif", _geotiff(codes, patch)
 
     # In the order of the meta table, so that the notebook, which joins by row, reads the same labels.
     cover = pd.DataFrame.from_dict(fractions, orient="index", columns=CLASSES).rename_axis("patch_id")
-    yield f"{NAME}_esaworldcover.csv", cover.to_csv().encode()
+    yield f"{name}_esaworldcover.csv", cover.to_csv().encode()
 
 
-def write_sample(path: Path, *, patches: int = 800, seed: int = SEED) -> None:
-    """Write the sample as a .tar.gz: twelve bands and a WorldCover map a patch, the tables, the split files.
+def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, seed: int | None = None) -> None:
+    """Write a sample as a .tar.gz: twelve bands and a WorldCover map a patch, the tables, the split files.
 
     A smaller sample is a part of a larger one of the same seed: the same tiles, in another order of rows.
+
+    Args:
+        source: which of SAMPLES.
+        seed: by default the sample's own.
 
     Raises:
         ValueError: `patches` is less than 1, or more than the acquisitions hold.
@@ -121,4 +127,7 @@ def write_sample(path: Path, *, patches: int = 800, seed: int = SEED) -> None:
     most = len(ACQUISITIONS) * GRID * GRID // 2  # since two of the acquisitions share the places of a tile
     if not 1 <= patches <= most:
         raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
-    archive.write(path, ((f"{NAME}/{name}", content) for name, content in _members(patches, seed)))
+    covers, own_seed = LOOKS[source]
+    root = f"ben-ge-{source}"
+    members = _members(root, covers, patches, own_seed if seed is None else seed)
+    archive.write(path, ((f"{root}/{name}", content) for name, content in members))

@@ -25,7 +25,7 @@ from server import File, Reply, Server
 from landcover.dataset import transfer
 from landcover.ground import files
 from landcover.ground.errors import InputError
-from landcover.ground.params import Dataset
+from landcover.ground.params import SAMPLES, Dataset
 from landcover.sample import writer
 from stages import download
 
@@ -600,9 +600,10 @@ def test_directory_that_is_no_dataset_is_refused(unpacked, missing):
 # -- the choice of the dataset
 
 
-def test_sample_is_written_by_its_module(monkeypatch):
-    monkeypatch.setattr(writer, "write_sample", lambda path: path.write_bytes(BODY))
-    fetch("sample", md5=MD5)
+@pytest.mark.parametrize("source", SAMPLES)
+def test_a_sample_is_written_by_its_module(source, monkeypatch):
+    monkeypatch.setattr(writer, "write_sample", lambda path, name: path.write_bytes({source: BODY}[name]))
+    fetch(source, md5=MD5)
     assert ARCHIVE.read_bytes() == BODY
 
 

@@ -5,7 +5,7 @@ import pytest
 from landcover.ground import params
 from landcover.ground.benge import Bands
 from landcover.ground.errors import InputError
-from landcover.ground.params import Architecture, Runtime, Training
+from landcover.ground.params import Architecture, Baseline, Runtime, Training
 
 
 def test_defaults_are_valid(default_params):
@@ -40,6 +40,9 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
             {"convolutions": [8, 16, 32]},
             "params.yaml: model: convolutional layer 3 has only 6 x 6 pixels",
         ),
+        ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: input should be a valid list"),
+        ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: list should have at least 1"),
+        ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: input should be greater"),
         ("model", Architecture, {"residual": True}, "set padding to 'same'"),
         (
             "runtime",

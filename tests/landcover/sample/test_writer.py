@@ -13,7 +13,7 @@ from rasterio.warp import transform
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, TILE, WORLDCOVER_CODES
 from landcover.sample.covers import COVERS
 from landcover.sample.landscape import ACQUISITIONS, CLUSTER, GRID
-from landcover.sample.writer import SPLITS, write_sample
+from landcover.sample.writer import LOOKS, SPLITS, write_sample
 
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
@@ -26,12 +26,12 @@ def written(folder, **arguments) -> bytes:
     return (folder / "archive.tar.gz").read_bytes()
 
 
-def contents(archive: bytes) -> dict[str, bytes]:
+def contents(archive: bytes, root: str = "ben-ge-sample") -> dict[str, bytes]:
     """Contents by name below the root folder."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         members = [(member.name, tar.extractfile(member).read()) for member in tar]
-    assert all(name.startswith("ben-ge-sample/") for name, _ in members)
-    files = {name.removeprefix("ben-ge-sample/"): content for name, content in members}
+    assert all(name.startswith(f"{root}/") for name, _ in members)
+    files = {name.removeprefix(f"{root}/"): content for name, content in members}
     assert len(files) == len(members)
     return files
 
@@ -79,6 +79,17 @@ def test_another_seed_writes_another_archive(tmp_path, files):
     tiles = {content for name, content in other.items() if name.endswith(".tif")}
     assert len(tiles) == 3 * 13
     assert tiles.isdisjoint(files.values())
+
+
+def test_the_spectral_sample_is_laid_out_alike_under_its_own_name(tmp_path):
+    archive = written(tmp_path, source="sample-spectral", patches=3)
+    assert written(tmp_path, source="sample-spectral", patches=3) == archive
+    spectral = contents(archive, "ben-ge-sample-spectral")
+    other = contents(written(tmp_path, patches=3, seed=LOOKS["sample-spectral"][1]))
+    assert spectral.keys() == {name.replace("ben-ge-sample_", "ben-ge-sample-spectral_") for name in other}
+    # Of the same seed, the ground is the same; only its looks differ.
+    alike = {name for name, content in other.items() if content in spectral.values()}
+    assert alike == {name for name in other if not name.startswith("sentinel-2/")}
 
 
 def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
