@@ -1,6 +1,6 @@
 """Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
 
-The latter are what the network makes of the val and test splits: here torch and the device are at hand, and whoever
+The latter are what the network makes of each split: here torch and the device are at hand, and whoever
 judges needs neither.
 """
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from landcover.dataset import tensors
 from landcover.ground import files, partial
+from landcover.ground.benge import SPLITS
 from landcover.ground.params import Architecture, Runtime, Training
 from landcover.network.device import choose_device, own_device, set_deterministic
 from landcover.network.distributed import Group, join
@@ -66,7 +67,7 @@ def train(
     train: Training,
     runtime: Runtime,
 ) -> None:
-    """Train, save the network with all that a prediction needs, and predict the val and test splits by what was saved.
+    """Train, save the network with all that a prediction needs, and predict all splits by what was saved.
 
     Under `torchrun` the processes share each batch, and the first of them writes.
     """
@@ -91,7 +92,7 @@ def train(
         patches = load(tensors.load_split(tensors_dir, name, gigabytes=0), device, runtime.resident_gigabytes)
         return predict(network, patches, train.eval_batch_size)
 
-    predicted = {name: log_probabilities(name) for name in ("val", "test")}
+    predicted = {name: log_probabilities(name) for name in SPLITS}
     with files.replacing(log_probabilities_path) as part:
         facts = ("bands", "classes", "scale", "parameters", "epochs")
         tensors.save(part, predicted, {fact: metadata[fact] for fact in facts})

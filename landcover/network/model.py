@@ -1,5 +1,6 @@
 """The network: built from its architecture, saved with all that a prediction needs."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from landcover.ground.params import Architecture
 from landcover.network.distributed import ALONE, Group
 from landcover.network.loader import Patches
 
+GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
+FARTHEST = 5.0  # spreads from the center, beyond which a pixel is an outlier
 FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
 
 
@@ -21,7 +24,7 @@ class Residual(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, architecture: Architecture):
         super().__init__()
-        kernel, stride, norm = architecture.kernel, architecture.stride, architecture.batch_norm
+        kernel, stride, norm = architecture.kernel, architecture.stride, architecture.normalization
         self.body = nn.Sequential(
             *_convolution(inputs, outputs, kernel, stride, kernel // 2, norm),
             nn.ReLU(inplace=True),
@@ -34,21 +37,26 @@ class Residual(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: bool) -> list[nn.Module]:
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     if kernel == 1 and stride > 1:
         # The same pixels, taken before: torch 2.13's backward pass of a strided convolution of one pixel, channels
         # last, on the CPU, writes beyond its memory.
         layers, stride = [nn.MaxPool2d(1, stride)], 1
-    layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=not norm))
-    return [*layers, nn.BatchNorm2d(outputs)] if norm else layers
+    layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=norm == "none"))
+    match norm:
+        case "batch":
+            layers.append(nn.BatchNorm2d(outputs))
+        case "group":  # Wu and He, ECCV 2018: by patch, so that the batch does not matter
+            layers.append(nn.GroupNorm(math.gcd(outputs, GROUPS), outputs))
+    return layers
 
 
 class Network(nn.Module):
     """Reflectances (N, C, 120, 120) to logits (N, K).
 
     Args:
-        mean, std: of each band, (C,), if the architecture standardizes its input.
+        center, spread: of each band, (C,), if the architecture standardizes its input.
     """
 
     def __init__(
@@ -56,15 +64,15 @@ class Network(nn.Module):
         architecture: Architecture,
         bands: int,
         classes: int,
-        mean: np.ndarray | None = None,
-        std: np.ndarray | None = None,
+        center: np.ndarray | None = None,
+        spread: np.ndarray | None = None,
     ):
         super().__init__()
         self.standardize = architecture.standardize
-        if self.standardize:
-            shape = (1, bands, 1, 1)
-            self.register_buffer("mean", torch.zeros(shape) if mean is None else torch.as_tensor(mean).reshape(shape))
-            self.register_buffer("std", torch.ones(shape) if std is None else torch.as_tensor(std).reshape(shape))
+        if self.standardize != "none":
+            for name, values in (("center", center), ("spread", spread)):
+                values = torch.ones(bands) if values is None else torch.as_tensor(values)
+                self.register_buffer(name, values.reshape(1, bands, 1, 1))
 
         # Layers draw their initial weights as they are made: with the notebook's architecture and seed, in its order.
         layers: list[nn.Module] = []
@@ -75,7 +83,7 @@ class Network(nn.Module):
                 layers.append(Residual(channels, outputs, architecture))
             else:
                 margin = kernel // 2 if architecture.padding == "same" else 0
-                layers += _convolution(channels, outputs, kernel, stride, margin, architecture.batch_norm)
+                layers += _convolution(channels, outputs, kernel, stride, margin, architecture.normalization)
             if architecture.pool > 1:
                 layers.append(nn.MaxPool2d(architecture.pool))
             # The largest of rectified values is the rectified largest: after the pooling there are fewer to rectify.
@@ -100,8 +108,10 @@ class Network(nn.Module):
         self.classifier = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.standardize:
-            x = (x - self.mean) / self.std
+        if self.standardize != "none":
+            x = (x - self.center) / self.spread
+        if self.standardize == "quantiles":
+            x = x.clamp(-FARTHEST, FARTHEST)  # a cloud is no brighter than other bright ground
         return self.classifier(self.features(x))
 
 

@@ -24,6 +24,7 @@ from landcover.network.distributed import ALONE, Group, Rows
 from landcover.network.loader import Patches
 from landcover.network.model import Network, infer
 
+REFLECTANCE_STEP = 1e-4  # of one digital number
 EXPLODED = 1e4  # nats; from such a loss no training comes back
 
 
@@ -97,12 +98,12 @@ def check(network: Network, train: int, val: int, settings: Training, group: Gro
     if batch_norm and last == 1:
         raise InputError(
             f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
-            "for batch norm; choose another size, or model.batch_norm: false"
+            "for batch norm; choose another size, or another model.normalization"
         )
     if group.size > 1 and batch_norm:
         raise InputError(
-            f"model.batch_norm: each of {group.size} processes would normalize by its own share of a batch; train in "
-            "one process, or without it"
+            f"model.normalization = 'batch': each of {group.size} processes would normalize by its own share of a "
+            "batch; train in one process, or take 'group'"
         )
     if group.size > min(settings.batch_size, train, val):
         raise InputError(
@@ -289,23 +290,48 @@ class Run:
 
 
 def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band over all pixels of images (C, H, W); float32 (C,)."""
+    """Mean and standard deviation of each band over all pixels of images (C, H, W); float64 (C,)."""
     # Patch by patch, since there may be more of them than memory holds.
     moments = [[np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)] for image in images]
     mean, square = np.mean(moments, axis=0)
-    std = np.sqrt(np.maximum(square - mean**2, 0))
-    if not std.all():
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
+
+
+def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Median of each band over all pixels of images (C, H, W), and half the width of its middle 68 %; float64 (C,).
+
+    Of a normal distribution these are mean and standard deviation. Unlike those, some snow does not move them. They are
+    exact to REFLECTANCE_STEP.
+    """
+    counts = 0
+    for image in images:
+        steps = np.rint(image.reshape(len(image), -1) / REFLECTANCE_STEP).astype(np.int64)
+        counts += np.stack([np.bincount(band, minlength=round(1 / REFLECTANCE_STEP) + 1) for band in steps])
+    shares = np.cumsum(counts, axis=1) / counts.sum(1, keepdims=True)
+    low, median, high = ((shares < quantile).sum(1) * REFLECTANCE_STEP for quantile in (0.16, 0.5, 0.84))
+    return median, (high - low) / 2
+
+
+def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Center and spread of each band, by model.standardize; float32 (C,).
+
+    Raises:
+        InputError: a band has no spread.
+    """
+    center, spread = band_moments(images) if method == "moments" else band_quantiles(images)
+    if not spread.all():
         raise InputError(
-            f"model.standardize: band {int(np.flatnonzero(std == 0)[0]) + 1} of {len(std)} is the same everywhere; "
-            "leave it out of bands, or set standardize to false"
+            f"model.standardize: band {int(np.flatnonzero(spread == 0)[0]) + 1} of {len(spread)} is the same nearly "
+            "everywhere; leave it out of bands, or set standardize to none"
         )
-    return mean.astype(np.float32), std.astype(np.float32)
+    return center.astype(np.float32), spread.astype(np.float32)
 
 
 def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:
     """A network for the bands and classes of `facts`, the train split, with weights drawn from `seed`."""
-    moments = band_moments(facts.images) if architecture.standardize else (None, None)
+    standardize = architecture.standardize
+    scaling = (None, None) if standardize == "none" else band_scaling(facts.images, standardize)
     # Drawn on the CPU, so that the weights are the same wherever the network then trains.
     torch.manual_seed(seed)
-    network = Network(architecture, len(facts.bands), len(facts.classes), *moments)
+    network = Network(architecture, len(facts.bands), len(facts.classes), *scaling)
     return network.to(device, memory_format=torch.channels_last)

@@ -17,11 +17,11 @@ NOTEBOOK = {
     "padding": "valid",
     "pool": 2,
     "residual": False,
-    "batch_norm": False,
+    "normalization": "none",
     "global_pooling": False,
     "linear": [100],
     "dropout": 0.0,
-    "standardize": False,
+    "standardize": "none",
 }
 
 
@@ -46,11 +46,12 @@ def test_the_default_is_the_notebooks_network():
     [
         {},
         {"convolutions": [8, 16, 32, 32], "kernel": 3, "stride": 1, "padding": "same"},
-        {"batch_norm": True, "global_pooling": True, "linear": []},
+        {"normalization": "batch", "global_pooling": True, "linear": []},
         {"residual": True, "padding": "same", "kernel": 3, "stride": 1, "convolutions": [8, 8, 16]},
-        {"residual": True, "padding": "same", "kernel": 3, "batch_norm": True, "pool": 1},
+        {"residual": True, "padding": "same", "kernel": 3, "normalization": "batch", "pool": 1},
+        {"normalization": "group", "convolutions": [6, 16], "standardize": "quantiles"},
         {"linear": [50, 20], "dropout": 0.5},
-        {"linear": [], "dropout": 0.5, "standardize": True},
+        {"linear": [], "dropout": 0.5, "standardize": "moments"},
     ],
 )
 def test_each_architecture_gives_logits_and_learns(changes):
@@ -78,14 +79,18 @@ def test_an_architecture_that_runs_out_of_pixels_is_refused():
 def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_path):
     mean, std = np.array([1, 2, 3, 4], np.float32), np.array([1, 2, 1, 2], np.float32)
     torch.manual_seed(0)
-    network = model.Network(architecture(standardize=True), 4, 11, mean, std)
+    network = model.Network(architecture(standardize="moments"), 4, 11, mean, std)
     images = torch.rand(2, 4, 120, 120)
     plain = build()
-    plain.load_state_dict({k: v for k, v in network.state_dict().items() if k not in ("mean", "std")})
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if k not in ("center", "spread")})
     scaled = (images - torch.from_numpy(mean).view(1, 4, 1, 1)) / torch.from_numpy(std).view(1, 4, 1, 1)
     assert torch.equal(network(images), plain(scaled))
 
-    facts = {"architecture": NOTEBOOK | {"standardize": True}, "bands": list("abcd"), "classes": list("abcdefghijk")}
+    facts = {
+        "architecture": NOTEBOOK | {"standardize": "moments"},
+        "bands": list("abcd"),
+        "classes": list("abcdefghijk"),
+    }
     facts |= {"scale": {}, "parameters": 1, "epochs": 1}
     model.save(tmp_path / "m.safetensors", network, facts)
     loaded, metadata = model.load(tmp_path / "m.safetensors")
@@ -93,8 +98,28 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
     assert metadata == facts
 
 
+def test_quantiles_scale_the_middle_and_cut_off_what_lies_far_out():
+    center, spread = np.full(4, 0.2, np.float32), np.full(4, 0.1, np.float32)
+    torch.manual_seed(0)
+    network = model.Network(architecture(standardize="quantiles"), 4, 11, center, spread)
+    images = torch.full((1, 4, 120, 120), 0.3)
+    images[..., 0] = 0.9  # seven spreads above
+    plain = build()
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if k not in ("center", "spread")})
+    scaled = torch.ones(1, 4, 120, 120)
+    scaled[..., 0] = 5
+    assert torch.allclose(network(images), plain(scaled), atol=1e-5)
+
+
+def test_group_norm_takes_each_patch_by_itself_while_it_trains():
+    images = torch.rand(4, 4, 120, 120)
+    by_group, by_batch = (build(normalization=name).train() for name in ("group", "batch"))
+    assert torch.allclose(by_group(images)[:1], by_group(images[:1]), atol=1e-5)
+    assert not torch.allclose(by_batch(images)[:1], by_batch(images[:1]), atol=1e-2)
+
+
 def test_predictions_do_not_depend_on_the_batch():
-    network = build(batch_norm=True)
+    network = build(normalization="batch")
     images = torch.rand(7, 4, 120, 120)
     patches = Patches(images, torch.zeros(7, dtype=torch.int64))
     assert torch.allclose(model.infer(network, patches, 2), model.infer(network, patches, 7), atol=1e-6)

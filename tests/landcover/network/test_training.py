@@ -29,6 +29,8 @@ from landcover.network.training import (
     Run,
     balanced_weights,
     band_moments,
+    band_quantiles,
+    band_scaling,
     check,
     make_optimizer,
     make_schedule,
@@ -98,8 +100,8 @@ def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage,
     saved, facts = load_network(tmp_path / "m.safetensors")
     found, metadata = tensors.load(tmp_path / "l.safetensors")
     assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs")}
-    assert found.keys() == {"val", "test"}
-    for name, count in (("val", 5), ("test", 7)):
+    assert found.keys() == {"train", "val", "test"}
+    for name, count in (("train", 12), ("val", 5), ("test", 7)):
         patches = load(tensors.load_split(tmp_path / "tensors", name), torch.device("cpu"))
         assert found[name].shape == (count, 11)
         assert found[name] == pytest.approx(predict(saved, patches, count), abs=1e-5)
@@ -289,25 +291,39 @@ def test_band_moments_by_hand():
     mean, std = band_moments(images)
     assert mean.tolist() == [2, 1]
     assert std.tolist() == [1, 0.5]
-    assert mean.dtype == std.dtype == np.float32
+
+
+def test_band_quantiles_by_hand_are_not_moved_by_snow():
+    """A hundred pixels from 0.01 to 1.00, and the same with the ten brightest as bright as can be."""
+    ramp = np.arange(1, 101, dtype=np.float32).reshape(1, 10, 10) / 100
+    median, spread = band_quantiles([ramp])
+    assert (median, spread) == (pytest.approx([0.5]), pytest.approx([(0.84 - 0.16) / 2]))
+    snow = np.where(ramp > 0.9, np.float32(1), ramp)
+    assert [part.tolist() for part in band_quantiles([snow])] == [median.tolist(), spread.tolist()]
+
+
+def test_quantiles_of_normal_values_are_their_mean_and_deviation():
+    values = np.random.default_rng(0).normal(0.3, 0.05, (4, 1, 120, 120)).astype(np.float32)
+    median, spread = band_quantiles(values)
+    assert (median, spread) == (pytest.approx([0.3], abs=0.001), pytest.approx([0.05], abs=0.001))
 
 
 def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_params):
     with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
         list(
             fit(
-                network(default_params, batch_norm=True),
+                network(default_params, normalization="batch"),
                 six_patches,
                 six_patches,
                 settings(default_params, batch_size=5),
             )
         )
     with pytest.raises(InputError, match="leaves one of 6 patches alone in the last batch"):
-        check(network(default_params, batch_norm=True), 6, 6, settings(default_params, batch_size=1), ALONE)
+        check(network(default_params, normalization="batch"), 6, 6, settings(default_params, batch_size=1), ALONE)
     constant = np.ones((2, 3, 4, 4), np.float32)
     constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
-    with pytest.raises(InputError, match="band 2 of 3 is the same everywhere"):
-        band_moments(constant)
+    with pytest.raises(InputError, match="band 2 of 3 is the same nearly everywhere"):
+        band_scaling(constant, "moments")
 
 
 @pytest.mark.parametrize(
@@ -372,7 +388,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(six_patches, default_p
     wrong = Patches(six_patches.images, six_patches.labels.roll(1))
 
     def run() -> Run:
-        fresh = network(default_params, dropout=0.3, batch_norm=True).to(memory_format=torch.channels_last)
+        fresh = network(default_params, dropout=0.3, normalization="batch").to(memory_format=torch.channels_last)
         return Run(fresh, six_patches, wrong, chosen)
 
     whole = run()
@@ -461,8 +477,8 @@ def test_what_processes_cannot_share_is_refused(six_patches, default_params):
     three = Group(rank=0, size=3)
     with pytest.raises(InputError, match=r"3 processes share train.batch_size = 2, 6 train and 6 val patches"):
         check(network(default_params), 6, 6, settings(default_params, batch_size=2), three)
-    with pytest.raises(InputError, match=r"model.batch_norm: each of 3 processes"):
-        check(network(default_params, batch_norm=True), 6, 6, settings(default_params), three)
+    with pytest.raises(InputError, match=r"model.normalization = 'batch': each of 3 processes"):
+        check(network(default_params, normalization="batch"), 6, 6, settings(default_params), three)
 
 
 # -- more patches than memory holds
