@@ -16,6 +16,8 @@ class Index(NamedTuple):
 
     patch_ids: np.ndarray  # str (N,)
     majority_fractions: np.ndarray  # float64 (N,), of the patch, covered by the class that it is labelled with
+    lon: np.ndarray  # float64 (N,), degrees; NaN where the meta table does not tell
+    lat: np.ndarray  # likewise
 
 
 def write_index(directory: Path, patches: pd.DataFrame) -> None:
@@ -30,4 +32,5 @@ def load_index(directory: Path, split: str) -> Index:
     """Read the index's rows of a split."""
     table = pd.read_csv(directory / INDEX)
     table = table[table["split"] == split]
-    return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy())
+    lon, lat = (table[name].to_numpy(np.float64) for name in ("lon", "lat"))
+    return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy(), lon, lat)

@@ -49,3 +49,24 @@ def test_blocks_by_hand():
     assert places.blocks(at((10, 52)), 321).tolist() == [[13, 10]]
     # A degree of latitude is some 111 km, of longitude at 52 N some 68 km.
     assert places.blocks(at((10, 53), (11, 52), (9.7, 52)), 50).tolist() == [[86, 66], [87, 64], [86, 64]]
+
+
+def test_patches_are_gathered_where_they_are_densest():
+    """Two groups 300 km apart, of 20 km each across a border of the 50 km grid, and one patch alone."""
+    lon = [10.0, 10.1, 10.2, 10.28, 14.2, 14.3, 20.0]
+    patches = pd.DataFrame({"lon": lon, "lat": 50.0})
+    found = places.gather(patches, 50)
+    assert len(set(found[:4])) == len(set(found[4:6])) == 1
+    assert sorted(set(found.tolist())) == [0, 1, 2]
+
+
+def test_a_large_group_makes_places_of_about_that_diameter():
+    rng = np.random.default_rng(0)
+    patches = pd.DataFrame({"lon": rng.uniform(10, 13, 2000), "lat": rng.uniform(50, 52, 2000)})  # 214 x 222 km
+    found = places.gather(patches, 50)
+    for place in range(found.max() + 1):
+        own = patches[found == place]
+        assert len(own) > 0
+        height = (own["lat"].max() - own["lat"].min()) * 111.2
+        assert height <= 2 * 50 / np.sqrt(2)
+    assert 12 <= found.max() + 1 <= 36  # one for its area in circles, and not more than three times as many
