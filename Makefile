@@ -5,6 +5,7 @@
 # make lint    check style
 # make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
 # make bench   time the pipeline beside the notebook, and its growth: a quarter of an hour, results in benchmarks/README.md
+# make simulate   are the verdicts of a comparison right? on simulated models: some minutes, results in docs/comparison.md
 # make torture inject faults for a while: results in torture/README.md
 # Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
 
@@ -14,7 +15,7 @@ VENV := .venv
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements compare gate experiment experiments bench torture
+.PHONY: repro test lint format requirements compare gate experiment experiments bench simulate torture
 
 repro: $(VENV)/installed
 	dvc repro
@@ -36,6 +37,9 @@ experiments: $(VENV)/installed
 bench: $(VENV)/installed
 	python -m benchmarks --write
 	python -m benchmarks.growth --write
+
+simulate: $(VENV)/installed
+	python -m benchmarks.verdicts --write
 
 torture: $(VENV)/installed-test
 	python -m torture --write

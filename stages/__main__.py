@@ -17,7 +17,7 @@ from pathlib import Path
 from landcover.ground import cli, environment
 from landcover.ground.errors import InputError
 
-STAGES = ("download", "unpack", "preprocess", "baseline", "train", "evaluate", "repeat", "report")
+STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
 
 
 def main() -> None:

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from landcover.dataset.index import load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import files
 from landcover.ground.params import Baseline, Evaluation, Runtime
-from landcover.judgement import metrics
-from landcover.judgement.baselines import band_statistics, logistic_regression, majority
+from landcover.judgement import baselines, metrics
+from landcover.judgement.predictions import tabulate
 
 
 def baseline(
@@ -23,22 +21,30 @@ def baseline(
     evaluate: Evaluation,
     runtime: Runtime,
 ) -> None:
-    """Score the largest class, and a logistic regression of band statistics, on the test split."""
+    """Score the largest class, a regression of band statistics, and boosted trees of texture, on the test split."""
     train, test = (load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
+    of_train, of_test = (load_index(tensors_dir, split) for split in ("train", "test"))
     classes = len(test.classes)
     with threadpool_limits(runtime.threads):
-        of_train, of_test = (
-            band_statistics(split.images, baseline.percentiles, runtime.threads) for split in (train, test)
+        statistics, test_statistics = (
+            baselines.band_statistics(split.images, baseline.percentiles, runtime.threads) for split in (train, test)
         )
+        texture, test_texture = (
+            baselines.texture(split.images, split.bands, runtime.threads) for split in (train, test)
+        )
+        groups = baselines.ground_groups(of_train.lon, of_train.lat)
+        chosen = baselines.choose_regularization(statistics, train.labels, groups, baseline.inverse_regularization)
         found = {
-            "majority": majority(train.labels, len(test.labels), classes),
-            "band_statistics": logistic_regression(
-                of_train, train.labels, of_test, classes, baseline.inverse_regularization
+            "majority": baselines.majority(train.labels, len(test.labels), classes),
+            "band_statistics": baselines.logistic_regression(
+                statistics, train.labels, test_statistics, classes, chosen
             ),
+            "texture": baselines.gradient_boosting(texture, train.labels, test_texture, classes),
         }
-    scores = {name: metrics.summary(test.labels, values, **evaluate.model_dump()) for name, values in found.items()}
+    tables = {name: tabulate(test, of_test, log_probabilities) for name, log_probabilities in found.items()}
+    chance = evaluate.model_dump(include={"resamples", "seed"})
+    scores = {name: metrics.summary(table, **chance) for name, table in tables.items()}
+    scores["band_statistics"]["inverse_regularization"] = chosen
     files.write_json(baselines_json, scores)
-    names = np.array(test.classes)
-    columns = {"patch_id": load_index(tensors_dir, "test").patch_ids, "actual": names[test.labels]}
-    columns |= {name: names[log_probabilities.argmax(1)] for name, log_probabilities in found.items()}
-    files.write_csv(predictions_csv, pd.DataFrame(columns))
+    predictions = tables["majority"][["patch_id", "actual"]]
+    files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))

@@ -1,4 +1,4 @@
-"""Judge the network.  data/tensors, models/log_probabilities.safetensors -> reports/metrics.json, tables, pictures"""
+"""Judge the network.  data/tensors, models/*log_probabilities*, reports/history.csv, the baselines -> reports/"""
 
 from pathlib import Path
 
@@ -8,12 +8,14 @@ import pandas as pd
 from landcover.dataset.index import INDEX, load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import files
+from landcover.ground.benge import SPLITS
 from landcover.ground.params import Evaluation
 from landcover.ground.processes import helpers
-from landcover.judgement import metrics
+from landcover.judgement import metrics, repetition
 from landcover.judgement.calibration import ece
 from landcover.judgement.comparison import against_baselines
-from landcover.judgement.probabilities import read_log_probabilities
+from landcover.judgement.predictions import parse, tabulate
+from landcover.judgement.probabilities import read_log_probabilities, read_seeds
 from landcover.pages import plots
 from landcover.pages.pictures import Pictures
 
@@ -21,21 +23,21 @@ from landcover.pages.pictures import Pictures
 def evaluate(
     tensors_dir: Path,
     log_probabilities_path: Path,
+    seeds_path: Path,
     history_csv: Path,
     baseline_predictions_csv: Path,
-    metrics_json: Path,
-    predictions_csv: Path,
-    per_class_csv: Path,
-    pictures_dir: Path,
+    reports_dir: Path,
     *,
     evaluate: Evaluation,
 ) -> None:
-    """Write the metrics of the val and test splits, and tables and pictures of the test split."""
+    """Write metrics, tables and pictures to `reports_dir`: of the run, and of its repetition with other seeds."""
+    chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
-        pictures = Pictures(pictures_dir, painters)
+        pictures = Pictures(reports_dir, painters)
         # Images stay on disk: no more are read than the pictures show.
-        splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in ("test", "val")}
-        test, index = splits["test"], load_index(tensors_dir, "test")
+        splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
+        indices = {name: load_index(tensors_dir, name) for name in SPLITS}
+        test, index = splits["test"], indices["test"]
         log_probabilities, cost = read_log_probabilities(log_probabilities_path, splits)
         of_test = log_probabilities["test"]
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
@@ -44,21 +46,13 @@ def evaluate(
         pictures.draw_places(tensors_dir / INDEX)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
-        names = np.array(test.classes)
-        predictions = pd.DataFrame(
-            {
-                "patch_id": index.patch_ids,
-                "actual": names[test.labels],
-                "predicted": names[labels],
-                "confidence": confidence,
-                "p_actual": np.exp(of_test[np.arange(len(labels)), test.labels]),
-                "majority_fraction": index.majority_fractions,
-            }
-        )
-        intervals = evaluate.model_dump()
-        found = {
-            name: metrics.summary(split.labels, log_probabilities[name], **intervals) for name, split in splits.items()
-        }
+        seeds, repeated = read_seeds(seeds_path, {name: splits[name] for name in repetition.SPLITS})
+        tables = repetition.tables(seeds, repeated, splits, indices)
+        baselines = pd.read_csv(baseline_predictions_csv)
+        predictions = {name: tabulate(splits[name], indices[name], log_probabilities[name]) for name in SPLITS}
+        found = {name: metrics.summary(predictions[name], **chance) for name in ("test", "val")}
+        # In evaluation mode, and by the weights that were kept, unlike the history's.
+        found["train"] = metrics.headline(predictions["train"])
         temperature = metrics.fit_temperature(splits["val"].labels, log_probabilities["val"])
         softened = metrics.soften(of_test, temperature)
         found["test"]["calibrated"] = {
@@ -66,11 +60,14 @@ def evaluate(
             "nll": metrics.nll(test.labels, softened),
             "ece": ece(labels == test.labels, np.exp(softened.max(1))),
         }
-        found["test"]["against"] = against_baselines(predictions, pd.read_csv(baseline_predictions_csv), **intervals)
-        per_class = metrics.per_class(test.labels, labels, len(names))
-        per_class.insert(0, "class", names)
+        found["test"]["against"] = against_baselines(parse(predictions["test"]), baselines)
+        per_class = metrics.per_class(test.labels, labels, len(test.classes))
+        per_class.insert(0, "class", test.classes)
         pictures.wait()
 
-    files.write_json(metrics_json, {**found, "model": cost})
-    files.write_csv(predictions_csv, predictions)
-    files.write_csv(per_class_csv, per_class)
+    files.write_json(reports_dir / "metrics.json", {**found, "model": cost})
+    files.write_csv(reports_dir / "predictions.csv", predictions["test"])
+    files.write_csv(reports_dir / "per_class.csv", per_class)
+    files.write_json(reports_dir / "seeds.json", repetition.summary(tables, baselines))
+    files.write_csv(reports_dir / "seed_predictions.csv", tables["test"])
+    files.write_csv(reports_dir / "seed_val_predictions.csv", tables["val"])

@@ -15,6 +15,7 @@ def report(
     baselines_json: Path,
     history_csv: Path,
     metrics_json: Path,
+    seeds_json: Path,
     predictions_csv: Path,
     per_class_csv: Path,
     report_md: Path,
@@ -25,8 +26,9 @@ def report(
     train: Training,
 ) -> None:
     """Write the page that a reviewer reads."""
-    data, baselines, scores = (json.loads(path.read_text()) for path in (data_json, baselines_json, metrics_json))
+    jsons = (data_json, baselines_json, metrics_json, seeds_json)
+    data, baselines, scores, seeds = (json.loads(path.read_text()) for path in jsons)
     history, predictions, per_class = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     run = Run(dataset, datasets[dataset], model, train)
     with files.replacing(report_md) as part:
-        part.write_text(report_page(run, data, baselines, scores, history, predictions, per_class))
+        part.write_text(report_page(run, data, baselines, scores, seeds, history, predictions, per_class))

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -457,7 +458,9 @@ def finite(value: object) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("labels", "split"), [([3, 0, 7], (1, 1, 1)), ([3] * 6, (4, 1, 1))], ids=["one each, no class in two", "one class"]
+    ("labels", "split"),
+    [([3, 0, 7], (1, 1, 1)), ([3] * 6, (4, 1, 1)), ([3, 0, 7, 7, 2, 3], (2, 2, 2)), ([3] * 6, (2, 2, 2))],
+    ids=["one each, no class in two", "one class", "two each", "one class, two each"],
 )
 def test_stages_give_finite_numbers(tmp_path, run_guarded, labels, split):
     data = Dataset(tmp_path / "data/patches/tiny", labels)
@@ -465,8 +468,9 @@ def test_stages_give_finite_numbers(tmp_path, run_guarded, labels, split):
     changes["datasets"]["tiny"]["split"] |= dict(zip(benge.SPLITS, split, strict=True))
     done = run_guarded(*STAGES, **changes)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in ("data", "baselines", "metrics", "seeds"):
+    for name in ("data", "baselines", "reports/metrics", "reports/seeds"):
         assert finite(json.loads((tmp_path / f"{name}.json").read_text()))
+    assert not re.search(r"\b(nan|inf)\b", (tmp_path / "report.md").read_text())
 
 
 # -- no pickle
@@ -508,8 +512,10 @@ STAGES = (
     "stages preprocess data/patches tensors data.json",
     "stages baseline tensors baselines.json b.csv",
     "stages train tensors m.safetensors l.safetensors history.csv",
-    "stages evaluate tensors l.safetensors history.csv b.csv metrics.json predictions.csv per_class.csv pictures",
-    "stages repeat tensors seeds.json seed_predictions.csv",
+    "stages repeat tensors s.safetensors",
+    "stages evaluate tensors l.safetensors s.safetensors history.csv b.csv reports",
+    "stages report data.json baselines.json history.csv reports/metrics.json reports/seeds.json "
+    "reports/predictions.csv reports/per_class.csv report.md",
 )
 
 
@@ -584,7 +590,7 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
 # -- models
 
 NETWORK = {"convolutions": [2], "linear": [], "kernel": 5, "stride": 8, "padding": "valid", "pool": 2, "dropout": 0.0}
-NETWORK |= dict.fromkeys(("residual", "batch_norm", "global_pooling", "standardize"), False)
+NETWORK |= {"residual": False, "normalization": "none", "global_pooling": False, "standardize": "none"}
 
 
 def header_of(content: bytes, change: Callable[[bytes], bytes]) -> bytes:

@@ -19,13 +19,16 @@ STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
 
 
+def outputs(stage: str) -> list[str]:
+    listed = [out for kind in ("outs", "metrics", "plots") for out in STAGES[stage].get(kind, [])]
+    return [path for out in listed for path in ([out] if isinstance(out, str) else out)]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_path_of_a_command_is_tracked(stage):
-    facts = STAGES[stage]
-    outputs = [path for kind in ("outs", "metrics", "plots") for out in facts.get(kind, []) for path in
-               ([out] if isinstance(out, str) else out)]  # fmt: skip
+    facts, outs = STAGES[stage], outputs(stage)
     for path in facts["cmd"].split()[4:]:
-        assert path in facts["deps"] + outputs or any(out.startswith(f"{path}/") for out in outputs), path
+        assert path in facts["deps"] + outs or any(out.startswith(f"{path}/") for out in outs), path
 
 
 def test_dvc_lock_and_reports_are_what_the_pipeline_made():
@@ -88,15 +91,18 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
     made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
     expected = {
         "data/archive.tar.gz", "data/tensors/index.csv", "reports/report.md",
-        "models/model.safetensors", "models/log_probabilities.safetensors",
+        "models/model.safetensors", "models/log_probabilities.safetensors", "models/seeds.safetensors",
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
-        *(f"reports/{name}.json" for name in ("data", "baselines", "metrics")),
-        *(f"reports/{name}.csv" for name in ("history", "predictions", "baseline_predictions", "per_class")),
+        *(f"reports/{name}.json" for name in ("data", "baselines", "metrics", "seeds")),
+        *(f"reports/{name}.csv" for name in (
+            "history", "predictions", "baseline_predictions", "per_class", "seed_predictions", "seed_val_predictions")),
         *(f"reports/{name}.png" for name in (
             "confusion_matrix", "confusion_matrix_normalized", "learning_curves",
             "examples", "errors", "places", "purity", "reliability")),
     }  # fmt: skip
     assert expected <= made
+    reports = {name for name in made if name.startswith("reports/")}
+    assert reports <= {path for stage in STAGES for path in outputs(stage)}  # in a folder, none is untracked
     report = (repository / "reports" / "report.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", report)
     assert "confusion_matrix_normalized.png" in links

@@ -1,57 +1,138 @@
-"""Is this experiment better?  two revisions' reports -> one Markdown page
+"""Is this experiment better?  two revisions' reports, or two tables of predictions -> one Markdown page
 
-    python -m tools compare [--base REV] [--head REV] [--output FILE.md] [--fail-on-regression]
+    python -m tools compare [--base REV] [--head REV] [--output FILE.md] [--json] [--fail-on-regression]
+    python -m tools compare --base A.csv --head B.csv [--json]
 
-It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`.
+It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has columns
+patch_id, actual and predicted, and where they are known seed, p_actual, brier, lon and lat.
 """
 
 import argparse
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from landcover.ground import files
 from landcover.ground.errors import InputError
+from landcover.ground.params import Evaluation, validate
+from landcover.judgement import sides
+from landcover.judgement.comparison import VERDICTS_BY, compare
+from landcover.judgement.predictions import Predictions, parse
 from landcover.judgement.revisions import WORKSPACE, Revision, merge_base
-from landcover.judgement.sides import compare, grown_leakage, incomparable, read
-from landcover.judgement.verdict import judge
-from landcover.pages.comparison import comparison_page, incomparable_page
+from landcover.pages.comparison import comparison_page, incomparable_page, not_comparable, tables_page, verdict
 
 REGRESSION = 3  # exit codes, apart from 1 for bad input
 NOT_COMPARABLE = 4
+NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # which may be called NA or None
+WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]', one more training for each seed"
+
+
+class Outcome(NamedTuple):
+    """What a comparison comes to."""
+
+    headline: str
+    facts: dict[str, Any]  # for --json
+    page: Callable[[Path], str]  # given the folder for its pictures
+    reasons: list[str]  # why the two cannot be compared
+    regressions: list[str]
+
+
+def read_table(path: str) -> Predictions:
+    """A table of predictions.
+
+    Raises:
+        InputError: it is missing or no such table.
+    """
+    try:
+        found = parse(pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""]))
+        if len(found.patch_ids) < 2:
+            raise InputError("has fewer than two patches")
+        return found
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; give a table of predictions, or a revision") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _losses(facts: dict[str, Any]) -> list[str]:
+    return [f"{name} is significantly worse" for name in facts["losses"]]
+
+
+def compare_tables(names: tuple[str, str], metric: str) -> Outcome:
+    before, after = map(read_table, names)
+    facts: dict[str, Any] = {"base": names[0], "head": names[1]}
+    if reasons := sides.other_patches(before, after):
+        line = not_comparable(reasons)
+        return Outcome(line, facts, lambda folder: f"{line}\n", reasons, [])
+    facts |= compare(before, after, metric)
+    return Outcome(verdict(facts), facts, lambda folder: tables_page(facts, names, before, after), [], _losses(facts))
+
+
+def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path) -> Outcome:
+    base, head = (sides.read(Revision(name)) for name in names)
+    facts: dict[str, Any] = {"base": str(base.revision), "head": str(head.revision)}
+    if reasons := sides.incomparable(base, head):
+        page = incomparable_page(reasons, base, head)
+        return Outcome(not_comparable(reasons), facts, lambda folder: page, reasons, [])
+    metric = metric or validate("evaluate", Evaluation, head.params["evaluate"]).verdict
+    facts |= compare(base.predictions, head.predictions, metric)
+    facts["baselines"] = {"before": sides.beside_baselines(base), "after": sides.beside_baselines(head)}
+    facts["grown_leakage"] = sides.grown_leakage(base, head)
+    regressions = [*_losses(facts), *(f"leakage grew {leak}" for leak in facts["grown_leakage"])]
+    return Outcome(
+        verdict(facts), facts, lambda folder: comparison_page(facts, base, head, folder, tensors_dir), [], regressions
+    )
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tools compare", description="Compare the reports of two revisions on one Markdown page."
+        prog="python -m tools compare", description="Compare two revisions, or two tables of predictions."
     )
-    parser.add_argument("--base", help="revision to compare with; default: where HEAD left the main branch")
-    parser.add_argument("--head", default=WORKSPACE, help="revision to judge; default: the workspace")
-    parser.add_argument("--output", type=Path, default=Path("comparison.md"), help="default: comparison.md")
+    parser.add_argument("--base", help="revision or table to compare with; default: where HEAD left the main branch")
+    parser.add_argument("--head", default=WORKSPACE, help="revision or table to judge; default: the workspace")
+    parser.add_argument("--output", type=Path, help="the page; default: comparison.md, or none with --json")
+    parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
+    parser.add_argument("--verdict", choices=VERDICTS_BY, help="decide by this; default: evaluate.verdict of head")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="where thumbnails come from")
     parser.add_argument(
         "--fail-on-regression",
         action="store_true",
-        help=f"exit with {REGRESSION} if head is significantly worse or leakage grew",
+        help=f"exit with {REGRESSION} if accuracy or NLL is significantly worse or leakage grew",
     )
     given = parser.parse_args(arguments)
-    if given.output.suffix != ".md":
-        raise InputError(
-            f"--output {given.output}: give a name that ends in .md; its pictures go to a folder beside it"
-        )
-    base, head = (read(Revision(name)) for name in (merge_base() if given.base is None else given.base, given.head))
-    code = 0
-    if reasons := incomparable(base, head):
-        page, code = incomparable_page(reasons, base, head), NOT_COMPARABLE
+    output = given.output or (None if given.json else Path("comparison.md"))
+    if output and output.suffix != ".md":
+        raise InputError(f"--output {output}: give a name that ends in .md; its pictures go to a folder beside it")
+    names = (merge_base() if given.base is None else given.base, given.head)
+    match [name.endswith(".csv") for name in names]:
+        case [True, True]:
+            outcome = compare_tables(names, given.verdict or "accuracy")
+        case [False, False]:
+            outcome = compare_revisions(names, given.verdict, given.tensors)
+        case _:
+            raise InputError("--base and --head: give two revisions, or two tables (.csv), not one of each")
+    if output:
+        page = outcome.page(output.with_suffix(""))
+        with files.replacing(output) as part:
+            part.write_text(page)
+    if given.json:
+        first = {"verdict": outcome.facts.get("verdict"), "comparable": not outcome.reasons}
+        last = {"reasons": outcome.reasons, "regressions": outcome.regressions}
+        print(json.dumps(first | outcome.facts | last, indent=2, allow_nan=False))
     else:
-        compared = compare(base, head)
-        page = comparison_page(compared, base, head, given.output.with_suffix(""), given.tensors)
-        worse = judge(compared["accuracy"]) == "worse"
-        reasons = ["significantly worse"] * worse + [f"leakage grew {leak}" for leak in grown_leakage(base, head)]
-        if given.fail_on_regression and reasons:
-            print(f"regression: {'; '.join(reasons)}", file=sys.stderr)
-            code = REGRESSION
-    with files.replacing(given.output) as part:
-        part.write_text(page)
-    print(page.partition("\n")[0].replace("**", ""))
-    print(f"{given.output}", file=sys.stderr)
-    sys.exit(code)
+        print(outcome.headline.replace("**", ""))
+    if "baselines" in outcome.facts and outcome.facts["scope"] == "two runs":
+        print(f"to compare the configurations, run both with seeds: {WITH_SEEDS}", file=sys.stderr)
+    if output:
+        print(f"{output}", file=sys.stderr)
+    if outcome.reasons:
+        sys.exit(NOT_COMPARABLE)
+    if given.fail_on_regression and outcome.regressions:
+        print(f"regression: {'; '.join(outcome.regressions)}", file=sys.stderr)
+        sys.exit(REGRESSION)

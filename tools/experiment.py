@@ -14,13 +14,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from landcover.ground.errors import InputError
+from landcover.judgement.predictions import parse
 from landcover.judgement.revisions import Revision, git
 from landcover.pages import markdown
-from landcover.pages.experiments import summarize, summarize_splits
+from landcover.pages.experiments import Experiments, recommendation, summarize, summarize_splits
 
 EXPERIMENTS = Path("experiments.yaml")
 SEEDS = [1, 2, 3]
@@ -51,22 +51,25 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
         raise InputError(f"experiment {called}: dvc exp run failed; its message stands above")
 
 
-def repetitions(names: list[str], dataset: str | None) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """The seed_predictions.csv of each experiment that was run, by its last run, and the baselines' predictions.
+def read(names: list[str], dataset: str | None) -> Experiments:
+    """What the last run of each experiment predicted, of those that were run over seeds.
 
     Raises:
-        InputError: none was run.
+        InputError: none was.
     """
     called = {name: full_name(name, dataset) for name in names}
     revisions = {name: Revision(full) for name, full in called.items() if git("for-each-ref", f"refs/exps/*/*/{full}")}
-    tables = {name: revision.csv("reports/seed_predictions.csv") for name, revision in revisions.items()}
-    tables = {name: repeated for name, repeated in tables.items() if len(repeated)}
-    if not tables:
+    found = {}
+    for split, path in (("val", "reports/seed_val_predictions.csv"), ("test", "reports/seed_predictions.csv")):
+        tables = {name: revision.csv(path) for name, revision in revisions.items()}
+        found[split] = {name: parse(table) for name, table in tables.items() if len(table)}
+    if not found["test"]:
         where = f" with --dataset {dataset}" if dataset else ""
         raise InputError(
             f"no experiment of {EXPERIMENTS} was run over seeds{where}; run python -m tools experiment run"
         )
-    return tables, revisions[next(iter(tables))].csv("reports/baseline_predictions.csv")
+    baselines = revisions[next(iter(found["test"]))].csv("reports/baseline_predictions.csv")
+    return Experiments(**found, baselines=baselines)
 
 
 def main(arguments: list[str]) -> None:
@@ -87,7 +90,8 @@ def main(arguments: list[str]) -> None:
             for name in names:
                 run(name, known[name], given.dataset)
         case "table":
-            print(markdown.table(summarize(*repetitions(names, given.dataset))))
+            experiments = read(names, given.dataset)
+            print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
         case "splits":
-            sides = repetitions(names, None), repetitions(names, given.dataset or BY_PLACE)
+            sides = read(names, None), read(names, given.dataset or BY_PLACE)
             print(markdown.table(summarize_splits(*sides)))

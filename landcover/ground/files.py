@@ -48,7 +48,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         part.write_text(json.dumps(rounded(content), indent=2, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, table: "pd.DataFrame", float_format: str = "%.6f") -> None:
-    """Write a table without its index; NaN as nothing."""
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a table without its index, numbers to six digits, NaN as nothing."""
     with replacing(path) as part:
-        table.to_csv(part, index=False, lineterminator="\n", float_format=float_format)
+        table.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")

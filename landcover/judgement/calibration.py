@@ -1,25 +1,49 @@
-"""How far a confidence is from the share of patches that are right with it."""
+"""How far a confidence is from the share of patches that are right with it, and what is chance in that."""
 
 import numpy as np
 
-CALIBRATION_BINS = 15
+from landcover.judgement.variance import wilson
+
+MOST_BINS = 10
+LEAST_PATCHES = 25  # in a bin, or an accuracy in it says little
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    """The bin of each patch, int (N,): bins of equal count, with equal confidences in one bin."""
+    count = min(MOST_BINS, max(len(confidence) // LEAST_PATCHES, 1))
+    edges = np.quantile(confidence, np.arange(1, count) / count)
+    return np.unique(np.searchsorted(edges, confidence, side="left"), return_inverse=True)[1]
 
 
 def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """Patches, mean confidence and accuracy in bins of equal width over (0, 1], each (CALIBRATION_BINS,)."""
-    bins = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
-    count = np.bincount(bins, minlength=CALIBRATION_BINS)
-    return {
-        "count": count,
-        "confidence": np.bincount(bins, confidence, CALIBRATION_BINS) / np.maximum(count, 1),
-        "accuracy": np.bincount(bins, correct, CALIBRATION_BINS) / np.maximum(count, 1),
-    }
+    """Bins of equal count: patches, mean confidence, accuracy, and `low` and `high` of its 95 % interval, each (B,)."""
+    bins = _bins(confidence)
+    count = np.bincount(bins)
+    accuracy = np.bincount(bins, correct) / count
+    low, high = np.array([wilson(share, n) for share, n in zip(accuracy, count, strict=True)]).T
+    mean = np.bincount(bins, confidence) / count
+    return {"count": count, "confidence": mean, "accuracy": accuracy, "low": low, "high": high}
 
 
 def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
-    """Expected calibration error: how far confidence is from accuracy, by bin, weighted by its patches.
+    """Expected calibration error: how far confidence is from accuracy, by bin of equal count, weighted by its patches.
 
-    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins of equal count by Nixon
+    et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019.
     """
-    bins = reliability(correct, confidence)
-    return float((bins["count"] * np.abs(bins["accuracy"] - bins["confidence"])).sum() / len(correct))
+    return float(np.abs(np.bincount(_bins(confidence), correct - confidence)).sum() / len(correct))
+
+
+def ece_by_chance(confidence: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:
+    """The ECE that a perfectly calibrated network of these confidences shows: its mean, and its 95th percentile."""
+    bins = _bins(confidence)
+    order = np.argsort(bins, kind="stable")
+    starts = np.flatnonzero(np.diff(bins[order], prepend=-1))
+    sure = confidence[order].astype(np.float32)
+    rng = np.random.default_rng(seed)
+    found = np.empty(resamples)
+    for row in range(0, resamples, 500):  # so that little is held
+        part = found[row : row + 500]
+        correct = rng.random((len(part), len(sure)), np.float32) < sure
+        part[:] = np.abs(np.add.reduceat(correct - sure, starts, axis=1)).sum(1) / len(sure)
+    return float(found.mean()), float(np.quantile(found, 0.95))

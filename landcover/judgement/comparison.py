@@ -1,113 +1,147 @@
-"""Are other predictions of the same patches better? Differences with intervals, and tests."""
+"""Are other predictions of the same patches better? Differences with intervals and p-values."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.stats
+from scipy.optimize import brentq
 
-from landcover.judgement.confusion import CONFIDENCE, accuracy, bootstrap, interval, macro_f1
-from landcover.judgement.predictions import BASELINES, LABELS, to_labels
+from landcover.dataset.places import gather
+from landcover.ground.errors import InputError
+from landcover.judgement.predictions import BASELINES, Predictions, of_baseline
+from landcover.judgement.scores import METRICS, scores
+from landcover.judgement.variance import NORMAL, clustered, difference
+from landcover.judgement.verdict import judge
+
+VERDICTS_BY = ("accuracy", "macro_f1", "nll")
+GATED = ("accuracy", "nll")  # a significant loss in one of them is a regression, whatever the verdict is by
+PLACE_KM = 50  # the side of the blocks in which patches are split
 
 
-def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
-    """The two-sided exact p-value of McNemar's test: are two classifiers right on equally many of the same patches?
+def places_of(predictions: Predictions) -> np.ndarray | None:
+    """In which place each patch lies, int (N,), numbered from 0; None where that is not known."""
+    if predictions.positions is None:
+        return None
+    return gather(pd.DataFrame(predictions.positions, columns=["lon", "lat"]), PLACE_KM)
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """McNemar's mid-p-value, two-sided: are two classifiers right on equally many of the same patches?
 
     Args:
-        correct, other: bool (N,), which patches each got right.
+        fixed, broken: patches that only the second gets right, and only the first.
 
-    Source: Edwards, "Note on the correction for continuity in testing the significance of the difference between
-    correlated proportions", Psychometrika 13, 1948; exact by the binomial distribution of the discordant pairs.
+    Source: Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data: mid-p and asymptotic are
+    better than exact conditional", BMC Medical Research Methodology 13, 2013.
     """
-    fixed, broken = int((~correct & other).sum()), int((correct & ~other).sum())
-    return float(scipy.stats.binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
+    coin = scipy.stats.binom(fixed + broken, 0.5)
+    least = min(fixed, broken)
+    return float(min(2 * coin.cdf(least) - coin.pmf(least), 1))
 
 
-def compare(
-    labels: np.ndarray, base: np.ndarray, head: np.ndarray, classes: int, *, resamples: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """Head minus base of accuracy and macro F1, with 95 % intervals by a bootstrap over the same patches.
+def tango(fixed: int, broken: int, count: int) -> tuple[float, float]:
+    """The 95 % score interval of the difference (fixed - broken) / count of two paired shares.
+
+    Source: Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design", Statistics in Medicine 17, 1998.
+    """
+    observed = (fixed - broken) / count
+
+    def deviation(delta: float) -> float:
+        """How many standard errors the observed difference is above delta."""
+        linear = (2 * count - fixed + broken) * delta - fixed - broken
+        square = linear**2 + 8 * count * broken * delta * (1 - delta)
+        variance = (np.sqrt(max(square, 0)) - linear) / 2 + count * delta * (1 - delta)
+        gap = fixed - broken - count * delta
+        return gap / np.sqrt(variance) if variance > 0 else np.copysign(np.inf, gap) if gap else 0.0
+
+    low = -1.0 if deviation(-1) < NORMAL else brentq(lambda delta: deviation(delta) - NORMAL, -1, observed)
+    high = 1.0 if deviation(1) > -NORMAL else brentq(lambda delta: deviation(delta) + NORMAL, observed, 1)
+    return float(low), float(high)
+
+
+def compare_scores(
+    metric: str, before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, fixed: bool = False
+) -> dict[str, Any]:
+    """After minus before of one metric, of scores (S, N) and (T, N) of the same patches.
 
     Args:
-        labels: int (N,).
-        base, head: predictions of the same patches by two classifiers, (N,), or by several seeds of each, (S, N) and
-            (T, N). The seeds are then resampled too, so that their noise is in the interval. Of S seeds S - 1 are
-            drawn, which makes the variance of their mean unbiased; and since few seeds tell little of it, the interval
-            is widened as Student's t is wider than the normal, with the Welch-Satterthwaite degrees of freedom.
-        classes: how many there are.
+        fixed: a side of one row has no seed, as a logistic regression has none.
 
     Returns:
-        By metric `difference`, `low`, `high`; for the accuracy of single classifiers also `p`, of McNemar's test.
+        `before`, `after`, `difference`, `low` and `high` of its 95 % interval, `p`, and `verdict`.
     """
-    sides = [np.atleast_2d(base), np.atleast_2d(head)]
-    # Patches that are alike in label and predictions are one cell, so that few numbers are drawn.
-    patterns, counts = np.unique(np.vstack([labels, *sides]), axis=1, return_counts=True)
-    actual, *predicted = np.split(patterns, [1, 1 + len(sides[0])])
-    weights = np.vstack([counts, bootstrap(counts, resamples, seed)])  # the data itself, then its resamples
-    generator = np.random.default_rng(seed + 1)
-
-    means = {"accuracy": [], "macro_f1": []}
-    spreads = {"accuracy": [], "macro_f1": []}  # by side: variance of the mean over its seeds, degrees of freedom
-    for side in predicted:
-        drawn = np.full((resamples + 1, len(side)), 1 / len(side))
-        if len(side) > 1:
-            drawn[1:] = generator.multinomial(len(side) - 1, drawn[0], size=resamples) / (len(side) - 1)
-        values = {"accuracy": [], "macro_f1": []}
-        for one in side:
-            onto = np.zeros((len(counts), classes**2))
-            onto[np.arange(len(counts)), actual[0] * classes + one] = 1
-            confusion = (weights @ onto).reshape(-1, classes, classes)
-            values["accuracy"].append(accuracy(confusion))
-            values["macro_f1"].append(macro_f1(confusion))
-        for name, value in values.items():
-            means[name].append((np.stack(value, axis=1) * drawn).sum(1))
-            if len(side) > 1:
-                spreads[name].append((np.var([one[0] for one in value], ddof=1) / len(side), len(side) - 1))
-
-    found = {}
-    for name, (before, after) in means.items():
-        difference = float((after - before)[0])
-        wider = _student_factor(float(np.var((after - before)[1:])), spreads[name], int(counts.sum()))
-        low, high = (difference + wider * (limit - difference) for limit in interval((after - before)[1:]))
-        found[name] = {"difference": difference, "low": low, "high": high}
-    if len(sides[0]) == len(sides[1]) == 1:
-        found["accuracy"]["p"] = mcnemar(sides[0][0] == labels, sides[1][0] == labels)
-    return found
+    found = difference(before, after, places, fixed=fixed)
+    (low, high), p = found.interval(), found.p()
+    if metric == "accuracy" and not clustered(places) and len(before) == len(after) == 1:
+        # Of single runs it is known how their difference is distributed, with few patches too.
+        gained, lost = int((after > before).sum()), int((after < before).sum())
+        (low, high), p = tango(gained, lost, before.shape[1]), mcnemar(gained, lost)
+    elif metric == "accuracy" and found.value and not found.error:
+        # All patches change alike. That is no certainty: it is as if each place were one patch.
+        count = int(places.max() + 1) if clustered(places) else before.shape[1]
+        gained, lost = (count, 0) if found.value > 0 else (0, count)
+        (low, high), p = tango(gained, lost, count), mcnemar(gained, lost)
+    facts = {"before": float(before.mean()), "after": float(after.mean()), "difference": found.value}
+    facts |= {"low": low, "high": high, "p": p}
+    return facts | {"verdict": judge(facts, metric)}
 
 
-def _student_factor(total: float, spreads: list[tuple[float, int]], patches: int) -> float:
-    """How much wider than the normal's the interval must be, if parts of the variance are known from few seeds."""
-    if not spreads or total == 0:
-        return 1.0
-    parts = [*spreads, (max(total - sum(variance for variance, _ in spreads), 0.0), patches - 1)]
-    freedom = sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / free for variance, free in parts)
-    quantile = (1 + CONFIDENCE) / 2
-    return float(scipy.stats.t.ppf(quantile, freedom) / scipy.stats.norm.ppf(quantile))
+def same(before: Predictions, after: Predictions) -> bool:
+    """Whether both predict the same, with the same probabilities, as far as both tell them."""
+    if not np.array_equal(before.predicted, after.predicted):
+        return False
+    return before.p_actual is None or after.p_actual is None or np.array_equal(before.p_actual, after.p_actual)
 
 
-def mean_accuracy(right: np.ndarray) -> tuple[float, float]:
-    """The accuracy over seeds, and the variance of its error: that of the patches, and that of the seeds.
+def compare(before: Predictions, after: Predictions, metric: str = "accuracy") -> dict[str, Any]:
+    """Are the predictions `after` better than those `before`, of the same patches?
 
     Args:
-        right: which patches are predicted right, bool (S, N), a row a seed.
+        metric: what the verdict is by.
+
+    Returns:
+        `verdict`: 'better', 'worse', 'within noise' or 'no difference'; `metric`; `scope`: 'two runs', or
+        'configurations' if a side has several seeds; `seeds` of each side; `patches`; `places`, in which they lie, or
+        None; `metrics`: by metric that both tables tell, what `compare_scores` returns; `losses`: those of GATED that
+        are significantly worse.
+
+    Raises:
+        InputError: the tables do not tell the metric.
     """
-    variance = right.mean(0).var() / right.shape[1]
-    if len(right) > 1:
-        variance += right.mean(1).var(ddof=1) / len(right)
-    return float(right.mean()), float(variance)
-
-
-def against_baselines(
-    predictions: pd.DataFrame, baselines: pd.DataFrame, resamples: int, seed: int
-) -> dict[str, dict[str, float]]:
-    """A network's accuracy minus each baseline's on the same patches, its interval, and McNemar's p-value.
-
-    Args:
-        predictions: columns `patch_id`, `actual`, `predicted`.
-        baselines: column `patch_id`, and one of class names for each of BASELINES.
-    """
-    both = predictions.merge(baselines[["patch_id", *BASELINES]], on="patch_id", validate="one_to_one")
-    assert len(both) == len(predictions) == len(baselines)
-    labels, network = to_labels(both["actual"]), to_labels(both["predicted"])
+    places = places_of(after) if after.positions is not None else places_of(before)
+    sides = {name: (scores(before, name), scores(after, name)) for name in METRICS}
+    found = {
+        name: compare_scores(name, *both, places)
+        for name, both in sides.items()
+        if all(side is not None for side in both)
+    }
+    if metric not in found:
+        raise InputError(f"the verdict is by {metric}, which needs a column p_actual on both sides; choose accuracy")
     return {
-        name: compare(labels, to_labels(both[name]), network, len(LABELS), resamples=resamples, seed=seed)["accuracy"]
+        "verdict": "no difference" if same(before, after) else found[metric]["verdict"],
+        "metric": metric,
+        "scope": "two runs" if len(before.seeds) == len(after.seeds) == 1 else "configurations",
+        "seeds": {"before": len(before.seeds), "after": len(after.seeds)},
+        "patches": len(after.patch_ids),
+        "places": None if places is None else int(places.max() + 1),
+        "metrics": found,
+        "losses": [name for name in GATED if name in found and found[name]["verdict"] == "worse"],
+    }
+
+
+def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The accuracy minus that of each baseline on the same patches, as `compare_scores` has it.
+
+    Args:
+        baselines: a baseline_predictions.csv; a baseline that an older revision does not have is left out.
+    """
+    places, right = places_of(predictions), scores(predictions, "accuracy")
+    return {
+        name: compare_scores(
+            "accuracy", scores(of_baseline(baselines, name, predictions), "accuracy"), right, places, fixed=True
+        )
         for name in BASELINES
+        if name in baselines
     }

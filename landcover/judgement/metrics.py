@@ -1,21 +1,23 @@
-"""How good predictions are, and how sure one can be of it.
+"""How good the predictions of one run are, and how sure one can be of it.
 
-Point figures are scikit-learn's. Means over classes are over the classes that occur among the labels: a class without a
-label has no recall, and what is wrongly predicted as it counts against the recall of the true class.
+Means over classes are over the classes that occur among the labels: a class without a label has no recall, and what is
+wrongly predicted as it counts against the recall of the true class.
 """
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import log_softmax
-from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, recall_score
+from sklearn.metrics import precision_recall_fscore_support
 
-from landcover.judgement import confusion
-from landcover.judgement.calibration import ece
-from landcover.judgement.confusion import CONFIDENCE, bootstrap, confusion_matrix, interval
+from landcover.judgement.calibration import ece, ece_by_chance
+from landcover.judgement.comparison import places_of
+from landcover.judgement.predictions import parse
+from landcover.judgement.scores import METRICS, scores
+from landcover.judgement.variance import mean, share_interval, wilson
 
 TEMPERATURES = (0.02, 50)
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
@@ -25,7 +27,7 @@ PURITY_RANGES = tuple(
 
 
 def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.DataFrame:
-    """Support, precision, recall and F1 by class, a row each.
+    """Support, precision, recall with its 95 % interval, and F1 by class, a row each.
 
     NaN where there is nothing to tell: precision of a class never predicted, recall and F1 of one without a label.
     """
@@ -33,7 +35,10 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.D
         labels, predictions, labels=range(classes), zero_division=np.nan
     )
     f1 = np.where(support > 0, f1, np.nan)
-    return pd.DataFrame({"support": support, "precision": precision, "recall": recall, "f1": f1})
+    intervals = [wilson(share, n) if n else (np.nan, np.nan) for share, n in zip(recall, support, strict=True)]
+    low, high = np.array(intervals).T
+    columns = {"support": support, "precision": precision, "recall": recall, "recall_low": low, "recall_high": high}
+    return pd.DataFrame(columns | {"f1": f1})
 
 
 def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
@@ -71,12 +76,6 @@ def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
     return np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right")
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share.  Source: E. B. Wilson, 1927."""
-    low, high = binomtest(hits, count).proportion_ci(CONFIDENCE, method="wilson")
-    return float(low), float(high)
-
-
 def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
     """Accuracy with its 95 % Wilson interval, of the patches in each range of the share that their class covers.
 
@@ -87,32 +86,40 @@ def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> li
     """
     rows, ranges = [], purity_range(majority_fraction)
     for number in np.unique(ranges):
-        hits, count = int(correct[ranges == number].sum()), int((ranges == number).sum())
-        low, high = wilson(hits, count)
-        rows.append({"purity": PURITY_RANGES[number], "n": count, "accuracy": hits / count, "low": low, "high": high})
+        right = correct[ranges == number]
+        (low, high), share = share_interval(right), float(right.mean())
+        rows.append({"purity": PURITY_RANGES[number], "n": len(right), "accuracy": share, "low": low, "high": high})
     return rows
 
 
-def summary(labels: np.ndarray, log_probabilities: np.ndarray, *, resamples: int, seed: int) -> dict[str, float | int]:
-    """All metrics of one split, with 95 % bootstrap intervals over its patches for accuracy and macro F1.
+def headline(table: pd.DataFrame) -> dict[str, float]:
+    """Accuracy and negative log-likelihood of a table that `tabulate` made."""
+    predictions = parse(table)
+    return {name: float(scores(predictions, name).mean()) for name in ("accuracy", "nll")}
+
+
+def summary(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
+    """All metrics of one run on one split, with 95 % intervals for accuracy and macro F1.
 
     Args:
-        labels: int (N,).
-        log_probabilities: (N, K).
+        table: as `tabulate` makes it.
+        resamples, seed: of the draws that tell which calibration error is owed to chance.
     """
-    predictions = log_probabilities.argmax(1)
-    drawn = bootstrap(confusion_matrix(labels, predictions, log_probabilities.shape[1]), resamples, seed)
-    over_classes = {"labels": np.unique(labels), "average": "macro", "zero_division": 0}
-    points = {
-        "accuracy": (accuracy_score(labels, predictions), confusion.accuracy),
-        "macro_f1": (f1_score(labels, predictions, **over_classes), confusion.macro_f1),
-    }
-    found: dict[str, float | int] = {}
-    for name, (point, resampled) in points.items():
-        low, high = interval(resampled(drawn))
-        found |= {name: float(point), f"{name}_ci_low": low, f"{name}_ci_high": high}
-    found["balanced_accuracy"] = float(recall_score(labels, predictions, **over_classes))
-    found["nll"] = nll(labels, log_probabilities)
-    found["ece"] = ece(predictions == labels, np.exp(log_probabilities.max(1)))
-    found["n"] = len(labels)
-    return found
+    table = table.sort_values("patch_id")
+    predictions, confidence = parse(table), table["confidence"].to_numpy()
+    places = places_of(predictions)
+    values = {name: scores(predictions, name) for name in METRICS}
+    right = values["accuracy"][0] == 1
+    of_accuracy = share_interval(right, places)
+    # Where all is right, the other has no spread to tell its error from.
+    of_f1 = of_accuracy if right.all() else mean(values["macro_f1"], places).interval()
+    found: dict[str, Any] = {}
+    for name, one in values.items():
+        found[name] = float(one.mean())
+        if name in ("accuracy", "macro_f1"):
+            low, high = of_accuracy if name == "accuracy" else of_f1
+            found |= {f"{name}_ci_low": max(low, 0.0), f"{name}_ci_high": min(high, 1.0)}
+    by_chance, most_by_chance = ece_by_chance(confidence, resamples=resamples, seed=seed)
+    found["ece"] = ece(right, confidence)
+    found["ece_by_chance"] = {"mean": by_chance, "high": most_by_chance}
+    return found | {"n": len(right)}

@@ -1,39 +1,117 @@
-"""The tables of predictions in reports/: class names for people, labels for arithmetic."""
+"""Tables of predictions in reports/, and of any other model: class names for people, a row a patch (and seed)."""
 
-from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from landcover.ground import benge
+from landcover.dataset.index import Index
+from landcover.dataset.tensors import Split
 from landcover.ground.errors import InputError
 
 # The columns of baseline_predictions.csv, in words.
-BASELINES = {"majority": "always the largest class", "band_statistics": "band statistics, logistic regression"}
-LABELS = {name: label for label, name in enumerate(benge.CLASSES)}
+BASELINES = {
+    "majority": "always the largest class",
+    "band_statistics": "band statistics, logistic regression",
+    "texture": "texture features, gradient boosting",
+}
+NEEDED = ("patch_id", "actual", "predicted")
 
 
-def to_labels(names: Iterable[str]) -> np.ndarray:
-    """Class names as labels 0 ... 10, int (N,).
+class Predictions(NamedTuple):
+    """What one model, or one configuration trained with several seeds, makes of N patches, in the order of patch_id."""
+
+    patch_ids: np.ndarray  # str (N,)
+    actual: np.ndarray  # class names (N,)
+    predicted: np.ndarray  # class names (S, N): a row a seed, ascending
+    seeds: list  # of the rows
+    p_actual: np.ndarray | None = None  # float64 (S, N), the probability that was given to the actual class
+    brier: np.ndarray | None = None  # float64 (S, N), as `tabulate` defines it
+    positions: np.ndarray | None = None  # float64 (N, 2), longitude and latitude in degrees
+
+
+def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.DataFrame:
+    """What one network makes of a split, by its log-probabilities (N, K): a row a patch, in the order of the index.
+
+    Columns: `patch_id`, `actual`, `predicted`, `confidence`, `p_actual`, `brier`, `majority_fraction`, `lon`, `lat`.
+    The Brier score is the squared distance of the probabilities from the truth, 0 to 2.  Source: Brier, "Verification
+    of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    """
+    names, labels = np.array(split.classes), split.labels
+    probabilities = np.exp(log_probabilities)
+    return pd.DataFrame(
+        {
+            "patch_id": index.patch_ids,
+            "actual": names[labels],
+            "predicted": names[log_probabilities.argmax(1)],
+            "confidence": probabilities.max(1),
+            "p_actual": probabilities[np.arange(len(labels)), labels],
+            "brier": ((probabilities - np.eye(len(names))[labels]) ** 2).sum(1),
+            "majority_fraction": index.majority_fractions,
+            "lon": index.lon,
+            "lat": index.lat,
+        }
+    )
+
+
+def parse(table: pd.DataFrame) -> Predictions:
+    """Predictions of a table: columns `patch_id`, `actual`, `predicted`, and if known `seed`, `p_actual`, `lon`, `lat`.
 
     Raises:
-        InputError: a name is no class.
+        InputError: a column is missing, or its values are not what they should be; says which.
     """
-    try:
-        return np.array([LABELS[name] for name in names], int)
-    except KeyError as unknown:
-        raise InputError(f"{unknown} is no class; run dvc repro") from None
+    if lacking := [name for name in NEEDED if name not in table]:
+        raise InputError(f"has no column {', '.join(lacking)}; needs {', '.join(NEEDED)}")
+    if not len(table):
+        raise InputError("has no rows")
+    if table[[*NEEDED, *({"seed"} & set(table))]].isna().any(axis=None):
+        raise InputError(f"has an empty cell in {', '.join(NEEDED)} or seed")
+    table = table.assign(**{name: table[name].astype(str) for name in NEEDED})
+    table = table.assign(seed=table.get("seed", 0)).sort_values(["seed", "patch_id"], kind="stable")
+    if table.duplicated(["seed", "patch_id"]).any():
+        twice = table.loc[table.duplicated(["seed", "patch_id"]), "patch_id"].iloc[0]
+        raise InputError(f"has patch {twice} twice; needs one row for each patch, or for each patch and seed")
+    seeds = table["seed"].drop_duplicates().tolist()
+    if len(table) % len(seeds):
+        raise InputError("not every seed has the same patches")
+    first = table.iloc[: len(table) // len(seeds)]
+
+    def grid(name: str) -> np.ndarray:
+        return table[name].to_numpy().reshape(len(seeds), -1)
+
+    if (grid("patch_id") != first["patch_id"].to_numpy()).any():
+        raise InputError("not every seed has the same patches")
+    if (grid("actual") != first["actual"].to_numpy()).any():
+        raise InputError("a patch has another actual class with another seed")
+
+    def numbers(name: str, low: float, high: float) -> np.ndarray | None:
+        if name not in table or table[name].isna().all():
+            return None
+        found = pd.to_numeric(table[name], errors="coerce")
+        if not found.between(low, high).all():
+            raise InputError(f"{name} is not a number from {low:g} to {high:g} in every row")
+        return found.to_numpy(float).reshape(len(seeds), -1)
+
+    lon, lat = numbers("lon", -180, 180), numbers("lat", -90, 90)
+    positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
+    return Predictions(
+        first["patch_id"].to_numpy(),
+        first["actual"].to_numpy(),
+        grid("predicted"),
+        seeds,
+        numbers("p_actual", 0, 1 + 1e-6),
+        numbers("brier", 0, 2 + 1e-6),
+        positions,
+    )
 
 
-def by_seed(repeated: pd.DataFrame, patch_ids: pd.Series) -> np.ndarray:
-    """The predictions of a seed_predictions.csv as labels, int (S, N): a row a seed, ascending, by `patch_ids`.
+def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Predictions:
+    """A column of baseline_predictions.csv as predictions of the same patches as `like`.
 
     Raises:
-        InputError: a seed does not have exactly these patches, or a name is no class.
+        InputError: they are not of the same patches.
     """
-    repeated = repeated.assign(label=to_labels(repeated["predicted"]))
-    wide = repeated.pivot_table(index="seed", columns="patch_id", values="label", aggfunc=list)
-    whole = set(wide.columns) == set(patch_ids) and (wide.map(np.size) == 1).all(axis=None)
-    if not whole:
-        raise InputError("seed_predictions.csv: not every seed has each test patch once; run dvc repro repeat")
-    return wide[patch_ids].map(lambda labels: labels[0]).to_numpy(int)
+    found = parse(table.assign(predicted=table[name]))
+    if not np.array_equal(found.patch_ids, like.patch_ids) or not np.array_equal(found.actual, like.actual):
+        raise InputError("is not of the patches of the predictions; run dvc repro")
+    return found._replace(positions=like.positions)

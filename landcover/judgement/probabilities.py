@@ -1,4 +1,4 @@
-"""models/log_probabilities.safetensors: what the network makes of each split."""
+"""models/log_probabilities.safetensors and seeds.safetensors: what networks make of each split."""
 
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,34 @@ def read_log_probabilities(
         InputError: it is of other patches, bands, classes or scaling than the tensors have, or not finite.
     """
     found, metadata = tensors.load(path)
+    _check(path, found, metadata, splits, ())
+    if lacking := [fact for fact in COST if fact not in metadata]:
+        raise InputError(f"{path}: has no {', '.join(lacking)}; run dvc repro train")
+    return found, {fact: metadata[fact] for fact in COST}
+
+
+def read_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], dict[str, np.ndarray]]:
+    """The seeds that repeat trained with, and what it wrote of each split, float64 (S, N, K); none without a seed.
+
+    Raises:
+        InputError: as of `read_log_probabilities`.
+    """
+    found, metadata = tensors.load(path)
+    seeds = metadata.get("seeds")
+    if not isinstance(seeds, list):
+        raise InputError(f"{path}: has no seeds; run dvc repro repeat")
+    if seeds:
+        _check(path, found, metadata, splits, (len(seeds),))
+    return seeds, found
+
+
+def _check(
+    path: Path,
+    found: dict[str, np.ndarray],
+    metadata: dict[str, Any],
+    splits: dict[str, tensors.Split],
+    leading: tuple[int, ...],
+) -> None:
     for name, split in splits.items():
         for fact in ("bands", "classes", "scale"):
             if metadata.get(fact) != getattr(split, fact):
@@ -27,11 +55,8 @@ def read_log_probabilities(
                     f"{path}: is of a network trained with {fact} {metadata.get(fact)}, the tensors have "
                     f"{getattr(split, fact)}; run dvc repro"
                 )
-        shape = (len(split.labels), len(split.classes))
+        shape = (*leading, len(split.labels), len(split.classes))
         if name not in found or found[name].shape != shape or not np.isfinite(found[name]).all():
             raise InputError(
-                f"{path}: is not finite, or not of the {shape[0]} patches of the {name} split; run dvc repro train"
+                f"{path}: is not finite, or not of the {len(split.labels)} patches of the {name} split; run dvc repro"
             )
-    if lacking := [fact for fact in COST if fact not in metadata]:
-        raise InputError(f"{path}: has no {', '.join(lacking)}; run dvc repro train")
-    return found, {fact: metadata[fact] for fact in COST}

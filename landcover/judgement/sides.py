@@ -6,13 +6,10 @@ import numpy as np
 import pandas as pd
 
 from landcover.ground.errors import InputError
-from landcover.ground.params import Evaluation, validate
-from landcover.judgement import comparison, predictions
+from landcover.judgement.comparison import against_baselines
 from landcover.judgement.leakage import NEARNESS, leakage_shares
-from landcover.judgement.predictions import LABELS, to_labels
+from landcover.judgement.predictions import Predictions, parse
 from landcover.judgement.revisions import Revision
-
-METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 
 
 class Side(NamedTuple):
@@ -23,8 +20,23 @@ class Side(NamedTuple):
     metrics: dict[str, Any]
     params: dict[str, Any]
     lock: dict[str, Any]
-    predictions: pd.DataFrame  # in the order of patch_id
-    seeds: pd.DataFrame | None  # predictions of the repetition, if there are two seeds or more
+    table: pd.DataFrame  # predictions.csv, in the order of patch_id
+    run: Predictions  # the same
+    seeds: Predictions | None  # of the repetition, if there are two seeds or more
+    baselines: pd.DataFrame | None  # baseline_predictions.csv
+
+    @property
+    def predictions(self) -> Predictions:
+        """What is compared: the repetition over seeds, or else the single run."""
+        return self.run if self.seeds is None else self.seeds
+
+
+def _predictions(revision: Revision, path: str) -> tuple[pd.DataFrame, Predictions | None]:
+    table = revision.csv(path)
+    try:
+        return table, parse(table) if len(table) else None
+    except InputError as error:
+        raise InputError(f"{revision}: {path} {error}; run dvc repro") from None
 
 
 def read(revision: Revision) -> Side:
@@ -33,36 +45,55 @@ def read(revision: Revision) -> Side:
     Raises:
         InputError: a file is missing or is not what the pipeline writes.
     """
-    table, seeds = revision.csv("reports/predictions.csv"), None
+    table, run = _predictions(revision, "reports/predictions.csv")
+    seeds, baselines = None, None
     if revision.has("reports/seed_predictions.csv"):
-        seeds = revision.csv("reports/seed_predictions.csv")
-    names = ("reports/data.json", "reports/metrics.json")
-    data, scores = (revision.json(name) for name in names)
+        seeds = _predictions(revision, "reports/seed_predictions.csv")[1]
+    if revision.has("reports/baseline_predictions.csv"):
+        baselines = revision.csv("reports/baseline_predictions.csv")
+    data, scores = (revision.json(f"reports/{name}.json") for name in ("data", "metrics"))
     params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
     try:
-        for column in ("actual", "predicted"):
-            to_labels(table[column])
-        table = table.sort_values("patch_id", ignore_index=True)
+        if run is None or len(run.seeds) > 1:
+            raise ValueError("predictions.csv is not of one run")
+        if seeds is not None and not np.array_equal(seeds.patch_ids, run.patch_ids):
+            raise ValueError("seed_predictions.csv is not of the patches of predictions.csv")
+        table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
         for share in leakage_shares(data).values():
             float(share)
-        for name in METRICS:
-            float(scores["test"][name])
+        float(scores["test"]["ece"])
         int(data["patches"]["test"]), dict(lock["stages"]), dict(params["evaluate"])
-        if seeds is not None and seeds["seed"].nunique() < 2:
-            seeds = None
-        if seeds is not None:
-            predictions.by_seed(seeds, table["patch_id"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise InputError(
             f"{revision}: its reports are not what this pipeline writes ({reason}); run dvc repro"
         ) from None
+    seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
+    return Side(revision, data, scores, params, lock, table, run, seeds, baselines)
+
+
+def beside_baselines(side: Side) -> dict[str, dict[str, Any]]:
+    """What `against_baselines` says of the side; nothing where it has no baselines.
+
+    Raises:
+        InputError: its baselines are of other patches, or no such table.
+    """
+    try:
+        return {} if side.baselines is None else against_baselines(side.predictions, side.baselines)
     except InputError as error:
-        raise InputError(f"{revision}: {error}") from None
-    return Side(revision, data, scores, params, lock, table, seeds)
+        raise InputError(f"{side.revision}: reports/baseline_predictions.csv {error}") from None
+
+
+def other_patches(before: Predictions, after: Predictions) -> list[str]:
+    """Why predictions cannot be compared; empty if they can."""
+    if set(before.patch_ids) != set(after.patch_ids):
+        return [f"the patches are not the same ({len(before.patch_ids)} before, {len(after.patch_ids)} after)"]
+    if differing := int((before.actual != after.actual).sum()):
+        return [f"{differing} of {len(before.patch_ids)} patches have another actual class"]
+    return []
 
 
 def incomparable(base: Side, head: Side) -> list[str]:
@@ -74,11 +105,9 @@ def incomparable(base: Side, head: Side) -> list[str]:
             reasons.append(f"the test splits {what} ({count[0]} patches before, {count[1]} after)")
             break
     for side in (base, head):
-        if len(side.predictions) != side.data["patches"]["test"]:
+        if len(side.table) != side.data["patches"]["test"]:
             reasons.append(f"reports/predictions.csv of {side.revision} is not of its test split; run dvc repro there")
-    if not reasons and not base.predictions[["patch_id", "actual"]].equals(head.predictions[["patch_id", "actual"]]):
-        reasons.append("reports/predictions.csv is of other patches, or of other labels, than on the other side")
-    return reasons
+    return reasons or other_patches(base.run, head.run)
 
 
 def grown_leakage(base: Side, head: Side) -> list[str]:
@@ -89,35 +118,6 @@ def grown_leakage(base: Side, head: Side) -> list[str]:
         if what in after and after[what] > before[what]:
             grown.append(f"{NEARNESS[what]}: {before[what]:.1%} before, {after[what]:.1%} after")
     return grown
-
-
-def seed_labels(side: Side) -> np.ndarray:
-    return predictions.by_seed(side.seeds, side.predictions["patch_id"])
-
-
-def compare(base: Side, head: Side) -> dict[str, dict[str, float]]:
-    """Head minus base of accuracy and macro F1: over seeds where both sides have them, else of the single runs."""
-    labels = to_labels(base.predictions["actual"])
-    if by_seeds(base, head):
-        before, after = seed_labels(base), seed_labels(head)
-    else:
-        before, after = (to_labels(side.predictions["predicted"]) for side in (base, head))
-    settings = validate("evaluate", Evaluation, head.params["evaluate"])
-    return comparison.compare(labels, before, after, len(LABELS), **settings.model_dump())
-
-
-def equal(base: Side, head: Side) -> bool:
-    """Whether the two sides predict the same, with each seed too."""
-    if not base.predictions.equals(head.predictions):
-        return False
-    if base.seeds is None or head.seeds is None:
-        return base.seeds is None and head.seeds is None
-    return base.seeds.reset_index(drop=True).equals(head.seeds.reset_index(drop=True))
-
-
-def by_seeds(base: Side, head: Side) -> bool:
-    """Whether the verdict is on the seeds of both sides."""
-    return base.seeds is not None and head.seeds is not None
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

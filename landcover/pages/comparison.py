@@ -12,19 +12,9 @@ from landcover.dataset.tensors import load_split
 from landcover.ground import benge, files
 from landcover.ground.errors import InputError
 from landcover.judgement import confusion, metrics
-from landcover.judgement.predictions import LABELS, to_labels
-from landcover.judgement.sides import (
-    METRICS,
-    Side,
-    by_seeds,
-    compare,
-    equal,
-    flatten,
-    grown_leakage,
-    seed_labels,
-    stale_parameters,
-)
-from landcover.judgement.verdict import judge
+from landcover.judgement.predictions import BASELINES, Predictions
+from landcover.judgement.scores import LOWER_IS_BETTER
+from landcover.judgement.sides import Side, flatten, grown_leakage, stale_parameters
 from landcover.pages import markdown, plots
 
 PICTURES = {
@@ -33,75 +23,123 @@ PICTURES = {
     "reliability.png": "Reliability",
     "errors.png": "The most confident errors",
 }
+METRICS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "nll": "negative log-likelihood of the test patches (nats)",
+    "brier": "Brier score",
+}
 LISTED = 30  # changed patches that the page lists; the tables count them all
 THUMBNAILS = 15
+FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 Rows = list[dict[str, Any]]
-Compared = dict[str, dict[str, float]]
+Compared = dict[str, Any]  # as judgement.comparison.compare returns it
 
 
-def verdict(compared: Compared, base: Side, head: Side) -> str:
+def verdict(compared: Compared) -> str:
     """The first line of the page."""
-    leaked = " **Leakage grew**, see below." if grown_leakage(base, head) else ""
-    if equal(base, head):
-        return f"**No difference**: every prediction is the same.{leaked}"
-    found = compared["accuracy"]
-    if by_seeds(base, head):
-        before, after = (side.seeds["seed"].nunique() for side in (base, head))
-        test = f"means over {before} seeds before and {after} after, whose noise is in the interval"
+    places = f" in {compared['places']} places" if compared["places"] else ""
+    patches = f"the same {compared['patches']} test patches{places}"
+    if compared["verdict"] == "no difference":
+        return f"**No difference**: every prediction is the same, on {patches}."
+    found, name = compared["metrics"][compared["metric"]], compared["metric"]
+    if name in ("accuracy", "macro_f1"):
+        change = markdown.points(found["difference"], found["low"], found["high"])
     else:
-        test = f"McNemar's exact test, {markdown.p_value(found['p'])}"
-    points = markdown.points(found["difference"], found["low"], found["high"])
-    name = judge(found).capitalize()
-    patches = f"over the same {len(base.predictions)} test patches"
-    return f"**{name}**: accuracy {points}, 95 % interval, {patches}; {test}.{leaked}"
+        change = f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
+    what = f"{METRICS[name]} {change}, 95 % interval, {markdown.p_value(found['p'])}, on {patches}"
+    before, after = compared["seeds"].values()
+    if compared["scope"] == "two runs":
+        scope = "This is about these two runs, not about the two configurations: other seeds may turn it."
+    else:
+        runs = [f"{count} seeds" if count > 1 else "one run" for count in (before, after)]
+        scope = f"Means over {runs[0]} before and {runs[1]} after; the interval holds the noise of the seeds."
+    return f"**{compared['verdict'].capitalize()}**: {what}. {scope}"
 
 
-def _matrix(side: Side) -> np.ndarray:
-    actual, predicted = (to_labels(side.predictions[column]) for column in ("actual", "predicted"))
-    return confusion.confusion_matrix(actual, predicted, len(LABELS))
+def _warnings(compared: Compared) -> list[str]:
+    """What a reader must know of how far the verdict can be trusted."""
+    told, places = [], compared["places"]
+    if places == 1:
+        told.append("All test patches lie in one place. The intervals are about this place and no other.")
+    elif places is not None and places < FEW_PLACES:
+        told.append(
+            f"The test patches lie in only {places} places. The intervals allow for it and are wide; more places would "
+            "tell more than more patches."
+        )
+    if 1 in (counts := compared["seeds"].values()) and max(counts) > 1:
+        told.append("One side has a single run. It is taken to vary with the seed as much as the other side does.")
+    for name in compared["losses"]:
+        if name != compared["metric"]:
+            told.append(f"The {METRICS[name]} is significantly worse.")
+    return told
 
 
-def _metric_rows(compared: Compared, base: Side, head: Side) -> Rows:
-    def row(name: str, before: float, after: float, found: dict[str, float] | None) -> dict[str, Any]:
-        interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found else None
-        change = f"{after - before:+.3f}"
-        return {"test metric": name, "before": before, "after": after, "change": change, "95 % interval": interval}
-
-    rows, single = [], compared
-    if by_seeds(base, head):
-        single = compare(base._replace(seeds=None), head._replace(seeds=None))
-        labels = to_labels(base.predictions["actual"])
-        for name, metric in (("accuracy", confusion.accuracy), ("macro_f1", confusion.macro_f1)):
-            before, after = (
-                np.mean([metric(confusion.confusion_matrix(labels, one, len(LABELS))) for one in seed_labels(side)])
-                for side in (base, head)
-            )
-            rows.append(row(f"**{name}, mean over seeds**", before, after, compared[name]))
-    for name in METRICS:
-        rows.append(row(name, *(side.metrics["test"][name] for side in (base, head)), single.get(name)))
-    return rows
-
-
-def _seed_rows(base: Side, head: Side) -> Rows:
-    def signed(value: float) -> str | None:
-        return None if np.isnan(value) else f"{value:+.3f}"
-
-    labels = to_labels(base.predictions["actual"])
-    before, after = (
-        pd.Series((seed_labels(side) == labels).mean(1), index=np.sort(side.seeds["seed"].unique()))
-        for side in (base, head)
-    )
-    rows = [
-        {"seed": str(seed), "before": row.before, "after": row.after, "change": signed(row.after - row.before)}
-        for seed, row in pd.DataFrame({"before": before, "after": after}).iterrows()
+def _metric_rows(compared: Compared) -> Rows:
+    return [
+        {
+            "test metric": METRICS[name] + (", lower is better" if name in LOWER_IS_BETTER else ""),
+            "before": found["before"],
+            "after": found["after"],
+            "change": f"{found['difference']:+.3f}",
+            "95 % interval": f"{found['low']:+.3f} to {found['high']:+.3f}",
+            "p": markdown.p_value(found["p"]).removeprefix("p = ").removeprefix("p "),
+            "verdict": found["verdict"],
+        }
+        for name, found in compared["metrics"].items()
     ]
-    rows.append({"seed": "**mean**", "before": before.mean(), "after": after.mean(),
-                 "change": signed(after.mean() - before.mean())})  # fmt: skip
-    paired = (after - before).dropna()  # of the seeds that both sides have
-    spread = f"{paired.std():.3f}" if len(paired) > 1 else None
-    rows.append({"seed": "standard deviation", "before": before.std(), "after": after.std(), "change": spread})
+
+
+def _calibration_rows(base: Side, head: Side) -> Rows:
+    """The calibration error of the single runs, and what is chance in it."""
+    rows = []
+    for when, side in (("before", base), ("after", head)):
+        test = side.metrics["test"]
+        by_chance = test.get("ece_by_chance", {})
+        rows.append(
+            {
+                "expected calibration error (ECE)": when,
+                "single run": test["ece"],
+                "of a calibrated one, on average": by_chance.get("mean"),
+                "and in one of twenty cases above": by_chance.get("high"),
+            }
+        )
     return rows
+
+
+def _baseline_rows(against: dict[str, dict[str, Any]]) -> Rows:
+    """Each side beside the baselines, of `against_baselines` by 'before' and 'after'."""
+
+    def text(found: dict[str, Any] | None) -> str | None:
+        if found is None:
+            return None
+        return f"{found['verdict']}: {markdown.points(found['difference'], found['low'], found['high'])}"
+
+    return [
+        {"accuracy against": words} | {when: text(found.get(name)) for when, found in against.items()}
+        for name, words in BASELINES.items()
+        if any(name in found for found in against.values())
+    ]
+
+
+def _below_baseline(against: dict[str, dict[str, Any]]) -> list[str]:
+    """The baselines that the head is significantly worse than."""
+    return [BASELINES[name] for name, found in against["after"].items() if found["verdict"] == "worse"]
+
+
+def _seed_rows(before: Predictions, after: Predictions) -> Rows:
+    """The accuracy of each seed."""
+
+    def by_seed(side: Predictions) -> pd.Series:
+        return pd.Series((side.predicted == side.actual).mean(1), index=[str(seed) for seed in side.seeds])
+
+    sides = {"before": by_seed(before), "after": by_seed(after)}
+    seeds = dict.fromkeys([*sides["before"].index, *sides["after"].index])
+    rows = [{"seed": seed} | {when: side.get(seed) for when, side in sides.items()} for seed in seeds]
+    rows.append({"seed": "**mean**"} | {when: side.mean() for when, side in sides.items()})
+    return [*rows, {"seed": "standard deviation"} | {when: side.std() for when, side in sides.items()}]
 
 
 def _changes(base: Side, head: Side) -> dict[str, Any]:
@@ -124,26 +162,37 @@ def _changes(base: Side, head: Side) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _both(base: Side, head: Side) -> pd.DataFrame:
-    """The predictions of both sides, with `fixed` and `broken`; a row a test patch."""
-    both = base.predictions.assign(after=head.predictions["predicted"])
+def _both(before: Predictions, after: Predictions) -> pd.DataFrame:
+    """The predictions of two single runs, with `fixed` and `broken`; a row a test patch."""
+    (one,), (other,) = before.predicted, after.predicted
+    both = pd.DataFrame({"patch_id": before.patch_ids, "actual": before.actual, "predicted": one, "after": other})
     right, right_after = both["actual"] == both["predicted"], both["actual"] == both["after"]
     return both.assign(right=right, right_after=right_after, fixed=~right & right_after, broken=right & ~right_after)
 
 
-def _by_class(both: pd.DataFrame, base: Side, head: Side) -> Rows:
-    before, after = (confusion.class_f1(_matrix(side)) for side in (base, head))
+def _matrices(both: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The confusion matrices before and after, and the classes that occur in them: WorldCover's in their order."""
+    found = set(both[["actual", "predicted", "after"]].to_numpy().ravel())
+    classes = [name for name in benge.CLASSES if name in found] + sorted(found - set(benge.CLASSES))
+    actual, before, after = (pd.Index(classes).get_indexer(both[name]) for name in ("actual", "predicted", "after"))
+    matrices = [confusion.confusion_matrix(actual, side, len(classes)) for side in (before, after)]
+    return *matrices, classes
+
+
+def _by_class(both: pd.DataFrame) -> Rows:
+    *matrices, classes = _matrices(both)
+    f1 = [dict(zip(classes, confusion.class_f1(matrix), strict=True)) for matrix in matrices]
     sums = both.groupby("actual").agg(support=("fixed", "size"), fixed=("fixed", "sum"), broken=("broken", "sum"))
     rows = [
         {
             "class": benge.readable(name),
             "support": int(sums.loc[name, "support"]),
-            "F1 before": float(before[label]),
-            "F1 after": float(after[label]),
+            "F1 before": float(f1[0][name]),
+            "F1 after": float(f1[1][name]),
             "fixed": int(sums.loc[name, "fixed"]),
             "broken": int(sums.loc[name, "broken"]),
         }
-        for name, label in LABELS.items()
+        for name in classes
         if name in sums.index
     ]
     return sorted(rows, key=lambda row: -row["support"])
@@ -233,29 +282,61 @@ def _common(base: Side, head: Side) -> dict[str, Any]:
     }
 
 
+def not_comparable(reasons: list[str]) -> str:
+    """The first line of a page without a verdict."""
+    return f"**Not comparable**: {'; '.join(reasons)}. So there is no verdict."
+
+
 def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
     """The page of two sides whose test figures cannot be compared."""
     scores = [
-        {"test metric": name, "before": base.metrics["test"][name], "after": head.metrics["test"][name]}
+        {"test metric": name, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
         for name in ("accuracy", "macro_f1", "nll", "n")
     ]
-    return markdown.render("incomparable.md", reasons=reasons, scores=scores, **_common(base, head))
+    return markdown.render("incomparable.md", verdict=not_comparable(reasons), scores=scores, **_common(base, head))
+
+
+def tables_page(compared: Compared, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
+    """The page of two tables of predictions; without pictures."""
+    classes = []
+    if compared["scope"] == "two runs":
+        classes = _by_class(_both(before, after))
+    return markdown.render(
+        "tables.md",
+        names=names,
+        verdict=verdict(compared),
+        cautions=_warnings(compared),
+        metric_rows=_metric_rows(compared),
+        seed_rows=_seed_rows(before, after) if compared["scope"] == "configurations" else [],
+        class_rows=classes,
+    )
 
 
 def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, tensors_dir: Path) -> str:
-    """The page of two comparable sides; its pictures are written to `folder`."""
-    both = _both(base, head)
-    difference = plots.confusion_difference(_matrix(base), _matrix(head), benge.CLASSES)
-    plots.save(difference, folder / "confusion_difference.png")
-    seeds = by_seeds(base, head)
+    """The page of two comparable sides; its pictures are written to `folder`.
+
+    Args:
+        compared: with `baselines` by 'before' and 'after', as `against_baselines` returns them.
+    """
+    against = compared["baselines"]
+    both = _both(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
+    *matrices, classes = _matrices(both)
+    plots.save(plots.confusion_difference(*matrices, classes), folder / "confusion_difference.png")
+    seeds = compared["scope"] == "configurations"
     return markdown.render(
         "comparison.md",
-        verdict=verdict(compared, base, head),
+        verdict=verdict(compared),
+        cautions=_warnings(compared),
+        below=_below_baseline(against),
+        without_seeds=not seeds and compared["verdict"] != "no difference",
+        epochs=head.metrics.get("model", {}).get("epochs"),
+        decided_by=METRICS[compared["metric"]],
+        metric_rows=_metric_rows(compared),
+        calibration_rows=_calibration_rows(base, head),
+        baseline_rows=_baseline_rows(against),
         seeds=seeds,
-        without_seeds=[str(side.revision) for side in (base, head) if side.seeds is None and not equal(base, head)],
-        metric_rows=_metric_rows(compared, base, head),
-        seed_rows=_seed_rows(base, head) if seeds else [],
-        class_rows=_by_class(both, base, head),
+        seed_rows=_seed_rows(base.predictions, head.predictions) if seeds else [],
+        class_rows=_by_class(both),
         purity_rows=_by_purity(both),
         changed={what: _listed(both, what) for what in ("fixed", "broken")},
         sheets=_draw_sheets(both, folder, tensors_dir),

@@ -1,78 +1,111 @@
-"""The table of experiments: each beside a reference and the baselines."""
+"""The tables of experiments: each beside a reference and the baselines, and which of them to take."""
 
-import numpy as np
+from typing import Any, NamedTuple
+
 import pandas as pd
 
-from landcover.judgement import confusion, predictions
-from landcover.judgement.comparison import compare, mean_accuracy
-from landcover.judgement.verdict import judge
+from landcover.judgement.comparison import compare_scores, places_of
+from landcover.judgement.predictions import BASELINES, Predictions, of_baseline
+from landcover.judgement.scores import scores
+from landcover.judgement.selection import choose, optimism
+from landcover.judgement.variance import CONFIDENCE, independent, mean
+from landcover.judgement.verdict import holm
 from landcover.pages import markdown
 
 REFERENCE = "notebook"  # the experiment that the others are compared with
-NORMAL = 1.959964  # its 97.5 % quantile
-RESAMPLES = {"resamples": 10_000, "seed": 0}
+AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
+DRAWN = {"resamples": 10_000, "seed": 0}
 
 
-def summarize(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> list[dict[str, str]]:
-    """A row a predictor: accuracy over its seeds, and its difference from the notebook's network and the baselines.
+class Experiments(NamedTuple):
+    """What was predicted, by experiment over its seeds, and by the baselines."""
 
-    Args:
-        experiments: by name, a seed_predictions.csv.
-        baselines: a baseline_predictions.csv of the same patches.
+    val: dict[str, Predictions]
+    test: dict[str, Predictions]
+    baselines: pd.DataFrame  # baseline_predictions.csv
+
+    def all_of_test(self) -> dict[str, Predictions]:
+        """The baselines by their words, then the experiments."""
+        like = next(iter(self.test.values()))
+        return {words: of_baseline(self.baselines, name, like) for name, words in BASELINES.items()} | self.test
+
+
+def _share(predictions: Predictions, metric: str = "accuracy") -> str:
+    estimate = mean(scores(predictions, metric), places_of(predictions))
+    low, high = estimate.interval()
+    return f"{estimate.value:.3f} ({max(low, 0):.3f} to {min(high, 1):.3f})"
+
+
+def summarize(experiments: Experiments) -> list[dict[str, str]]:
+    """A row a predictor: its accuracy, and by how much it is better than the reference and the baselines.
+
+    A difference is bold if it is told from chance in the family of all that the table shows, by Holm's method.
     """
-    patch_ids, labels = baselines["patch_id"], predictions.to_labels(baselines["actual"])
-    simple = {name: predictions.to_labels(baselines[name])[None] for name in predictions.BASELINES}
-    predictors = {predictions.BASELINES[name]: one for name, one in simple.items()}
-    predictors |= {name: predictions.by_seed(table, patch_ids) for name, table in experiments.items()}
-    against = {f"against {REFERENCE}": predictors.get(REFERENCE), "against band statistics": simple["band_statistics"]}
+    predictors = experiments.all_of_test()
+    places = places_of(next(iter(experiments.test.values())))
+    right = {name: scores(one, "accuracy") for name, one in predictors.items()}
+    references = ([REFERENCE] if REFERENCE in right else []) + [BASELINES[name] for name in AGAINST]
+
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for name, one in right.items():
+        # The references among themselves once, in the column of the one that comes first.
+        for place, other in enumerate(references):
+            if name != other and (name not in references or references.index(name) > place):
+                fixed = not {name, other} <= set(experiments.test)  # a baseline has no seed
+                found[name, other] = compare_scores("accuracy", right[other], one, places, fixed=fixed)
+    adjusted = dict(zip(found, holm([one["p"] for one in found.values()]), strict=True))
 
     rows = []
-    for name, predicted in predictors.items():
-        accuracies = (predicted == labels).mean(1)
-        row = {"predictor": name, "seeds": len(predicted) if name in experiments else "-"}
-        spread = f" ± {accuracies.std(ddof=1):.3f}" if len(predicted) > 1 else ""
-        row["accuracy (mean ± deviation)"] = f"{accuracies.mean():.3f}{spread}"
-        f1 = [confusion.macro_f1(confusion.confusion_matrix(labels, one, len(predictions.LABELS))) for one in predicted]
-        row["macro F1"] = f"{sum(f1) / len(f1):.3f}"
-        for column, other in against.items():
-            if other is None or other is predicted:
-                row[column] = "-"
-            else:
-                found = compare(labels, other, predicted, len(predictions.LABELS), **RESAMPLES)["accuracy"]
-                text = markdown.points(found["difference"], found["low"], found["high"])
-                row[column] = f"**{text}**" if judge(found) != "within noise" else text
+    for name, one in predictors.items():
+        trained = name in experiments.test
+        row = {
+            "predictor": name,
+            "seeds": len(one.seeds) if trained else "-",
+            "val accuracy": f"{scores(experiments.val[name], 'accuracy').mean():.3f}" if trained else "-",
+            "test accuracy (95 % interval)": _share(one),
+            "macro F1": f"{scores(one, 'macro_f1').mean():.3f}",
+        }
+        for other in references:
+            key = (name, other)
+            text = (
+                markdown.points(*(found[key][what] for what in ("difference", "low", "high"))) if key in found else "-"
+            )
+            told = key in found and adjusted[key] < 1 - CONFIDENCE
+            row[f"against {other}"] = f"**{text}**" if told else text
         rows.append(row)
     return rows
 
 
-def summarize_splits(
-    one: tuple[dict[str, pd.DataFrame], pd.DataFrame], other: tuple[dict[str, pd.DataFrame], pd.DataFrame]
-) -> list[dict[str, str]]:
-    """A row a predictor: its accuracy on the test splits of two datasets, and by how much the first flatters it.
+def recommendation(experiments: Experiments) -> str:
+    """Which experiment the val split chooses, what the test split says of it, and what a choice on test would cost."""
+    chosen = choose(experiments.val)
+    equals = f"; not told from it: {', '.join(chosen.equals)}" if chosen.equals else ""
+    on_test = max(experiments.test, key=lambda name: scores(experiments.test[name], "accuracy").mean())
+    too_good = max(100 * optimism(experiments.test, **DRAWN), 0.0)
+    lines = [
+        f"Chosen on the val split: **{chosen.name}**, {_share(experiments.val[chosen.name])} there{equals}.",
+        f"On the test split it has {_share(experiments.test[chosen.name])}.",
+        f"Chosen on the test split, it would have been {on_test}, and the best of {len(experiments.test)} would look "
+        f"{too_good:.1f} points better than it is, by a bootstrap over patches and seeds.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
 
-    Args:
-        one, other: experiments' seed_predictions.csv by name, and the baseline_predictions.csv of the same patches.
-    """
-    rows = []
-    sides = [_right(*side) for side in (one, other)]
+
+def summarize_splits(one: Experiments, other: Experiments) -> list[dict[str, str]]:
+    """A row a predictor: its accuracy on the test splits of two datasets, and by how much the first flatters it."""
+    rows, sides = [], (one.all_of_test(), other.all_of_test())
     for name in sides[0]:
         if name in sides[1]:
-            (mean, variance), (mean_2, variance_2) = (mean_accuracy(side[name]) for side in sides)
-            reach = NORMAL * (variance + variance_2) ** 0.5
-            difference = mean - mean_2
-            texts = [f"{m:.3f} ± {NORMAL * v**0.5:.3f}" for m, v in ((mean, variance), (mean_2, variance_2))]
-            flattered = markdown.points(difference, difference - reach, difference + reach)
-            told = f"**{flattered}**" if abs(difference) > reach else flattered
-            rows.append({"predictor": name, "by order": texts[0], "by place": texts[1], "difference": told})
+            estimates = [mean(scores(side[name], "accuracy"), places_of(side[name])) for side in sides]
+            difference = independent(*estimates)
+            low, high = difference.interval()
+            text = markdown.points(difference.value, low, high)
+            rows.append(
+                {
+                    "predictor": name,
+                    "by order": _share(sides[0][name]),
+                    "by place": _share(sides[1][name]),
+                    "difference": f"**{text}**" if low > 0 or high < 0 else text,
+                }
+            )
     return rows
-
-
-def _right(experiments: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Which test patches each predictor gets right, bool (S, N), a row a seed."""
-    labels = predictions.to_labels(baselines["actual"])
-    found = {
-        words: predictions.to_labels(baselines[key])[None] == labels for key, words in predictions.BASELINES.items()
-    }
-    return found | {
-        name: predictions.by_seed(table, baselines["patch_id"]) == labels for name, table in experiments.items()
-    }

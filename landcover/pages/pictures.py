@@ -72,7 +72,13 @@ class Pictures:
             for i in rows
         ]
         self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
-        self.draw("reliability", plots.reliability, reliability(correct, confidence), "Reliability on the test split")
+        self.draw(
+            "reliability",
+            plots.reliability,
+            reliability(correct, confidence),
+            confidence,
+            "Reliability on the test split",
+        )
         by_purity = accuracy_by_purity(correct, index.majority_fractions)
         self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
 

@@ -139,23 +139,21 @@ def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], t
     return figure
 
 
-def reliability(bins: dict[str, np.ndarray], title: str) -> Figure:
-    """Draw accuracy over confidence in bins, as metrics.reliability makes them, and how many patches are in each."""
+def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str) -> Figure:
+    """Draw accuracy over confidence in bins, as calibration.reliability makes them, and how confident patches are."""
     figure = Figure(figsize=(5, 5))
     margins = {"left": 0.13, "right": 0.97, "bottom": 0.1, "top": 0.94, "hspace": 0.07}
     axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True, gridspec_kw=margins)
-    filled = bins["count"] > 0
-    edges = np.arange(len(filled)) / len(filled)
-    width = 1 / len(filled)
-    axes.bar(edges[filled], bins["accuracy"][filled], width, align="edge", color=COLOURS["bar"], edgecolor="white")
+    reach = (bins["accuracy"] - bins["low"], bins["high"] - bins["accuracy"])
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linestyle="--", label="perfectly calibrated")
-    axes.plot(
-        bins["confidence"][filled], bins["accuracy"][filled], "o", color="black", markersize=3, label="mean of a bin"
+    label = f"about {round(bins['count'].mean())} patches each, 95 % interval"
+    axes.errorbar(
+        bins["confidence"], bins["accuracy"], reach, fmt="o", color=COLOURS["bar"], capsize=3, markersize=5, label=label
     )
-    axes.set(ylabel="accuracy", ylim=(0, 1), xlim=(0, 1))
+    axes.set(ylabel="accuracy", ylim=(-0.02, 1.02), xlim=(0, 1))
     axes.set_title(title, fontsize=11)
-    axes.legend(frameon=False, loc="upper left", fontsize=9)
-    counts.bar(edges, bins["count"], width, align="edge", color=COLOURS["muted"], edgecolor="white")
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
+    counts.hist(confidence, bins=np.linspace(0, 1, 21), color=COLOURS["muted"], edgecolor="white")
     counts.set(xlabel="confidence", ylabel="patches")
     return figure
 

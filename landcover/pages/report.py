@@ -8,10 +8,10 @@ from landcover.ground import params
 from landcover.ground.benge import readable
 from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import BASELINES
-from landcover.judgement.verdict import judge
 from landcover.pages import markdown
 
 WORST = 10  # errors in the table
+FEW = 10  # test patches of a class, below which its figures are marked
 
 
 class Run(NamedTuple):
@@ -28,11 +28,10 @@ def _with_interval(values: dict[str, float], name: str) -> str:
     return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
 
 
-def _against(name: str, found: dict[str, float]) -> str:
+def _against(name: str, found: dict[str, Any]) -> str:
     words = {"better": "better by", "worse": "worse by", "within noise": "within noise,"}
     points = markdown.points(found["difference"], found["low"], found["high"])
-    p = markdown.p_value(found["p"])
-    return f"Against {BASELINES[name]}: **{words[judge(found)]} {points}** (McNemar's exact test, {p})."
+    return f"Against {BASELINES[name]}: **{words[found['verdict']]} {points}**, {markdown.p_value(found['p'])}."
 
 
 def _how_split(split: params.Split) -> str:
@@ -56,9 +55,42 @@ def _result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict
             "macro F1 (95 % interval)": _with_interval(values, "macro_f1"),
             "balanced accuracy": values["balanced_accuracy"],
             "NLL": values["nll"],
+            "Brier": values["brier"],
             "ECE": values["ece"],
+            "ECE by chance": values["ece_by_chance"]["mean"],
         }
         for name, values in [*named, ("network, on val", scores["val"])]
+    ]
+
+
+def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
+    def text(values: dict[str, float]) -> str:
+        return f"{values['mean']:.3f} ({values['low']:.3f} to {values['high']:.3f})"
+
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
+    names |= {"nll": "NLL", "brier": "Brier"}
+    return [
+        {
+            "mean over seeds (95 % interval)": words,
+            "test": text(seeds[name]),
+            "val": text(seeds["val"][name]),
+            "deviation between seeds, test": seeds[name]["std"],
+        }
+        for name, words in names.items()
+    ]
+
+
+def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a class that occurs; one of few patches is marked."""
+    return [
+        {
+            "class": readable(row["class"]) + (" *" if row["support"] < FEW else ""),
+            "support": row["support"],
+            "precision": row["precision"],
+            "recall (95 % interval)": f"{row['recall']:.3f} ({row['recall_low']:.3f} to {row['recall_high']:.3f})",
+            "F1": row["f1"],
+        }
+        for row in per_class[per_class["support"] > 0].to_dict("records")
     ]
 
 
@@ -74,9 +106,9 @@ def _network(model: params.Architecture) -> str:
     kind = "residual layers" if model.residual else "convolutional layers"
     widths = " - ".join(map(str, model.convolutions))
     linear = f"linear layers of {' - '.join(map(str, model.linear))}" if model.linear else "no linear layer between"
-    extras = [
-        name.replace("_", " ") for name in ("batch_norm", "global_pooling", "standardize") if getattr(model, name)
-    ]
+    extras = [f"{model.normalization} norm"] if model.normalization != "none" else []
+    extras += ["global pooling"] if model.global_pooling else []
+    extras += [f"input standardized by {model.standardize}"] if model.standardize != "none" else []
     extras += [f"dropout {model.dropout}"] if model.dropout else []
     parts = [f"{len(model.convolutions)} {kind} of {widths} channels", linear, *extras]
     return f"{', '.join(parts)}; kernel {model.kernel}, stride {model.stride}, pooling {model.pool}"
@@ -87,6 +119,7 @@ def report_page(
     data: dict[str, Any],
     baselines: dict[str, Any],
     scores: dict[str, Any],
+    seeds: dict[str, Any],
     history: pd.DataFrame,
     predictions: pd.DataFrame,
     per_class: pd.DataFrame,
@@ -94,7 +127,6 @@ def report_page(
     """Fill in templates/report.md."""
     classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in data["patches"])]
-    occurring = per_class[per_class["support"] > 0]
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
     worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST)
     return markdown.render(
@@ -103,8 +135,11 @@ def report_page(
         data=data,
         scores=scores,
         leakage=_leakage_rows(data["leakage"]),
-        synthetic=run.entry.source == "sample",
-        against=[_against(name, scores["test"]["against"][name]) for name in BASELINES],
+        synthetic=run.entry.source in params.SAMPLES,
+        repeated=seeds if seeds["seeds"] > 1 else None,
+        seed_rows=_seed_rows(seeds) if seeds["seeds"] > 1 else [],
+        against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],
+        against=[_against(name, found) for name, found in scores["test"]["against"].items()],
         results=_result_rows(scores, baselines),
         how_split=_how_split(run.entry.split),
         bands=list(data["bands"]["train"]),
@@ -115,6 +150,8 @@ def report_page(
         network=_network(run.model),
         epochs=len(history),
         best=history.loc[history["val_loss"].idxmin()],
-        per_class=occurring.assign(**{"class": occurring["class"].map(readable)}).to_dict("records"),
+        last=history.iloc[-1],
+        per_class=_class_rows(per_class),
+        few=FEW,
         errors=worst[["patch_id", "actual", "predicted", "confidence", "majority_fraction"]].to_dict("records"),
     )

@@ -1,121 +1,216 @@
 import json
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from landcover.dataset import tensors
 from landcover.ground import benge
 
 FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
 NETWORK = FACTS | {"parameters": 99, "epochs": 2}
-PATHS = (
-    "tensors", "log.safetensors", "history.csv", "baselines.csv",
-    "metrics.json", "predictions.csv", "per_class.csv", "pictures",
-)  # fmt: skip
+PATHS = ("tensors", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv", "reports")
+SURE = 1 / (1 + np.exp(-6))  # logits 6 apart
+
+
+def log_probabilities(bright: np.ndarray) -> np.ndarray:
+    logits = np.full((len(bright), 11), -100.0)
+    logits[:, 0], logits[:, 3] = 0, np.where(bright, 6, -6)
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    z = 1.959964
+    middle, reach = share + z**2 / (2 * count), z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return (middle - reach) / (1 + z**2 / count), (middle + reach) / (1 + z**2 / count)
 
 
 @pytest.fixture
 def bright_or_dark(tmp_path):
-    """Of a network that takes bright patches for class 3 and dark ones for class 0; of ten, it errs in two."""
+    """Of a network that takes bright patches for class 3 and dark ones for class 0; of ten, it errs in two.
+
+    In the train split it errs in none. There is no seed more.
+    """
     columns = ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate"]
     pd.DataFrame([[1, 2.0, 0.5, 2.0, 0.5, 0.1]], columns=columns).to_csv(tmp_path / "history.csv", index=False)
 
     bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
-    labels = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
+    wrong = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
+    labels = {"train": np.where(bright, 3, 0), "val": wrong, "test": wrong}
     images = np.broadcast_to((0.2 + 0.6 * bright)[:, None, None, None], (10, 1, 120, 120)).astype(np.float32)
-    logits = np.full((10, 11), -100.0)
-    logits[:, 0], logits[:, 3] = 0, np.where(bright, 6, -6)
-    log_probabilities = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    tensors.save(tmp_path / PATHS[1], {"val": log_probabilities, "test": log_probabilities}, NETWORK)
+    tensors.save(tmp_path / PATHS[1], dict.fromkeys(labels, log_probabilities(bright)), NETWORK)
+    tensors.save(tmp_path / PATHS[2], {}, {"seeds": []})
     rows = []
     (tmp_path / "tensors").mkdir()
-    for split in ("val", "test"):
-        arrays = {"images": np.ascontiguousarray(images), "labels": labels}
+    for split, of_split in labels.items():
+        arrays = {"images": np.ascontiguousarray(images), "labels": of_split}
         tensors.save(tmp_path / "tensors" / tensors.shard_name(split, 0), arrays, FACTS)
-        rows += [[split, i, f"{split}{i}", label, 0.5, 0, 0] for i, label in enumerate(labels)]
+        rows += [[split, i, f"{split}{i}", label, 0.5, 8.25, 47.5] for i, label in enumerate(of_split)]
     columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "tensors" / "index.csv", index=False)
-    names = np.array(benge.CLASSES)[labels]
-    baselines = {"patch_id": [f"test{i}" for i in range(10)], "majority": "cropland", "band_statistics": names}
-    pd.DataFrame(baselines).to_csv(tmp_path / "baselines.csv", index=False)
+    names = np.array(benge.CLASSES)[wrong]
+    baselines = {"patch_id": [f"test{i}" for i in range(10)], "actual": names, "majority": "cropland"}
+    pd.DataFrame(baselines | {"band_statistics": names}).to_csv(tmp_path / "baselines.csv", index=False)
     return tmp_path
 
 
 def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads((bright_or_dark / "metrics.json").read_text())
-    assert list(found) == ["test", "val", "model"]
+    reports = bright_or_dark / "reports"
+    found = json.loads((reports / "metrics.json").read_text())
+    assert list(found) == ["test", "val", "train", "model"]
     assert found["model"] == {"parameters": 99, "epochs": 2}
+    assert found["train"] == {"accuracy": 1, "nll": pytest.approx(-np.log(SURE), abs=1e-6)}
     test = found["test"]
     calibrated, against = test.pop("calibrated"), test.pop("against")
+    assert list(against) == ["majority", "band_statistics"]  # the third is not in the table
     assert against["majority"]["difference"] == 0.3
     assert against["band_statistics"]["difference"] == -0.2
-    assert against["band_statistics"]["p"] == 0.5  # two patches, both of which only the baseline has right
+    # Two patches, both of which only the baseline has right: McNemar's mid-p takes half the chance of just these.
+    assert against["band_statistics"]["p"] == 0.25
     assert test == found["val"]
     assert calibrated["temperature"] == pytest.approx(
         6 / np.log(4), abs=1e-3
     )  # then it is sure to 80 %, as it is right
     assert calibrated["ece"] == pytest.approx(0, abs=1e-4)
+    assert calibrated["nll"] == pytest.approx(-0.8 * np.log(0.8) - 0.2 * np.log(0.2), abs=1e-4)
     assert (test["n"], test["accuracy"], test["balanced_accuracy"], test["macro_f1"]) == (10, 0.8, 0.8, 0.8)
-    assert 0.4 <= test["accuracy_ci_low"] < 0.8 < test["accuracy_ci_high"] <= 1
-    sure = 1 / (1 + np.exp(-6))  # logits 6 apart
-    assert test["nll"] == pytest.approx(-0.8 * np.log(sure) - 0.2 * np.log(1 - sure), abs=1e-4)
-    assert test["ece"] == pytest.approx(sure - 0.8, abs=1e-4)
+    assert (test["accuracy_ci_low"], test["accuracy_ci_high"]) == pytest.approx(wilson(0.8, 10), abs=1e-6)
+    assert test["nll"] == pytest.approx(-0.8 * np.log(SURE) - 0.2 * np.log(1 - SURE), abs=1e-4)
+    brier = 0.8 * 2 * (1 - SURE) ** 2 + 0.2 * 2 * SURE**2
+    assert test["brier"] == pytest.approx(brier, abs=1e-4)
+    assert test["ece"] == pytest.approx(SURE - 0.8, abs=1e-4)
+    # Were it as right as it is sure, it would seldom err at all.
+    right = np.arange(11)
+    mean = (scipy.stats.binom(10, SURE).pmf(right) * np.abs(right / 10 - SURE)).sum()
+    by_chance = {"mean": pytest.approx(mean, abs=1e-3), "high": pytest.approx(1 - SURE, abs=1e-5)}
+    assert test["ece_by_chance"] == by_chance
 
-    predictions = pd.read_csv(bright_or_dark / "predictions.csv")
+    predictions = pd.read_csv(reports / "predictions.csv")
     assert predictions.columns.tolist() == [
-        "patch_id", "actual", "predicted", "confidence", "p_actual", "majority_fraction"
+        "patch_id", "actual", "predicted", "confidence", "p_actual", "brier", "majority_fraction", "lon", "lat"
     ]  # fmt: skip
     assert predictions.loc[8, ["patch_id", "actual", "predicted"]].tolist() == ["test8", "tree_cover", "cropland"]
-    assert predictions.loc[8, "confidence"] == pytest.approx(sure, abs=1e-5)
-    assert predictions.loc[8, "p_actual"] == pytest.approx(1 - sure, abs=1e-5)
+    figures = predictions.loc[8, ["confidence", "p_actual", "brier", "majority_fraction", "lon", "lat"]].tolist()
+    assert figures == pytest.approx([SURE, 1 - SURE, 2 * SURE**2, 0.5, 8.25, 47.5], rel=1e-5)
 
-    per_class = pd.read_csv(bright_or_dark / "per_class.csv").set_index("class")
+    per_class = pd.read_csv(reports / "per_class.csv").set_index("class")
+    assert per_class.columns.tolist() == ["support", "precision", "recall", "recall_low", "recall_high", "f1"]
     assert per_class.index.tolist() == list(benge.CLASSES)
-    assert per_class.loc["cropland"].tolist() == [5, 0.8, 0.8, 0.8]
+    assert per_class.loc["cropland"].tolist() == pytest.approx([5, 0.8, 0.8, *wilson(0.8, 5), 0.8], rel=1e-5)
     assert per_class.loc["mangroves", "support"] == 0
-    assert per_class.loc["mangroves", ["precision", "recall", "f1"]].isna().all()
+    assert per_class.loc["mangroves"].drop("support").isna().all()
 
-    pictures = sorted(p.name for p in (bright_or_dark / "pictures").iterdir())
+    pictures = sorted(p.name for p in reports.glob("*.png"))
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
         "learning_curves.png", "places.png", "purity.png", "reliability.png",
     ]  # fmt: skip
+    assert json.loads((reports / "seeds.json").read_text()) == {"seeds": 0}
+    columns = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
+    for name in ("seed_predictions.csv", "seed_val_predictions.csv"):
+        assert (reports / name).read_text() == f"{','.join(columns)}\n"
+
+
+def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
+    """Of two seeds, one errs as the network does and one in no test patch; in val, both err as the network does."""
+    bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
+    erring, right = log_probabilities(bright), log_probabilities(np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1]))
+    repeated = {"val": np.stack([erring, erring]), "test": np.stack([erring, right])}
+    tensors.save(bright_or_dark / PATHS[2], repeated, {"seeds": [3, 7]} | FACTS)
+    done = run_stage("evaluate", *PATHS)
+    assert (done.returncode, done.stderr) == (0, "")
+    reports = bright_or_dark / "reports"
+    found = json.loads((reports / "seeds.json").read_text())
+    metrics = ["accuracy", "macro_f1", "balanced_accuracy", "nll", "brier"]
+    assert list(found) == ["seeds", *metrics, "val", "against"]
+    assert (found["seeds"], list(found["val"])) == (2, metrics)
+    of_each = dict.fromkeys(metrics[:3], (0.8, 1))
+    of_each["nll"] = -0.8 * np.log(SURE) - 0.2 * np.log(1 - SURE), -np.log(SURE)
+    of_each["brier"] = 0.8 * 2 * (1 - SURE) ** 2 + 0.2 * 2 * SURE**2, 2 * (1 - SURE) ** 2
+    for name, (of_erring, of_right) in of_each.items():
+        test, val = found[name], found["val"][name]
+        assert test["mean"] == pytest.approx((of_erring + of_right) / 2, abs=1e-5)
+        assert test["std"] == pytest.approx(abs(of_right - of_erring) / np.sqrt(2), abs=1e-5)
+        assert test["low"] < test["mean"] < test["high"]
+        assert (val["mean"], val["std"]) == (pytest.approx(of_erring, abs=1e-5), 0)
+    assert found["against"]["majority"]["difference"] == pytest.approx(0.4)
+    assert found["against"]["band_statistics"]["difference"] == pytest.approx(-0.1)
+
+    rows = pd.read_csv(reports / "seed_predictions.csv")
+    assert rows["seed"].tolist() == [3] * 10 + [7] * 10
+    assert rows["patch_id"].tolist() == [f"test{i}" for i in range(10)] * 2
+    assert rows.loc[[8, 18], "predicted"].tolist() == ["cropland", "tree_cover"]
+    figures = rows.loc[[8, 18], ["p_actual", "brier", "lon", "lat"]].to_numpy()
+    expected = [[1 - SURE, 2 * SURE**2, 8.25, 47.5], [SURE, 2 * (1 - SURE) ** 2, 8.25, 47.5]]
+    assert figures == pytest.approx(np.array(expected), rel=1e-5)
+    val = pd.read_csv(reports / "seed_val_predictions.csv")
+    assert val["patch_id"].tolist() == [f"val{i}" for i in range(10)] * 2
+    assert (val["actual"] == val["predicted"]).groupby(val["seed"]).mean().tolist() == [0.8, 0.8]
+
+    # Of one seed alone, no noise is known.
+    alone = {name: values[:1] for name, values in repeated.items()}
+    tensors.save(bright_or_dark / PATHS[2], alone, {"seeds": [3]} | FACTS)
+    assert run_stage("evaluate", *PATHS).returncode == 0
+    found = json.loads((reports / "seeds.json").read_text())
+    assert (found["seeds"], found["accuracy"]) == (1, {"mean": 0.8})
 
 
 def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
     runs = []
     for _ in range(2):
         assert run_stage("evaluate", *PATHS).returncode == 0
-        files = [bright_or_dark / name for name in PATHS[4:7]] + sorted((bright_or_dark / "pictures").iterdir())
-        runs.append([path.read_bytes() for path in files])
+        runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
     assert runs[0] == runs[1]
+    assert len(runs[0]) == 14
 
 
-@pytest.mark.parametrize(
-    ("arrays", "facts", "expected"),
-    [
-        ({"test": np.zeros((9, 11))}, {}, "not of the 10 patches of the test split"),
-        ({"test": np.zeros((10, 10))}, {}, "not of the 10 patches of the test split"),
-        ({"test": np.full((10, 11), np.nan)}, {}, "is not finite"),
-        ({}, {}, "not of the 10 patches of the test split"),
-        (
-            {"test": np.zeros((10, 11))},
-            {"classes": ["a"]},
-            "trained with classes ['a'], the tensors have ['tree_cover'",
-        ),
-        ({"test": np.zeros((10, 11))}, {"bands": ["B08"]}, "trained with bands ['B08'], the tensors have ['B04']"),
-        ({"test": np.zeros((10, 11))}, {"scale": {}}, "trained with scale {}, the tensors have {'divisor': 10000}"),
-    ],
-    ids=["fewer patches", "fewer classes", "not finite", "no test split", "classes", "bands", "scale"],
-)
-def test_predictions_of_other_tensors_are_refused(bright_or_dark, run_stage, arrays, facts, expected):
-    tensors.save(bright_or_dark / PATHS[1], {"val": np.zeros((10, 11))} | arrays, NETWORK | facts)
-    done = run_stage("evaluate", *PATHS)
+TEN = np.zeros((10, 11))
+REFUSED = {
+    "fewer patches": ({"test": np.zeros((9, 11))}, {}, "not of the 10 patches of the test split"),
+    "fewer classes": ({"test": np.zeros((10, 10))}, {}, "not of the 10 patches of the test split"),
+    "not finite": ({"test": np.full((10, 11), np.nan)}, {}, "is not finite"),
+    "no test split": ({"test": None}, {}, "not of the 10 patches of the test split"),
+    "no val split": ({"val": None}, {}, "not of the 10 patches of the val split"),
+    "classes": ({}, {"classes": ["a"]}, "trained with classes ['a'], the tensors have ['tree_cover'"),
+    "bands": ({}, {"bands": ["B08"]}, "trained with bands ['B08'], the tensors have ['B04']"),
+    "scale": ({}, {"scale": {}}, "trained with scale {}, the tensors have {'divisor': 10000}"),
+}
+OF_RUN = {
+    "no train split": ({"train": None}, {}, "not of the 10 patches of the train split"),
+    "no cost": ({}, {"epochs": None}, "has no epochs; run dvc repro train"),
+}
+OF_SEEDS = {
+    "no seeds": ({}, {"seeds": None}, "has no seeds; run dvc repro repeat"),
+    "another number of seeds": ({}, {"seeds": [1, 2, 3]}, "not of the 10 patches of the val split"),
+}
+
+
+def given(content: dict) -> dict:
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def refused(folder: Path, done: subprocess.CompletedProcess, name: str, expected: str) -> None:
     assert done.returncode == 1
-    assert done.stderr.startswith("error: log.safetensors: ")
+    assert done.stderr.startswith(f"error: {name}: ")
     assert expected in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not (bright_or_dark / "metrics.json").exists()
+    assert not list((folder / "reports").glob("*.[!p]*"))  # a picture at most
+
+
+@pytest.mark.parametrize(("arrays", "facts", "expected"), (REFUSED | OF_RUN).values(), ids=REFUSED | OF_RUN)
+def test_predictions_of_other_tensors_are_refused(bright_or_dark, run_stage, arrays, facts, expected):
+    arrays = given({"train": TEN, "val": TEN, "test": TEN} | arrays)
+    tensors.save(bright_or_dark / PATHS[1], arrays, given(NETWORK | facts))
+    refused(bright_or_dark, run_stage("evaluate", *PATHS), PATHS[1], expected)
+
+
+@pytest.mark.parametrize(("arrays", "facts", "expected"), (REFUSED | OF_SEEDS).values(), ids=REFUSED | OF_SEEDS)
+def test_seeds_of_other_tensors_are_refused(bright_or_dark, run_stage, arrays, facts, expected):
+    arrays = {name: np.stack([one, one]) for name, one in given({"val": TEN, "test": TEN} | arrays).items()}
+    tensors.save(bright_or_dark / PATHS[2], arrays, given({"seeds": [1, 2]} | FACTS | facts))
+    refused(bright_or_dark, run_stage("evaluate", *PATHS), PATHS[2], expected)

@@ -39,7 +39,7 @@ def test_wrong_arguments_show_the_usage(run_stage):
     assert "invalid choice: 'unpak' (choose from" in done.stderr
     done = run_stage("download", "-h")  # not taken for the one path of this stage
     assert done.returncode == 0
-    assert "{download,unpack,preprocess,baseline,train,evaluate,repeat,report}" in done.stdout
+    assert "{download,unpack,preprocess,baseline,train,repeat,evaluate,report}" in done.stdout
 
 
 def test_the_front_door_knows_every_stage():
@@ -103,7 +103,7 @@ def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
     for wait in (0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
         process = subprocess.Popen(
-            [sys.executable, "-m", "stages", stage, *"abcdefgh"[: 2 if stage == "unpack" else 8]],
+            [sys.executable, "-m", "stages", stage, *"abcdef"[: 2 if stage == "unpack" else 6]],
             cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         time.sleep(wait)

@@ -9,8 +9,9 @@ from landcover.ground import files
 
 def test_a_table_is_written_for_people_and_for_diffs(tmp_path):
     table = pd.DataFrame({"class": ["tree_cover", "moss, lichen"], "support": [3, 0], "f1": [0.25, math.nan]})
-    files.write_csv(tmp_path / "table.csv", table)
-    assert (tmp_path / "table.csv").read_text() == 'class,support,f1\ntree_cover,3,0.250000\n"moss, lichen",0,\n'
+    files.write_csv(tmp_path / "table.csv", table.assign(p=[2 / 3, 1.23456789e-12]))
+    text = 'class,support,f1,p\ntree_cover,3,0.25,0.666667\n"moss, lichen",0,,1.23457e-12\n'
+    assert (tmp_path / "table.csv").read_text() == text
 
 
 def test_json_has_six_decimals_and_no_nan(tmp_path):

@@ -3,135 +3,130 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from landcover.ground.errors import InputError
 from landcover.judgement import comparison
-from landcover.judgement.verdict import judge
+from landcover.judgement.predictions import Predictions
+from landcover.judgement.verdict import holm, judge
+
+
+def predictions(right: np.ndarray, **more) -> Predictions:
+    """Predictions of patches of class a that are right where `right`, bool (S, N), says so."""
+    right = np.atleast_2d(right)
+    seeds, count = right.shape
+    ids = np.array([f"{number:04d}" for number in range(count)])
+    return Predictions(ids, np.full(count, "a"), np.where(right, "a", "b"), list(range(seeds)), **more)
 
 
 def test_mcnemar_by_hand():
-    a = np.array([True] * 5 + [False] * 1 + [True] * 4)
-    b = np.array([False] * 5 + [True] * 1 + [True] * 4)
-    # Six discordant patches, split 5 to 1: P(X <= 1 or X >= 5) of a fair coin tossed six times.
-    assert comparison.mcnemar(a, b) == pytest.approx(2 * (1 + 6) / 2**6)
-    assert comparison.mcnemar(b, a) == comparison.mcnemar(a, b)
-    assert comparison.mcnemar(a, a) == 1
+    # Six discordant patches, split 5 to 1: P(X = 0) and half of P(X = 1), of a fair coin tossed six times, twice.
+    assert comparison.mcnemar(1, 5) == comparison.mcnemar(5, 1) == pytest.approx(2 * (1 + 6 / 2) / 2**6)
+    assert comparison.mcnemar(3, 3) == pytest.approx(1)
+    assert comparison.mcnemar(0, 0) == 1
 
 
-def test_equal_predictions_differ_by_nothing():
-    labels, predictions = np.random.default_rng(0).integers(0, 4, (2, 150))
-    found = comparison.compare(labels, predictions, predictions, 4, resamples=200, seed=0)
-    assert found == {
-        "accuracy": {"difference": 0, "low": 0, "high": 0, "p": 1},
-        "macro_f1": {"difference": 0, "low": 0, "high": 0},
-    }
-    assert judge(found["accuracy"]) == "within noise"
+@pytest.mark.parametrize(
+    ("fixed", "broken", "count"), [(10, 3, 150), (5, 1, 10), (30, 30, 150), (7, 0, 20), (1, 60, 90)]
+)
+def test_tangos_limits_are_where_the_score_test_turns(fixed, broken, count):
+    """At each limit, the score statistic with the likeliest shares under that difference is the normal quantile."""
+
+    def statistic(delta: float) -> float:
+        # Maximum likelihood of the broken share, with fixed share = broken share + delta, by brute force.
+        shares = np.linspace(max(0, -delta), (1 - delta) / 2, 200_001)[1:-1]
+        kept = np.maximum(1 - 2 * shares - delta, 1e-300)
+        loglik = (
+            fixed * np.log(np.maximum(shares + delta, 1e-300))
+            + broken * np.log(shares)
+            + (count - fixed - broken) * np.log(kept)
+        )
+        share = shares[loglik.argmax()]
+        return (fixed - broken - count * delta) / np.sqrt(count * (2 * share + delta - delta**2))
+
+    low, high = comparison.tango(fixed, broken, count)
+    assert statistic(low) == pytest.approx(scipy.stats.norm.ppf(0.975), abs=0.01)
+    assert statistic(high) == pytest.approx(-scipy.stats.norm.ppf(0.975), abs=0.01)
 
 
-def test_a_paired_difference_is_narrower_than_an_unpaired_one():
+def test_tango_at_its_edges():
+    assert comparison.tango(0, 0, 150) == pytest.approx((-0.02497, 0.02497), abs=1e-5)
+    assert comparison.tango(150, 0, 150) == pytest.approx((0.95006, 1), abs=1e-5)
+    assert comparison.tango(0, 150, 150) == pytest.approx((-1, -0.95006), abs=1e-5)
+    assert comparison.tango(3, 10, 150) == pytest.approx([-x for x in comparison.tango(10, 3, 150)[::-1]])
+
+
+def test_two_runs_are_judged_by_the_score_methods():
+    before, after = np.zeros(150, bool), np.zeros(150, bool)
+    after[:9], before[9:11] = True, True
+    found = comparison.compare(predictions(before), predictions(after))
+    assert (found["verdict"], found["scope"], found["patches"], found["places"]) == ("better", "two runs", 150, None)
+    accuracy = found["metrics"]["accuracy"]
+    assert (accuracy["low"], accuracy["high"]) == comparison.tango(9, 2, 150)
+    assert accuracy["p"] == comparison.mcnemar(9, 2)
+    assert accuracy["difference"] == pytest.approx(7 / 150)
+    assert comparison.compare(predictions(after), predictions(before))["verdict"] == "worse"
+
+
+def test_the_same_predictions_are_no_difference():
+    one = predictions(np.array([True, False, True]))
+    assert comparison.compare(one, one)["verdict"] == "no difference"
+    surer = one._replace(p_actual=np.array([[0.9, 0.2, 0.9]]))
+    less = one._replace(p_actual=np.array([[0.8, 0.2, 0.9]]))
+    assert comparison.compare(surer, less)["verdict"] == "within noise"
+    assert comparison.compare(surer, one)["verdict"] == "no difference"
+
+
+def test_patches_in_few_places_tell_less():
+    """A hundred patches that are alike in each of ten places are ten observations, not a hundred."""
+    after = np.repeat([True] * 5 + [False] * 5, 10)
+    positions = np.stack([np.repeat(np.arange(10) * 2.0, 10), np.full(100, 50.0)], axis=1)
+    before = np.repeat([False] * 8 + [True] * 2, 10)
+    loose = comparison.compare(predictions(before), predictions(after))
+    placed = comparison.compare(predictions(before, positions=positions), predictions(after, positions=positions))
+    assert loose["verdict"] == "better"
+    assert (placed["verdict"], placed["places"]) == ("within noise", 10)
+
+
+def test_a_loss_in_nll_is_told_whatever_the_verdict_is_by():
+    right = np.arange(60) % 2 == 0
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 150)
-    base = np.where(rng.random(150) < 0.6, labels, (labels + 1) % 3)
-    head = base.copy()
-    wrong = np.flatnonzero(base != labels)[:10]
-    head[wrong] = labels[wrong]  # ten patches fixed, none broken
-    found = comparison.compare(labels, base, head, 3, resamples=5000, seed=0)["accuracy"]
-    assert found["difference"] == pytest.approx(10 / 150)
-    assert 0 < found["low"] < found["difference"] < found["high"]
-    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * np.sqrt(10 / 150 * 140 / 150 / 150), abs=0.01)
-    assert found["p"] == pytest.approx(2 / 2**10)
-    assert judge(found) == "better"
-    backwards = comparison.compare(labels, head, base, 3, resamples=5000, seed=0)["accuracy"]
-    assert judge(backwards) == "worse"
+    sure, rash = (
+        predictions(right, p_actual=p) for p in (rng.uniform(0.4, 0.6, (1, 60)), rng.uniform(0, 0.2, (1, 60)))
+    )
+    found = comparison.compare(sure, rash)
+    assert (found["verdict"], found["losses"]) == ("within noise", ["nll"])
+    assert comparison.compare(sure, rash, "nll")["verdict"] == "worse"
+    assert comparison.compare(rash, sure, "nll")["verdict"] == "better"
+    with pytest.raises(InputError, match="needs a column p_actual"):
+        comparison.compare(predictions(right), rash, "nll")
 
 
-def test_the_noise_of_seeds_widens_the_interval():
-    """Two sides of equal mean whose seeds differ a lot: patches alone would call one the better."""
+def test_baselines_have_no_seed():
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 150)
-
-    def seeds(*accuracies: float) -> np.ndarray:
-        return np.stack([np.where(rng.random(150) < share, labels, (labels + 1) % 3) for share in accuracies])
-
-    base, head = seeds(0.5, 0.7, 0.6), seeds(0.55, 0.75, 0.65)
-    both = comparison.compare(labels, base, head, 3, resamples=3000, seed=0)["accuracy"]
-    per_seed = np.mean([(head == labels).mean(1) - (base == labels).mean(1)])
-    assert both["difference"] == pytest.approx(per_seed)
-    assert "p" not in both
-    spread = np.sqrt(((head == labels).mean(1).var(ddof=1) + (base == labels).mean(1).var(ddof=1)) / 3)
-    patches = np.sqrt(((head == labels).mean(0) - (base == labels).mean(0)).var() / 150)
-    expected = 2 * 1.96 * np.sqrt(spread**2 + patches**2)
-    student = comparison._student_factor(spread**2 + patches**2, [(spread**2 / 2, 2)] * 2, 150)
-    assert both["high"] - both["low"] == pytest.approx(expected * student, rel=0.15)
-    lucky = comparison.compare(labels, base[0], head[1], 3, resamples=3000, seed=0)["accuracy"]
-    assert judge(lucky) == "better"
-    assert judge(both) == "within noise"
+    network = predictions(rng.random((3, 90)) < np.array([[0.6], [0.7], [0.8]]))
+    table = pd.DataFrame({"patch_id": network.patch_ids, "actual": "a", "majority": "b", "band_statistics": "a"})
+    found = comparison.against_baselines(network, table)
+    assert list(found) == ["majority", "band_statistics"]  # an older revision has no more
+    assert found["majority"]["verdict"] == "better"
+    assert found["band_statistics"]["verdict"] == "worse"
+    assert found["band_statistics"]["before"] == 1
 
 
-@pytest.fixture(scope="module")
-def simulated_verdicts():
-    """Verdicts on pairs of models right on given shares of 150 patches, their errors correlated as real models' are."""
-
-    def verdicts(pairs: int, base: float, head: float) -> list[str]:
-        rng = np.random.default_rng(2)
-        found = []
-        for _ in range(pairs):
-            difficulty = np.sqrt(0.4) * rng.normal(size=150)  # shared by the two models
-            ease = difficulty + np.sqrt(0.6) * rng.normal(size=(2, 150))
-            labels = rng.integers(0, 5, 150)
-            wrong = (labels + rng.integers(1, 5, (2, 150))) % 5
-            right = ease < scipy.stats.norm.ppf([[base], [head]])
-            first, second = np.where(right, labels, wrong)
-            compared = comparison.compare(labels, first, second, 5, resamples=1000, seed=0)
-            found.append(judge(compared["accuracy"]))
-        return found
-
-    return verdicts
+@pytest.mark.parametrize(
+    ("low", "high", "p", "metric", "verdict"),
+    [
+        (0.01, 0.2, 0.03, "accuracy", "better"),
+        (-0.2, -0.01, 0.03, "accuracy", "worse"),
+        (-0.2, -0.01, 0.03, "nll", "better"),
+        (0.01, 0.2, 0.03, "brier", "worse"),
+        (-0.01, 0.2, 0.03, "accuracy", "within noise"),
+        (0.01, 0.2, 0.06, "accuracy", "within noise"),
+    ],
+)
+def test_a_verdict_needs_both_the_interval_and_the_test(low, high, p, metric, verdict):
+    assert judge({"difference": (low + high) / 2, "low": low, "high": high, "p": p}, metric) == verdict
 
 
-@pytest.mark.parametrize("accuracy", [0.52, 0.8])
-def test_equal_models_are_within_noise(simulated_verdicts, accuracy):
-    assert simulated_verdicts(200, accuracy, accuracy).count("within noise") >= 0.93 * 200
-
-
-@pytest.mark.parametrize("accuracy", [0.52, 0.65])
-def test_fifteen_points_are_told_from_noise(simulated_verdicts, accuracy):
-    assert simulated_verdicts(200, accuracy, accuracy + 0.15).count("better") >= 0.8 * 200
-
-
-@pytest.mark.parametrize(("seeds", "patches"), [(2, 1000), (3, 1000), (5, 150)])
-def test_equal_models_are_within_noise_whatever_their_seeds(seeds, patches):
-    """The accuracy of each seed wanders by three points; with many patches, that is most of the noise."""
-    rng = np.random.default_rng(3)
-    verdicts = []
-    for _ in range(200):
-        labels = rng.integers(0, 3, patches)
-        difficulty = rng.normal(size=patches)
-        sides = []
-        for _ in range(2):
-            ease = np.sqrt(0.4) * difficulty + np.sqrt(0.6) * rng.normal(size=(seeds, patches))
-            ability = scipy.stats.norm.ppf(0.65 + 0.03 * rng.normal(size=(seeds, 1)))
-            sides.append(np.where(ease < ability, labels, (labels + 1) % 3))
-        compared = comparison.compare(labels, *sides, 3, resamples=400, seed=0)
-        verdicts.append(judge(compared["accuracy"]))
-    assert verdicts.count("within noise") >= 0.93 * 200
-
-
-def test_the_network_is_compared_with_each_baseline_by_patch_id():
-    actual = ["tree_cover", "cropland"] * 50
-    predictions = pd.DataFrame({"patch_id": [f"p{i}" for i in range(100)], "actual": actual, "predicted": actual})
-    baselines = predictions[["patch_id"]].assign(majority="tree_cover", band_statistics=actual)[::-1]
-    found = comparison.against_baselines(predictions, baselines, resamples=500, seed=0)
-    assert found["majority"]["difference"] == 0.5
-    assert found["majority"]["low"] > 0.35
-    assert found["majority"]["p"] < 1e-10
-    assert found["band_statistics"] == {"difference": 0, "low": 0, "high": 0, "p": 1}
-
-
-def test_the_error_of_a_mean_over_seeds_by_hand():
-    """Two seeds on four patches: right on 3 and on 2 of them."""
-    right = np.array([[True, True, True, False], [True, True, False, False]])
-    mean, variance = comparison.mean_accuracy(right)
-    assert mean == 5 / 8
-    patches = np.var([1, 1, 0.5, 0]) / 4
-    seeds = np.var([0.75, 0.5], ddof=1) / 2
-    assert variance == pytest.approx(patches + seeds)
-    assert comparison.mean_accuracy(right[:1]) == (0.75, pytest.approx(0.75 * 0.25 / 4))
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert holm([]) == []

@@ -1,10 +1,17 @@
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.special
 import torch
 import torchmetrics.functional.classification as torchmetrics
 
-from landcover.judgement import calibration, metrics
+from landcover.dataset.index import Index
+from landcover.dataset.tensors import Split
+from landcover.judgement import metrics
+from landcover.judgement.calibration import ece_by_chance
+from landcover.judgement.predictions import tabulate
+
+Z = 1.959964
 
 
 def simulated(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -15,6 +22,24 @@ def simulated(count: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarr
     return labels, scipy.special.log_softmax(logits, axis=1)
 
 
+def table_of(labels: np.ndarray, log_probabilities: np.ndarray, lon=np.nan, lat=np.nan) -> pd.DataFrame:
+    count, classes = log_probabilities.shape
+    split = Split(np.empty((count, 0)), labels, [], [f"class {i}" for i in range(classes)], {})
+    places = (np.broadcast_to(np.asarray(degrees, float), count) for degrees in (lon, lat))
+    index = Index(np.array([f"p{i:05}" for i in range(count)]), np.ones(count), *places)
+    return tabulate(split, index, log_probabilities)
+
+
+def sure(predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Log-probabilities of 0.8 for what is predicted, and the rest for the other classes alike."""
+    return np.log(np.where(np.eye(classes)[predictions] == 1, 0.8, 0.2 / (classes - 1)))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    middle, reach = share + Z**2 / (2 * count), Z * np.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    return (middle - reach) / (1 + Z**2 / count), (middle + reach) / (1 + Z**2 / count)
+
+
 def test_per_class_by_hand():
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])
     found = metrics.per_class(labels, predictions, 4)
@@ -22,37 +47,78 @@ def test_per_class_by_hand():
     assert found["precision"][:3].tolist() == [1, 1, 0]
     assert np.isnan(found["precision"][3])  # never predicted
     assert found["recall"][:2].tolist() == [0.75, 1]
+    intervals = found[["recall_low", "recall_high"]].to_numpy()
+    assert intervals[:2] == pytest.approx(np.array([wilson(0.75, 4), wilson(1, 4)]))
     assert found["f1"][:2].tolist() == pytest.approx([6 / 7, 1])
-    assert found[["recall", "f1"]][2:].isna().all(axis=None)  # no label
+    assert found[["recall", "recall_low", "recall_high", "f1"]][2:].isna().all(axis=None)  # no label
 
 
 def test_a_summary_by_hand():
     """Eight patches of two classes, one of them wrongly taken for a third: sure ones have probability 0.8."""
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])
-    log_probabilities = np.log(np.where(np.eye(3)[predictions] == 1, 0.8, 0.1))
-    found = metrics.summary(labels, log_probabilities, resamples=100, seed=0)
+    table = table_of(labels, sure(predictions, 3))
+    found = metrics.summary(table, resamples=100, seed=0)
     assert found["accuracy"] == 7 / 8
-    assert found["balanced_accuracy"] == (3 / 4 + 1) / 2
+    assert (found["accuracy_ci_low"], found["accuracy_ci_high"]) == pytest.approx(wilson(7 / 8, 8))
+    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 1) / 2)
     assert found["macro_f1"] == pytest.approx((6 / 7 + 1) / 2)
+    assert 0 <= found["macro_f1_ci_low"] < found["macro_f1"] < found["macro_f1_ci_high"] <= 1
     assert found["nll"] == pytest.approx(-(7 * np.log(0.8) + np.log(0.1)) / 8)
+    assert found["brier"] == pytest.approx((7 * (0.04 + 2 * 0.01) + 0.64 + 0.81 + 0.01) / 8)
     assert found["ece"] == pytest.approx(7 / 8 - 0.8)
+    mean, high = ece_by_chance(np.full(8, 0.8), resamples=100, seed=0)
+    assert found["ece_by_chance"] == {"mean": pytest.approx(mean), "high": pytest.approx(high)}
     assert found["n"] == 8
+    assert metrics.headline(table) == {"accuracy": 7 / 8, "nll": found["nll"]}
+    assert metrics.summary(table.sample(frac=1, random_state=0), resamples=100, seed=0) == found
+
+
+def test_where_all_is_right_the_interval_is_wilsons():
+    found = metrics.summary(table_of(np.repeat([0, 1], 10), sure(np.repeat([0, 1], 10), 3)), resamples=100, seed=0)
+    for name in ("accuracy", "macro_f1"):
+        assert found[name] == 1
+        assert (found[f"{name}_ci_low"], found[f"{name}_ci_high"]) == pytest.approx((1 / (1 + Z**2 / 20), 1))
 
 
 def test_metrics_agree_with_torchmetrics():
     labels, log_probabilities = simulated(500, 6, seed=1)
-    found = metrics.summary(labels, log_probabilities, resamples=100, seed=0)
+    found = metrics.summary(table_of(labels, log_probabilities), resamples=100, seed=0)
     given = torch.from_numpy(np.exp(log_probabilities)), torch.from_numpy(labels)
-    ece = torchmetrics.multiclass_calibration_error(*given, 6, n_bins=calibration.CALIBRATION_BINS, norm="l1")
-    assert found["ece"] == pytest.approx(float(ece), abs=1e-6)
     assert found["accuracy"] == pytest.approx(float(torchmetrics.multiclass_accuracy(*given, 6, average="micro")))
+    # Of the five classes that occur; the sixth is predicted, but has no label.
+    for name, by_class in (("balanced_accuracy", torchmetrics.multiclass_accuracy),
+                           ("macro_f1", torchmetrics.multiclass_f1_score)):  # fmt: skip
+        assert found[name] == pytest.approx(float(by_class(*given, 6, average=None)[:5].mean()))
+    assert found["nll"] == pytest.approx(float(torch.nn.functional.nll_loss(given[0].log(), given[1])))
+    assert found["nll"] == pytest.approx(metrics.nll(labels, log_probabilities))
 
 
-def test_ece_by_hand():
-    # Two patches at confidence 0.9 of which one is right, two at 0.6 of which both are.
-    confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, False, True, True])
-    assert calibration.ece(correct, confidence) == pytest.approx(0.5 * 0.4 + 0.5 * 0.4)
-    assert calibration.reliability(correct, confidence)["count"].sum() == 4
+def test_the_intervals_cover_the_truth_as_often_as_they_say():
+    """Two classes that are alike, each right with probability 0.6: accuracy and macro F1 are 0.6, were all known."""
+    rng = np.random.default_rng(0)
+    covered = {"accuracy": 0, "macro_f1": 0}
+    for _ in range(400):
+        labels = rng.integers(0, 2, 150)
+        predictions = np.where(rng.random(150) < 0.6, labels, 1 - labels)
+        found = metrics.summary(table_of(labels, sure(predictions, 2)), resamples=100, seed=0)
+        for name in covered:
+            covered[name] += found[f"{name}_ci_low"] <= 0.6 <= found[f"{name}_ci_high"]
+    assert all(0.92 <= count / 400 <= 0.98 for count in covered.values()), covered
+
+
+def test_patches_that_lie_together_tell_less_than_as_many_apart():
+    """Thirty places of five patches, of which all are right or none, as neighbours tend to be."""
+    right = np.repeat(np.random.default_rng(0).random(30) < 0.6, 5)
+    labels, lat = np.zeros(150, int), np.repeat(np.arange(30), 5)
+    scores = sure(np.where(right, 0, 1), 2)
+    apart, together = (
+        metrics.summary(table_of(labels, scores, 10, lat), resamples=100, seed=0) for lat in (np.nan, lat)
+    )
+    assert (apart["accuracy_ci_low"], apart["accuracy_ci_high"]) == pytest.approx(wilson(right.mean(), 150))
+    for name in ("accuracy", "macro_f1"):
+        reach = [found[f"{name}_ci_high"] - found[f"{name}_ci_low"] for found in (apart, together)]
+        # As if there were thirty patches; by Student's t a little more.
+        assert reach[1] / reach[0] == pytest.approx(np.sqrt(5), rel=0.1), name
 
 
 def test_a_temperature_undoes_overconfidence():

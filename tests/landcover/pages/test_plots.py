@@ -2,6 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from landcover.judgement.calibration import reliability
+from landcover.judgement.metrics import accuracy_by_purity
 from landcover.pages import plots
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
@@ -61,3 +63,28 @@ def test_any_number_of_patches_can_be_drawn(count, tmp_path):
     plots.save(figure, tmp_path / "a.png")
     plots.save(figure, tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_are():
+    confidence = np.repeat([0.9, 0.6], 50)
+    correct = np.repeat([True, False, True, False], [30, 20, 40, 10])
+    bins = reliability(correct, confidence)
+    figure = plots.reliability(bins, confidence, "Reliability")
+    axes, counts = figure.axes
+    (points, _, (bars,)) = axes.containers[0]
+    assert points.get_xydata() == pytest.approx(np.array([[0.6, 0.8], [0.9, 0.6]]))
+    expected = [[[x, low], [x, high]] for x, low, high in zip([0.6, 0.9], bins["low"], bins["high"], strict=True)]
+    assert np.array(bars.get_segments()) == pytest.approx(np.array(expected))
+    assert "about 50 patches each" in axes.get_legend().get_texts()[1].get_text()
+    assert sum(bar.get_height() for bar in counts.patches) == 100
+
+
+def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
+    rows = accuracy_by_purity(np.array([True, True, False, True]), np.array([0.4, 0.6, 0.6, 0.95]))
+    (axes,) = plots.accuracy_by_purity(rows, "Purity").axes
+    assert [bar.get_height() for bar in axes.patches] == [1, 0.5, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()][1] == "50% to 70%\n2 patches"
+    (lines,) = axes.collections
+    assert [[low, high] for (_, low), (_, high) in lines.get_segments()] == [
+        pytest.approx([row["low"], row["high"]]) for row in rows
+    ]

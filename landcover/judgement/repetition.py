@@ -1,0 +1,53 @@
+"""What other seeds make of the same configuration."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from landcover.dataset.index import Index
+from landcover.dataset.tensors import Split
+from landcover.judgement.comparison import against_baselines, places_of
+from landcover.judgement.predictions import Predictions, parse, tabulate
+from landcover.judgement.scores import METRICS, scores
+from landcover.judgement.variance import mean
+
+SPLITS = ("val", "test")  # val, so that experiments can be chosen without a look at test
+COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
+
+
+def tables(
+    seeds: list[int], log_probabilities: dict[str, np.ndarray], splits: dict[str, Split], indices: dict[str, Index]
+) -> dict[str, pd.DataFrame]:
+    """The predictions of each split, a row a seed and patch, of log-probabilities (S, N, K); empty without a seed."""
+    found = {}
+    for name in SPLITS:
+        parts = [
+            tabulate(splits[name], indices[name], one).assign(seed=seed)
+            for seed, one in zip(seeds, log_probabilities.get(name, ()), strict=True)
+        ]
+        found[name] = pd.concat(parts)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+    return found
+
+
+def summary(predicted: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
+    """Of each metric the mean over seeds and, of two seeds or more, their deviation and the mean's 95 % interval.
+
+    The interval holds what is owed to patches, places and seeds. Under `val` are the same of the val split, and under
+    `against` the differences from the baselines.
+    """
+    if not len(predicted["test"]):
+        return {"seeds": 0}
+    test, val = parse(predicted["test"]), parse(predicted["val"])
+    found = {"seeds": len(test.seeds)} | {name: _over_seeds(test, name) for name in METRICS}
+    found["val"] = {name: _over_seeds(val, name) for name in METRICS}
+    return found | {"against": against_baselines(test, baselines)}
+
+
+def _over_seeds(predictions: Predictions, metric: str) -> dict[str, float]:
+    values = scores(predictions, metric)
+    estimate = mean(values, places_of(predictions))
+    if len(values) < 2:
+        return {"mean": estimate.value}
+    low, high = estimate.interval()
+    return {"mean": estimate.value, "std": float(values.mean(1).std(ddof=1)), "low": low, "high": high}

@@ -1,0 +1,49 @@
+"""Which of several configurations to take, and what it costs to choose on the data that one judges by."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from landcover.judgement.comparison import compare_scores, places_of
+from landcover.judgement.predictions import Predictions
+from landcover.judgement.scores import scores
+from landcover.judgement.variance import CONFIDENCE
+from landcover.judgement.verdict import holm
+
+
+class Choice(NamedTuple):
+    """The configuration of the highest accuracy, and those that cannot be told from it."""
+
+    name: str
+    equals: list[str]
+
+
+def choose(candidates: dict[str, Predictions]) -> Choice:
+    """The best of several configurations on the same patches, by mean accuracy over seeds."""
+    right = {name: scores(one, "accuracy") for name, one in candidates.items()}
+    best = max(right, key=lambda name: right[name].mean())
+    others = [name for name in right if name != best]
+    places = places_of(candidates[best])
+    p_values = holm([compare_scores("accuracy", right[name], right[best], places)["p"] for name in others])
+    return Choice(best, [name for name, p in zip(others, p_values, strict=True) if p >= 1 - CONFIDENCE])
+
+
+def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -> float:
+    """By how much the best of several configurations looks better on the patches it is chosen on than it is.
+
+    A bootstrap over patches and seeds: in each resample the best is chosen, and its accuracy there is compared with its
+    accuracy on all patches.  Source: Efron, "Estimating the error rate of a prediction rule", JASA 78, 1983.
+    """
+    if len(candidates) == 1:
+        return 0.0
+    rng = np.random.default_rng(seed)
+    right = [scores(one, "accuracy") for one in candidates.values()]
+    count = right[0].shape[1]
+    patches = rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    drawn = []
+    for one in right:
+        seeds = rng.multinomial(len(one), np.full(len(one), 1 / len(one)), size=resamples) / len(one)
+        drawn.append(((patches @ one.T) * seeds).sum(1))
+    drawn, true = np.stack(drawn, axis=1), np.array([one.mean() for one in right])
+    best = drawn.argmax(1)
+    return float((drawn[np.arange(resamples), best] - true[best]).mean())

@@ -1,0 +1,79 @@
+import json
+import re
+
+import pytest
+
+
+@pytest.fixture
+def report(prepared, run_stage, tmp_path):
+    """Run the stages from the tensors to the page, and give the page and the reports by their names."""
+    params = prepared(12, 4, 8) | {"train": {"epochs": 2, "learning_rate": 0.003}}
+
+    def run(seeds: list[int]) -> tuple[str, dict[str, dict]]:
+        reports = [f"reports/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv")]
+        for stage in (
+            ("baseline", "tensors", "baselines.json", "b.csv"),
+            ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
+            ("repeat", "tensors", "s.safetensors"),
+            ("evaluate", "tensors", "l.safetensors", "s.safetensors", "h.csv", "b.csv", "reports"),
+            ("report", "data.json", "baselines.json", "h.csv", *reports, "report.md"),
+        ):
+            done = run_stage(*stage, params=params | {"repeat": {"seeds": seeds}})
+            assert (done.returncode, done.stderr) == (0, "")
+        found = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
+        found["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
+        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), found
+
+    return run
+
+
+def interval(values: dict[str, float], name: str) -> str:
+    return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
+
+
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report):
+    page, found = report([1])  # a single seed more is no repetition
+    assert found["seeds"]["seeds"] == 1
+    test = found["metrics"]["test"]
+    assert f"classifies **{test['accuracy']:.1%}** of 8 test patches correctly" in page
+    assert "This is one run." in page
+    assert "mean over seeds" not in page
+    for name, words in (
+        ("majority", "always the largest class"),
+        ("band_statistics", "band statistics, logistic regression"),
+        ("texture", "texture features, gradient boosting"),
+    ):
+        told = {"better": "better by", "worse": "worse by", "within noise": "within noise,"}
+        against = test["against"][name]
+        assert f"- Against {words}: **{told[against['verdict']]} {100 * against['difference']:+.1f} points (" in page
+        values = found["baselines"][name]
+        assert f"| {words} | {interval(values, 'accuracy')} | {interval(values, 'macro_f1')} |" in page
+    figures = [*(test[name] for name in ("balanced_accuracy", "nll", "brier", "ece")), test["ece_by_chance"]["mean"]]
+    cells = [interval(test, "accuracy"), interval(test, "macro_f1"), *(f"{figure:.3f}" for figure in figures)]
+    assert f"| **network** | {' | '.join(cells)} |" in page
+    calibrated = "the network is not well calibrated" in page
+    assert calibrated is (test["ece"] > test["ece_by_chance"]["high"])
+    assert calibrated is not ("no miscalibration can be told apart from chance" in page)
+    train = found["metrics"]["train"]["accuracy"]
+    assert f"is right on {train:.1%} of the patches" in page.replace("\n", " ")
+    assert " * |" in page  # every class has few test patches
+
+
+def test_what_seeds_say_stands_before_what_a_single_run_says(report):
+    page, found = report([1, 2])
+    seeds = found["seeds"]
+    first, _, single = page.partition("All that follows is about the single run with seed 42.")
+    assert (
+        f"Trained with 2 seeds, the network classifies **{seeds['accuracy']['mean']:.1%}** of 8 test patches" in first
+    )
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("nll", "NLL"), ("brier", "Brier")):
+        test, val = (
+            f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in (seeds[name], seeds["val"][name])
+        )
+        assert f"| {words} | {test} | {val} | {seeds[name]['std']:.3f} |" in first
+    difference = 100 * seeds["against"]["texture"]["difference"]
+    assert re.search(
+        rf"^- Against texture features, .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE
+    )
+    assert f"The network of the single run classifies **{found['metrics']['test']['accuracy']:.1%}**" in single
+    assert "This is one run." not in page
