@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from landcover.dataset import places
 from landcover.dataset.tensors import Shards
+from landcover.ground.benge import NODATA
 
 FOLDS = 5
 BLOCK_KM = 50
@@ -33,16 +35,21 @@ def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threa
     """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
 
     Args:
-        images: float32 (N, C, H, W).
+        images: float32 (N, C, H, W); 0 is nodata, and in no figure.
 
     Returns:
         Features, float64 (N, C * (2 + P)).
     """
 
-    def describe(image: np.ndarray) -> np.ndarray:
-        pixels = image.reshape(len(image), -1)
+    def of(pixels: np.ndarray) -> np.ndarray:
         moments = [pixels.mean(1, dtype=np.float64), pixels.std(1, dtype=np.float64)]
         return np.stack([*moments, *np.percentile(pixels, percentiles, axis=1)], axis=1).ravel()
+
+    def describe(image: np.ndarray) -> np.ndarray:
+        pixels = image.reshape(len(image), -1)
+        if pixels.all():
+            return of(pixels)
+        return np.concatenate([of(band[None, band != NODATA]) for band in pixels])
 
     return _by_patch(describe, images, threads)
 
@@ -71,24 +78,34 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
     - the same, divided by the standard deviation
 
     Args:
-        images: float32 (N, C, H, W), reflectances; H and W above 16.
+        images: float32 (N, C, H, W), reflectances; H and W above 16; 0 is nodata, and so are differences from it.
 
     Returns:
-        Features, float64 (N, F): 16 of each band.
+        Features, float64 (N, F): 16 of each band; 0 where a patch has too few valid pixels for one.
     """
 
-    def mean(values: np.ndarray) -> np.ndarray:
-        return values.reshape(len(values), -1).mean(1)
-
     def describe(image: np.ndarray) -> np.ndarray:
+        whole = image.all()
+        if not whole:
+            image = np.where(image == NODATA, np.float32(np.nan), image)  # which spreads to all that is made of it
+
+        def valid(values: np.ndarray) -> np.ndarray:
+            values = values.reshape(len(values), -1)
+            return values if whole else np.ma.masked_invalid(values)
+
+        def mean(values: np.ndarray, **options: Any) -> np.ndarray:
+            return np.ma.filled(valid(values).mean(1, **options), 0)
+
+        def std(values: np.ndarray, **options: Any) -> np.ndarray:
+            return np.ma.filled(valid(values).std(1, **options), 0)
+
         image = _with_indices(image, bands)
-        pixels = image.reshape(len(image), -1)
-        deviation = pixels.std(1, dtype=np.float64)
+        deviation = std(image, dtype=np.float64)
         scale = np.maximum(deviation, TINY)
         across = image[:, :-1, 1:] - image[:, :-1, :-1]
         down = image[:, 1:, :-1] - image[:, :-1, :-1]
         squared = across**2 + down**2
-        steepness = np.sqrt(squared).reshape(len(image), -1)
+        steepness = np.sqrt(squared)
         # Of the structure tensor's eigenvalues, the difference over the sum.
         difference = np.hypot(mean(across**2 - down**2), 2 * mean(across * down))
         coherence = difference / np.maximum(mean(squared), TINY**2)
@@ -98,7 +115,7 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
         for lag in LAGS:
             sideways, downwards = image[:, :, lag:] - image[:, :, :-lag], image[:, lag:] - image[:, :-lag]
             apart.append(np.sqrt((mean(sideways**2) + mean(downwards**2)) / 2))
-        found = [pixels.mean(1, dtype=np.float64), deviation, steepness.mean(1), steepness.std(1)]
+        found = [mean(image, dtype=np.float64), deviation, mean(steepness), std(steepness)]
         found += [coherence, homogeneity, *apart, *(values / scale for values in apart)]
         return np.stack(found, axis=1).ravel()
 

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from landcover.ground import files
-from landcover.ground.benge import readable
+from landcover.ground.benge import NODATA, readable
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
@@ -113,9 +113,12 @@ def to_picture(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     else:
         channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
     shown = image[channels].transpose(1, 2, 0)
-    low, high = np.percentile(shown, STRETCH)
+    valid = shown if shown.all() else shown[shown != NODATA]
+    if not valid.size:
+        return np.zeros(shown.shape)
+    low, high = np.percentile(valid, STRETCH)
     # Else a cloud, or some snow, would leave the land around it black.
-    high = min(high, max(BRIGHT_LAND, 3 * np.median(shown)))
+    high = min(high, max(BRIGHT_LAND, 3 * np.median(valid)))
     return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
 
 

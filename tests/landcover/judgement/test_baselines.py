@@ -22,9 +22,9 @@ def no_warnings():
 
 
 def test_band_statistics_by_hand():
-    images = np.array([[[[0.0, 1.0], [2.0, 3.0]], [[5.0, 5.0], [5.0, 5.0]]]], np.float32)
+    images = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 5.0], [5.0, 5.0]]]], np.float32)
     found = baselines.band_statistics(images, [0, 50, 100])
-    assert found[0].tolist() == pytest.approx([1.5, np.sqrt(1.25), 0, 1.5, 3, 5, 0, 5, 5, 5])
+    assert found[0].tolist() == pytest.approx([2.5, np.sqrt(1.25), 1, 2.5, 4, 5, 0, 5, 5, 5])
 
 
 def test_band_statistics_do_not_see_where_a_pixel_is():
@@ -37,11 +37,11 @@ def test_band_statistics_do_not_see_where_a_pixel_is():
 
 def test_the_texture_of_a_ramp_by_hand():
     down, across = np.mgrid[:32, :32]
-    ramp = ((3 * across + 4 * down) / 1024)[None, None].astype(np.float32)  # sums of binary fractions: exact
+    ramp = (1 + (3 * across + 4 * down) / 1024)[None, None].astype(np.float32)  # sums of binary fractions: exact
     found = baselines.texture(ramp, ["B02"])[0]
     assert found.shape == (PER_BAND,)
     deviation = 5 * np.sqrt((32**2 - 1) / 12) / 1024
-    assert found[[MEAN, DEVIATION]] == pytest.approx([7 * 15.5 / 1024, deviation])
+    assert found[[MEAN, DEVIATION]] == pytest.approx([1 + 7 * 15.5 / 1024, deviation])
     assert found[[STEEPNESS, STEEPNESS_DEVIATION]] == pytest.approx([5 / 1024, 0])
     assert found[COHERENCE] == pytest.approx(1)
     assert found[HOMOGENEITY] == pytest.approx(1 / (1 + 12.5 / (1024 * deviation / 4) ** 2))
@@ -51,9 +51,9 @@ def test_the_texture_of_a_ramp_by_hand():
 
 
 def test_a_chequerboard_has_no_direction_and_comes_back_after_two_pixels():
-    board = (np.indices((32, 32)).sum(0) % 2)[None, None].astype(np.float32)
+    board = (1 + np.indices((32, 32)).sum(0) % 2)[None, None].astype(np.float32)
     found = baselines.texture(board, ["B02"])[0]
-    assert found[[MEAN, DEVIATION, STEEPNESS]] == pytest.approx([0.5, 0.5, np.sqrt(2)])
+    assert found[[MEAN, DEVIATION, STEEPNESS]] == pytest.approx([1.5, 0.5, np.sqrt(2)])
     assert found[HOMOGENEITY] == pytest.approx(1 / (1 + 8**2))  # neighbours are two deviations, eight levels, apart
     assert found[APART].tolist() == [1, 0, 0, 0, 0]
 
@@ -73,7 +73,7 @@ def test_texture_is_of_any_bands_and_of_indices_if_they_can_be_made(bands, extra
 
 
 def test_a_dark_patch_has_finite_indices():
-    assert np.isfinite(baselines.texture(np.zeros((1, 3, 20, 20), np.float32), ["B03", "B04", "B08"])).all()
+    assert np.isfinite(baselines.texture(np.full((1, 3, 20, 20), 1e-4, np.float32), ["B03", "B04", "B08"])).all()
 
 
 # -- predictions
@@ -219,3 +219,21 @@ def test_groups_are_blocks_of_ground_where_places_are_known():
     lon, lat = np.array([10.0, 10.001, 15.0]), np.array([50.0, 50.001, 50.0])
     assert np.unique(baselines.ground_groups(lon, lat), return_inverse=True)[1].tolist() == [0, 0, 1]
     assert baselines.ground_groups(np.full(3, np.nan), np.full(3, np.nan)).tolist() == [0, 1, 2]
+
+
+def test_nodata_is_in_no_statistic():
+    image = np.random.default_rng(0).uniform(0.1, 0.9, (4, 40, 40)).astype(np.float32)
+    whole = np.stack([image[:, :30]])
+    holed = image.copy()
+    holed[:, 30:] = 0
+    bands = ["B02", "B03", "B04", "B08"]
+    assert baselines.band_statistics(holed[None], [5, 95]) == pytest.approx(baselines.band_statistics(whole, [5, 95]))
+    assert baselines.texture(holed[None], bands) == pytest.approx(baselines.texture(whole, bands), rel=1e-5)
+    # In one band only, and with a single pixel left, which has no neighbour.
+    holed = np.ones_like(image)
+    holed[0] = 0
+    holed[0, 7, 7] = 0.5
+    assert baselines.band_statistics(holed[None], [50]).tolist() == [[0.5, 0, 0.5] + [1, 0, 1] * 3]
+    found = baselines.texture(holed[None], bands)
+    assert found[0, :3].tolist() == [0.5, 0, 0]
+    assert np.isfinite(found).all()
