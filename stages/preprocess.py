@@ -2,11 +2,10 @@
 
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
-import pandas as pd
-
-from landcover.dataset import splits
+from landcover.dataset import offsets, problems, splits
 from landcover.dataset.contract import describe
 from landcover.dataset.conversion import UNFINISHED, Summary, convert
 from landcover.dataset.index import write_index
@@ -19,22 +18,21 @@ from landcover.ground.processes import executor
 LISTS = Path("data/lists")  # of patches to leave out; in Git
 
 
-def bad_patches(table: pd.DataFrame, summaries: dict[str, Summary], most: int) -> dict[str, str]:
-    """Why patches are left out, by patch id: for what the tables or their tiles say.
+def offset_warnings(summaries: dict[str, Summary], bands: list[str], offset: int | str, dataset: str) -> list[str]:
+    """What the pixels say against the offsets that were subtracted from them.
 
     Raises:
-        InputError: they are more than `most`; names them all.
+        InputError: it is beyond doubt, and nobody chose the offset.
     """
-    problems = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy())
-    for summary in summaries.values():
-        problems |= summary.problems
-    if len(problems) > most:
-        listed = "; ".join(f"{patch_id}: {problem}" for patch_id, problem in problems.items())
-        raise InputError(
-            f"{len(problems)} bad patches: {listed}: mend them, "
-            f"or leave them out with preprocess.max_bad_patches: {len(problems)}"
-        )
-    return problems
+    if offsets.BLUE not in bands:
+        return []
+    blue = sum(summary.histogram[bands.index(offsets.BLUE)] for summary in summaries.values())
+    subtracted = sum((summary.offsets for summary in summaries.values()), Counter())
+    why, certain = offsets.suspicion(blue, subtracted.total(), any(subtracted))
+    remedy = f"set datasets.{dataset}.offset to the number that was added ({offsets.ADDED} by baseline 04.00), or to 0"
+    if certain and offset == "auto":
+        raise InputError(f"{dataset}: {why}: {remedy} if they are right as they are")
+    return [f"{why}; {remedy}"] if why else []
 
 
 def preprocess(
@@ -50,28 +48,33 @@ def preprocess(
 ) -> None:
     """Join the labels, split the patches, check each tile; write tensors, index and data contract."""
     root, entry = benge.find_root(patches_dir).resolve(), datasets[dataset]
-    table = read_tables(root)
-    table["split"], facts = splits.assign(entry.split, table, root)
+    offset = preprocess.offset if entry.offset is None else entry.offset
+    table = read_tables(root, entry.classes)
+    table["split"], facts = splits.assign(entry.split, table, root, entry.classes)
     table = table[table["split"] != ""]
     excluded = splits.excluded(entry.exclude, LISTS, table)
     table = table[~excluded]
-    options = {"resampling": preprocess.resampling, "offset": preprocess.offset}
+    options = {"resampling": preprocess.resampling, "offset": offset}
+    options |= {"size": entry.patch_size, "classes": entry.classes}
     with executor(runtime) as pool:
         shards, summaries = convert(table[table["problem"] == ""], root, bands, pool, **options)
 
-    problems = bad_patches(table, summaries, preprocess.max_bad_patches)
-    if problems:
-        print(f"left out {len(problems)} bad patches, see {data_json}", file=sys.stderr)
-    used = table[~table["patch_id"].isin(problems)]
-    for name in benge.SPLITS:
-        if not (used["split"] == name).any():
-            raise InputError(f"the {name} split is empty; change datasets.{dataset}.split")
+    bad = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy())
+    for summary in summaries.values():
+        bad |= summary.problems
+    problems.check(table, bad, preprocess.max_bad_patches, dataset)
+    if bad:
+        print(f"left out {len(bad)} bad patches, see {data_json}", file=sys.stderr)
+    used = table[~table["patch_id"].isin(bad)]
+    warnings = offset_warnings(summaries, bands, offset, dataset)
+    for warning in warnings:
+        print(f"warning: {dataset}: {warning}", file=sys.stderr)
 
     with files.replacing(tensors_dir) as part:
         part.mkdir()
         write_index(part, used)
         for name, path in shards.items():
             shutil.move(path, part / name)
-        contract = describe(used, facts, int(excluded.sum()), problems, summaries, bands, preprocess.offset)
+        contract = describe(used, facts, int(excluded.sum()), bad, summaries, bands, entry.classes, warnings)
         files.write_json(data_json, contract)
     shutil.rmtree(UNFINISHED)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from landcover.dataset import tensors
 from landcover.ground import files, partial
-from landcover.ground.benge import SPLITS
+from landcover.ground.benge import PATCH_SIZE, SPLITS
 from landcover.ground.params import Architecture, Runtime, Training
 from landcover.network.device import choose_device, own_device, set_deterministic
 from landcover.network.distributed import Group, join
@@ -54,6 +54,8 @@ def fit(
         "epochs": len(run.history),
         "device": device.type,
     }
+    if (size := facts.images.shape[-1]) != PATCH_SIZE:
+        metadata["patch_size"] = size
     return network, metadata, run.history
 
 

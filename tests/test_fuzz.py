@@ -24,7 +24,7 @@ from rasterio.io import MemoryFile
 from landcover.dataset import archive, patches, splits
 from landcover.dataset.tables import read_tables
 from landcover.ground import params
-from landcover.ground.benge import CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
+from landcover.ground.benge import BANDS, CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
 from landcover.ground.errors import InputError
 
 examples = settings(derandomize=True, deadline=None, max_examples=80, database=None)
@@ -223,7 +223,9 @@ def whole_tiles() -> list[tuple[str, bytes]]:
             {"tiled": True, "blockxsize": 64, "blockysize": 64}, {"BIGTIFF": "YES"}, {"ENDIANNESS": "BIG"},
             {"compress": "zstd", "tiled": True, "blockxsize": 128, "blockysize": 128}, {"nbits": 12},
         ):  # fmt: skip
-            place = {"crs": "EPSG:32633", "transform": rasterio.transform.from_origin(500_000, 5_000_000, 10, 10)}
+            metres = BANDS[band]
+            grid = rasterio.transform.from_origin(500_000, 5_000_000, metres, metres)
+            place = {"crs": "EPSG:32633", "transform": grid}
             shape = {"driver": "GTiff", "count": 1, "height": side, "width": side, "dtype": "uint16"}
             with MemoryFile() as file:
                 with file.open(**shape, **place, **profile) as tile:
@@ -236,7 +238,7 @@ def fuzz_tile(rng: np.random.Generator) -> bool:
     band, content = whole_tiles()[rng.integers(len(whole_tiles()))]
     content = damaged(content, rng)
     try:
-        (found,) = patches.read_patch(Memory(content), "S2A_MSIL2A_X_1_2", [band], "nearest")
+        (found,) = patches.read_patch(Memory(content), "S2A_MSIL2A_X_1_2", [band], "nearest").numbers
     except ValueError:
         return False
     with MemoryFile(content) as file:

@@ -13,10 +13,11 @@ REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
 
 
 def write_tile(path: Path, pixels: np.ndarray, **profile) -> None:
-    """Write pixels (H, W) or (bands, H, W) as a GeoTIFF."""
+    """Write pixels (H, W) or (bands, H, W) as a GeoTIFF, whose pixels are of the size of the band in its name."""
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     path.parent.mkdir(parents=True, exist_ok=True)
-    transform = rasterio.transform.from_origin(500_000, 5_000_000, 10, 10)
+    metres = benge.BANDS.get(path.stem[-3:], 10)
+    transform = rasterio.transform.from_origin(500_000, 5_000_000, metres, metres)
     options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": transform} | profile
     with rasterio.open(
         path, "w", height=pixels.shape[1], width=pixels.shape[2], count=len(pixels), dtype=pixels.dtype, **options

@@ -1,6 +1,8 @@
 """The data contract, reports/data.json: what a reviewer must know of the data before any metric means something."""
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,13 @@ from landcover.ground import benge
 PERCENTILES = (1, 50, 99)
 
 
-def band_statistics(histogram: np.ndarray, offset: int) -> dict[str, float]:
-    """Mean, standard deviation and percentiles of the reflectances behind a histogram (65536,) of one band."""
-    values = to_reflectance(np.arange(1 << 16), offset).astype(np.float64)
+def band_statistics(histogram: np.ndarray) -> dict[str, float]:
+    """Mean, standard deviation and percentiles of the reflectances behind a histogram of one band.
+
+    Args:
+        histogram: as in a Summary, (65536,): of valid pixels.
+    """
+    values = to_reflectance(np.arange(1 << 16)).astype(np.float64)
     count = histogram.sum()
     mean = (histogram * values).sum() / count
     deviation = np.sqrt((histogram * (values - mean) ** 2).sum() / count)
@@ -36,7 +42,8 @@ def describe(
     problems: dict[str, str],
     summaries: dict[str, Summary],
     bands: list[str],
-    offset: int,
+    classes: Sequence[str],
+    warnings: list[str],
 ) -> dict[str, Any]:
     """Counts, statistics, leakage and hashes of the splits.
 
@@ -46,18 +53,20 @@ def describe(
         excluded: patches that a list names.
         problems: why patches were left out, by patch id.
         summaries: of the shards of each split.
+        warnings: of what looks wrong, though it cannot be known.
     """
+    subtracted = sum((summary.offsets for summary in summaries.values()), Counter())
     parts = {split: used[used["split"] == split] for split in benge.SPLITS}
     return {
         "patches": {split: len(part) for split, part in parts.items()},
         # A list of records, as `dvc plots` draws them.
         "classes": [
             {"class": name} | {split: int((part["label"] == label).sum()) for split, part in parts.items()}
-            for label, name in enumerate(benge.CLASSES)
+            for label, name in enumerate(classes)
         ],
         "bands": {
             split: {
-                band: band_statistics(histogram, offset)
+                band: band_statistics(histogram)
                 for band, histogram in zip(bands, summaries[split].histogram, strict=True)
             }
             for split in parts
@@ -74,4 +83,7 @@ def describe(
             split: _digest((part["patch_id"] + " " + part["label"].astype(str)).sort_values())
             for split, part in parts.items()
         },
+        # Of most data there is nothing to tell.
+        **({"warnings": warnings} if warnings else {}),
+        **({"offsets": {str(own): subtracted[own] for own in sorted(subtracted)}} if any(subtracted) else {}),
     }

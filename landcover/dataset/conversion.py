@@ -1,16 +1,18 @@
 """From tiles to tensors, shard by shard, on the processes of this machine or on a Dask cluster."""
 
 import functools
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from landcover.dataset import tensors
-from landcover.dataset.patches import read_patch
+from landcover.dataset import offsets, tensors
+from landcover.dataset.patches import read_patch, without_offset
 from landcover.dataset.tiles import Tiles
 from landcover.ground import benge, files, partial
 from landcover.ground.errors import InputError
@@ -23,15 +25,19 @@ class Summary(NamedTuple):
     """What is known of one or more shards once they are written."""
 
     problems: dict[str, str]  # by patch id, why it is left out
-    histogram: np.ndarray  # int64 (C, 65536): how often each digital number occurs
-    with_nodata: int  # patches with some nodata pixels, which become 0
+    histogram: (
+        np.ndarray
+    )  # int64 (C, 65536): how often each digital number occurs, less its offset; nodata is not in it
+    with_nodata: int  # patches with some nodata pixels
+    offsets: Counter[int]  # from how many patches which offset was subtracted
 
 
-def to_reflectance(numbers: np.ndarray, offset: int) -> np.ndarray:
-    """Digital numbers to reflectances, cut to [0, 1] as in the notebook; float32, nodata stays 0."""
+def to_reflectance(numbers: np.ndarray) -> np.ndarray:
+    """Digital numbers, less their offset, to reflectances, cut to [0, 1] as in the notebook; float32.
+
+    NODATA stays 0, and no valid pixel is 0, so that whoever sees only tensors can tell the two apart.
+    """
     reflectances = numbers.astype(np.float32)
-    if offset:
-        reflectances -= np.float32(offset)
     reflectances /= np.float32(benge.REFLECTANCE_SCALE)
     return np.clip(reflectances, 0, 1, out=reflectances)
 
@@ -44,42 +50,54 @@ def write_shard(
     code: list[str],
     bands: list[str],
     resampling: str,
-    offset: int,
+    offset: int | Literal["auto"],
+    size: int = benge.PATCH_SIZE,
+    classes: Sequence[str] = benge.CLASSES,
 ) -> str:
     """Read, check and write the tensors of some patches; the bad ones are left out and named.
 
     A shard that was written before, of the same tiles in the same way, is left as it is.
 
     Args:
-        patches: columns `patch_id` and `label`.
+        patches: columns `patch_id`, `label` and `offset`, as `offsets.by_product` gives it.
         tiles: theirs.
         code: what tells versions of it apart.
+        offset: of all patches, or `auto` for that of each.
+        size: pixels a side of a patch.
 
     Returns:
         The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
     """
     sources = [tiles.identity(patch_id) for patch_id in patches["patch_id"]]
-    key = partial.fingerprint(code, bands, resampling, offset, patches.to_numpy().tolist(), sources)
+    key = partial.fingerprint(code, bands, resampling, offset, size, classes, patches.to_numpy().tolist(), sources)
     path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
     if _is_done(path, summary, len(patches)):
         return key
 
-    stacked = np.empty((len(patches), len(bands), benge.PATCH_SIZE, benge.PATCH_SIZE), np.uint16)
-    good, problems = [], {}
-    for position, patch_id in enumerate(patches["patch_id"]):
+    stacked = np.empty((len(patches), len(bands), size, size), np.uint16)
+    good, problems, subtracted = [], {}, Counter()
+    for position, (patch_id, product) in enumerate(zip(patches["patch_id"], patches["offset"], strict=True)):
         try:
-            stacked[len(good)] = read_patch(tiles, patch_id, bands, resampling)
-            good.append(position)
+            patch = read_patch(tiles, patch_id, bands, resampling, size)
+            own = offsets.choose(offset, patch.offset, product)
         except ValueError as error:
             problems[patch_id] = str(error)
+            continue
+        stacked[len(good)] = without_offset(patch.numbers, own)
+        good.append(position)
+        subtracted[own] += 1
     stacked = stacked[: len(good)]
     if good:
-        arrays = {"images": to_reflectance(stacked, offset), "labels": patches["label"].to_numpy(np.int64)[good]}
-        scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": offset, "minimum": 0, "maximum": 1}
+        arrays = {"images": to_reflectance(stacked), "labels": patches["label"].to_numpy(np.int64)[good]}
+        # What is subtracted from all, whatever their products.
+        told = 0 if offset == "auto" else offset
+        scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": told, "minimum": 0, "maximum": 1}
         with files.replacing(path) as part:
-            tensors.save(part, arrays, {"bands": bands, "classes": benge.CLASSES, "scale": scale})
+            tensors.save(part, arrays, {"bands": bands, "classes": classes, "scale": scale})
     histogram = np.stack([np.bincount(stacked[:, i].ravel(), minlength=1 << 16) for i in range(len(bands))])
-    facts = {"problems": problems, "with_nodata": int((stacked == benge.NODATA).any(axis=(1, 2, 3)).sum())}
+    with_nodata = int((stacked == benge.NODATA).any(axis=(1, 2, 3)).sum())
+    histogram[:, benge.NODATA] = 0
+    facts = {"problems": problems, "with_nodata": with_nodata, "offsets": list(subtracted.items())}
     with files.replacing(summary) as part:
         tensors.save(part, {"histogram": histogram}, facts)
     return key
@@ -95,7 +113,7 @@ def _is_done(path: Path, summary: Path, patches: int) -> bool:
 
 def read_summary(folder: Path, key: str) -> Summary:
     arrays, facts = tensors.load(folder / f"{key}.summary")
-    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"])
+    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"], Counter(dict(facts["offsets"])))
 
 
 def convert(
@@ -104,7 +122,7 @@ def convert(
     """Write all shards of all splits, and sum them up.
 
     Args:
-        table: columns `patch_id`, `label` and `split`.
+        table: columns `patch_id`, `label`, `offset` and `split`.
         root: the dataset's folder.
         options: more of `write_shard`'s.
 
@@ -117,7 +135,7 @@ def convert(
     jobs = [
         (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
         for split in benge.SPLITS
-        for rows in [table.loc[table["split"] == split, ["patch_id", "label"]]]
+        for rows in [table.loc[table["split"] == split, ["patch_id", "label", "offset"]]]
         for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
     ]
     tiles = Tiles.find(root)
@@ -136,6 +154,7 @@ def convert(
                 before.problems | written.problems,
                 before.histogram + written.histogram,
                 before.with_nodata + written.with_nodata,
+                before.offsets + written.offsets,
             )
         summaries[split] = written
         if (path := folder / f"{key}.safetensors").is_file():

@@ -1,15 +1,19 @@
-"""The pixels of tiles that are stored as BigEarthNet's are, without GDAL.
+"""The pixels and the place of tiles that are stored as BigEarthNet's are, without GDAL.
 
-GDAL takes a millisecond to open a tile, for its coordinate system, which no pixel depends on. tifffile is lenient with
-damaged headers, so a tile must be plain in every tag; whatever is not, GDAL reads or refuses.
+GDAL takes a millisecond to open a tile, for its coordinate system. tifffile is lenient with damaged headers, so a tile
+must be plain in every tag; whatever is not, GDAL reads or refuses. A plain tile has no scale, offset, nodata value or
+mask, and lies north up in a UTM zone of WGS 84, or nowhere.
 """
 
+import functools
 import io
 import logging
 import struct
 
 import numpy as np
 import tifffile
+
+from landcover.dataset.grids import Grid
 
 STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES = 273, 278, 279
 # Tags that decide how pixels are stored, each one number, and what a plain tile has there.
@@ -24,29 +28,72 @@ STORED = {
 }
 OPTIONAL = {266, 339}  # whose default is that
 WIDTH, HEIGHT = 256, 257
-GEOGRAPHY = {33550, 33922, 34735, 34736, 34737}  # pixel scale, tie point, coordinate system
-NUMBERS = (3, 4)  # TIFF's types of unsigned numbers of 16 and 32 bits
+PIXEL_SCALE, TIE_POINT, GEO_KEYS, GEO_TEXTS = GEOGRAPHY = (33550, 33922, 34735, 34737)
+UTM_CODE = 27  # where in the numbers of GEO_KEYS, as GDAL writes them, the EPSG code is
+NUMBERS, DOUBLE = (3, 4), 12  # TIFF's types: unsigned numbers of 16 and 32 bits, floating-point ones of 64
 
 
-def _is_plain(tags: tifffile.TiffTags, side: int) -> bool:
+@functools.cache
+def _utm(code: int) -> tuple[tuple[int, ...], str] | None:
+    """What GDAL writes as GEO_KEYS and GEO_TEXTS for a UTM zone of WGS 84; None if the code is not one's."""
+    zone = code % 100
+    if code // 100 not in (326, 327) or not 1 <= zone <= 60:
+        return None
+    name = f"WGS 84 / UTM zone {zone}{'N' if code // 100 == 326 else 'S'}|"
+    keys = {
+        1024: (0, 1, 1),  # projected
+        1025: (0, 1, 1),  # a pixel is an area
+        1026: (GEO_TEXTS, len(name), 0),
+        2049: (GEO_TEXTS, 7, len(name)),
+        2054: (0, 1, 9102),  # degrees
+        3072: (0, 1, code),
+        3076: (0, 1, 9001),  # metres
+    }
+    return (1, 1, 0, len(keys), *(number for key, entry in keys.items() for number in (key, *entry))), f"{name}WGS 84|"
+
+
+def _grid(found: dict[int, tuple], dtypes: dict[int, int]) -> Grid | None:
+    """Where a tile lies, by its tags; None if they are not those that GDAL writes for Sentinel-2's grids."""
+    if not any(code in found for code in GEOGRAPHY):
+        return Grid()
+    if {dtypes.get(PIXEL_SCALE), dtypes.get(TIE_POINT)} != {DOUBLE}:
+        return None
+    scale, tie, keys, texts = (found.get(code, ()) for code in GEOGRAPHY)
+    crs = f"EPSG:{keys[UTM_CODE]}" if keys or texts else ""
+    if crs and _utm(keys[UTM_CODE]) != (keys, texts):
+        return None
+    (across, down, height), (column, row, level, left, top, base) = scale, tie
+    if not (across > 0 and down > 0) or any((height, column, row, level, base)):
+        return None
+    return Grid(crs, (across, 0.0, left, 0.0, -down, top))
+
+
+def _plain_grid(tags: tifffile.TiffTags, side: int) -> Grid | None:
+    """Where a tile lies, if it is plain; None of any other."""
     wanted = STORED | {WIDTH: side, HEIGHT: side}
-    found = {tag.code: (tag.dtype in NUMBERS and tag.count == 1, tag.value) for tag in tags}
-    rows = tags.valueof(ROWS_PER_STRIP)
-    if found.keys() - wanted.keys() - GEOGRAPHY - {STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES}:
-        return False
-    if any(found.get(code, (code in OPTIONAL, value)) != (True, value) for code, value in wanted.items()):
-        return False
-    if not found[ROWS_PER_STRIP][0] or not 1 <= rows <= side:
-        return False
-    strips = [tags[code] for code in (STRIP_OFFSETS, STRIP_BYTES)]
-    offsets, sizes = (tag.value for tag in strips)
+    found = {tag.code: tag.value for tag in tags}
+    dtypes = {tag.code: tag.dtype for tag in tags}
+    single = {tag.code for tag in tags if tag.dtype in NUMBERS and tag.count == 1}
+    if found.keys() - wanted.keys() - {*GEOGRAPHY, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES}:
+        return None
+    for code, value in wanted.items():
+        if not (code in single and found[code] == value) and not (code in OPTIONAL and code not in found):
+            return None
+    rows = found[ROWS_PER_STRIP]
+    if ROWS_PER_STRIP not in single or not 1 <= rows <= side:
+        return None
+    offsets, sizes = found[STRIP_OFFSETS], found[STRIP_BYTES]
     expected = tuple(2 * side * min(rows, side - row) for row in range(0, side, rows))
     following = tuple(offset + size for offset, size in zip(offsets, sizes, strict=True))
-    return all(tag.dtype in NUMBERS for tag in strips) and sizes == expected and offsets[1:] == following[:-1]
+    numbers = dtypes[STRIP_OFFSETS] in NUMBERS and dtypes[STRIP_BYTES] in NUMBERS
+    return _grid(found, dtypes) if numbers and sizes == expected and offsets[1:] == following[:-1] else None
 
 
-def read(content: bytes, side: int) -> np.ndarray | None:
-    """The pixels of a TIFF of one page, (side, side) little-endian uint16 in uncompressed strips; None of any other."""
+def read(content: bytes, side: int) -> tuple[np.ndarray, Grid] | None:
+    """The pixels of a plain tile, uint16 (side, side), and where they lie; None of any other tile.
+
+    Plain is a TIFF of one page of little-endian uint16 in uncompressed strips, without tags of other meanings.
+    """
     if content[:4] != b"II*\0":
         return None
     # What it says of a damaged tile is not a stage's one line; GDAL, which reads it next, says it in an exception.
@@ -55,7 +102,8 @@ def read(content: bytes, side: int) -> np.ndarray | None:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
             (entries,) = struct.unpack_from("<H", content, page.offset)  # it passes over those that it cannot read
-            plain = len(file.pages) == 1 and len(page.tags) == entries and _is_plain(page.tags, side)
-            return page.asarray() if plain else None
+            whole = len(file.pages) == 1 and len(page.tags) == entries
+            grid = _plain_grid(page.tags, side) if whole else None
+            return None if grid is None else (page.asarray(), grid)
     except (tifffile.TiffFileError, ValueError, TypeError, ArithmeticError, LookupError, struct.error):
         return None

@@ -1,7 +1,7 @@
 """Which patch is in which split, and what leaks from one split to another."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,7 +164,7 @@ def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
     return np.unique(places.blocks(table, split.block_km), axis=0, return_inverse=True)[1].ravel()
 
 
-def by_place(split: params.Place, table: pd.DataFrame, root: Path) -> Assignment:
+def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequence[str]) -> Assignment:
     """Whole blocks of ground, or tiles, whatever their dates, with a buffer between the splits.
 
     A patch whose row says nothing of its place or label has a problem, of which its row tells; it is in train.
@@ -180,7 +180,7 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path) -> Assignment
         raise InputError(
             f"split by place: {root.name} has {count} {split.groups}s, {len(SPLITS)} are needed; lower block_km"
         )
-    counts = np.zeros((count, len(CLASSES)), int)
+    counts = np.zeros((count, len(classes)), int)
     np.add.at(counts, (groups, used["label"]), 1)
     shares = {"train": 1 - split.val - split.test, "val": split.val, "test": split.test}
     drawn = draw_groups(counts, shares, split.seed, every_class=split.every_class)
@@ -194,9 +194,9 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path) -> Assignment
         left_out[name] = int(near.sum())
     splits = np.full(len(table), "train", object)
     splits[sound] = assigned
-    lost = dict(_lost_classes(splits, table["label"].to_numpy()))
+    lost = dict(_lost_classes(splits, table["label"].to_numpy(), classes))
     if lost and split.every_class:
-        told = "; ".join(f"{name} has no {', '.join(classes)}" for name, classes in lost.items())
+        told = "; ".join(f"{name} has no {', '.join(lacking)}" for name, lacking in lost.items())
         raise InputError(
             f"split by place: {told}; lower block_km or buffer_km, take another seed, or set every_class: false"
         )
@@ -204,16 +204,19 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path) -> Assignment
     return Assignment(splits, {"groups": used_groups, "left_out_by_buffer": left_out, "lost_classes": lost})
 
 
-def _lost_classes(splits: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, list[str]]]:
+def _lost_classes(splits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """For each split that lacks some, the classes that occur elsewhere."""
     occurring = set(labels[labels >= 0])
     for name in SPLITS:
         if lacking := sorted(occurring - set(labels[splits == name])):
-            yield name, [CLASSES[label] for label in lacking]
+            yield name, [classes[label] for label in lacking]
 
 
-def assign(split: params.Split, table: pd.DataFrame, root: Path) -> Assignment:
+def assign(split: params.Split, table: pd.DataFrame, root: Path, classes: Sequence[str] = CLASSES) -> Assignment:
     """Put each row of the table into a split.
+
+    Args:
+        classes: by whose number the table is labelled.
 
     Raises:
         InputError: the table, or the dataset's own lists, cannot be split so.
@@ -224,7 +227,7 @@ def assign(split: params.Split, table: pd.DataFrame, root: Path) -> Assignment:
         case params.Files():
             return by_files(table, root)
         case params.Place():
-            return by_place(split, table, root)
+            return by_place(split, table, root, classes)
 
 
 def leakage(patches: pd.DataFrame) -> dict[str, dict[str, Any]] | None:

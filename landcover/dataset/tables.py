@@ -4,12 +4,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from landcover.dataset import offsets
 from landcover.ground.benge import CLASSES, DATE, PATCH_ID, TILE
 from landcover.ground.errors import InputError
 
@@ -96,26 +97,33 @@ def read_table(
     return numbers.join(table[list(texts)])
 
 
-def read_tables(root: Path) -> pd.DataFrame:
+def read_tables(root: Path, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Join the labels to the meta table, by patch_id, in the meta table's row order.
 
-    The label is the class with the largest fraction; of equal fractions the first in the order of CLASSES wins, as
+    The label is the class with the largest fraction; of equal fractions the first in the order of `classes` wins, as
     with the notebook's argmax.
+
+    Args:
+        classes: columns of the label table.
 
     Returns:
         A row a patch: `patch_id`, `lon`, `lat` (degrees; NaN in all rows if the meta table lacks them), `label`
-        (0 ... 10, -1 where there is none), `majority_fraction`, `tied` (whether another class is as large), `problem`
-        (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' where ids do not tell.
+        (0 ... K - 1, -1 where there is none), `majority_fraction`, `tied` (whether another class is as large),
+        `problem` (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' where ids do not tell,
+        and `offset` (as `offsets.by_product`, by the meta table's `processing_baseline` or by the id).
 
     Raises:
         InputError: a table is missing, is not a table, lacks or repeats a column, has rows of another length than its
             header, or has malformed or repeated patch ids.
     """
-    meta = read_table(root / f"{root.name}_meta.csv", [], optional=["lon", "lat"], texts=["patch_id_s1"])
+    meta = read_table(
+        root / f"{root.name}_meta.csv", [], optional=["lon", "lat"], texts=["patch_id_s1", "processing_baseline"]
+    )
     placeless = meta[["lon", "lat"]].isna().all(axis=None)  # the table has no such columns
-    cover = read_table(root / f"{root.name}_esaworldcover.csv", CLASSES)
+    cover = read_table(root / f"{root.name}_esaworldcover.csv", classes)
+    told = "WorldCover" if tuple(classes) == CLASSES else "label"
     known = meta.index.isin(cover.index)
-    fractions = cover.reindex(meta.index).to_numpy()  # (N, 11)
+    fractions = cover.reindex(meta.index).to_numpy()  # (N, K)
 
     numbers = np.isfinite(fractions).all(axis=1)
     filled = np.where(numbers[:, None], fractions, 0)
@@ -133,10 +141,10 @@ def read_tables(root: Path) -> pd.DataFrame:
             ~placeless & ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
         ],
         [
-            "has no row in the WorldCover table",
-            "a WorldCover fraction is not a number",
-            "a WorldCover fraction is negative or they exceed 1 together",
-            "all WorldCover fractions are zero",
+            f"has no row in the {told} table",
+            f"a {told} fraction is not a number",
+            f"a {told} fraction is negative or they exceed 1 together",
+            f"all {told} fractions are zero",
             "its lon and lat in the meta table are no place on Earth",
         ],
         default="",
@@ -144,4 +152,5 @@ def read_tables(root: Path) -> pd.DataFrame:
     table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
     table["date"] = table["patch_id"].str.extract(DATE, expand=False).fillna("")
     table["tile"] = table.pop("patch_id_s1").str.extract(TILE, expand=False).fillna("")
+    table["offset"] = offsets.by_product(table["patch_id"], table.pop("processing_baseline"))
     return table

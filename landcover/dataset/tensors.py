@@ -84,7 +84,7 @@ class Shards:
 class Split(NamedTuple):
     """The patches of one split, in the order of the index."""
 
-    images: np.ndarray | Shards  # float32 (N, C, 120, 120), reflectances in [0, 1]
+    images: np.ndarray | Shards  # float32 (N, C, H, H), reflectances in [0, 1]; 0 is nodata
     labels: np.ndarray  # int64 (N,)
     bands: list[str]
     classes: list[str]

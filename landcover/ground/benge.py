@@ -31,10 +31,12 @@ Bands = Annotated[
     pydantic.Field(min_length=1),
     pydantic.AfterValidator(_distinct),
 ]
-PATCH_METRES = 1200
-PATCH_SIZE = 120  # pixels a side, at 10 m
-REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1; no offset before processing baseline 04.00
-NODATA = 0
+METRES_PER_PIXEL = 10  # of the finest bands, to which the others are resampled
+PATCH_SIZE = 120  # pixels a side, at 10 m; another dataset may have another size
+PATCH_METRES = PATCH_SIZE * METRES_PER_PIXEL
+REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1, less the offset of newer products
+MAX_OFFSET = 10_000
+NODATA = 0  # in tiles and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
 TILES_FOLDER = "sentinel-2"
 MAX_TILE_BYTES = 1 << 24  # hundreds of times what the dataset's tiles have
@@ -60,6 +62,7 @@ WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 # columns and rows count from 0, and one tile's patches carry several prefixes. Bounded, since it becomes a file's name.
 PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
 DATE = r"_(\d{8})T\d+_"  # in a patch id: the day of the acquisition
+BASELINE = r"_N(\d{4})_"  # in an id of BigEarthNet v2's kind: the processing baseline, 0509 for 05.09
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
 
 

@@ -6,6 +6,7 @@ after the first have run. The module imports nothing heavy, since each stage doe
 
 import difflib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -80,18 +81,60 @@ Split = Order | Files | Place
 METHODS = {"order": Order, "files": Files, "place": Place}
 
 
+def _offset(value: Any) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        number = int(value) if not isinstance(value, float) else -1
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number <= benge.MAX_OFFSET:
+        raise ValueError(f"choose auto, or a whole number from 0 to {benge.MAX_OFFSET}")
+    return number
+
+
+# Subtracted from digital numbers; `auto`: what tags, ids or the meta table say of each patch, 0 where they are silent.
+Offset = Annotated[int | Literal["auto"], pydantic.PlainValidator(_offset)]
+
+# What pandas takes for no text, when it reads a name back from a table.
+NO_NAMES = {"na", "n/a", "nan", "null", "none", "true", "false", "inf", "infinity", "patch_id"}
+
+
+def _class_name(name: str) -> str:
+    if not re.fullmatch(r"[^\W\d_][\w /.,()&+-]{0,99}", name) or name.casefold() in NO_NAMES:
+        raise ValueError("name a class by a letter, then letters, digits, blanks or any of _ / . , ( ) & + -")
+    return name
+
+
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("name each class once")
+    return names
+
+
+Classes = Annotated[
+    list[Annotated[str, pydantic.AfterValidator(_class_name)]],
+    pydantic.Field(min_length=2, max_length=1000),
+    pydantic.AfterValidator(_distinct),
+]
+
+
 # The sources that this project writes itself.
 SAMPLES = ("sample", "sample-spectral")
 
 
 class Dataset(Section):
-    """Where an archive comes from, and how its patches are split."""
+    """Where an archive comes from, how its patches are split, and what they are."""
 
     source: Annotated[str, pydantic.Field(min_length=1)]
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
     exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = []
+    # Pixels a side, at 10 m: above 16, over which the texture baseline compares pixels.
+    patch_size: Annotated[int, pydantic.Field(gt=16, le=2048)] = benge.PATCH_SIZE
+    classes: Classes = list(benge.CLASSES)  # columns of the label table
+    offset: Offset | None = None  # in place of preprocess.offset: which offset numbers have is a fact of the data
 
 
 class Unpacking(Section):
@@ -103,7 +146,7 @@ class Unpacking(Section):
 
 
 class Preprocessing(Section):
-    offset: Annotated[int, pydantic.Field(ge=0, le=10_000)]
+    offset: Offset
     resampling: Literal["nearest", "bilinear", "cubic"]
     max_bad_patches: Annotated[int, pydantic.Field(ge=0)]
 
@@ -137,16 +180,18 @@ class Architecture(Section):
             raise ValueError("padding 'same' needs an odd kernel")
         if self.residual and self.padding != "same":
             raise ValueError("residual layers add their input to their output: set padding to 'same'")
-        self.feature_sizes()
         return self
 
-    def feature_sizes(self) -> list[int]:
+    def feature_sizes(self, patch_size: int) -> list[int]:
         """Pixels a side of the feature map behind each convolutional layer.
+
+        Args:
+            patch_size: pixels a side of a patch.
 
         Raises:
             ValueError: a layer has nothing left to work on.
         """
-        sizes, side = [], benge.PATCH_SIZE
+        sizes, side = [], patch_size
         margin = self.kernel // 2 if self.padding == "same" else 0
         for layer in range(1, len(self.convolutions) + 1):
             before = side
@@ -314,9 +359,26 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
     if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:
         choice = ", ".join(found["datasets"])
         problems.append(f"dataset = {found['dataset']!r}: no such entry in datasets; choose from {choice}")
+    chosen = (found.get("datasets") or {}).get(found.get("dataset"))
+    problems += _misfits(found, chosen.patch_size if isinstance(chosen, Dataset) else benge.PATCH_SIZE)
     if problems:
         raise InputError(f"{PARAMS}: {'; '.join(problems)}")
     return found
+
+
+def _misfits(found: dict[str, Any], patch_size: int) -> Iterator[str]:
+    """What does not fit the size of the chosen dataset's patches."""
+    if found.get("model"):
+        try:
+            found["model"].feature_sizes(patch_size)
+        except ValueError as error:
+            yield f"model: {error}"
+    metres = patch_size * benge.METRES_PER_PIXEL
+    if coarse := [band for band in found.get("bands") or [] if metres % benge.BANDS[band]]:
+        yield (
+            f"bands: {', '.join(coarse)} has no whole number of pixels in patches of {metres} m "
+            f"(patch_size = {patch_size}); leave it out"
+        )
 
 
 def load(path: Path = PARAMS) -> dict[str, Any]:

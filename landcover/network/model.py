@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from landcover.dataset import tensors
+from landcover.ground.benge import PATCH_SIZE
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture
 from landcover.network.distributed import ALONE, Group
@@ -53,9 +54,10 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: i
 
 
 class Network(nn.Module):
-    """Reflectances (N, C, 120, 120) to logits (N, K).
+    """Reflectances (N, C, H, H) to logits (N, K).
 
     Args:
+        patch_size: H.
         center, spread: of each band, (C,), if the architecture standardizes its input.
     """
 
@@ -66,6 +68,7 @@ class Network(nn.Module):
         classes: int,
         center: np.ndarray | None = None,
         spread: np.ndarray | None = None,
+        patch_size: int = PATCH_SIZE,
     ):
         super().__init__()
         self.standardize = architecture.standardize
@@ -89,7 +92,7 @@ class Network(nn.Module):
             # The largest of rectified values is the rectified largest: after the pooling there are fewer to rectify.
             layers.append(nn.ReLU(inplace=True))
             channels = outputs
-        side = architecture.feature_sizes()[-1]
+        side = architecture.feature_sizes(patch_size)[-1]
         if architecture.global_pooling:
             layers.append(nn.AvgPool2d(side))  # AdaptiveAvgPool2d is not deterministic on CUDA
             side = 1
@@ -140,7 +143,10 @@ def predict(network: Network, patches: Patches, batch_size: int) -> np.ndarray:
 
 
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
-    """Write weights and metadata; `architecture`, `bands` and `classes` of the latter rebuild the network."""
+    """Write weights and metadata; `architecture`, `bands`, `classes` and `patch_size` of the latter rebuild it.
+
+    Without `patch_size` it is PATCH_SIZE.
+    """
     weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
     tensors.save(path, weights, metadata)
 
@@ -158,7 +164,8 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
         architecture = Architecture.model_validate(metadata["architecture"])
         # On no device, so that an architecture takes no memory before it is known to be that of the weights.
         with torch.device("meta"):
-            network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]))
+            size = metadata.get("patch_size", PATCH_SIZE)
+            network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]), patch_size=size)
         network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
         if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
             raise ValueError(f"not all is finite in {', '.join(bad)}")

@@ -290,15 +290,18 @@ class Run:
 
 
 def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band over all pixels of images (C, H, W); float64 (C,)."""
-    # Patch by patch, since there may be more of them than memory holds.
-    moments = [[np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)] for image in images]
-    mean, square = np.mean(moments, axis=0)
+    """Mean and standard deviation of each band over all valid pixels of images (C, H, W); float64 (C,)."""
+    # Patch by patch, since there may be more of them than memory holds. Nodata, which is 0, adds nothing to a sum.
+    moments, valid = [], []
+    for image in images:
+        moments.append([np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)])
+        valid.append(np.count_nonzero(image, axis=(1, 2)) / image[0].size)
+    mean, square = np.mean(moments, axis=0) / np.mean(valid, axis=0)
     return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Median of each band over all pixels of images (C, H, W), and half the width of its middle 68 %; float64 (C,).
+    """Median of each band over all valid pixels of images (C, H, W), and half its middle 68 %; float64 (C,).
 
     Of a normal distribution these are mean and standard deviation. Unlike those, some snow does not move them. They are
     exact to REFLECTANCE_STEP.
@@ -307,6 +310,7 @@ def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray
     for image in images:
         steps = np.rint(image.reshape(len(image), -1) / REFLECTANCE_STEP).astype(np.int64)
         counts += np.stack([np.bincount(band, minlength=round(1 / REFLECTANCE_STEP) + 1) for band in steps])
+    counts[:, 0] = 0  # nodata
     shares = np.cumsum(counts, axis=1) / counts.sum(1, keepdims=True)
     low, median, high = ((shares < quantile).sum(1) * REFLECTANCE_STEP for quantile in (0.16, 0.5, 0.84))
     return median, (high - low) / 2
@@ -333,5 +337,5 @@ def make_network(facts: tensors.Split, architecture: Architecture, seed: int, de
     scaling = (None, None) if standardize == "none" else band_scaling(facts.images, standardize)
     # Drawn on the CPU, so that the weights are the same wherever the network then trains.
     torch.manual_seed(seed)
-    network = Network(architecture, len(facts.bands), len(facts.classes), *scaling)
+    network = Network(architecture, len(facts.bands), len(facts.classes), *scaling, facts.images.shape[-1])
     return network.to(device, memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from landcover.ground.benge import PATCH_METRES, SPLITS
+from landcover.ground.benge import SPLITS
 
 # Coastlines of Europe, in degrees: Natural Earth's land at 1:50 million (public domain), thinned to 0.03 degrees.
 COASTLINE = Path(__file__).with_name("coastline.csv")
@@ -34,11 +34,12 @@ def _settle(axes: Axes, latitude: float) -> None:
     axes.set_yticks([])
 
 
-def places(patches: pd.DataFrame) -> Figure:
+def places(patches: pd.DataFrame, metres: int) -> Figure:
     """Draw the patches of each split on a map of Europe, with a closer look at the densest place.
 
     Args:
         patches: columns `split`, `lon` and `lat`, in degrees; NaN where the dataset does not tell.
+        metres: a side of a patch.
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     europe, close = figure.subplots(1, 2)
@@ -63,7 +64,7 @@ def places(patches: pd.DataFrame) -> Figure:
     lon, lat = _densest(patches)
     height = INSET_KM / DEGREE_KM
     stretch = np.cos(np.radians(lat))
-    size = PATCH_METRES / 1000 / DEGREE_KM
+    size = metres / 1000 / DEGREE_KM
     box = {"fill": False, "edgecolor": "#c00000", "linewidth": 1.2}
     europe.add_patch(Rectangle((lon - 0.5, lat - 0.35), 1, 0.7, **box))
     near = patches[((patches["lat"] - lat).abs() < height) & ((patches["lon"] - lon).abs() < height / stretch)]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
-from landcover.ground.benge import readable
+from landcover.ground.benge import METRES_PER_PIXEL, readable
 from landcover.judgement.calibration import reliability
 from landcover.judgement.confusion import confusion_matrix
 from landcover.judgement.metrics import accuracy_by_purity
@@ -48,8 +48,8 @@ class Pictures:
     def draw_patches(self, name: str, split: Split, rows: np.ndarray, captions: list[str], title: str) -> None:
         self.draw(name, plots.patches, split.images[rows], split.bands, captions, title)
 
-    def draw_places(self, index_csv: Path) -> None:
-        self.draw("places", maps.places, pd.read_csv(index_csv))
+    def draw_places(self, index_csv: Path, patch_size: int) -> None:
+        self.draw("places", maps.places, pd.read_csv(index_csv), patch_size * METRES_PER_PIXEL)
 
     def draw_examples(self, test: Split, index: Index) -> None:
         rows = one_of_each(test.labels, EXAMPLES)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from landcover.ground import params
-from landcover.ground.benge import readable
+from landcover.ground.benge import CLASSES, readable
 from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import BASELINES
 from landcover.pages import markdown
@@ -102,6 +102,11 @@ def _leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
     ]
 
 
+def _offsets(counts: dict[str, int]) -> str:
+    """'1000 (12 patches), 0 (18 patches)'."""
+    return ", ".join(f"{offset} ({count} patches)" for offset, count in counts.items())
+
+
 def _network(model: params.Architecture) -> str:
     kind = "residual layers" if model.residual else "convolutional layers"
     widths = " - ".join(map(str, model.convolutions))
@@ -135,6 +140,9 @@ def report_page(
         data=data,
         scores=scores,
         leakage=_leakage_rows(data["leakage"]),
+        warnings=data.get("warnings", []),
+        offsets=_offsets(data.get("offsets", {})),
+        worldcover=tuple(run.entry.classes) == CLASSES,
         synthetic=run.entry.source in params.SAMPLES,
         repeated=seeds if seeds["seeds"] > 1 else None,
         seed_rows=_seed_rows(seeds) if seeds["seeds"] > 1 else [],

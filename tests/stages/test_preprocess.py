@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import write_tile
+import rasterio
+from tiny import Dataset, write_tile
 
 from landcover.dataset import tensors
 from landcover.dataset.index import load_index
@@ -143,3 +144,82 @@ def test_a_table_that_tells_no_places_is_used_and_leakage_is_not_known(dataset, 
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "reports/data.json").read_text())["leakage"] is None
     assert pd.read_csv(tmp_path / "data/tensors/index.csv")["lon"].isna().all()
+
+
+# -- nodata, and the offset
+
+
+def data_of(tmp_path) -> dict:
+    return json.loads((tmp_path / "reports/data.json").read_text())
+
+
+@pytest.mark.parametrize(("number", "profile"), [(0, {}), (65_535, {"nodata": 65_535})], ids=["zero", "tag"])
+def test_nodata_is_in_no_band_statistic(dataset, run_stage, tmp_path, number, profile):
+    pixels = np.full((120, 120), 200, np.uint16)
+    pixels[:10] = number
+    write_tile(dataset.tile(dataset.ids[1], "B02"), pixels, **profile)
+    assert run_stage("preprocess", *PATHS, params=params()).returncode == 0
+    numbers, counts = np.array([100, 200, 300, 400]), [14_400, 13_200, 14_400, 14_400]
+    mean = np.average(numbers, weights=counts)
+    found = data_of(tmp_path)
+    assert found["patches_with_nodata"] == 1
+    assert found["bands"]["train"]["B02"]["mean"] == pytest.approx(mean / 1e4, abs=1e-6)
+    assert found["bands"]["train"]["B02"]["std"] == pytest.approx(
+        np.sqrt(np.average((numbers - mean) ** 2, weights=counts)) / 1e4, abs=1e-6
+    )
+    assert found["bands"]["train"]["B02"]["p1"] == pytest.approx(0.01)
+
+
+def test_offsets_are_told_apart_patch_by_patch(dataset, run_stage, tmp_path):
+    """Of one patch its tags tell the offset, of another its product's baseline, and of the others nothing does."""
+    for i in (1, 2):
+        for band in dataset.bands:
+            write_tile(dataset.tile(dataset.ids[i], band), np.full((120, 120), 1000 + 100 * (i + 1), np.uint16))
+    for band in dataset.bands:
+        with rasterio.open(dataset.tile(dataset.ids[1], band), "r+") as tile:
+            tile.scales, tile.offsets = (0.0001,), (-0.1,)
+    dataset.meta = [row | {"processing_baseline": "05.09" if i == 2 else ""} for i, row in enumerate(dataset.meta)]
+    dataset.write_tables()
+    done = run_stage("preprocess", *PATHS, params=params())
+    assert (done.returncode, done.stderr) == (0, "")
+    train = tensors.load_split(tmp_path / "data/tensors", "train")
+    assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert data_of(tmp_path)["offsets"] == {"0": 6, "1000": 2}
+    assert data_of(tmp_path)["bands"]["train"]["B02"]["mean"] == pytest.approx(0.025)
+
+
+def test_the_offset_of_a_dataset_goes_before_that_of_preprocess(dataset, run_stage, tmp_path, default_params):
+    datasets = {"tiny": {"source": "x", "split": SPLIT, "offset": 50}}
+    changed = params(datasets=datasets, preprocess=default_params["preprocess"] | {"offset": 10})
+    assert run_stage("preprocess", *PATHS, params=changed).returncode == 0
+    train = tensors.load_split(tmp_path / "data/tensors", "train")
+    assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.005, 0.015, 0.025, 0.035])
+    assert train.scale["offset"] == 50
+
+
+def bright(tmp_path, count: int) -> dict:
+    """A dataset of patches that are nowhere darker than 1300, of which nothing tells an offset."""
+    data = Dataset(tmp_path / "data" / "patches" / "tiny", [0, 3] * (count // 2), ("B02",))
+    for patch_id in data.ids:
+        write_tile(data.tile(patch_id, "B02"), np.full((120, 120), 1300, np.uint16))
+    return {"source": "x", "split": SPLIT | {"train": count - 4}}
+
+
+def test_an_offset_that_nobody_told_is_seen_in_the_pixels(run_stage, tmp_path):
+    entry = bright(tmp_path, 20)
+    done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": entry}, bands=["B02"]))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "error: tiny: 99 % of the blue pixels are above 1299" in done.stderr
+    assert "set datasets.tiny.offset to the number that was added (1000 by baseline 04.00), or to 0" in done.stderr
+    assert not (tmp_path / "reports").exists()
+    for offset, warned in ((0, True), (1000, False)):
+        entry["offset"] = offset
+        done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": entry}, bands=["B02"]))
+        assert (done.returncode, done.stderr.startswith("warning: tiny: 99 %")) == (0, warned)
+        assert ("warnings" in data_of(tmp_path)) is warned
+
+
+def test_few_bright_patches_are_suspicious_only(run_stage, tmp_path):
+    done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": bright(tmp_path, 8)}, bands=["B02"]))
+    assert done.returncode == 0
+    assert data_of(tmp_path)["warnings"][0].startswith("99 % of the blue pixels are above 1299, which suggests")

@@ -16,6 +16,7 @@ import yaml
 from tiny import REPOSITORY, Dataset, write_tile
 
 from landcover.dataset import conversion, tensors
+from landcover.dataset.patches import without_offset
 from landcover.dataset.tables import read_tables
 from landcover.ground import processes
 from landcover.ground.errors import InputError
@@ -26,12 +27,13 @@ from landcover.ground.processes import executor
 def test_every_digital_number_scales_as_in_the_notebook():
     numbers = np.arange(1 << 16, dtype=np.uint16)
     notebook = np.clip(numbers.astype(float) / 10000, 0, 1).astype(np.float32)
-    assert (conversion.to_reflectance(numbers, 0) == notebook).all()
+    assert (conversion.to_reflectance(numbers) == notebook).all()
 
 
-def test_the_offset_is_subtracted_and_nothing_is_negative():
-    found = conversion.to_reflectance(np.array([0, 1000, 1500, 11_000, 65_535], np.uint16), 1000)
-    assert found.tolist() == pytest.approx([0, 0, 0.05, 1, 1])
+def test_the_offset_is_subtracted_and_only_nodata_is_zero():
+    numbers = without_offset(np.array([0, 1, 1000, 1001, 1500, 11_000, 65_535], np.uint16), 1000)
+    assert (numbers.dtype, numbers.tolist()) == (np.uint16, [0, 1, 1, 1, 500, 10_000, 64_535])
+    assert conversion.to_reflectance(numbers).tolist() == pytest.approx([0, 1e-4, 1e-4, 1e-4, 0.05, 1, 1])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import rasterio
 from tiny import write_tile
 
 from landcover.dataset import patches, plain_tiff
+from landcover.dataset.grids import Grid
 from landcover.dataset.tiles import Tiles
 
 
@@ -36,7 +37,7 @@ def test_a_plain_tile_is_read_as_gdal_reads_it(dataset, profile, plain):
     with rasterio.open(path) as tile:
         expected = tile.read(1)
         expected[expected == tile.nodata] = 0
-    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == expected).all()
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"]).numbers[0] == expected).all()
     assert (plain_tiff.read(path.read_bytes(), 120) is not None) is plain
 
 
@@ -56,5 +57,8 @@ def test_no_flipped_bit_of_a_header_makes_the_plain_reader_read_otherwise_than_g
             path.write_bytes(damaged)
             with rasterio.open(path, driver="GTiff", sharing=False) as tile:
                 assert (tile.count, tile.dtypes[0], tile.nodata) == (1, "uint16", None)
-                assert (tile.read(1) == plain).all()
+                pixels, grid = plain
+                assert (tile.read(1) == pixels).all()
+                assert (tile.scales, tile.offsets) == ((1,), (0,))
+                assert grid == Grid(f"EPSG:{tile.crs.to_epsg()}" if tile.crs else "", tuple(tile.transform)[:6])
     assert read > 100

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from landcover.ground import params
-from landcover.ground.benge import Bands
+from landcover.ground.benge import CLASSES, Bands
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture, Baseline, Runtime, Training
 
@@ -34,12 +34,6 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
         ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
         ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
         ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
-        (
-            "model",
-            Architecture,
-            {"convolutions": [8, 16, 32]},
-            "params.yaml: model: convolutional layer 3 has only 6 x 6 pixels",
-        ),
         ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: input should be a valid list"),
         ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: list should have at least 1"),
         ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: input should be greater"),
@@ -139,6 +133,15 @@ def mine() -> dict:
         ),
         ({"split": {"method": "place", "val": 1.5, "test": 0.5, "seed": 0}}, "mine.split.val = 1.5: "),
         ({"exclude": ["../clouds.csv"]}, "mine.exclude.0 = '../clouds.csv': "),
+        ({"patch_size": 16}, "mine.patch_size = 16: input should be greater than 16"),
+        ({"classes": ["forest"]}, "mine.classes = ['forest']: list should have at least 2 items"),
+        ({"classes": ["forest", "forest"]}, "mine.classes = ['forest', 'forest']: name each class once"),
+        ({"classes": ["forest", "None"]}, "mine.classes.1 = 'None': name a class by a letter, then letters"),
+        ({"classes": ["forest", "a|b"]}, "mine.classes.1 = 'a|b': name a class"),
+        ({"offset": "automatic"}, "mine.offset = 'automatic': choose auto, or a whole number from 0 to 10000"),
+        ({"offset": 1.5}, "mine.offset = 1.5: choose auto"),
+        ({"offset": -1}, "mine.offset = -1: choose auto"),
+        ({"offset": True}, "mine.offset = True: true and false are no values for it"),
     ],
     ids=str,
 )
@@ -147,6 +150,29 @@ def test_what_is_wrong_with_a_dataset_is_told(default_params, mine, change, mess
         params.check(default_params | {"dataset": "mine", "datasets": {"mine": mine | change}})
     assert str(error.value).startswith(f"params.yaml: datasets.{message}")
     assert "\n" not in str(error.value)
+
+
+def test_own_classes_size_and_offset_are_accepted(default_params, mine):
+    own = {"patch_size": 64, "classes": ["Annual Crop", "forêt", "Transitional woodland, shrub"], "offset": 1000}
+    found = params.check(default_params | {"dataset": "mine", "datasets": {"mine": mine | own}})["datasets"]["mine"]
+    assert {key: getattr(found, key) for key in own} == own
+    assert params.check(default_params)["datasets"]["ben-ge-800"].classes == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "message"),
+    [
+        (120, {"convolutions": [8, 16, 32]}, "model: convolutional layer 3 has only 6 x 6 pixels to work on"),
+        (20, {}, "model: convolutional layer 2 has only 4 x 4 pixels to work on"),
+        (64, {"bands": ["B02", "B01"]}, "bands: B01 has no whole number of pixels in patches of 640 m"),
+    ],
+)
+def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, change, message):
+    wrong = default_params | {"dataset": "mine", "datasets": {"mine": mine | {"patch_size": size}}}
+    wrong |= change if "bands" in change else {"model": default_params["model"] | change}
+    with pytest.raises(InputError) as error:
+        params.check(wrong)
+    assert str(error.value).startswith(f"params.yaml: {message}")
 
 
 def test_all_that_is_wrong_is_told_at_once(default_params):

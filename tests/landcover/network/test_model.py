@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
@@ -67,13 +66,25 @@ def test_each_architecture_gives_logits_and_learns(changes):
     [({}, [29, 6]), ({"padding": "same", "stride": 1}, [60, 30]), ({"kernel": 3, "pool": 1}, [59, 29])],
 )
 def test_feature_sizes_are_those_of_the_network(changes, sizes):
-    assert architecture(**changes).feature_sizes() == sizes
+    assert architecture(**changes).feature_sizes(120) == sizes
     assert build(**changes).features(torch.zeros(1, 4, 120, 120)).shape[-1] == sizes[-1]
 
 
 def test_an_architecture_that_runs_out_of_pixels_is_refused():
-    with pytest.raises(ValidationError, match="convolutional layer 3 has only 6 x 6 pixels to work on"):
-        architecture(convolutions=[8, 16, 32])
+    deep = architecture(convolutions=[8, 16, 32])
+    with pytest.raises(ValueError, match="convolutional layer 3 has only 6 x 6 pixels to work on"):
+        deep.feature_sizes(120)
+    assert deep.feature_sizes(256)[-1] == 3
+
+
+@pytest.mark.parametrize("global_pooling", [False, True])
+def test_a_network_of_smaller_patches_is_rebuilt_from_its_metadata(tmp_path, global_pooling):
+    network = model.Network(architecture(global_pooling=global_pooling), 4, 3, patch_size=64).eval()
+    images = torch.rand(2, 4, 64, 64)
+    facts = {"architecture": architecture(global_pooling=global_pooling).model_dump(), "bands": ["a", "b", "c", "d"]}
+    facts |= {"classes": ["x", "y", "z"], "scale": {}, "parameters": 1, "epochs": 1, "patch_size": 64}
+    model.save(tmp_path / "m", network, facts)
+    assert torch.equal(model.load(tmp_path / "m")[0].eval()(images), network(images))
 
 
 def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_path):

@@ -151,6 +151,20 @@ def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, d
     assert labels.tolist() == [10, 0, 0]
 
 
+def test_nodata_is_in_neither_moments_nor_quantiles():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.1, 0.9, (3, 2, 20, 20)).astype(np.float32)
+    images[0, 0, :5] = images[2, 1, 3:] = 0
+    bands = [images[:, i][images[:, i] > 0].astype(float) for i in range(2)]
+    mean, deviation = band_moments(images)
+    assert mean == pytest.approx([band.mean() for band in bands])
+    assert deviation == pytest.approx([band.std() for band in bands])
+    median, spread = band_quantiles(images)
+    low, middle, high = np.transpose([np.percentile(band, (16, 50, 84)) for band in bands])
+    assert median == pytest.approx(middle, abs=2e-3)
+    assert spread == pytest.approx((high - low) / 2, abs=2e-3)
+
+
 def test_augmentation_gives_the_eight_symmetries_equally_often(default_params):
     patch = torch.arange(4.0).reshape(1, 1, 2, 2)
     symmetries = {

@@ -1,0 +1,61 @@
+"""Bad patches: told once for each reason, with a way out."""
+
+import re
+from collections import defaultdict
+
+import pandas as pd
+
+from landcover.ground.benge import SPLITS
+from landcover.ground.errors import InputError
+
+NAMED = 3  # patches of a reason
+OTHER_SIZE = re.compile(r"B\w\w is (\d+) x \1 pixels, not \d+ x \d+")
+
+
+def tell(problems: dict[str, str]) -> str:
+    """The reasons why patches are bad, each with its first patches and how many more there are.
+
+    Args:
+        problems: the reasons, by patch id.
+    """
+    by_reason = defaultdict(list)
+    for patch_id, reason in problems.items():
+        by_reason[reason].append(patch_id)
+    parts = []
+    for reason, patch_ids in by_reason.items():
+        more = f" and {len(patch_ids) - NAMED} more" if len(patch_ids) > NAMED else ""
+        parts.append(f"{', '.join(patch_ids[:NAMED])}{more}: {reason}")
+    return "; ".join(parts)
+
+
+def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str) -> None:
+    """See that the pipeline can go on without the bad patches.
+
+    Args:
+        table: columns `patch_id` and `split`.
+        problems: why patches are left out, by patch id.
+        most: how many may be.
+        dataset: its name in params.yaml.
+
+    Raises:
+        InputError: they are too many, or a split is empty without them.
+    """
+    used = set(table.loc[~table["patch_id"].isin(problems), "split"])
+    empty = [name for name in SPLITS if name not in used]
+    emptied = [name for name in empty if (table["split"] == name).any()]
+    if problems and (emptied or len(problems) > most):
+        reasons = set(problems.values())
+        sizes = {found[1] for found in map(OTHER_SIZE.fullmatch, reasons) if found}
+        if len(reasons) == len(sizes) == 1 and len(problems) == len(table):
+            remedy = f"mend them, or set datasets.{dataset}.patch_size: {sizes.pop()}"
+        elif emptied:
+            remedy = "mend them"
+        else:
+            remedy = f"mend them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
+        if emptied:
+            what = f"the {' and '.join(emptied)} split is empty without {len(problems)} bad patches"
+        else:
+            what = f"{len(problems)} bad patches"
+        raise InputError(f"{what}: {tell(problems)}: {remedy}")
+    if empty:
+        raise InputError(f"the {empty[0]} split is empty; change datasets.{dataset}.split")
