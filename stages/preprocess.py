@@ -75,6 +75,7 @@ def preprocess(
         write_index(part, used)
         for name, path in shards.items():
             shutil.move(path, part / name)
-        contract = describe(used, facts, int(excluded.sum()), bad, summaries, bands, entry.classes, warnings)
+        own = (entry.classes, entry.patch_size, warnings)
+        contract = describe(used, facts, int(excluded.sum()), bad, summaries, bands, *own)
         files.write_json(data_json, contract)
     shutil.rmtree(UNFINISHED)

@@ -242,7 +242,7 @@ def test_a_tile_is_read_however_it_is_stored(dataset, profile):
     path = dataset.tile(dataset.ids[0], "B02")
     path.unlink()
     write_tile(path, PIXELS, **profile)
-    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == PIXELS).all()
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"]).numbers[0] == PIXELS).all()
 
 
 def test_a_cloud_optimized_tile_with_overviews_is_read(dataset):
@@ -251,7 +251,7 @@ def test_a_cloud_optimized_tile_with_overviews_is_read(dataset):
     whole = path.with_suffix(".cog")
     copy_raster(path, whole, driver="COG", compress="deflate")
     whole.replace(path)
-    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == PIXELS).all()
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"]).numbers[0] == PIXELS).all()
 
 
 BAD = {
@@ -312,7 +312,7 @@ def test_files_beside_a_tile_change_nothing(dataset):
     write_tile(path.with_name(f"{path.name}.msk"), np.zeros((120, 120), np.uint8))
     write_tile(path.with_name(f"{path.name}.ovr"), np.ones((60, 60), np.uint16))
     path.with_suffix(".tfw").write_text("1\n0\n0\n1\n0\n0\n")
-    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"])[0] == PIXELS).all()
+    assert (patches.read_patch(Tiles(dataset.root), dataset.ids[0], ["B02"]).numbers[0] == PIXELS).all()
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_threads_do_not_read_each_others_tiles(dataset):
 
     def read(i: int) -> bool:
         tiles = Tiles(dataset.root)
-        return all((patches.read_patch(tiles, dataset.ids[i], ["B02"]) == i + 1).all() for _ in range(30))
+        return all((patches.read_patch(tiles, dataset.ids[i], ["B02"]).numbers == i + 1).all() for _ in range(30))
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(read, range(8)))
@@ -409,7 +409,8 @@ def test_bad_patches_of_all_kinds_are_listed_in_one_line_or_left_out_and_counted
     data.tile(bad[5], "B08").unlink()
     data.tile(bad[6], "B08").write_text("/vsicurl/http://127.0.0.1:9/x.tif")
     nowhere = {"crs": None, "transform": rasterio.Affine.identity(), "compress": "deflate"}  # which is no fault
-    write_tile(data.tile(data.ids[7], "B08"), PIXELS, **nowhere)
+    for band in data.bands:
+        write_tile(data.tile(data.ids[7], band), PIXELS, **nowhere)
     paths = ("data/patches", "data/tensors", "reports/data.json")
 
     done = run_stage("preprocess", *paths, params=small(data))

@@ -1,6 +1,7 @@
 """A tiny ben-ge, with numbers that one can work out by hand."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,14 @@ def write_table(path: Path, rows: list[dict]) -> None:
 class Dataset:
     """A dataset on disk that a test then damages: patch i holds the number 100 * (i + 1) in every pixel."""
 
-    def __init__(self, root: Path, labels: list[int], bands: tuple[str, ...] = ("B02", "B08")):
+    def __init__(
+        self,
+        root: Path,
+        labels: list[int],
+        bands: tuple[str, ...] = ("B02", "B08"),
+        classes: Sequence[str] = benge.CLASSES,
+        patch_size: int = benge.PATCH_SIZE,
+    ):
         self.root, self.labels, self.bands = root, labels, bands
         # Four acquisitions, one after the other; within one the patches stand side by side in a row.
         self.ids = [f"S2A_MSIL2A_2017061{i % 4}T101031_{i // 4}_7" for i in range(len(labels))]
@@ -46,13 +54,13 @@ class Dataset:
             for i, patch_id in enumerate(self.ids)
         ]
         self.cover = [
-            {"patch_id": patch_id} | {name: 0.75 * (k == label) for k, name in enumerate(benge.CLASSES)}
+            {"patch_id": patch_id} | {name: 0.75 * (k == label) for k, name in enumerate(classes)}
             for patch_id, label in zip(self.ids, labels, strict=True)
         ]
         self.write_tables()
         for i, patch_id in enumerate(self.ids):
             for band in bands:
-                side = benge.PATCH_METRES // benge.BANDS[band]
+                side = patch_size * 10 // benge.BANDS[band]
                 write_tile(self.tile(patch_id, band), np.full((side, side), 100 * (i + 1), np.uint16))
 
     def tile(self, patch_id: str, band: str) -> Path:

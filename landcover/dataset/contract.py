@@ -43,6 +43,7 @@ def describe(
     summaries: dict[str, Summary],
     bands: list[str],
     classes: Sequence[str],
+    patch_size: int,
     warnings: list[str],
 ) -> dict[str, Any]:
     """Counts, statistics, leakage and hashes of the splits.
@@ -53,6 +54,7 @@ def describe(
         excluded: patches that a list names.
         problems: why patches were left out, by patch id.
         summaries: of the shards of each split.
+        patch_size: pixels a side.
         warnings: of what looks wrong, though it cannot be known.
     """
     subtracted = sum((summary.offsets for summary in summaries.values()), Counter())
@@ -76,7 +78,7 @@ def describe(
         "dropped": problems,
         "tied_labels": int(used["tied"].sum()),
         "patches_with_nodata": sum(summary.with_nodata for summary in summaries.values()),
-        "leakage": splits.leakage(used),
+        "leakage": splits.leakage(used, patch_size),
         # Sorted, so that they tell which patches are in a split and how each is labelled, not in which order.
         "membership_sha256": {split: _digest(part["patch_id"].sort_values()) for split, part in parts.items()},
         "labels_sha256": {

@@ -9,10 +9,19 @@ import pandas as pd
 from rasterio.warp import transform
 from scipy.spatial import KDTree
 
+from landcover.ground.benge import PATCH_SIZE
+
 EARTH_KM = 6371.0088  # mean radius
-# How near, in km between centres: patches are 1.2 km a side, so two that share a side or a corner are 1.2 to 1.7 apart.
-DISTANCES = {"same_ground": 0.6, "touching": 1.75, "within_3_km": 3.0, "within_6_km": 6.0}
 EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
+
+
+def distances(patch_size: int) -> dict[str, float]:
+    """How near, in km between centres, patches of so many pixels a side lie to each other.
+
+    Patches of 120 pixels are 1.2 km a side, so two that share a side or a corner are 1.2 to 1.7 km apart.
+    """
+    scale = patch_size / PATCH_SIZE
+    return {"same_ground": 0.6 * scale, "touching": 1.75 * scale, "within_3_km": 3.0, "within_6_km": 6.0}
 
 
 def _on_sphere(patches: pd.DataFrame) -> np.ndarray:

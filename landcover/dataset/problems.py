@@ -53,7 +53,10 @@ def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str
         else:
             remedy = f"mend them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
         if emptied:
-            what = f"the {' and '.join(emptied)} split is empty without {len(problems)} bad patches"
+            names = " and ".join(", ".join(emptied).rsplit(", ", 1))
+            what = (
+                f"the {names} split{'s are' if len(emptied) > 1 else ' is'} empty without {len(problems)} bad patches"
+            )
         else:
             what = f"{len(problems)} bad patches"
         raise InputError(f"{what}: {tell(problems)}: {remedy}")

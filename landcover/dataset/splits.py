@@ -10,7 +10,7 @@ import pandas as pd
 
 from landcover.dataset import places
 from landcover.ground import params
-from landcover.ground.benge import CLASSES, SPLITS
+from landcover.ground.benge import CLASSES, PATCH_SIZE, SPLITS
 from landcover.ground.errors import InputError
 
 # By what a split's list may be called: the archives' README says `validation`, the dataset's repository `val`.
@@ -230,24 +230,26 @@ def assign(split: params.Split, table: pd.DataFrame, root: Path, classes: Sequen
             return by_place(split, table, root, classes)
 
 
-def leakage(patches: pd.DataFrame) -> dict[str, dict[str, Any]] | None:
+def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
     """Count the test and val patches that have a train patch nearby, on the ground, on any date.
 
     Args:
         patches: columns `split`, `lon`, `lat` and `date`.
+        patch_size: pixels a side.
 
     Returns:
-        For test and val, by places.DISTANCES, the number of such patches and their share; None where the meta table
+        For test and val, by places.distances, the number of such patches and their share; None where the meta table
         does not tell where patches lie.
     """
     if patches[["lon", "lat"]].isna().any(axis=None):
         return None
     train, found = patches[patches["split"] == "train"], {}
+    distances = places.distances(patch_size)
     for name in ("test", "val"):
         part = patches[patches["split"] == name]
-        km = places.nearest_km(part, train, max(places.DISTANCES.values()))
-        near = {what: km <= limit for what, limit in places.DISTANCES.items()}
-        other = places.has_other_date(part[near["same_ground"]], train, places.DISTANCES["same_ground"])
+        km = places.nearest_km(part, train, max(distances.values()))
+        near = {what: km <= limit for what, limit in distances.items()}
+        other = places.has_other_date(part[near["same_ground"]], train, distances["same_ground"])
         counts = {"same_ground_other_date": int(other.sum())} | {what: int(each.sum()) for what, each in near.items()}
         found[name] = {what: {"patches": count, "share": count / len(part)} for what, count in counts.items()}
     return found

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import torch
 from tiny import Dataset, write_tile
 
 from landcover.dataset import tensors
 from landcover.dataset.index import load_index
+from landcover.network import model
 
 SPLIT = {"method": "order", "train": 4, "val": 2, "test": 2}
 PATHS = ("data/patches", "data/tensors", "reports/data.json")
@@ -223,3 +225,58 @@ def test_few_bright_patches_are_suspicious_only(run_stage, tmp_path):
     done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": bright(tmp_path, 8)}, bands=["B02"]))
     assert done.returncode == 0
     assert data_of(tmp_path)["warnings"][0].startswith("99 % of the blue pixels are above 1299, which suggests")
+
+
+# -- own data
+
+
+def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp_path, run_stage):
+    """As docs/stages.md tells of own data: the entry in params.yaml, tables and tiles, and no line of code."""
+    classes = ["Annual Crop", "Forest", "Sea_Lake"]
+    data = Dataset(tmp_path / "data" / "patches" / "mine", [i % 3 for i in range(24)], ("B02",), classes, 64)
+    rng = np.random.default_rng(0)
+    for patch_id, label in zip(data.ids, data.labels, strict=True):
+        pixels = rng.normal(400 + 400 * label, 50, (64, 64)).clip(1).astype(np.uint16)
+        write_tile(data.tile(patch_id, "B02"), pixels)
+    entry = {"source": "data/patches/mine", "patch_size": 64, "classes": classes}
+    entry["split"] = {"method": "order", "train": 12, "val": 6, "test": 6}
+    changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
+    changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
+    tables = [f"r/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv", "report.md")]
+    for stage, *paths in (
+        ("preprocess", "data/patches", "t", "data.json"),
+        ("baseline", "t", "b.json", "b.csv"),
+        ("train", "t", "m", "l", "h.csv"),
+        ("repeat", "t", "s"),
+        ("evaluate", "t", "l", "s", "h.csv", "b.csv", "r"),
+        ("report", "data.json", "b.json", "h.csv", *tables),
+    ):
+        done = run_stage(stage, *paths, params=changed)
+        assert done.returncode == 0, done.stderr
+        assert stage != "preprocess" or done.stderr == ""
+
+    train = tensors.load_split(tmp_path / "t", "train")
+    assert (train.images.shape, train.classes) == ((12, 1, 64, 64), classes)
+    assert json.loads((tmp_path / "data.json").read_text())["classes"][2] == {
+        "class": "Sea_Lake", "train": 4, "val": 2, "test": 2
+    }  # fmt: skip
+    network, facts = model.load(tmp_path / "m")
+    assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 3)
+    assert (facts["patch_size"], facts["classes"]) == (64, classes)
+    assert pd.read_csv(tmp_path / "r/per_class.csv")["class"].tolist() == classes
+    page = (tmp_path / "r/report.md").read_text()
+    assert "A patch is 64 x 64 pixels of 10 m in 1 bands (B02). Its label is the class that\ncovers most of it." in page
+    assert "Sea Lake" in page
+    # What leaks is told by the size of a patch: neighbours are 1.2 km apart, too far for patches of 0.64 km to touch.
+    assert json.loads((tmp_path / "data.json").read_text())["leakage"]["test"]["touching"]["patches"] == 0
+
+
+def test_patches_of_a_size_that_nobody_told_are_an_error_with_a_way_out(tmp_path, run_stage):
+    data = Dataset(tmp_path / "data" / "patches" / "tiny", [0, 3] * 4, patch_size=64)
+    done = run_stage("preprocess", *PATHS, params=params())
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the train, val and test splits are empty without 8 bad patches: "
+        f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
+        "mend them, or set datasets.tiny.patch_size: 64\n"
+    )
