@@ -28,11 +28,10 @@ def offset_warnings(summaries: dict[str, Summary], bands: list[str], offset: int
         return []
     blue = sum(summary.histogram[bands.index(offsets.BLUE)] for summary in summaries.values())
     subtracted = sum((summary.offsets for summary in summaries.values()), Counter())
-    why, certain = offsets.suspicion(blue, subtracted.total(), any(subtracted))
-    remedy = f"set datasets.{dataset}.offset to the number that was added ({offsets.ADDED} by baseline 04.00), or to 0"
-    if certain and offset == "auto":
-        raise InputError(f"{dataset}: {why}: {remedy} if they are right as they are")
-    return [f"{why}; {remedy}"] if why else []
+    found = offsets.suspect(blue, subtracted.total(), any(subtracted), f"datasets.{dataset}.offset")
+    if found and found.certain and offset == "auto":
+        raise InputError(f"{dataset}: {found.why}: {found.remedy}")
+    return [f"{found.why}; {found.remedy}"] if found else []
 
 
 def preprocess(

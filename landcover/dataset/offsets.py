@@ -4,7 +4,7 @@ Level-2A products of processing baseline 04.00 and later have 1000 added to ever
 not tell, since old scenes are processed anew; the baseline does.
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -50,24 +50,41 @@ def choose(setting: int | Literal["auto"], own: int | None, product: int) -> int
     if setting == "auto":
         return own if own is not None else max(product, 0)
     if own not in (None, setting):
-        raise ValueError(f"its tags tell an offset of {own}, the parameter offset is {setting}; set it to auto")
+        raise ValueError(
+            f"its tags tell an offset of {own}, the parameter offset is {setting}; set it to auto, or remove the tags"
+        )
     return setting
 
 
-def suspicion(blue: np.ndarray, patches: int, subtracted: bool) -> tuple[str, bool]:
-    """Why the pixels do not look as if the right offset had been subtracted, or ''; and whether that is beyond doubt.
+class Suspicion(NamedTuple):
+    """That not the right offset was subtracted."""
+
+    why: str
+    remedy: str
+    certain: bool
+
+
+def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) -> Suspicion | None:
+    """What the pixels say against the offsets that were subtracted from them, if anything.
 
     Args:
         blue: how often each number occurs, less its offset, int64 (65536,), 0 (nodata) not counted.
         patches: how many they are of.
         subtracted: whether an offset was subtracted from some.
+        parameter: what sets the offset.
     """
     shares = np.cumsum(blue) / max(blue.sum(), 1)
-    darkest = int(np.searchsorted(shares, 0.01))
+    darkest, none_left = int(np.searchsorted(shares, 0.01)), float(shares[1])
     if darkest > SUSPICIOUS:
-        why = f"99 % of the blue pixels are above {darkest - 1}, which suggests numbers with an offset of {ADDED}"
-        return why, darkest > BEYOND_DOUBT and patches >= ENOUGH
-    if subtracted and shares[1] > SUSPICIOUS_SHARE:
-        why = f"{shares[1]:.0%} of the blue pixels are not above their offset, as if they had none"
-        return why, shares[1] > BEYOND_DOUBT_SHARE and patches >= ENOUGH
-    return "", False
+        return Suspicion(
+            f"99 % of the blue pixels are above {darkest - 1}, which suggests numbers with an offset of {ADDED}",
+            f"set {parameter} to the number that was added ({ADDED} by baseline 04.00), or to 0 if they are right",
+            darkest > BEYOND_DOUBT and patches >= ENOUGH,
+        )
+    if subtracted and none_left > SUSPICIOUS_SHARE:
+        return Suspicion(
+            f"{none_left:.0%} of the blue pixels are not above their offset, as if they had none",
+            f"set {parameter} to 0 if nothing was added to them, and remove tags that say so",
+            none_left > BEYOND_DOUBT_SHARE and patches >= ENOUGH,
+        )
+    return None

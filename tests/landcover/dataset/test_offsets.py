@@ -33,7 +33,10 @@ def test_tags_go_before_ids_and_the_parameter_before_both(setting, own, product,
 
 
 def test_a_parameter_that_contradicts_the_tags_is_refused():
-    with pytest.raises(ValueError, match="its tags tell an offset of 1000, the parameter offset is 0; set it to auto"):
+    with pytest.raises(
+        ValueError,
+        match="its tags tell an offset of 1000, the parameter offset is 0; set it to auto, or remove the tags",
+    ):
         offsets.choose(0, 1000, -1)
 
 
@@ -60,5 +63,8 @@ def of(**counts: int) -> np.ndarray:
     ],
 )
 def test_the_darkest_blue_tells_an_offset_that_is_wrong(blue, patches, subtracted, why, certain):
-    found = offsets.suspicion(blue, patches, subtracted)
-    assert (found[0].startswith(why), bool(found[0]), bool(found[1])) == (True, bool(why), certain)
+    found = offsets.suspect(blue, patches, subtracted, "offset")
+    assert bool(found) is bool(why)
+    if found:
+        assert (found.why.startswith(why), found.certain) == (True, certain)
+        assert found.remedy.startswith("set offset to ")
