@@ -9,6 +9,7 @@ with the version of the file that it is of beside it.
 import gzip
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ import urllib3
 from tqdm import tqdm
 
 from landcover.ground import files
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, redact
 from landcover.ground.params import PARAMS
 from landcover.ground.partial import PARTIAL
 
@@ -71,7 +72,7 @@ def _insist(attempt: Callable[[], T], reached: Callable[[], int] = lambda: 0) ->
                     f"{error}, {ATTEMPTS} times in vain; check the network, run again later{goal}"
                 ) from None
             wait = min(MAX_WAIT, max(error.retry_after, BACKOFF * 2**failures))
-            print(f"{error}; trying again in {wait:.1f} s", file=sys.stderr)
+            print(redact(f"{error}; trying again in {wait:.1f} s"), file=sys.stderr)
             sleep(wait)
 
 
@@ -282,11 +283,23 @@ def fetch(url: str, path: Path, pinned: str | None) -> None:
     """URL -> `path`, by way of a partial file that outlives the process.
 
     Args:
+        url: its query may be $NAME, a variable of the environment. What is asked for, redirects included, may hold
+            keys, so no message tells a query.
         pinned: the md5 that the file must have, if params.yaml names one.
 
     Raises:
         InputError: the server does not give the file, or it is not what was published or pinned.
     """
+    address, _, query = url.partition("?$")
+    if query and not os.environ.get(query):
+        raise InputError(f"{address}: its query, ${query}, is not in the environment; export {query}=...")
+    try:
+        _fetch(f"{address}?{os.environ[query].removeprefix('?')}" if query else url, path, pinned)
+    except InputError as error:
+        raise InputError(redact(str(error))) from None
+
+
+def _fetch(url: str, path: Path, pinned: str | None) -> None:
     if pinned and _copy_from_cache(pinned, path):
         return
     with _Session() as session:
@@ -297,7 +310,7 @@ def fetch(url: str, path: Path, pinned: str | None) -> None:
         md5 = md5 or pinned
         if md5 and _copy_from_cache(md5, path):
             return
-        partial = _Partial(url, md5)
+        partial = _Partial(redact(url), md5)  # a key that was renewed leaves the file the same
         _insist(lambda: _transfer(session, url, partial, verifiable=bool(md5)), lambda: partial.size)
     try:
         digest = verify(partial.path, url, md5=md5, size=size)
@@ -305,7 +318,7 @@ def fetch(url: str, path: Path, pinned: str | None) -> None:
         partial.remove()
         raise
     if md5 is None:
-        print(f"{url}: no checksum is published; to pin what came, add md5: {digest} to its entry in {PARAMS}")
+        print(f"{redact(url)}: no checksum is published; to pin what came, add md5: {digest} to its entry in {PARAMS}")
     with files.replacing(path) as part:
         shutil.move(partial.path, part)  # copies where .partial is on another disk
     partial.remove()

@@ -121,12 +121,27 @@ Classes = Annotated[
 
 # The sources that this project writes itself.
 SAMPLES = ("sample", "sample-spectral")
+# A user and a password, even of an address that is none for want of escapes: what is before its last @.
+CREDENTIALS = re.compile(r"[a-z][\w+.-]*:/+(?:[^/?#]*@|[^/?#:]*:(?!\d*(?:[/?#]|$)).*@)", re.IGNORECASE)
+# Zenodo's own links end in download=1. Any other query could be a key; $NAME stands for one in the environment.
+QUERY = re.compile(r"https?://[^?]*\?(?!\$[A-Za-z_]\w*$|download=1$)", re.IGNORECASE)
+
+
+def _no_secret(source: str) -> str:
+    if CREDENTIALS.match(source):
+        raise ValueError("holds a user or a password, which dvc.lock would keep; put them into ~/.netrc")
+    if QUERY.match(source):
+        raise ValueError(
+            "has a query, which dvc.lock would keep; leave it out, or put it into an environment variable, "
+            "for example QUERY, and end the address in ?$QUERY"
+        )
+    return source
 
 
 class Dataset(Section):
     """Where an archive comes from, how its patches are split, and what they are."""
 
-    source: Annotated[str, pydantic.Field(min_length=1)]
+    source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_no_secret)]
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
@@ -299,8 +314,9 @@ def _describe(error: dict, names: list[str]) -> str:
         return f"{key}: is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
     message = f"{message[0].lower()}{message[1:]}"
-    # What is wrong with a section as a whole is not told by printing it.
-    return f"{key}: {message}" if isinstance(error["input"], dict) else f"{key} = {error['input']!r}: {message}"
+    # What is wrong with a section as a whole is not told by printing it, nor is what may be secret.
+    silent = isinstance(error["input"], dict) or (location[-1] == "source" and error["input"])
+    return f"{key}: {message}" if silent else f"{key} = {error['input']!r}: {message}"
 
 
 def _problems(name: str, schema: Any, value: Any) -> tuple[Any, list[str]]:

@@ -10,7 +10,7 @@ import pandas as pd
 from landcover.dataset.index import load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import benge, files
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, redact
 from landcover.judgement import confusion, metrics
 from landcover.judgement.predictions import BASELINES, Predictions
 from landcover.judgement.scores import LOWER_IS_BETTER
@@ -145,11 +145,15 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
 def _changes(base: Side, head: Side) -> dict[str, Any]:
     """The parameters that differ, the stages that reran, and what both networks cost."""
     before, after = flatten(base.params), flatten(head.params)
+
+    def code(params: dict[str, Any], key: str) -> str:
+        return f"`{redact(str(params.get(key, '-')))}`"
+
     stages = [side.lock["stages"] for side in (base, head)]
     reran = [name for name in stages[1] if stages[0].get(name) != stages[1][name]]
     return {
         "parameters": [
-            {"parameter": f"`{key}`", "before": f"`{before.get(key, '-')}`", "after": f"`{after.get(key, '-')}`"}
+            {"parameter": f"`{key}`", "before": code(before, key), "after": code(after, key)}
             for key in sorted(before | after)
             if key not in before or key not in after or before[key] != after[key]
         ],

@@ -723,3 +723,50 @@ def test_an_archive_in_dvcs_cache_is_not_fetched_again(server, damaged):
     fetch(server.on("/a.tar.gz", File(BODY)), md5=MD5)
     assert ARCHIVE.read_bytes() == BODY
     assert len(server.seen) == (1 if damaged else 0)
+
+
+# -- what is secret
+
+
+@pytest.fixture
+def key(monkeypatch):
+    monkeypatch.setenv("SAS_TOKEN", "?sv=1&sig=s3cret")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Reply(403)], [Reply(200, PAGE)], [Reply(503)], [File(BODY, cut=9, ranges=False)], [File(OTHER)],
+        [Reply(302, headers={"Location": "/b.tar.gz?sig=s3cret"})], [Reply(302, headers={"Location": "http://u:s3cret@["})],
+        [Reply(302, headers={"Location": "ftp://u:s3cret@127.0.0.1/b?sig=s3cret"})],
+    ],
+)  # fmt: skip
+def test_no_message_tells_a_key(server, key, capfd, answers):
+    server.on("/b.tar.gz", Reply(302, headers={"Location": "/b.tar.gz?sig=s3cret"}))
+    url = server.on("/a.tar.gz", *answers) + "?$SAS_TOKEN"
+    message = refused(url, md5=MD5)
+    assert server.seen[0].path == "/a.tar.gz?sv=1&sig=s3cret"
+    assert "127.0.0.1" in message
+    assert "s3cret" not in message + "".join(capfd.readouterr())
+
+
+def test_a_key_that_was_renewed_goes_on_where_the_old_one_stopped(server, monkeypatch):
+    url = server.on("/a.tar.gz", File(BODY, cut=1000), Reply(403), File(BODY)) + "?$KEY"
+    monkeypatch.setenv("KEY", "old")
+    assert "answers 403" in refused(url)
+    monkeypatch.setenv("KEY", "new")
+    fetch(url)
+    assert ARCHIVE.read_bytes() == BODY
+    assert server.ranges() == [None, "bytes=1000-", "bytes=1000-"]
+
+
+def test_a_key_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.delenv("SAS_TOKEN", raising=False)
+    assert "its query, $SAS_TOKEN, is not in the environment" in refused("http://127.0.0.1/a.tar.gz?$SAS_TOKEN")
+
+
+def test_netrc_names_user_and_password(server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login user password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    fetch(server.on("/a.tar.gz", File(BODY)))
+    assert server.seen[0].headers["Authorization"].startswith("Basic ")

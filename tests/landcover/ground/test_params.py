@@ -4,7 +4,7 @@ import pytest
 
 from landcover.ground import params
 from landcover.ground.benge import CLASSES, Bands
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, redact
 from landcover.ground.params import Architecture, Baseline, Runtime, Training
 
 
@@ -182,3 +182,34 @@ def test_all_that_is_wrong_is_told_at_once(default_params):
         params.check(wrong)
     for key in ("bands = []", "train.epochs = 0", "train.seed = -1", "repeat: is missing"):
         assert key in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        *((source, "put them into ~/.netrc") for source in (
+            "https://user:s3cret@host/a.tar.gz", "https://s3cret@h/a", "ftp://u:s3cret@host/a", "https:/u:s3cret@h/a",
+            "https://u:s3/cret@host/a", "https://u:s3cret#@host/a", "https://u:s3cret?@host/a",
+        )),
+        *((f"https://host/a.tar.gz?{query}", "?$QUERY") for query in ("sig=s3cret", "", "download=1&a=s3cret", "$")),
+    ],
+)  # fmt: skip
+def test_source_holds_no_secret_and_no_message_tells_one(default_params, source, remedy):
+    entry = {"source": source, "split": {"method": "files"}}
+    with pytest.raises(InputError) as error:
+        params.check(default_params | {"datasets": default_params["datasets"] | {"mine": entry}})
+    assert remedy in str(error.value)
+    assert "s3" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["https://h:8080/a@b.tar.gz", "https://h/a.tar.gz?download=1", "https://h/a?$SAS_TOKEN", "/data/a@b:c?d"]
+)
+def test_source_may_hold_what_is_no_secret(default_params, source):
+    entry = {"source": source, "split": {"method": "files"}}
+    params.check(default_params | {"datasets": default_params["datasets"] | {"mine": entry}})
+
+
+def test_redact():
+    told = redact("https://u:p@h:1/a?k=v: answers 403; or url: /b?k=v (http://u@h)")
+    assert told == "https://h:1/a?...: answers 403; or url: /b?... (http://h)"
