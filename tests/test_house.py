@@ -218,3 +218,18 @@ def test_no_private_name_of_another_module_is_used():
 def test_a_private_name_would_be_found():
     code = "import torch\nfrom numpy import _core\nimport os\ntorch._fused_adam_()\nx = torch.nn._reduction\nos.path"
     assert set(private(ast.parse(code))) == {"numpy._core", "torch._fused_adam_", "torch.nn._reduction"}
+
+
+def test_a_clone_has_the_same_bytes_whatever_git_thinks_of_line_ends(tmp_path):
+    (tmp_path / ".gitattributes").write_bytes((REPOSITORY / ".gitattributes").read_bytes())
+    files = {"dvc.yaml": b"a\nb\n", "data/lists/theirs.csv": b"a\r\nb\r\n", "picture.png": b"\x89PNG\r\n\x00\n"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    git = ["git", "-c", "core.autocrlf=true", "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"], ["rm", "-q", "-r", "--cached", "."]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True)
+    for name in files:
+        (tmp_path / name).unlink()
+    subprocess.run([*git, "checkout", "-q", "HEAD", "."], cwd=tmp_path, check=True)
+    assert {name: (tmp_path / name).read_bytes() for name in files} == files
