@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from landcover.ground import cli, environment
+from landcover.ground.device import demand_device
 from landcover.ground.errors import InputError
 
 STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
@@ -30,6 +31,7 @@ def main() -> None:
 
     sections = params.check(params.load())
     environment.pin(sections["runtime"].instruction_set)
+    demand_device(sections["runtime"].device)
     stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
     parameters = inspect.signature(stage).parameters.values()
     paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]

@@ -7,6 +7,7 @@ import numpy as np
 from landcover.dataset import tensors
 from landcover.ground import files, partial
 from landcover.ground.benge import SPLITS
+from landcover.ground.device import choose_device
 from landcover.ground.params import Architecture, Repetition, Runtime, Training
 
 
@@ -17,7 +18,7 @@ def train_again(
     # Here, since without a seed, as by default, nobody is to wait for these.
     from tqdm import tqdm
 
-    from landcover.network.device import choose_device, set_deterministic
+    from landcover.network.device import set_deterministic
     from landcover.network.loader import load
     from landcover.network.model import predict
     from landcover.network.training import Run, checkpoint_path, make_network
@@ -37,7 +38,7 @@ def train_again(
         for name, predicted in found.items():
             predicted.append(predict(network, patches[name], train.eval_batch_size))
     facts = {fact: getattr(splits["train"], fact) for fact in ("bands", "classes", "scale")}
-    return {name: np.stack(predicted) for name, predicted in found.items()}, facts
+    return {name: np.stack(predicted) for name, predicted in found.items()}, facts | {"device": device.type}
 
 
 def repeat(

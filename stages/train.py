@@ -16,8 +16,9 @@ from tqdm import tqdm
 from landcover.dataset import tensors
 from landcover.ground import files, partial
 from landcover.ground.benge import PATCH_SIZE, SPLITS
+from landcover.ground.device import choose_device
 from landcover.ground.params import Architecture, Runtime, Training
-from landcover.network.device import choose_device, own_device, set_deterministic
+from landcover.network.device import own_device, set_deterministic
 from landcover.network.distributed import Group, join
 from landcover.network.loader import load
 from landcover.network.model import Network, parameter_count, predict, save
@@ -96,6 +97,6 @@ def train(
 
     predicted = {name: log_probabilities(name) for name in SPLITS}
     with files.replacing(log_probabilities_path) as part:
-        facts = ("bands", "classes", "scale", "parameters", "epochs")
+        facts = ("bands", "classes", "scale", "parameters", "epochs", "device")
         tensors.save(part, predicted, {fact: metadata[fact] for fact in facts})
     partial.remove("train")

@@ -272,7 +272,7 @@ def _scheduler_address(address: str) -> str:
 
 
 class Runtime(Section):
-    """How to compute. `threads`, `instruction_set` and `launcher` decide the bytes of a result; DVC tracks them."""
+    """How to compute. `device`, `threads`, `instruction_set` and `launcher` decide the bytes; DVC tracks them."""
 
     device: Annotated[str, pydantic.AfterValidator(_device_name)]
     threads: Annotated[int, pydantic.Field(ge=1, le=1024)]

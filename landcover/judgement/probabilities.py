@@ -8,13 +8,13 @@ import numpy as np
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 
-COST = ("parameters", "epochs")  # of the network, which its report tells
+COST = ("parameters", "epochs", "device")  # of the network and its training, which its report tells
 
 
 def read_log_probabilities(
     path: Path, splits: dict[str, tensors.Split]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What train wrote of each split, float64 (N, K), and how large the network is and how long it learnt.
+    """What train wrote of each split, float64 (N, K), how large the network is, how long it learnt and where.
 
     Raises:
         InputError: it is of other patches, bands, classes or scaling than the tensors have, or not finite.

@@ -1,30 +1,9 @@
-"""Where the network computes, and how: on the device named, and the same each time."""
+"""How the network computes on a device: the same each time."""
 
 import os
 
 import torch
 import torch.distributed as dist
-
-from landcover.ground.errors import InputError
-
-
-def choose_device(name: str) -> torch.device:
-    """The device named, or of `auto` the best there is: CUDA, else MPS, else CPU.
-
-    Raises:
-        InputError: the device named is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    there = {
-        "cpu": True,
-        "mps": torch.backends.mps.is_available(),
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-    }[device.type]
-    if not there:
-        raise InputError(f"runtime.device: {name} is not on this machine; use auto or cpu")
-    return device
 
 
 def set_deterministic(threads: int, device: torch.device) -> None:

@@ -161,7 +161,7 @@ def _changes(base: Side, head: Side) -> dict[str, Any]:
         "costs": [
             {"cost": name} | {when: side.metrics.get("model", {}).get(name)
                               for when, side in (("before", base), ("after", head))}
-            for name in ("parameters", "epochs")
+            for name in ("parameters", "epochs", "device")
         ],
     }  # fmt: skip
 

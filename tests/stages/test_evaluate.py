@@ -11,7 +11,7 @@ from landcover.dataset import tensors
 from landcover.ground import benge
 
 FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
-NETWORK = FACTS | {"parameters": 99, "epochs": 2}
+NETWORK = FACTS | {"parameters": 99, "epochs": 2, "device": "cpu"}
 PATHS = ("tensors", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv", "reports")
 SURE = 1 / (1 + np.exp(-6))  # logits 6 apart
 
@@ -63,7 +63,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     reports = bright_or_dark / "reports"
     found = json.loads((reports / "metrics.json").read_text())
     assert list(found) == ["test", "val", "train", "model"]
-    assert found["model"] == {"parameters": 99, "epochs": 2}
+    assert found["model"] == {"parameters": 99, "epochs": 2, "device": "cpu"}
     assert found["train"] == {"accuracy": 1, "nll": pytest.approx(-np.log(SURE), abs=1e-6)}
     test = found["test"]
     calibrated, against = test.pop("calibrated"), test.pop("against")

@@ -18,7 +18,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, tmp_path):
     params["train"] |= {"seed": 8}
     assert run_stage("train", "tensors", "m.safetensors", "l.safetensors", "h.csv", params=params).returncode == 0
     trained, metadata = tensors.load(tmp_path / "l.safetensors")
-    assert facts == {name: metadata[name] for name in ("bands", "classes", "scale")}
+    assert facts == {name: metadata[name] for name in ("bands", "classes", "scale", "device")}
     for name in ("val", "test"):
         assert found[name][1] == pytest.approx(trained[name], abs=1e-5), name
 

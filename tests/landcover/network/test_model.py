@@ -5,7 +5,6 @@ import torch
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 from landcover.network import model
-from landcover.network.device import choose_device
 from landcover.network.distributed import Group
 from landcover.network.loader import Patches
 
@@ -150,10 +149,3 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path):
         model.load(path)
     with pytest.raises(InputError, match="not found"):
         model.load(tmp_path / "none")
-
-
-def test_a_device_that_is_not_there_is_refused():
-    assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(InputError, match=r"runtime\.device: cuda:63 is not on this machine"):
-        choose_device("cuda:63")
