@@ -40,7 +40,7 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
 def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
     """Report an archive that is not the one of dvc.lock, of the same source: DVC would record it without a word."""
     try:
-        locked = yaml.safe_load(LOCK.read_text())["stages"]["download"]
+        locked = yaml.safe_load(LOCK.read_bytes())["stages"]["download"]
         params = locked["params"][PARAMS.name]
         if params["dataset"] != dataset or params[f"datasets.{dataset}"]["source"] != source:
             return

@@ -27,8 +27,9 @@ def report(
 ) -> None:
     """Write the page that a reviewer reads."""
     jsons = (data_json, baselines_json, metrics_json, seeds_json)
-    data, baselines, scores, seeds = (json.loads(path.read_text()) for path in jsons)
+    data, baselines, scores, seeds = (json.loads(path.read_bytes()) for path in jsons)
     history, predictions, per_class = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     run = Run(dataset, datasets[dataset], model, train)
     with files.replacing(report_md) as part:
-        part.write_text(report_page(run, data, baselines, scores, seeds, history, predictions, per_class))
+        page = report_page(run, data, baselines, scores, seeds, history, predictions, per_class)
+        part.write_text(page, encoding="utf-8")

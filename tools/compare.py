@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> None:
     if output:
         page = outcome.page(output.with_suffix(""))
         with files.replacing(output) as part:
-            part.write_text(page)
+            part.write_text(page, encoding="utf-8")
     if given.json:
         first = {"verdict": outcome.facts.get("verdict"), "comparable": not outcome.reasons}
         last = {"reasons": outcome.reasons, "regressions": outcome.regressions}

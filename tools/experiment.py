@@ -28,7 +28,7 @@ BY_PLACE = "ben-ge-sample-by-place"
 
 
 def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(path.read_text())
+    return yaml.safe_load(path.read_bytes())
 
 
 def full_name(name: str, dataset: str | None) -> str:

@@ -404,7 +404,7 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
         InputError: there is no such file, or it holds no sections.
     """
     try:
-        params = yaml.safe_load(path.read_text())
+        params = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run from the top of the repository") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

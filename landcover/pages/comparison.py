@@ -252,8 +252,8 @@ def _draw_sheets(both: pd.DataFrame, folder: Path, tensors_dir: Path) -> dict[st
                 for patch in shown.itertuples()
             ]
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
-            figure = plots.patches(images, split.bands, captions, f"{what.capitalize()} patches")
-            plots.save(figure, folder / f"{what}.png")
+            title = f"{what.capitalize()} patches"
+            plots.draw(folder / f"{what}.png", plots.patches, images, split.bands, captions, title)
             sheets[what] = f"{quote(folder.name)}/{what}.png"
     return sheets
 
@@ -325,7 +325,7 @@ def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, te
     against = compared["baselines"]
     both = _both(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
     *matrices, classes = _matrices(both)
-    plots.save(plots.confusion_difference(*matrices, classes), folder / "confusion_difference.png")
+    plots.draw(folder / "confusion_difference.png", plots.confusion_difference, *matrices, classes)
     seeds = compared["scope"] == "configurations"
     return markdown.render(
         "comparison.md",

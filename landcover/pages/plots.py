@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -25,8 +26,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw(path: Path, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
-    """Plot and save, in whatever process is told to."""
-    save(plot(*content, **options), path)
+    """Plot and save, in whatever process is told to, and whatever the user's own matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        save(plot(*content, **options), path)
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:

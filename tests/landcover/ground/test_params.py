@@ -213,3 +213,10 @@ def test_source_may_hold_what_is_no_secret(default_params, source):
 def test_redact():
     told = redact("https://u:p@h:1/a?k=v: answers 403; or url: /b?k=v (http://u@h)")
     assert told == "https://h:1/a?...: answers 403; or url: /b?... (http://h)"
+
+
+def test_params_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getencoding", lambda: "latin-1")
+    monkeypatch.setattr("io.text_encoding", lambda *_: "latin-1")
+    (tmp_path / "params.yaml").write_bytes("dataset: Forêt".encode())
+    assert params.load(tmp_path / "params.yaml") == {"dataset": "Forêt"}

@@ -1,6 +1,11 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import REPOSITORY
 
 from landcover.judgement.calibration import reliability
 from landcover.judgement.metrics import accuracy_by_purity
@@ -88,3 +93,17 @@ def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
     assert [[low, high] for (_, low), (_, high) in lines.get_segments()] == [
         pytest.approx([row["low"], row["high"]]) for row in rows
     ]
+
+
+DRAW = "import sys, numpy as np\nfrom pathlib import Path\nfrom landcover.pages import plots\n" + (
+    "plots.draw(Path(sys.argv[1]), plots.confusion_matrix, np.eye(2, dtype=int), ['a', 'b'], normalize=True)"
+)
+
+
+@pytest.mark.parametrize("setting", ["font.family: serif", "text.usetex: True", "savefig.bbox: tight", "figure.dpi: 7"])
+def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path, setting):
+    (tmp_path / "matplotlibrc").write_text(setting)
+    for name, rc in (("with.png", str(tmp_path)), ("without.png", os.devnull)):
+        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
+        subprocess.run(command, env=os.environ | {"MATPLOTLIBRC": rc, "PYTHONPATH": str(REPOSITORY)}, check=True)
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
