@@ -13,16 +13,29 @@ import yaml
 from landcover.ground.errors import InputError
 
 WORKSPACE = "workspace"
+NO = 1  # git's exit code where there is no such thing; a higher one is a failure
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints, without the line end; None where it fails."""
+    """What git prints, without the line end; None where it says no.
+
+    Raises:
+        InputError: git itself fails, and says why.
+    """
+    found = _git(*arguments)
+    return None if found is None else found.decode(errors="replace").rstrip("\n")
+
+
+def _git(*arguments: str) -> bytes | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+        done = subprocess.run(["git", *arguments], capture_output=True)
     except FileNotFoundError:
         raise InputError("git is not installed; install it and run again") from None
-    return done.stdout.rstrip("\n") if done.returncode == 0 else None
+    reason = " ".join(done.stderr.decode(errors="replace").split())
+    if done.returncode > NO and reason:
+        raise InputError(f"git {arguments[0]}: {reason}; mend that and run again")
+    return done.stdout if done.returncode == 0 else None
 
 
 def merge_base() -> str:
@@ -71,10 +84,10 @@ class Revision:
                 return Path(path).read_bytes()
             except FileNotFoundError:
                 raise missing from None
-        done = subprocess.run(["git", "show", f"{self.commit}:{path}"], capture_output=True)
-        if done.returncode:
+        # Relative to this folder, which may lie below the top of the repository.
+        if not git("ls-tree", self.commit, path):
             raise missing
-        return done.stdout
+        return _git("show", f"{self.commit}:./{path}")
 
     def has(self, path: str) -> bool:
         try:

@@ -723,3 +723,27 @@ def test_a_table_and_a_revision_do_not_go_together(repository):
         message = repository.compare(*arguments, expect=1)
         assert message.startswith("error: --base and --head: give two revisions, or two tables (.csv), not one of each")
         assert message.count("\n") == 1
+
+
+# -- where the project lies, and what Git says
+
+
+def test_a_project_may_lie_below_the_top_of_its_repository_and_in_a_worktree(tmp_path, default_params):
+    above = Repository(tmp_path, default_params)
+    below = Repository.__new__(Repository)
+    below.folder, below.params = tmp_path / "below", default_params
+    below.folder.mkdir()
+    below.write(wrong(50))
+    above.commit()
+    assert below.compare("--base", "main", "--head", "main").startswith("**No difference**")
+    above.git("worktree", "add", "--quiet", "tree", "-b", "branch")
+    below.folder = tmp_path / "tree" / "below"
+    assert below.compare("--base", "main").startswith("**No difference**")
+
+
+def test_gits_own_reason_is_passed_on(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for arguments in ((), ("--base", "HEAD")):
+        told = repository.compare(*arguments, expect=1)
+        assert re.match("error: git [a-z-]+: fatal: detected dubious ownership in repository at", told)
+        assert told.count("\n") == 1
