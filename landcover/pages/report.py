@@ -94,6 +94,21 @@ def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
+def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
+    """The most confident errors."""
+    wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    return [
+        {
+            "patch": f"`{patch.patch_id}`",
+            "actual": readable(patch.actual),
+            "predicted": readable(patch.predicted),
+            "confidence": patch.confidence,
+            "purity": patch.majority_fraction,
+        }
+        for patch in wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST).itertuples()
+    ]
+
+
 def _leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
     return [
         {"a train patch lies": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
@@ -132,8 +147,6 @@ def report_page(
     """Fill in templates/report.md."""
     classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in data["patches"])]
-    wrong = predictions[predictions["actual"] != predictions["predicted"]]
-    worst = wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST)
     return markdown.render(
         "report.md",
         run=run,
@@ -161,5 +174,5 @@ def report_page(
         last=history.iloc[-1],
         per_class=_class_rows(per_class),
         few=FEW,
-        errors=worst[["patch_id", "actual", "predicted", "confidence", "majority_fraction"]].to_dict("records"),
+        errors=_error_rows(predictions),
     )

@@ -57,6 +57,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report):
     train = found["metrics"]["train"]["accuracy"]
     assert f"is right on {train:.1%} of the patches" in page.replace("\n", " ")
     assert " * |" in page  # every class has few test patches
+    assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
 
 
 def test_what_seeds_say_stands_before_what_a_single_run_says(report):
