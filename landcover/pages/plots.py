@@ -7,10 +7,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landcover.ground import files
 from landcover.ground.benge import NODATA, readable
+from landcover.pages.palette import class_colours
 
 TRUE_COLOUR = ("B04", "B03", "B02")
 STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
@@ -32,33 +34,48 @@ def draw(path: Path, plot: Callable[..., Figure], *content: Any, **options: Any)
         save(plot(*content, **options), path)
 
 
+def _name_axes(axes: Axes, classes: Sequence[str], rows: Sequence[str], colours: Mapping[str, str]) -> None:
+    """Name the classes on both axes of a matrix, each beside a square in its colour."""
+    places = range(len(classes))
+    axes.set_xticks(places, [readable(name) for name in classes], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, rows)
+    axes.tick_params(length=0, pad=14)
+    square = {"marker": "s", "s": 70, "c": [colours[name] for name in classes], "edgecolors": "#777777"}
+    for x, y, transform in (
+        (places, np.full(len(classes), -0.022), axes.get_xaxis_transform()),
+        (np.full(len(classes), -0.022), places, axes.get_yaxis_transform()),
+    ):
+        axes.scatter(x, y, transform=transform, clip_on=False, linewidths=0.5, **square)
+
+
+def _matrix(count: int) -> tuple[Figure, Axes]:
+    """An empty picture for so many classes; two of WorldCover's fit a page side by side."""
+    figure = Figure(figsize=(max(6.7, 2.6 + 0.37 * count), 3.2 + 0.31 * max(count, 4)), layout="constrained")
+    return figure, figure.add_subplot()
+
+
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:
     """Draw counts, or shares of each true class, of a confusion matrix (K, K); classes that never occur are left out.
 
-    The colour is always the share of the true class, so that rare classes can be read beside frequent ones.
+    The shade is always the share of the true class, so that rare classes can be read beside frequent ones.
     """
     occurs = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
     shown = confusion[np.ix_(occurs, occurs)]
     support = shown.sum(1, keepdims=True)
     shares = np.divide(shown, support, out=np.zeros(shown.shape), where=support > 0)
-    names = [readable(classes[i]) for i in occurs]
+    names = [classes[i] for i in occurs]
 
-    side = 2.6 + 0.62 * max(len(occurs), 4)
-    figure = Figure(figsize=(side + 0.6, side - 0.8), layout="constrained")
-    axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*shown.shape):
-        if shown[row, column]:
-            text = f"{shares[row, column]:.0%}" if normalize else f"{shown[row, column]}"
-            colour = "white" if shares[row, column] > 0.55 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), [f"{name} ({n})" for name, n in zip(names, support.ravel(), strict=True)])
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("actual class (patches)")
-    unit = "share of each actual class" if normalize else "patches"
+    figure, axes = _matrix(len(names))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in zip(*np.nonzero(shown), strict=True):
+        text = f"{shares[row, column]:.0%}" if normalize else f"{shown[row, column]}"
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    rows = [f"{readable(name)} ({count})" for name, count in zip(names, support.ravel(), strict=True)]
+    _name_axes(axes, names, rows, class_colours(classes))
+    axes.set(xlabel="predicted class", ylabel="actual class (patches)")
+    unit = "share of each actual class" if normalize else "patches; the shade is the share of the actual class"
     axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11)
-    figure.colorbar(picture, ax=axes, shrink=0.75, label="share of the actual class", format=lambda x, _: f"{x:.0%}")
     return figure
 
 
@@ -67,25 +84,18 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
     change = after - before
     occurs = np.flatnonzero((before + after).sum(0) + (before + after).sum(1))
     shown = change[np.ix_(occurs, occurs)]
-    names = [readable(classes[i]) for i in occurs]
+    names = [classes[i] for i in occurs]
     # On the diagonal more is better, off it less.
     gain = np.where(np.eye(len(occurs), dtype=bool), shown, -shown)
     limit = max(np.abs(shown).max(), 1)
 
-    side = 2.6 + 0.62 * max(len(occurs), 4)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(gain, cmap="RdBu", vmin=-1.4 * limit, vmax=1.4 * limit)
+    figure, axes = _matrix(len(names))
+    axes.imshow(gain, cmap="RdBu", vmin=-1.4 * limit, vmax=1.4 * limit, aspect="auto")
     for row, column in zip(*np.nonzero(shown), strict=True):
-        axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=10)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("actual class")
-    axes.set_title(
-        "Change of the confusion matrix, after minus before\npatches; blue for the better, red for the worse",
-        fontsize=11,
-    )
+        axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=9)
+    _name_axes(axes, names, [readable(name) for name in names], class_colours(classes))
+    axes.set(xlabel="predicted class", ylabel="actual class")
+    axes.set_title("Confusion matrix: after minus before\npatches; blue is better, red is worse", fontsize=11)
     return figure
 
 

@@ -5,11 +5,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from tiny import REPOSITORY
 
+from landcover.ground import benge
 from landcover.judgement.calibration import reliability
 from landcover.judgement.metrics import accuracy_by_purity
-from landcover.pages import plots
+from landcover.pages import palette, plots
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
 BANDS = ["B02", "B03", "B04", "B08"]
@@ -32,6 +34,25 @@ def test_a_class_that_is_only_predicted_is_shown_without_shares():
     axes = plots.confusion_matrix(np.array([[1, 1, 0], [0, 0, 0], [0, 0, 0]]), CLASSES, normalize=True).axes[0]
     assert texts(axes) == ["50%", "50%"]
     assert axes.get_yticklabels()[1].get_text() == "shrubland (0)"
+
+
+def test_each_class_has_its_colour_on_both_axes_of_a_matrix():
+    matrix = np.array([[3, 0, 1], [0, 0, 0], [0, 0, 2]])
+    figures = (
+        plots.confusion_matrix(matrix, CLASSES, normalize=True),
+        plots.confusion_difference(matrix, matrix, CLASSES),
+    )
+    for figure in figures:
+        squares = figure.axes[0].collections
+        assert [[to_hex(colour) for colour in row.get_facecolors()] for row in squares] == [["#006400", "#b4b4b4"]] * 2
+
+
+def test_classes_of_worldcover_have_its_colours_and_others_differ():
+    assert set(palette.WORLDCOVER) == set(benge.CLASSES)
+    colours = palette.class_colours(["oak", "cropland", "fir"])
+    assert colours["cropland"] == "#f096ff"
+    assert len({*colours.values(), *palette.WORLDCOVER.values()}) == 2 + len(benge.CLASSES)
+    assert len(palette.class_colours([str(i) for i in range(100)])) == 100
 
 
 def test_curves_show_both_splits():

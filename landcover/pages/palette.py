@@ -1,0 +1,25 @@
+"""The colours of classes."""
+
+from collections.abc import Sequence
+
+# As in ESA's legend of WorldCover.
+WORLDCOVER = {
+    "tree_cover": "#006400",
+    "shrubland": "#ffbb22",
+    "grassland": "#ffff4c",
+    "cropland": "#f096ff",
+    "built-up": "#fa0000",
+    "bare/sparse_vegetation": "#b4b4b4",
+    "snow_and_ice": "#f0f0f0",
+    "permanent_water_bodies": "#0064c8",
+    "herbaceous_wetland": "#0096a0",
+    "mangroves": "#00cf75",
+    "moss_and_lichen": "#fae6a0",
+}
+# For a dataset's own classes: Paul Tol's muted scheme, which the colour-blind can tell apart.
+NEUTRAL = ("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255")
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """A colour for each class: WorldCover's own, and others in turn for classes that it does not have."""
+    return {name: WORLDCOVER.get(name, NEUTRAL[i % len(NEUTRAL)]) for i, name in enumerate(classes)}
