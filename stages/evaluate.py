@@ -42,7 +42,7 @@ def evaluate(
         of_test = log_probabilities["test"]
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
-        pictures.draw_examples(test, index)
+        pictures.draw_examples(test)
         pictures.draw_places(tensors_dir / INDEX, test.images.shape[-1])
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 

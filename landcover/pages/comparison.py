@@ -15,7 +15,7 @@ from landcover.judgement import confusion, metrics
 from landcover.judgement.predictions import BASELINES, Predictions
 from landcover.judgement.scores import LOWER_IS_BETTER
 from landcover.judgement.sides import Side, flatten, grown_leakage, stale_parameters
-from landcover.pages import markdown, plots
+from landcover.pages import markdown, plots, sheets
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -31,7 +31,11 @@ METRICS = {
     "brier": "Brier score",
 }
 LISTED = 30  # changed patches that the page lists; the tables count them all
-THUMBNAILS = 15
+THUMBNAILS = 12
+SHEETS = {  # the column of the wrong class, and what a caption tells
+    "fixed": ("predicted", "below each: its class, then what it was taken for before"),
+    "broken": ("after", "below each: its class, then what it is taken for now"),
+}
 FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 Rows = list[dict[str, Any]]
@@ -233,7 +237,7 @@ def _listed(both: pd.DataFrame, what: str) -> tuple[int, Rows]:
     return len(chosen), rows
 
 
-def _draw_sheets(both: pd.DataFrame, folder: Path, tensors_dir: Path) -> dict[str, str]:
+def _draw_sheets(both: pd.DataFrame, classes: list[str], folder: Path, tensors_dir: Path) -> dict[str, str]:
     """Draw the patches fixed and broken, if the tensors of this test split lie here; their paths by what they are."""
     try:
         index, split = load_index(tensors_dir, "test"), load_split(tensors_dir, "test", gigabytes=0)
@@ -242,20 +246,17 @@ def _draw_sheets(both: pd.DataFrame, folder: Path, tensors_dir: Path) -> dict[st
     if set(index.patch_ids) != set(both["patch_id"]):
         return {}
     rows = {patch_id: row for row, patch_id in enumerate(index.patch_ids)}
-    sheets = {}
-    for what in ("fixed", "broken"):
+    found = {}
+    for what, (wrong, told) in SHEETS.items():
         shown = both[both[what]].sort_values("majority_fraction", ascending=False).head(THUMBNAILS)
         if len(shown):
-            captions = [
-                f"is {benge.readable(patch.actual)} ({patch.majority_fraction:.0%})\n"
-                f"was taken for {benge.readable(patch.predicted)}\nnow for {benge.readable(patch.after)}"
-                for patch in shown.itertuples()
-            ]
+            captions = shown[["actual", wrong]].to_numpy().tolist()
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
-            title = f"{what.capitalize()} patches"
-            plots.draw(folder / f"{what}.png", plots.patches, images, split.bands, captions, title)
-            sheets[what] = f"{quote(folder.name)}/{what}.png"
-    return sheets
+            title = f"{what.capitalize()}: {both[what].sum()} patches, the purest first"
+            content = (images, split.bands, classes, captions, title, told)
+            plots.draw(folder / f"{what}.png", sheets.sheet, *content)
+            found[what] = f"{quote(folder.name)}/{what}.png"
+    return found
 
 
 def _copy_pictures(base: Side, head: Side, folder: Path) -> list[dict[str, str | None]]:
@@ -343,7 +344,7 @@ def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, te
         class_rows=_by_class(both),
         purity_rows=_by_purity(both),
         changed={what: _listed(both, what) for what in ("fixed", "broken")},
-        sheets=_draw_sheets(both, folder, tensors_dir),
+        sheets=_draw_sheets(both, classes, folder, tensors_dir),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
         pictures=_copy_pictures(base, head, folder),
         **_common(base, head),

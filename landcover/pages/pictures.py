@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
-from landcover.ground.benge import METRES_PER_PIXEL, readable
+from landcover.ground.benge import METRES_PER_PIXEL
 from landcover.judgement.calibration import reliability
 from landcover.judgement.confusion import confusion_matrix
 from landcover.judgement.metrics import accuracy_by_purity
-from landcover.pages import maps, plots
+from landcover.pages import maps, plots, sheets
 
-EXAMPLES = 10  # patches in a picture, which Git is to hold for each experiment
+EXAMPLES = 12  # patches in a picture, which Git is to hold for each experiment
 
 
 def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -45,19 +45,21 @@ class Pictures:
         path = self.folder / f"{name}.png"
         self.drawn.append(self.painters.submit(plots.draw, path, plot, *content, **options))
 
-    def draw_patches(self, name: str, split: Split, rows: np.ndarray, captions: list[str], title: str) -> None:
-        self.draw(name, plots.patches, split.images[rows], split.bands, captions, title)
+    def draw_patches(
+        self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, told: str
+    ) -> None:
+        """Draw the patches of `rows`, and below each the classes of its `labels`, (N, lines)."""
+        captions = np.array(split.classes)[labels]
+        self.draw(name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, told)
 
     def draw_places(self, index_csv: Path, patch_size: int) -> None:
         self.draw("places", maps.places, pd.read_csv(index_csv), patch_size * METRES_PER_PIXEL)
 
-    def draw_examples(self, test: Split, index: Index) -> None:
+    def draw_examples(self, test: Split) -> None:
         rows = one_of_each(test.labels, EXAMPLES)
         rows = rows[np.argsort(test.labels[rows], kind="stable")]
-        captions = [
-            f"{readable(test.classes[test.labels[i]])}\n{index.majority_fractions[i]:.0%} of the patch" for i in rows
-        ]
-        self.draw_patches("examples", test, rows, captions, "Examples of the test split")
+        labels = test.labels[rows, None]
+        self.draw_patches("examples", test, rows, labels, "Examples of the test split", "below each: its class")
 
     def draw_predictions(self, test: Split, index: Index, labels: np.ndarray, confidence: np.ndarray) -> None:
         """Draw how the labels that were predicted compare with those of the test split."""
@@ -66,12 +68,9 @@ class Pictures:
         for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
             self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
         rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
-        captions = [
-            f"{readable(test.classes[test.labels[i]])} ({index.majority_fractions[i]:.0%})\n"
-            f"taken for {readable(test.classes[labels[i]])}\nwith confidence {confidence[i]:.2f}"
-            for i in rows
-        ]
-        self.draw_patches("errors", test, rows, captions, "The most confident errors of the test split")
+        both = np.stack([test.labels, labels], axis=1)[rows]
+        told = "below each: its class, then what it was taken for"
+        self.draw_patches("errors", test, rows, both, "The most confident errors of the test split", told)
         self.draw(
             "reliability",
             plots.reliability,

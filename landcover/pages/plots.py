@@ -11,12 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from landcover.ground import files
-from landcover.ground.benge import NODATA, readable
+from landcover.ground.benge import readable
 from landcover.pages.palette import class_colours
 
-TRUE_COLOUR = ("B04", "B03", "B02")
-STRETCH = (2, 98)  # percentiles of a patch's own reflectances that become black and white
-BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
 DPI = 100
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a"}
 
@@ -113,45 +110,6 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axes.legend(frameon=False)
         axes.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle("Learning curves", fontsize=11)
-    return figure
-
-
-def to_picture(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    """A patch (C, H, W) as a picture (H, W, 3) in [0, 1], stretched over its own range so that one can see something.
-
-    In true colour if the bands are there, else of its first three bands, or of the first in grey.
-    """
-    if set(TRUE_COLOUR) <= set(bands):
-        channels = [list(bands).index(band) for band in TRUE_COLOUR]
-    else:
-        channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
-    shown = image[channels].transpose(1, 2, 0)
-    valid = shown if shown.all() else shown[shown != NODATA]
-    if not valid.size:
-        return np.zeros(shown.shape)
-    low, high = np.percentile(valid, STRETCH)
-    # Else a cloud, or some snow, would leave the land around it black.
-    high = min(high, max(BRIGHT_LAND, 3 * np.median(valid)))
-    return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
-
-
-def patches(images: np.ndarray, bands: Sequence[str], captions: Sequence[str], title: str, columns: int = 5) -> Figure:
-    """Draw patches (N, C, H, W) in a grid, a caption below each."""
-    rows = max(-(-len(images) // columns), 1)
-    width, height = 2 * columns, 2.55 * rows + 0.4  # inches; a patch is 1.9 high, and below it is room for three lines
-    figure = Figure(figsize=(width, height))
-    margins = {"left": 0.01, "right": 0.99, "bottom": 0.6 / height, "top": 1 - 0.4 / height}
-    grid = figure.subplots(rows, columns, squeeze=False, gridspec_kw=margins | {"wspace": 0.04, "hspace": 0.65 / 1.9})
-    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
-        axes.imshow(to_picture(image, bands), interpolation="nearest")
-        axes.set_xlabel(caption, fontsize=8)
-    for axes in figure.axes:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if not axes.images:
-            axes.set_visible(False)
-    colours = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
-    figure.suptitle(f"{title} ({colours}, each stretched over its own range)", fontsize=11)
     return figure
 
 

@@ -14,7 +14,6 @@ from landcover.judgement.metrics import accuracy_by_purity
 from landcover.pages import palette, plots
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
-BANDS = ["B02", "B03", "B04", "B08"]
 
 
 def texts(axes) -> list[str]:
@@ -68,27 +67,6 @@ def test_curves_show_both_splits():
     loss, accuracy = plots.learning_curves(history).axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]
-
-
-def test_a_picture_is_true_colour_over_its_own_range():
-    image = np.zeros((4, 10, 10), np.float32)
-    image[2] = np.linspace(0.05, 0.10, 100).reshape(10, 10)  # red, B04
-    picture = plots.to_picture(image, BANDS)
-    assert picture.shape == (10, 10, 3)
-    assert picture[..., 0].max() == 1
-    assert picture[..., 1:].max() == 0
-    assert plots.to_picture(np.full((1, 4, 4), 0.3, np.float32), ["B08"]).shape == (4, 4, 3)  # flat and grey: no error
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_any_number_of_patches_can_be_drawn(count, tmp_path):
-    images = np.random.default_rng(0).random((count, 4, 12, 12), np.float32)
-    figure = plots.patches(images, BANDS, [f"patch {i}" for i in range(count)], "Errors")
-    shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_xlabel() for axes in shown] == [f"patch {i}" for i in range(count)]
-    plots.save(figure, tmp_path / "a.png")
-    plots.save(figure, tmp_path / "b.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_are():

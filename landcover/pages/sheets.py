@@ -1,0 +1,93 @@
+"""Sheets of patches: a mosaic, painted pixel by pixel, and its words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from landcover.ground.benge import METRES_PER_PIXEL, NODATA, readable
+from landcover.pages.palette import class_colours
+from landcover.pages.plots import DPI
+
+TRUE_COLOUR = ("B04", "B03", "B02")
+STRETCH = (2, 98)  # percentiles of the reflectances that become black and white
+BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
+# In pixels. A page on GitHub shows a picture of this width unscaled.
+COLUMNS, SIDE, FRAME, GAP, MARGIN = 4, 170, 4, 10, 9
+HEADER, LINE, FOOTER, SQUARE = 54, 19, 34, 11
+LETTERS = 25  # that have room below a patch
+
+
+def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all stretched alike, so that bright and dark compare.
+
+    In true colour if the bands are there, else of their first three bands, or of the first in grey.
+    """
+    if set(TRUE_COLOUR) <= set(bands):
+        channels = [list(bands).index(band) for band in TRUE_COLOUR]
+    else:
+        channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
+    shown = images[:, channels].transpose(0, 2, 3, 1)
+    valid = shown[shown != NODATA]
+    if not valid.size:
+        return np.zeros(shown.shape)
+    low, high = np.percentile(valid, STRETCH)
+    # Else clouds, or some snow, would leave the land around them black.
+    high = min(high, max(BRIGHT_LAND, 3 * np.median(valid)))
+    return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.round(255 * np.array(to_rgb(colour))).astype(np.uint8)
+
+
+def sheet(
+    images: np.ndarray,
+    bands: Sequence[str],
+    classes: Sequence[str],
+    captions: Sequence[Sequence[str]],
+    title: str,
+    told: str,
+) -> Figure:
+    """Draw patches (N, C, H, W) in a grid, each framed in the colour of the first class that its caption names.
+
+    Args:
+        captions: classes, one a line, of each patch.
+        told: what the lines of a caption are.
+    """
+    colours = {name: _rgb(colour) for name, colour in class_colours(classes).items()}
+    cell, lines = SIDE + 2 * FRAME, max(map(len, captions), default=0)
+    step = cell + lines * LINE + GAP
+    width = COLUMNS * (cell + GAP) - GAP + 2 * MARGIN
+    height = HEADER + -(-len(images) // COLUMNS) * step + FOOTER
+    figure = Figure(figsize=(width / DPI, height / DPI))
+
+    def write(x: float, y: float, text: str, size: float) -> None:
+        figure.text(x / width, 1 - y / height, text, fontsize=size, va="center")
+
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    pixels = np.arange(SIDE) * images.shape[-1] // SIDE  # the nearest
+    pictures = to_pictures(images[..., pixels[:, None], pixels], bands)
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(place, COLUMNS)
+        x, y = MARGIN + column * (cell + GAP), HEADER + row * step
+        canvas[y : y + cell, x : x + cell] = colours[caption[0]]
+        canvas[y + FRAME : y + cell - FRAME, x + FRAME : x + cell - FRAME] = np.round(255 * picture)
+        for line, name in enumerate(caption):
+            middle = y + cell + line * LINE + LINE // 2 + 2
+            square = canvas[middle - SQUARE // 2 :, x:][:SQUARE, :SQUARE]
+            square[:] = 119
+            square[1:-1, 1:-1] = colours[name]
+            text = readable(name)
+            write(x + SQUARE + 5, middle, text if len(text) <= LETTERS else f"{text[: LETTERS - 3]}...", 9)
+
+    write(MARGIN, 16, title, 11)
+    write(MARGIN, 38, told, 9)
+    metres = images.shape[-1] * METRES_PER_PIXEL
+    shown = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
+    canvas[height - 20 : height - 16, MARGIN + FRAME :][:, :SIDE] = 0
+    length = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
+    write(MARGIN + cell + GAP, height - 18, f"{length}; {shown}, all stretched alike", 9)
+    figure.figimage(canvas)
+    return figure
