@@ -9,7 +9,7 @@ from landcover.dataset.index import INDEX, load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import files
 from landcover.ground.benge import SPLITS
-from landcover.ground.params import Evaluation
+from landcover.ground.params import SAMPLES, Dataset, Evaluation
 from landcover.ground.processes import helpers
 from landcover.judgement import metrics, repetition
 from landcover.judgement.calibration import ece
@@ -28,12 +28,14 @@ def evaluate(
     baseline_predictions_csv: Path,
     reports_dir: Path,
     *,
+    dataset: str,
+    datasets: dict[str, Dataset],
     evaluate: Evaluation,
 ) -> None:
     """Write metrics, tables and pictures to `reports_dir`: of the run, and of its repetition with other seeds."""
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
-        pictures = Pictures(reports_dir, painters)
+        pictures = Pictures(reports_dir, painters, synthetic=datasets[dataset].source in SAMPLES)
         # Images stay on disk: no more are read than the pictures show.
         splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
         indices = {name: load_index(tensors_dir, name) for name in SPLITS}

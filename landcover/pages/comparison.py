@@ -11,6 +11,7 @@ from landcover.dataset.index import load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import benge, files
 from landcover.ground.errors import InputError, redact
+from landcover.ground.params import SAMPLES
 from landcover.judgement import confusion, metrics
 from landcover.judgement.predictions import BASELINES, Predictions
 from landcover.judgement.scores import LOWER_IS_BETTER
@@ -237,7 +238,9 @@ def _listed(both: pd.DataFrame, what: str) -> tuple[int, Rows]:
     return len(chosen), rows
 
 
-def _draw_sheets(both: pd.DataFrame, classes: list[str], folder: Path, tensors_dir: Path) -> dict[str, str]:
+def _draw_sheets(
+    both: pd.DataFrame, classes: list[str], folder: Path, tensors_dir: Path, *, synthetic: bool
+) -> dict[str, str]:
     """Draw the patches fixed and broken, if the tensors of this test split lie here; their paths by what they are."""
     try:
         index, split = load_index(tensors_dir, "test"), load_split(tensors_dir, "test", gigabytes=0)
@@ -254,9 +257,18 @@ def _draw_sheets(both: pd.DataFrame, classes: list[str], folder: Path, tensors_d
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
             title = f"{what.capitalize()}: {both[what].sum()} patches, the purest first"
             content = (images, split.bands, classes, captions, title, told)
-            plots.draw(folder / f"{what}.png", sheets.sheet, *content)
+            plots.draw(folder / f"{what}.png", synthetic, sheets.sheet, *content)
             found[what] = f"{quote(folder.name)}/{what}.png"
     return found
+
+
+def _synthetic(side: Side) -> bool:
+    """Whether this project wrote the side's data itself."""
+    match side.params:
+        case {"dataset": str(name), "datasets": dict(entries)}:
+            entry = entries.get(name)
+            return isinstance(entry, dict) and entry.get("source") in SAMPLES
+    return False
 
 
 def _copy_pictures(base: Side, head: Side, folder: Path) -> list[dict[str, str | None]]:
@@ -280,6 +292,7 @@ def _common(base: Side, head: Side) -> dict[str, Any]:
     return {
         "base": str(base.revision),
         "head": str(head.revision),
+        "synthetic": _synthetic(base) or _synthetic(head),
         "stale": {str(side.revision): names for side in (base, head) if (names := stale_parameters(side))},
         "leaks": grown_leakage(base, head),
         "other_training_data": base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"],
@@ -326,7 +339,9 @@ def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, te
     against = compared["baselines"]
     both = _both(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
     *matrices, classes = _matrices(both)
-    plots.draw(folder / "confusion_difference.png", plots.confusion_difference, *matrices, classes)
+    common = _common(base, head)
+    path = folder / "confusion_difference.png"
+    plots.draw(path, common["synthetic"], plots.confusion_difference, *matrices, classes)
     seeds = compared["scope"] == "configurations"
     return markdown.render(
         "comparison.md",
@@ -344,8 +359,8 @@ def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, te
         class_rows=_by_class(both),
         purity_rows=_by_purity(both),
         changed={what: _listed(both, what) for what in ("fixed", "broken")},
-        sheets=_draw_sheets(both, classes, folder, tensors_dir),
+        sheets=_draw_sheets(both, classes, folder, tensors_dir, synthetic=common["synthetic"]),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
         pictures=_copy_pictures(base, head, folder),
-        **_common(base, head),
+        **common,
     )

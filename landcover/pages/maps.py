@@ -75,6 +75,6 @@ def places(patches: pd.DataFrame, metres: int) -> Figure:
         )
     close.set_xlim(lon - height / 2 / stretch, lon + height / 2 / stretch)
     close.set_ylim(lat - height / 2, lat + height / 2)
-    close.set_title(f"The densest place: {INSET_KM} km, a square for each patch", fontsize=11)
+    close.set_title(f"The densest {INSET_KM} km", fontsize=11)
     _settle(close, lat)
     return figure

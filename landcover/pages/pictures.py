@@ -38,12 +38,12 @@ def most_confident_errors(correct: np.ndarray, confidence: np.ndarray, patch_ids
 class Pictures:
     """The pictures in a folder, which other processes draw."""
 
-    def __init__(self, folder: Path, painters: Executor):
-        self.folder, self.painters, self.drawn = folder, painters, []
+    def __init__(self, folder: Path, painters: Executor, *, synthetic: bool):
+        self.folder, self.painters, self.synthetic, self.drawn = folder, painters, synthetic, []
 
     def draw(self, name: str, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
         path = self.folder / f"{name}.png"
-        self.drawn.append(self.painters.submit(plots.draw, path, plot, *content, **options))
+        self.drawn.append(self.painters.submit(plots.draw, path, self.synthetic, plot, *content, **options))
 
     def draw_patches(
         self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, told: str

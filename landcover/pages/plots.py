@@ -15,20 +15,22 @@ from landcover.ground.benge import readable
 from landcover.pages.palette import class_colours
 
 DPI = 100
-COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a"}
+COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a", "caution": "#b00000"}
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG, the same bytes for the same figure."""
+def save(figure: Figure, path: Path, *, synthetic: bool) -> None:
+    """Write a PNG, the same bytes for the same figure; one of synthetic data says so in its corner."""
+    if synthetic:
+        figure.text(0.99, 0.99, "synthetic data", ha="right", va="top", fontsize=9, color=COLOURS["caution"])
     with files.replacing(path) as part:
         figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
 
 
-def draw(path: Path, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
+def draw(path: Path, synthetic: bool, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
     """Plot and save, in whatever process is told to, and whatever the user's own matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        save(plot(*content, **options), path)
+        save(plot(*content, **options), path, synthetic=synthetic)
 
 
 def _name_axes(axes: Axes, classes: Sequence[str], rows: Sequence[str], colours: Mapping[str, str]) -> None:
@@ -72,7 +74,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
     _name_axes(axes, names, rows, class_colours(classes))
     axes.set(xlabel="predicted class", ylabel="actual class (patches)")
     unit = "share of each actual class" if normalize else "patches; the shade is the share of the actual class"
-    axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11)
+    axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11, loc="left")
     return figure
 
 
@@ -92,7 +94,8 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
         axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=9)
     _name_axes(axes, names, [readable(name) for name in names], class_colours(classes))
     axes.set(xlabel="predicted class", ylabel="actual class")
-    axes.set_title("Confusion matrix: after minus before\npatches; blue is better, red is worse", fontsize=11)
+    title = "Confusion matrix: after minus before\npatches; blue is better, red is worse"
+    axes.set_title(title, fontsize=11, loc="left")
     return figure
 
 

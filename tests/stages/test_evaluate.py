@@ -169,6 +169,19 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
     assert len(runs[0]) == 14
 
 
+def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_do_not(bright_or_dark, run_stage):
+    runs = []
+    for source in ("sample", "sample-spectral", "https://example.org/a.tar.gz"):
+        params = {"datasets": {"ben-ge-sample": {"source": source, "split": {"method": "files"}}}}
+        assert run_stage("evaluate", *PATHS, params=params).returncode == 0
+        runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
+    sample, spectral, other = runs
+    assert sample == spectral
+    assert {name for name in sample if sample[name] != other[name]} == {
+        name for name in sample if name.endswith(".png")
+    }
+
+
 TEN = np.zeros((10, 11))
 REFUSED = {
     "fewer patches": ({"test": np.zeros((9, 11))}, {}, "not of the 10 patches of the test split"),

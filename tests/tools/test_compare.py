@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tiny import REPOSITORY
+from tiny import REPOSITORY, merged
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
@@ -97,8 +97,8 @@ class Repository:
         from matplotlib.figure import Figure
 
         for name in PICTURES:
-            plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name)
-        changed = self.params | {key: self.params[key] | value for key, value in params.items()}
+            plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name, synthetic=False)
+        changed = merged(self.params, params) | {"runtime": self.params["runtime"]}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(changed))
         ran = {"params.yaml": {"train": changed["train"], "runtime.threads": 2}}
         stages = {"train": {"params": ran}, "report": {"outs": "same"}}
@@ -172,6 +172,18 @@ def test_a_better_experiment_is_called_better_with_all_that_changed(repository):
     assert "## Fixed: 30 patches" in page
     assert "## Broken: 0 patches\n\nNone." in page
     assert "| below 50% | 43 | 0 | 23 | 23 | 0 |" in page
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:140]], ids=["comparable", "not comparable"])
+def test_synthetic_data_is_told_under_the_verdict(repository, labels):
+    code = 0 if labels is LABELS else 4
+    told = "> **The data is synthetic.**"
+    repository.write(labels, labels=labels)
+    assert repository.compare(expect=code).splitlines()[2].startswith(told)
+    repository.write(labels, labels=labels, dataset="ben-ge-800")
+    assert told in repository.compare(expect=code)  # one side is
+    repository.commit()
+    assert told not in repository.compare("--base", "HEAD")
 
 
 def test_pictures_are_of_both_revisions(repository):

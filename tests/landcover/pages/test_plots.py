@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from tiny import REPOSITORY
 
 from landcover.ground import benge
@@ -95,7 +96,7 @@ def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
 
 
 DRAW = "import sys, numpy as np\nfrom pathlib import Path\nfrom landcover.pages import plots\n" + (
-    "plots.draw(Path(sys.argv[1]), plots.confusion_matrix, np.eye(2, dtype=int), ['a', 'b'], normalize=True)"
+    "plots.draw(Path(sys.argv[1]), False, plots.confusion_matrix, np.eye(2, dtype=int), ['a', 'b'], normalize=True)"
 )
 
 
@@ -106,3 +107,10 @@ def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path, setting):
         command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
         subprocess.run(command, env=os.environ | {"MATPLOTLIBRC": rc, "PYTHONPATH": str(REPOSITORY)}, check=True)
     assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
+
+
+def test_a_picture_of_synthetic_data_says_so_in_its_corner(tmp_path):
+    figures = [Figure(), Figure()]
+    for figure, synthetic in zip(figures, (False, True), strict=True):
+        plots.save(figure, tmp_path / f"{synthetic}.png", synthetic=synthetic)
+    assert [texts(figure) for figure in figures] == [[], ["synthetic data"]]
