@@ -1,6 +1,6 @@
 """Are the verdicts of a comparison right? Simulated models, of which it is known by how much they differ.
 
-    python -m benchmarks.verdicts [--pairs 8000] [--write]
+    python -m benchmarks.verdicts [--pairs 4000] [--write]
 
 prints Markdown tables; with --write it puts them into docs/comparison.md, which says how to read them. Each pair of
 models goes through the functions that `python -m tools compare` and the table of experiments call. Beside them, other
@@ -177,32 +177,36 @@ def mid_p(before: Predictions, after: Predictions) -> Facts:
     return _facts(gained - lost, *tango(gained, lost, len(one)), mcnemar(gained, lost))
 
 
-def welch(before: Predictions, after: Predictions) -> Facts:
-    sides = [right.sum(1) for right in _right(before, after)]  # whole numbers, so that equal ones have no variance
-    variances = [side.var(ddof=1) / len(side) for side in sides]
-    difference, error = sides[1].mean() - sides[0].mean(), np.sqrt(sum(variances))
-    if error == 0:
-        freedom, p = 1.0, 1.0
-    else:
-        freedom = error**4 / sum(part**2 / (len(side) - 1) for part, side in zip(variances, sides, strict=True))
-        p = 2 * scipy.stats.t.sf(abs(difference) / error, freedom)
+def _by_t(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> Facts:
+    error = np.sqrt(sum(variances))
+    if error < 1e-9:
+        return _facts(difference, difference, difference, 1.0)
+    freedom = error**4 / sum(part**2 / free for part, free in zip(variances, freedoms, strict=True))
     reach = error * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-    difference, low, high = np.array([difference, difference - reach, difference + reach]) / len(before.actual)
-    return _facts(difference, low, high, p)
+    p = 2 * scipy.stats.t.sf(abs(difference) / error, freedom)
+    return _facts(difference, difference - reach, difference + reach, p)
+
+
+def welch(before: Predictions, after: Predictions) -> Facts:
+    one, other = (right.mean(1) for right in _right(before, after))
+    variances = [side.var(ddof=1) / len(side) for side in (one, other)]
+    return _by_t(other.mean() - one.mean(), variances, [len(one) - 1, len(other) - 1])
+
+
+def _t_of(differences: np.ndarray) -> Facts:
+    count = len(differences)
+    return _by_t(differences.mean(), [differences.var(ddof=1) / count], [count - 1])
 
 
 def paired_t(before: Predictions, after: Predictions) -> Facts:
     one, other = (right.mean(0) for right in _right(before, after))
-    found = scipy.stats.ttest_rel(other, one)
-    return _facts(other.mean() - one.mean(), *found.confidence_interval(CONFIDENCE), found.pvalue)
+    return _t_of(other - one)
 
 
 def t_of_places(before: Predictions, after: Predictions) -> Facts:
     one, other = (right.mean(0) for right in _right(before, after))
     places = places_of(before)
-    by_place = np.bincount(places, other - one) / np.bincount(places)
-    found = scipy.stats.ttest_1samp(by_place, 0)
-    return _facts(by_place.mean(), *found.confidence_interval(CONFIDENCE), found.pvalue)
+    return _t_of(np.bincount(places, other - one) / np.bincount(places))
 
 
 class Bootstrap:
@@ -425,7 +429,7 @@ def text(pairs: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=8000, help="of models, in each case")
+    parser.add_argument("--pairs", type=int, default=4000, help="of models, in each case")
     parser.add_argument("--write", action="store_true", help="put the result into docs/comparison.md")
     given = parser.parse_args()
     result = f"`python -m benchmarks.verdicts --pairs {given.pairs}`\n\n{text(given.pairs)}"
