@@ -44,7 +44,10 @@ ZENODO = ("zenodo.org", "sandbox.zenodo.org")
 CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 GZIP_MAGIC = b"\x1f\x8b"
-HEAD = 64  # bytes looked at to tell what a file is
+HEAD = 512  # bytes looked at to tell what a file is
+# Other archives, by where their first bytes have what.
+OTHERS = {"tar": (257, b"ustar"), "tar.zst": (0, b"\x28\xb5\x2f\xfd"), "zip": (0, b"PK"), "tar.xz": (0, b"\xfd7zXZ"),
+          "tar.bz2": (0, b"BZh"), "7z": (0, b"7z\xbc\xaf")}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -228,6 +231,9 @@ def _transfer(session: _Session, url: str, partial: _Partial, *, verifiable: boo
 
 
 def _demand_gzip(head: bytes, what: str) -> None:
+    for kind, (start, magic) in OTHERS.items():
+        if head.startswith(magic, start):
+            raise InputError(f"{what}: is a .{kind}, not a .tar.gz; unpack it, and give its folder or tar -czf of that")
     if not head.startswith(GZIP_MAGIC):
         start = " ".join(head.decode(errors="replace").split())[:40]
         found = f"starts with {start!r}" if head else "is empty"

@@ -370,6 +370,9 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
         found[name], wrong = _problems(name, schema, raw[name])
         problems += wrong
     for name in found.get("datasets") or {}:
+        if not re.fullmatch(r"[\w-]+", name):
+            plain = re.sub(r"[^\w-]+", "-", name)
+            problems.append(f"datasets: {name!r} is no name that DVC can look up; call it {plain}")
         found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
         problems += wrong
     if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:

@@ -517,7 +517,10 @@ def test_local_archive_is_copied_not_linked(entry):
     [
         (BODY, {"md5": WRONG}, f"mine.tar.gz: its md5 is {MD5}, not {WRONG}"),
         (BODY[:-9], {}, "mine.tar.gz: is damaged"),
-        (b"PK\x03\x04", {}, "mine.tar.gz: is not a .tar.gz but starts with 'PK"),
+        (b"plain", {}, "mine.tar.gz: is not a .tar.gz but starts with 'plain'"),
+        (b"PK\x03\x04", {}, "mine.tar.gz: is a .zip, not a .tar.gz; unpack it, and give its folder or"),
+        (b"\x28\xb5\x2f\xfd", {}, "mine.tar.gz: is a .tar.zst, not a .tar.gz"),
+        (tarfile.TarInfo("a").tobuf(), {}, "mine.tar.gz: is a .tar, not a .tar.gz"),
         (None, {}, "'mine.tar.gz': no such file"),
     ],
 )

@@ -220,3 +220,11 @@ def test_params_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
     monkeypatch.setattr("io.text_encoding", lambda *_: "latin-1")
     (tmp_path / "params.yaml").write_bytes("dataset: Forêt".encode())
     assert params.load(tmp_path / "params.yaml") == {"dataset": "Forêt"}
+
+
+@pytest.mark.parametrize(("name", "plain"), [("ben-ge-v2.0", "ben-ge-v2-0"), ("a b[0]", "a-b-0-")])
+def test_a_dataset_has_a_name_that_dvc_can_look_up(default_params, name, plain):
+    datasets = default_params["datasets"] | {name: {"source": "sample", "split": {"method": "files"}}}
+    with pytest.raises(InputError) as error:
+        params.check(default_params | {"datasets": datasets, "dataset": name})
+    assert str(error.value) == f"params.yaml: datasets: {name!r} is no name that DVC can look up; call it {plain}"
