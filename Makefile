@@ -7,8 +7,10 @@
 # make bench   time the pipeline beside the notebook, and its growth: a quarter of an hour, results in benchmarks/README.md
 # make simulate   are the verdicts of a comparison right? on simulated models: some minutes, results in docs/comparison.md
 # make torture inject faults for a while: results in torture/README.md
-# Each makes .venv first, of Python 3.11, if it is not there or the requirements changed.
+# Each makes .venv first, of Python 3.11, if it is not there, does not run here, or the requirements changed.
 
+# Not /bin/sh: make 3.81, which macOS has, then looks up simple commands in its own PATH, not in the one exported here.
+SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 # DVC runs each stage with the `python` that it finds first.
@@ -55,8 +57,20 @@ format: $(VENV)/installed-test
 	ruff check --fix .
 	ruff format .
 
+# Scripts in .venv/bin name its path in their first line, so they do not run once the folder has moved.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+STALE := $(shell [ ! -e $(VENV) ] || { $(VENV)/bin/python -c '$(FITS)' && { [ ! -e $(VENV)/bin/dvc ] || \
+	grep -q '$(realpath $(VENV))/bin/python' $(VENV)/bin/dvc; }; } 2> /dev/null || echo stale)
+ifeq ($(STALE),stale)
+$(VENV)/installed: remove
+.PHONY: remove
+remove:
+	rm -rf $(VENV)
+endif
+
 # All but torch and its CUDA libraries are checked against their hashes: torch comes as another build on each platform.
 $(VENV)/installed: requirements.txt requirements-hashes.txt
+	@$(PYTHON) -c '$(FITS)' || { echo 'error: $(PYTHON) is not Python 3.11 to 3.13: add PYTHON=<path>' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --no-deps --require-hashes -r requirements-hashes.txt
 	$(PIP) -r requirements.txt

@@ -3,7 +3,6 @@
 The front doors, `stages/__main__.py` and `tools/__main__.py`, call this; nothing happens at its import.
 """
 
-import fcntl
 import gc
 import os
 import re
@@ -14,6 +13,11 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from landcover.ground.errors import InputError
+
+try:
+    import fcntl
+except ImportError:
+    sys.exit("error: this is Windows, which lacks what the pipeline needs of Linux or macOS: run it in WSL")
 
 INTERRUPTED = 130
 RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700

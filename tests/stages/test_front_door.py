@@ -146,3 +146,33 @@ def test_a_stage_waits_for_another_in_its_folder(tmp_path, default_params):
     other.kill()
     (tmp_path / "archive").unlink()
     assert "archive: No such file or directory" in waiting.communicate()[1]
+
+
+def test_windows_is_told_in_one_line():
+    without = "import sys, runpy; sys.modules['fcntl'] = None; runpy.run_module('stages', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", without], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.endswith("run it in WSL\n")
+
+
+@pytest.mark.parametrize(
+    ("scripts", "python", "stale"),
+    [
+        ("{folder}/.venv/bin/python", "true", False),
+        ("/elsewhere/.venv/bin/python", "true", True),
+        (None, "true", False),
+        ("{folder}/.venv/bin/python", "false", True),
+    ],
+    ids=["whole", "moved", "begun", "of another Python"],
+)
+def test_make_begins_a_virtual_environment_anew_that_does_not_run_here(tmp_path, scripts, python, stale):
+    (tmp_path / "Makefile").write_text((REPOSITORY / "Makefile").read_text())
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").symlink_to(shutil.which(python))
+    if scripts:
+        (tmp_path / ".venv" / "bin" / "dvc").write_text(f"#!{scripts.format(folder=tmp_path)}\n")
+    for name in ("requirements.txt", "requirements-hashes.txt", ".venv/installed"):
+        (tmp_path / name).touch()
+    done = subprocess.run(["make", "--dry-run", "repro"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ("rm -rf .venv" in done.stdout) == stale
+    assert ("-m venv .venv" in done.stdout) == stale
