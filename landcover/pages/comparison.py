@@ -20,10 +20,10 @@ from landcover.pages import markdown, plots, sheets
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
-    "learning_curves.png": "Learning curves",
     "reliability.png": "Reliability",
     "errors.png": "The most confident errors",
 }
+WIDE = ("errors.png",)  # one below the other, since two side by side would not fit a page
 METRICS = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -37,6 +37,7 @@ SHEETS = {  # the column of the wrong class, and what a caption tells
     "fixed": ("predicted", "below each: its class, then what it was taken for before"),
     "broken": ("after", "below each: its class, then what it is taken for now"),
 }
+CURVES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")  # columns of history.csv
 FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 Rows = list[dict[str, Any]]
@@ -262,6 +263,20 @@ def _draw_sheets(
     return found
 
 
+def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> str | None:
+    """Draw the learning curves of both revisions on the same axes, if both have a history; the picture's path."""
+    path, histories = folder / "learning_curves.png", []
+    for side in (base, head):
+        if not side.revision.has("reports/history.csv"):
+            return None
+        histories.append(side.revision.csv("reports/history.csv"))
+        if not set(CURVES) <= set(histories[-1]):
+            return None
+    before, after = histories
+    plots.save(plots.learning_curves(after, before), path, synthetic=synthetic)
+    return f"{quote(folder.name)}/{path.name}"
+
+
 def _synthetic(side: Side) -> bool:
     """Whether this project wrote the side's data itself."""
     match side.params:
@@ -271,11 +286,11 @@ def _synthetic(side: Side) -> bool:
     return False
 
 
-def _copy_pictures(base: Side, head: Side, folder: Path) -> list[dict[str, str | None]]:
-    """Both revisions' own pictures, copied to the folder: `title`, and the paths `before` and `after` or None."""
+def _copy_pictures(base: Side, head: Side, folder: Path) -> Rows:
+    """Both revisions' own pictures, copied to the folder: `title`, `wide`, and paths `before` and `after`, or None."""
     found = []
     for name, title in PICTURES.items():
-        paths: dict[str, str | None] = {}
+        paths: dict[str, Any] = {"title": title, "wide": name in WIDE}
         for when, side in (("before", base), ("after", head)):
             path = folder / f"{when}_{name}"
             paths[when] = None
@@ -283,7 +298,7 @@ def _copy_pictures(base: Side, head: Side, folder: Path) -> list[dict[str, str |
                 with files.replacing(path) as part:
                     part.write_bytes(side.revision.read(f"reports/{name}"))
                 paths[when] = f"{quote(folder.name)}/{path.name}"
-        found.append({"title": title} | paths)
+        found.append(paths)
     return found
 
 
@@ -361,6 +376,7 @@ def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, te
         changed={what: _listed(both, what) for what in ("fixed", "broken")},
         sheets=_draw_sheets(both, classes, folder, tensors_dir, synthetic=common["synthetic"]),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
+        curves=_draw_curves(base, head, folder, synthetic=common["synthetic"]),
         pictures=_copy_pictures(base, head, folder),
         **common,
     )

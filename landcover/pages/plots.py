@@ -99,14 +99,19 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
     return figure
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Draw loss and accuracy of the train and val splits by epoch, as history.csv has them."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+def learning_curves(history: pd.DataFrame, before: pd.DataFrame | None = None) -> Figure:
+    """Draw loss and accuracy of the train and val splits by epoch, as history.csv has them.
+
+    Args:
+        before: of the run that this one is compared with, drawn dashed on the same axes.
+    """
+    runs = [(history, "", "-")] if before is None else [(before, " before", "--"), (history, " after", "-")]
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for split in ("train", "val"):
-            axes.plot(
-                history["epoch"], history[f"{split}_{quantity}"], label=split, color=COLOURS[split], linewidth=1.8
-            )
+        for run, when, style in runs:
+            for split in ("train", "val"):
+                values = run[f"{split}_{quantity}"]
+                axes.plot(run["epoch"], values, style, label=split + when, color=COLOURS[split], linewidth=1.8)
         axes.set_xlabel("epoch")
         axes.set_ylabel({"loss": "loss (nats)", "accuracy": "accuracy"}[quantity])
         axes.grid(alpha=0.3)

@@ -23,7 +23,7 @@ from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import tabulate
 from landcover.judgement.repetition import COLUMNS
 from landcover.pages import plots
-from landcover.pages.comparison import PICTURES
+from landcover.pages.comparison import CURVES, PICTURES
 from tools import compare
 
 CLASSES = np.array(benge.CLASSES)
@@ -197,6 +197,23 @@ def test_pictures_are_of_both_revisions(repository):
     for link in ("comparison/before_errors.png", "comparison/after_errors.png", "comparison/confusion_difference.png"):
         assert f"]({link})" in page
         assert (repository.folder / link).is_file()
+    order = [
+        page.index(word) for word in ("confusion_difference.png", "## Fixed", "before_reliability", "before_errors")
+    ]
+    assert order == sorted(order)
+    assert re.search(r"^\| !\[Reliability before\]\(.*\) \| !\[Reliability after\]\(.*\) \|$", page, re.MULTILINE)
+    assert "\n\n![The most confident errors before](" in page  # too wide to stand side by side
+    assert "learning_curves.png" not in page
+
+    # Curves are drawn on the same axes, if both sides have them.
+    history = pd.DataFrame({name: [1.0, 2.0] for name in CURVES})
+    history.to_csv(repository.folder / "reports" / "history.csv", index=False)
+    assert "learning_curves.png" not in repository.compare("--base", "HEAD")
+    repository.commit()
+    assert "![Learning curves before and after](comparison/learning_curves.png)" in repository.compare("--base", "HEAD")
+    assert (pictures / "learning_curves.png").is_file()
+    history.drop(columns="epoch").to_csv(repository.folder / "reports" / "history.csv", index=False)
+    assert "learning_curves.png" not in repository.compare("--base", "HEAD")
 
 
 def test_single_runs_are_told_apart_by_mcnemars_and_tangos_formulas(repository):

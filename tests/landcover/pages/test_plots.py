@@ -68,6 +68,10 @@ def test_curves_show_both_splits():
     loss, accuracy = plots.learning_curves(history).axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]
+    loss = plots.learning_curves(history, history.assign(train_loss=3)).axes[0]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[3, 3], [2, 1.5], [2, 1], [2, 1.5]]
+    words = [text.get_text() for text in loss.get_legend().get_texts()]
+    assert words == ["train before", "val before", "train after", "val after"]
 
 
 def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_are():
