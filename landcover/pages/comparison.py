@@ -108,8 +108,8 @@ def _calibration_rows(base: Side, head: Side) -> Rows:
             {
                 "expected calibration error (ECE)": when,
                 "single run": test["ece"],
-                "of a calibrated one, on average": by_chance.get("mean"),
-                "and in one of twenty cases above": by_chance.get("high"),
+                "by chance, on average": by_chance.get("mean"),
+                "by chance, exceeded in one of twenty cases": by_chance.get("high"),
             }
         )
     return rows
