@@ -99,7 +99,7 @@ def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage,
     assert (done.returncode, done.stderr) == (0, "")
     saved, facts = load_network(tmp_path / "m.safetensors")
     found, metadata = tensors.load(tmp_path / "l.safetensors")
-    assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs")}
+    assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs", "device")}
     assert found.keys() == {"train", "val", "test"}
     for name, count in (("train", 12), ("val", 5), ("test", 7)):
         patches = load(tensors.load_split(tmp_path / "tensors", name), torch.device("cpu"))
