@@ -24,5 +24,7 @@ def pin(instruction_set: str) -> None:
     """
     # Without it, cuBLAS is not deterministic, and torch refuses to go on.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Pictures need no window, and Matplotlib refuses to be imported with a backend that it does not know.
+    os.environ["MPLBACKEND"] = "agg"
     if instruction_set == "avx2" and platform.machine() in ("x86_64", "AMD64"):
         os.environ.update(AVX2)
