@@ -41,7 +41,7 @@ def places(patches: pd.DataFrame, metres: int) -> Figure:
         patches: columns `split`, `lon` and `lat`, in degrees; NaN where the dataset does not tell.
         metres: a side of a patch.
     """
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.6), layout="constrained")
     europe, close = figure.subplots(1, 2)
     if patches[["lon", "lat"]].isna().any(axis=None):
         close.set_visible(False)
@@ -75,6 +75,6 @@ def places(patches: pd.DataFrame, metres: int) -> Figure:
         )
     close.set_xlim(lon - height / 2 / stretch, lon + height / 2 / stretch)
     close.set_ylim(lat - height / 2, lat + height / 2)
-    close.set_title(f"The densest {INSET_KM} km", fontsize=11)
+    close.set_title(f"The densest {INSET_KM} km, each patch a square", fontsize=11)
     _settle(close, lat)
     return figure
