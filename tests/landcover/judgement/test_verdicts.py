@@ -11,7 +11,7 @@ import pytest
 from benchmarks import verdicts
 from benchmarks.verdicts import CASES, DIFFERENCE, Ground, Model, simulate
 
-EQUAL, DIFFERING = 500, 200  # pairs
+EQUAL, DIFFERING = 400, 120  # pairs
 
 
 def reach(share: float, count: int) -> float:
@@ -81,8 +81,8 @@ def test_a_table_of_equal_experiments_has_a_false_verdict_as_rarely_as_one_compa
 @pytest.mark.parametrize("model", [Model(0.65, deviation=0), Model(0.98, deviation=0), Model(0.65, seeds=3)])
 def test_the_interval_of_an_accuracy_holds_it(model, ground):
     """With few wrong patches, whose number jumps, in 93 to 98 %, as is known of Wilson's interval."""
-    covered = verdicts.accuracy_covered(model, ground, 1000, seed=1)
-    assert 0.93 - reach(0.07, 1000) < covered < 0.98 + reach(0.02, 1000)
+    covered = verdicts.accuracy_covered(model, ground, 600, seed=1)
+    assert 0.93 - reach(0.07, 600) < covered < 0.98 + reach(0.02, 600)
 
 
 def test_the_best_of_eight_looks_better_than_it_is_by_about_what_is_said():
