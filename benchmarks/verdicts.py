@@ -421,7 +421,7 @@ def text(pairs: int) -> str:
         pages = [table([row for job in part for row in job.result()]) for part in found]
         looks, told = (f"{100 * share:.1f}" for share in choice.result())
     best = (
-        f"The best of eight equal experiments, chosen on the test split, looks {looks} points better than it is. "
+        f"The best of eight equal experiments, chosen on the test split, looks {looks} points better than it is.\n"
         f"The bootstrap that the table of experiments names says {told} points, on average."
     )
     return "\n\n".join([*pages, best])

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import verdicts
 from benchmarks.verdicts import CASES, DIFFERENCE, Ground, Model, simulate
 
-EQUAL, DIFFERING = 400, 120  # pairs
+EQUAL, DIFFERING = 400, 200  # pairs
 
 
 def reach(share: float, count: int) -> float:
