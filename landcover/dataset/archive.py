@@ -114,8 +114,12 @@ class _Unpacked:
                 raise tarfile.ReadError("it goes on after its end mark")
 
 
-def _unsafe(name: object, what: str) -> tarfile.FilterError:
-    return tarfile.FilterError(f"{str(name)[:200]!r} {what}")
+class _UnsafeError(Exception):
+    """A member would be written where, or as what, nothing may be; tarfile's own is newer than Python 3.11.2."""
+
+
+def _unsafe(name: object, what: str) -> _UnsafeError:
+    return _UnsafeError(f"{str(name)[:200]!r} {what}")
 
 
 def _pax_records(content: bytes) -> dict[bytes, bytes]:
@@ -253,7 +257,7 @@ def extract(
                 written += 1
     except _ExcessError as bound:
         raise InputError(f"{path}: holds more than unpack.{bound} allows; if you trust it, raise that") from None
-    except tarfile.FilterError as error:
+    except _UnsafeError as error:
         raise InputError(f"{path}: unsafe archive: {error}; do not use it, fetch it anew from its publisher") from None
     except (tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile) as error:
         raise InputError(f"{path}: damaged archive: {error}; delete it and run again to fetch it anew") from None
