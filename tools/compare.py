@@ -127,7 +127,8 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(first | outcome.facts | last, indent=2, allow_nan=False))
     else:
         print(outcome.headline.replace("**", ""))
-    if "baselines" in outcome.facts and outcome.facts["scope"] == "two runs":
+    facts = outcome.facts
+    if "baselines" in facts and facts["scope"] == "two runs" and facts["verdict"] != "no difference":
         print(f"to compare the configurations, run both with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
         print(f"{output}", file=sys.stderr)
