@@ -134,6 +134,7 @@ class Comparison:
         self.note("evaluate", "peer", test["seconds"]["test"])
         self.note(self.all_epochs, "peer", done._replace(seconds=done.seconds - test["seconds"]["test"]))
         self.note(self.all_epochs, "ours", self.clone.stage("train"))
+        self.clone.stage("repeat")  # without a seed; evaluate reads what it writes
         self.note("evaluate", "ours", self.clone.stage("evaluate"))
         with open(self.clone.folder / "reports" / "history.csv") as file:
             for our, their in zip(csv.DictReader(file), theirs[:10], strict=False):

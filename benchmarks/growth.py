@@ -98,6 +98,8 @@ def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, fl
             for shuffle, order in ((False, ""), (True, ", shuffled")):
                 clone.set({"train.shuffle": shuffle, "runtime.resident_gigabytes": gigabytes})
                 rows.append(Row(f"train{order}{where}", patches, clone.stage("train", watch=True)))
+        for needed in ("baseline", "repeat"):  # what evaluate reads, of these patches
+            clone.stage(needed)
         rows.append(Row("evaluate", patches, clone.stage("evaluate", watch=True)))
         clone.remove("data/tensors")
     return rows, space
