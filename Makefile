@@ -2,6 +2,7 @@
 # make test    run the tests
 # make compare BASE=main   is the workspace better than BASE? writes comparison.md
 # make gate BASE=main      the same, and fails on a significant loss
+# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12' and more: see tools/predict.py
 # make lint    check style
 # make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
 # make bench   time the pipeline beside the notebook, and its growth: a quarter of an hour, results in benchmarks/README.md
@@ -17,7 +18,7 @@ VENV := .venv
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements compare gate experiment experiments bench simulate torture
+.PHONY: repro test lint format requirements compare gate experiment experiments predict bench simulate torture
 
 repro: $(VENV)/installed
 	dvc repro
@@ -35,6 +36,9 @@ experiment: $(VENV)/installed
 experiments: $(VENV)/installed
 	python -m tools experiment run
 	python -m tools experiment table
+
+predict: $(VENV)/installed
+	python -m tools predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench: $(VENV)/installed
 	python -m benchmarks --write

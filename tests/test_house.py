@@ -18,9 +18,10 @@ BELOW = {
     "sample": {"ground", "dataset"},
     "network": {"ground", "dataset"},
     "judgement": {"ground", "dataset"},
+    "mapping": {"ground", "dataset", "network"},
     "pages": {"ground", "dataset", "judgement"},
     "stages": {"ground", "dataset", "sample", "network", "judgement", "pages"},
-    "tools": {"ground", "dataset", "sample", "network", "judgement", "pages"},
+    "tools": {"ground", "dataset", "sample", "network", "judgement", "mapping", "pages"},
 }
 PACKAGES = {"landcover", "stages", "tools"}
 # Names that begin with an underscore and that their documentation offers all the same.

@@ -12,6 +12,7 @@ from landcover.ground import cli, environment
 TOOLS = {
     "compare": "is this revision better than that one? one page for a pull request",
     "experiment": "run the experiments of experiments.yaml, and set them side by side",
+    "predict": "map the land cover of a scene, or predict the patches of a folder",
     "worker": "a Dask worker, with the environment that the stages have",
 }
 

@@ -42,6 +42,34 @@ def to_reflectance(numbers: np.ndarray) -> np.ndarray:
     return np.clip(reflectances, 0, 1, out=reflectances)
 
 
+class Read(NamedTuple):
+    """What the tiles of some patches hold."""
+
+    numbers: np.ndarray  # uint16 (N, C, H, W) of the good patches, less their offsets
+    good: list[int]  # their rows
+    problems: dict[str, str]  # by patch id, why the others are bad
+    offsets: Counter[int]  # from how many patches which offset was subtracted
+
+
+def read_patches(
+    patches: pd.DataFrame, tiles: Tiles, bands: list[str], resampling: str, offset: int | Literal["auto"], size: int
+) -> Read:
+    """Read and check patches; the arguments are those of `write_shard`."""
+    numbers = np.empty((len(patches), len(bands), size, size), np.uint16)
+    good, problems, subtracted = [], {}, Counter()
+    for position, (patch_id, product) in enumerate(zip(patches["patch_id"], patches["offset"], strict=True)):
+        try:
+            patch = read_patch(tiles, patch_id, bands, resampling, size)
+            own = offsets.choose(offset, patch.offset, product)
+        except ValueError as error:
+            problems[patch_id] = str(error)
+            continue
+        numbers[len(good)] = without_offset(patch.numbers, own)
+        good.append(position)
+        subtracted[own] += 1
+    return Read(numbers[: len(good)], good, problems, subtracted)
+
+
 def write_shard(
     patches: pd.DataFrame,
     tiles: Tiles,
@@ -74,19 +102,7 @@ def write_shard(
     if _is_done(path, summary, len(patches)):
         return key
 
-    stacked = np.empty((len(patches), len(bands), size, size), np.uint16)
-    good, problems, subtracted = [], {}, Counter()
-    for position, (patch_id, product) in enumerate(zip(patches["patch_id"], patches["offset"], strict=True)):
-        try:
-            patch = read_patch(tiles, patch_id, bands, resampling, size)
-            own = offsets.choose(offset, patch.offset, product)
-        except ValueError as error:
-            problems[patch_id] = str(error)
-            continue
-        stacked[len(good)] = without_offset(patch.numbers, own)
-        good.append(position)
-        subtracted[own] += 1
-    stacked = stacked[: len(good)]
+    stacked, good, problems, subtracted = read_patches(patches, tiles, bands, resampling, offset, size)
     if good:
         arrays = {"images": to_reflectance(stacked), "labels": patches["label"].to_numpy(np.int64)[good]}
         # What is subtracted from all, whatever their products.

@@ -110,12 +110,16 @@ class Network(nn.Module):
         layers.append(nn.Linear(inputs, classes))
         self.classifier = nn.Sequential(*layers)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def standardized(self, x: torch.Tensor) -> torch.Tensor:
+        """Reflectances (N, C, H, W) as the layers see them, pixel by pixel."""
         if self.standardize != "none":
             x = (x - self.center) / self.spread
         if self.standardize == "quantiles":
             x = x.clamp(-FARTHEST, FARTHEST)  # a cloud is no brighter than other bright ground
-        return self.classifier(self.features(x))
+        return x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(self.standardized(x)))
 
 
 def parameter_count(network: nn.Module) -> int:

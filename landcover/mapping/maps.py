@@ -1,0 +1,155 @@
+"""The map of a scene, a cell for each window, made strip by strip."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rasterio import Affine
+from tqdm import tqdm
+
+from landcover.ground.device import choose_device
+from landcover.ground.errors import InputError
+from landcover.ground.params import Runtime
+from landcover.ground.processes import executor
+from landcover.mapping.models import Model
+from landcover.mapping.scenes import Scene
+from landcover.mapping.thumbnails import Thumbnail
+from landcover.mapping.windows import Windows, complete, logits, means
+from landcover.network.device import set_deterministic
+
+NOTHING = -1  # the label of a cell whose window has nodata
+READ = 1024  # rows at a time: rasters are stored in blocks of 256, 512 or 1,024 rows, so that none is decoded twice
+
+
+class Map(NamedTuple):
+    """What a model makes of a scene."""
+
+    windows: Windows
+    transform: Affine  # of the cells: each is the square of step x step pixels in the middle of its window
+    labels: np.ndarray  # int16 (rows, columns); NOTHING where the window has nodata
+    confidence: np.ndarray  # float32 (rows, columns); NaN there
+    probabilities: np.ndarray | None  # float32 (K, rows, columns), if they were to be kept; NaN there
+    # By band, int8 (rows, columns): -1 where the window is darker than all patches that the model was trained on, 1
+    # where it is brighter. Empty if the model does not tell.
+    strange: dict[str, np.ndarray]
+    thumbnail: np.ndarray  # float32 (C, h, w), reflectances
+
+
+class _Part(NamedTuple):
+    """A strip of a scene."""
+
+    windows: range  # rows of windows: those that are whole once its pixels are read
+    pixels: range  # rows of pixels, from the first of these windows on
+    fresh: range  # those of them that no earlier part has
+
+
+def _parts(windows: Windows, height: int) -> list[_Part]:
+    first = -(-windows.size // READ) * READ
+    stops = [*range(first, height - windows.size + 1, READ), height]
+    parts, done, read = [], 0, 0
+    for stop in stops:
+        whole = (stop - windows.size) // windows.step + 1
+        parts.append(_Part(range(done, whole), range(done * windows.step, stop), range(read, stop)))
+        done, read = whole, stop
+    return parts
+
+
+class _Strip(NamedTuple):
+    """What a model makes of a part."""
+
+    probabilities: np.ndarray  # float32 (K, rows, columns), NaN where a window has nodata
+    means: np.ndarray  # float32 (C, rows, columns), of each band over a window
+    sums: np.ndarray  # what it adds to the thumbnail
+
+
+def _strip(part: _Part, pixels: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
+    windows = windows._replace(rows=len(part.windows))
+    x = torch.from_numpy(pixels)
+    probabilities = model.probabilities(lambda network: logits(network, x, windows)).permute(2, 0, 1).cpu().numpy()
+    probabilities[:, ~complete(x, windows).numpy()] = np.nan
+    sums = thumbnail.sums(pixels[:, -len(part.fresh) :], part.fresh)
+    return _Strip(probabilities, means(x, windows).numpy(), sums)
+
+
+def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, **options: Any) -> _Strip:
+    device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
+    return _strip(part, scene.read(part.pixels.start, len(part.pixels)), model.to(device), **options)
+
+
+def _read_once(scene: Scene, parts: Sequence[_Part]) -> Iterator[np.ndarray]:
+    """The pixels of each part, (C, rows, width), in memory that the next one takes.
+
+    Each row is read once, while the caller works on the part before.
+    """
+    held = np.empty((len(scene.bands), max(len(part.pixels) for part in parts), scene.width), np.float32)
+    end = 0
+    with ThreadPoolExecutor(1) as reader:
+        fresh = reader.submit(scene.read, 0, len(parts[0].fresh))
+        for number, part in enumerate(parts):
+            again = len(part.pixels) - len(part.fresh)
+            held[:, :again] = held[:, end - again : end].copy()
+            end = len(part.pixels)
+            held[:, again:end] = fresh.result()
+            if number + 1 < len(parts):
+                following = parts[number + 1].fresh
+                fresh = reader.submit(scene.read, following.start, len(following))
+            yield held[:, :end]
+
+
+def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: Any) -> Iterator[_Strip]:
+    if runtime.dask is None:
+        for part, pixels in zip(parts, _read_once(scene, parts), strict=True):
+            yield _strip(part, pixels, **options)
+        return
+    with executor(runtime) as workers:
+        work = functools.partial(_strip_elsewhere, scene=scene, runtime=runtime, **options)
+        yield from workers.map(work, parts)
+
+
+def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_probabilities: bool = False) -> Map:
+    """Slide windows over a scene, and classify each.
+
+    It is done in this process, on the device of the networks, or by the workers of a Dask cluster if one is named, each
+    of which reads its parts of the scene.
+
+    Args:
+        step: pixels from one window to the next.
+
+    Raises:
+        InputError: the scene is smaller than a window, the step is none, or the probabilities do not fit into
+            `runtime.resident_gigabytes`.
+    """
+    windows = Windows.over(scene.height, scene.width, model.patch_size, step)
+    shape = (windows.rows, windows.columns)
+    classes = len(model.classes)
+    if keep_probabilities and (size := classes * windows.rows * windows.columns * 4 / 1e9) > runtime.resident_gigabytes:
+        raise InputError(
+            f"{scene.name}: its probabilities would take {size:.1f} GB, more than runtime.resident_gigabytes; use a "
+            "larger --step"
+        )
+    labels, confidence = np.empty(shape, np.int16), np.empty(shape, np.float32)
+    probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
+    strange = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
+    thumbnail = Thumbnail(len(scene.bands), scene.height, scene.width)
+    parts = _parts(windows, scene.height)
+    strips = _strips(scene, parts, runtime, model=model, windows=windows, thumbnail=thumbnail)
+    progress = tqdm(strips, total=len(parts), desc=f"predict {scene.name}", unit="strip", disable=None)
+    for part, strip in zip(parts, progress, strict=True):
+        rows = slice(part.windows.start, part.windows.stop)
+        confidence[rows] = strip.probabilities.max(0)
+        nothing = np.isnan(confidence[rows])
+        labels[rows] = np.where(nothing, NOTHING, strip.probabilities.argmax(0))
+        if probabilities is not None:
+            probabilities[:, rows] = strip.probabilities
+        for band, mean in zip(scene.bands, strip.means, strict=True):
+            if band in strange:
+                low, high = model.patch_means[band]
+                strange[band][rows] = np.where(nothing, 0, (mean > high).astype(np.int8) - (mean < low))
+        thumbnail.add(strip.sums, part.fresh)
+    margin = (windows.size - step) / 2
+    transform = Affine(*scene.transform[:6]) * Affine.translation(margin, margin) * Affine.scale(step)
+    return Map(windows, transform, labels, confidence, probabilities, strange, thumbnail.means())

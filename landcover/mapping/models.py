@@ -1,0 +1,68 @@
+"""What a scene is predicted with: one network, or several whose probabilities are averaged."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from landcover.ground.benge import PATCH_SIZE
+from landcover.ground.errors import InputError
+from landcover.network.model import Network, load, load_ensemble
+
+
+class Model(NamedTuple):
+    """Networks, and the metadata of the file that they are from."""
+
+    networks: Sequence[Network]
+    metadata: dict[str, Any]
+
+    @property
+    def bands(self) -> list[str]:
+        return self.metadata["bands"]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.metadata["classes"]
+
+    @property
+    def patch_size(self) -> int:
+        return self.metadata.get("patch_size", PATCH_SIZE)
+
+    # Files of an earlier version lack what follows.
+
+    @property
+    def temperature(self) -> float:
+        return self.metadata.get("temperature", 1.0)
+
+    @property
+    def patch_means(self) -> dict[str, tuple[float, float]]:
+        """By band, the least and the largest mean of the patches that the networks were trained on."""
+        return self.metadata.get("patch_means", {})
+
+    @property
+    def synthetic(self) -> bool:
+        return self.metadata.get("synthetic", False)
+
+    def to(self, device: torch.device) -> "Model":
+        return self._replace(networks=[network.to(device) for network in self.networks])
+
+    def probabilities(self, logits: Callable[[Network], torch.Tensor]) -> torch.Tensor:
+        """The mean over networks of the probabilities of classes, softened by the temperature; of logits (..., K)."""
+        of_each = [(logits(network) / self.temperature).softmax(-1) for network in self.networks]
+        return torch.stack(of_each).mean(0)
+
+
+def load_model(path: Path, *, ensemble: bool = False) -> Model:
+    """Read a file of one network, or of an ensemble.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not ensemble:
+        network, metadata = load(path)
+        return Model([network.eval()], metadata)
+    networks, metadata = load_ensemble(path)
+    if not networks:
+        raise InputError(f"{path}: holds no networks; set repeat.seeds in params.yaml and run dvc repro repeat")
+    return Model([network.eval() for network in networks], metadata)

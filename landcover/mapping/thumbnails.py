@@ -1,0 +1,42 @@
+"""A small picture of a scene, gathered from strips of its rows."""
+
+import numpy as np
+
+SIDE = 400  # pixels of the longer side, at most
+
+
+def _places(pixels: range, size: int, shrunk: int) -> np.ndarray:
+    """Which of the `shrunk` pixels of an axis each of some of its `size` pixels falls into."""
+    return np.arange(pixels.start, pixels.stop) * shrunk // size
+
+
+class Thumbnail:
+    """The mean of the pixels of a scene that fall into each pixel of its picture.
+
+    Args:
+        height, width: of the scene, in pixels.
+    """
+
+    def __init__(self, bands: int, height: int, width: int):
+        self.size = (height, width)
+        factor = max(1, max(height, width) / SIDE)
+        self.shrunk = tuple(max(1, round(length / factor)) for length in self.size)
+        self._sums = np.zeros((bands, *self.shrunk), np.float32)
+
+    def sums(self, pixels: np.ndarray, rows: range) -> np.ndarray:
+        """What some rows, (C, rows, width), add to the picture, for `add`; (C, n, w)."""
+        for axis, part in ((1, rows), (2, range(self.size[1]))):
+            places = _places(part, self.size[axis - 1], self.shrunk[axis - 1])
+            pixels = np.add.reduceat(pixels, np.flatnonzero(np.diff(places, prepend=-1)), axis=axis)
+        return pixels
+
+    def add(self, sums: np.ndarray, rows: range) -> None:
+        top = rows.start * self.shrunk[0] // self.size[0]
+        self._sums[:, top : top + sums.shape[1]] += sums
+
+    def means(self) -> np.ndarray:
+        """The picture, float32 (C, h, w), once all rows were added."""
+        down, across = (
+            np.bincount(_places(range(size), size, shrunk)) for size, shrunk in zip(self.size, self.shrunk, strict=True)
+        )
+        return self._sums / np.outer(down, across).astype(np.float32)

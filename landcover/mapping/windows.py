@@ -1,0 +1,163 @@
+"""Windows that slide over pixels, and what a network makes of each."""
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from landcover.ground.benge import NODATA
+from landcover.ground.errors import InputError
+from landcover.network.model import Network
+
+FLOATS = 1 << 24  # of the widest layer's output, computed at a time
+
+
+class Windows(NamedTuple):
+    """Those of a scene: the window in row i and column j begins at pixel (i * step, j * step)."""
+
+    size: int  # pixels a side
+    step: int  # pixels, at most `size`
+    rows: int
+    columns: int
+
+    @classmethod
+    def over(cls, height: int, width: int, size: int, step: int) -> Self:
+        """All that lie in height x width pixels.
+
+        Raises:
+            InputError: none does, or the step is none.
+        """
+        if not 1 <= step <= size:
+            raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
+        if min(height, width) < size:
+            raise InputError(
+                f"{width} x {height} pixels of 10 m hold no window of {size} x {size}; give a larger part of the scene"
+            )
+        return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
+
+
+def _as_convolutions(network: Network) -> list[nn.Module]:
+    """The network's layers, those of its classifier as convolutions, for prediction only.
+
+    They compute the same, on feature maps of any size. On the CPU they are also faster, where MKL, which computes
+    linear layers, is held to the instructions that all processors have.
+    """
+    channels = [layer for layer in network.features.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
+    layers: list[nn.Module] = [*network.features]
+    for layer in network.classifier:
+        if isinstance(layer, nn.Linear):
+            side = math.isqrt(layer.in_features // channels)
+            convolution = nn.Conv2d(channels, layer.out_features, side, device="meta")
+            weight = layer.weight.view(layer.out_features, channels, side, side)
+            convolution.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+            convolution.bias = layer.bias
+            layers.append(convolution)
+            channels = layer.out_features
+        elif not isinstance(layer, (nn.Flatten, nn.Dropout)):
+            layers.append(layer)
+    return layers
+
+
+def _widest(layers: nn.Module) -> int:
+    return max(max(layer.in_channels, layer.out_channels) for layer in layers.modules() if isinstance(layer, nn.Conv2d))
+
+
+def _ignores_borders(layer: nn.Module) -> bool:
+    """Whether a layer makes the same of a window alone as of a window among others."""
+    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return not any(layer.padding) if isinstance(layer.padding, tuple) else not layer.padding
+    return isinstance(layer, (nn.ReLU, nn.BatchNorm2d))
+
+
+def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, found: torch.Tensor) -> None:
+    """Fill `found` (rows, columns, K) with what the layers make of the windows of x (1, C, h, w).
+
+    As long as windows overlap and their borders do not matter, a layer is computed once for all of them. Where its
+    stride does not divide the step, it is computed once for each group of windows whose outputs it does compute.
+
+    Args:
+        side, step: of the windows, in pixels of x.
+    """
+    rows, columns, _ = found.shape
+    for number, layer in enumerate(layers):
+        if not _ignores_borders(layer):
+            break
+        if hasattr(layer, "stride"):
+            kernel, stride = (n[0] if isinstance(n, tuple) else n for n in (layer.kernel_size, layer.stride))
+            if side - kernel < stride:  # one output for each window
+                layer, stride = copy.copy(layer), step
+                layer.stride = step
+            elif step >= side:
+                break
+            elif step % stride:
+                apart = math.lcm(step, stride)
+                groups = apart // step
+                for i in range(min(groups, rows)):
+                    for j in range(min(groups, columns)):
+                        part = x[:, :, i * step :, j * step :]
+                        _slide(layers[number:], part, side, apart, found[i::groups, j::groups])
+                return
+            side, step = (side - kernel) // stride + 1, step // stride
+        x = layer(x)
+    else:
+        found.copy_(x[0, :, :rows, :columns].permute(1, 2, 0))
+        return
+    # The other layers see the windows one by one.
+    rest = nn.Sequential(*layers[number:])
+    windows = x[0].unfold(1, side, step).unfold(2, side, step).permute(1, 2, 0, 3, 4)  # (rows, columns, C, side, side)
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+    for some in places.split(max(1, FLOATS // (_widest(rest) * side**2))):
+        i, j = some.T
+        found[i, j] = rest(windows[i, j].contiguous(memory_format=torch.channels_last)).flatten(1)
+
+
+@torch.inference_mode()
+def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """What a network makes of windows, float32 (rows, columns, K).
+
+    The first layers are computed once for overlapping windows, up to the first one for which a window's border matters:
+    a convolution that is padded (`padding: same`), group norm, or a residual block. From there on, the network sees the
+    windows in batches.
+
+    Args:
+        pixels: reflectances (C, height, width), on any device; the windows lie in them.
+    """
+    network.eval()
+    device = network.classifier[-1].weight.device
+    layers = _as_convolutions(network)
+    found = torch.empty(windows.rows, windows.columns, layers[-1].out_channels, device=device)
+    height = (windows.rows - 1) * windows.step + windows.size
+    room = FLOATS // (_widest(network.features) * height)  # pixels from left to right
+    across = max(1, (room - windows.size) // windows.step + 1)
+    for left in range(0, windows.columns, across):
+        some = found[:, left : left + across]
+        right = (left + some.shape[1] - 1) * windows.step + windows.size
+        x = pixels[None, :, :height, left * windows.step : right].to(device)
+        x = network.standardized(x.contiguous(memory_format=torch.channels_last))
+        _slide(layers, x, windows.size, windows.step, some)
+    return found
+
+
+def _pooled(pool: Callable[..., torch.Tensor], pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """The mean or the largest of each window's pixels, (C, rows, columns), along one axis after the other."""
+    common = math.gcd(windows.size, windows.step)
+    for kernel, stride in ((common, common), (windows.size // common, windows.step // common)):
+        pixels = pool(pool(pixels, (kernel, 1), (stride, 1)), (1, kernel), (1, stride))
+    return pixels[:, : windows.rows, : windows.columns]
+
+
+def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """The mean of each band over each window, (C, rows, columns); of pixels (C, height, width)."""
+    return _pooled(F.avg_pool2d, pixels, windows)
+
+
+def complete(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """Whether a window has no nodata, bool (rows, columns); of pixels (C, height, width)."""
+    gaps = (pixels == NODATA).any(0, keepdim=True)
+    if not gaps.any():
+        return torch.ones(windows.rows, windows.columns, dtype=torch.bool)
+    return _pooled(F.max_pool2d, gaps.float(), windows)[0] == 0

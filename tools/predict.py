@@ -1,0 +1,226 @@
+"""Map the land cover of scenes.  scenes, models/model.safetensors -> maps/<scene>/
+
+    python -m tools predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities] [--ensemble]
+
+A scene is a GeoTIFF, a folder with a file for each band, a Level-2A product as .SAFE or .zip, or a STAC item. Of a
+folder in the ben-ge layout, the patches are predicted, into a table.
+"""
+
+import argparse
+import hashlib
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover.dataset.problems import tell
+from landcover.ground import files, params
+from landcover.ground.benge import METRES_PER_PIXEL, find_root, readable
+from landcover.ground.device import choose_device
+from landcover.ground.errors import InputError
+from landcover.ground.params import Runtime
+from landcover.mapping import maps, rasters
+from landcover.mapping.maps import Map
+from landcover.mapping.models import Model, load_model
+from landcover.mapping.patches import predict_patches
+from landcover.mapping.scenes import Scene, is_benge, open_scene
+from landcover.network.device import set_deterministic
+from landcover.pages import plots
+from landcover.pages.palette import class_colours
+from landcover.pages.scene_map import scene_map
+
+MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
+PREDICTIONS = "predictions.csv"  # of patches
+FAR = 0.01  # the share of windows from which on it is worth a warning that they are unlike those trained on
+# What a folder may hold that a new map takes the place of.
+OURS = {
+    "classes.tif", "classes.tif.aux.xml", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
+}  # fmt: skip
+
+
+def positions(text: str) -> list[int]:
+    """Of bands in a file, from 1 on: 'b1,b2,b3,b7', or '1,2,3,7'."""
+    if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give the places of the model's bands in the file, as b1,b2,b3,b7")
+    return [int(place.removeprefix("b")) for place in text.split(",")]
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a share from 0 to 1")
+    return value
+
+
+def arguments_of(command_line: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools predict", description=__doc__.splitlines()[0])
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="file, folder, product or STAC item")
+    parser.add_argument(
+        "--out", type=Path, help=f"the folder to write; default: {MAPS}/<scene>; a folder for each of many"
+    )
+    parser.add_argument("--model", type=Path, help=f"default: {MODEL}, or {ENSEMBLE} with --ensemble")
+    parser.add_argument(
+        "--ensemble", action="store_true", help="the mean of the networks that repeat.seeds has trained"
+    )
+    parser.add_argument("--step", type=int, help="pixels from one window to the next; default: a window's size")
+    parser.add_argument(
+        "--threshold", type=share, default=0.5, help="cells of less confidence are hatched; default: 0.5"
+    )
+    parser.add_argument("--mask", action="store_true", help="these cells are nodata in classes.tif")
+    parser.add_argument("--probabilities", action="store_true", help="write probabilities.tif too, a band a class")
+    parser.add_argument("--bands", type=positions, help="where the model's bands are in the file, as b1,b2,b3,b7")
+    parser.add_argument("--offset", type=int, help="that was added to the scene's numbers; default: as it says itself")
+    parser.add_argument(
+        "--quantification", type=int, help="the number of a reflectance of 1; default: as it says itself"
+    )
+    parser.add_argument("--crs", help="bring the scene to this system, EPSG:<code>, or utm for the zone of its centre")
+    parser.add_argument("--level", choices=["any"], help="take Level-1C too, which the model does not fit")
+    return parser.parse_args(command_line)
+
+
+def replaceable(folder: Path) -> Path:
+    """A folder that a map may take the place of.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if folder.exists():
+        foreign = sorted({path.name for path in folder.iterdir()} - OURS) if folder.is_dir() else [folder.name]
+        if foreign:
+            raise InputError(f"--out {folder}: holds {foreign[0]}, which no map has; name another folder")
+    return folder
+
+
+def folder_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "scene"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 or not share else "less than 1 %"
+
+
+def tell_shares(shares: dict[str, float], most: int = 4) -> str:
+    """The largest shares of classes, for people."""
+    by_size = sorted((item for item in shares.items() if item[1]), key=lambda item: -item[1])
+    told = [f"{percent(share)} {readable(name)}" for name, share in by_size[:most]]
+    if rest := sum(share for _, share in by_size[most:]):
+        told.append(f"{percent(rest)} other classes")
+    return ", ".join(told) or "no data at all"
+
+
+def draw(path: Path, found: Map, scene: Scene, model: Model, uncertain: np.ndarray, threshold: float) -> None:
+    windows = found.windows
+    margin, step = (windows.size - windows.step) / 2, windows.step
+    size = (scene.height, scene.width)
+    first = [margin / length for length in size]
+    last = [
+        (margin + count * step) / length for count, length in zip((windows.rows, windows.columns), size, strict=True)
+    ]
+    metres = (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL)
+    plots.draw(
+        path, model.synthetic, scene_map, scene.name, found.thumbnail, scene.bands, metres,
+        found.labels, (*first, *last), uncertain, threshold, model.classes,
+    )  # fmt: skip
+
+
+def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
+    """Tell that windows are not like what the model was trained on, if they are more than a few."""
+    if unlike is None or unlike["share"] < FAR:
+        return
+    bands = [
+        f"{band} is {side} in {percent(share)}"
+        for band, sides in unlike["bands"].items()
+        for side, share in sides.items()
+        if share
+    ]
+    print(
+        f"warning: {name}: {percent(unlike['share'])} of the windows are unlike all patches that the model was trained "
+        f"on ({', '.join(bands)}); do not trust the map there",
+        file=sys.stderr,
+    )
+
+
+def map_scene(
+    scene: Scene, model: Model, facts: dict[str, Any], runtime: Runtime, given: argparse.Namespace, out: Path
+):
+    """Write the map of a scene, and tell what it shows."""
+    step = given.step or model.patch_size
+    found = maps.predict(scene, model, step, runtime, keep_probabilities=given.probabilities)
+    uncertain = (found.labels != maps.NOTHING) & (found.confidence < given.threshold)
+    told = {"model": facts} | rasters.summary(found, scene, model, given.threshold) | {"masked": given.mask}
+    with files.replacing(out) as part:
+        part.mkdir()
+        rasters.write(
+            part, found, scene, model.classes, class_colours(model.classes), uncertain if given.mask else None
+        )
+        files.write_json(part / "summary.json", told)
+        draw(part / "map.png", found, scene, model, uncertain, given.threshold)
+    warn_unlike(scene.name, told["unlike_train"])
+    print(f"{out}: {tell_shares({row['class']: row['share'] for row in told['classes']})}")
+    print(
+        f"{percent(told['uncertain_share'])} of the cells are below {100 * given.threshold:g} % confidence, "
+        f"{percent(told['nodata_share'])} have no data"
+    )
+
+
+def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path) -> None:
+    """Write what is predicted of the patches of a folder in the ben-ge layout, and tell it."""
+    offset = "auto" if given.offset is None else given.offset
+    table, suspicion = predict_patches(root, model, offset, runtime)
+    if suspicion and suspicion.certain and offset == "auto":
+        raise InputError(f"{root}: {suspicion.why}: {suspicion.remedy}")
+    if suspicion:
+        print(f"warning: {root}: {suspicion.why}; {suspicion.remedy}", file=sys.stderr)
+    good = table[table["problem"] == ""]
+    bad = table.loc[table["problem"] != "", ["patch_id", "problem"]]
+    if bad.size:
+        print(f"warning: {len(bad)} bad patches: {tell(dict(bad.to_numpy()))}", file=sys.stderr)
+    columns = table.columns if given.probabilities else ["patch_id", "predicted", "confidence", "problem"]
+    with files.replacing(out) as part:
+        part.mkdir()
+        files.write_csv(part / PREDICTIONS, table[columns])
+    print(f"{out / PREDICTIONS}: {tell_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
+    uncertain = (good["confidence"] < given.threshold).mean() if len(good) else 0
+    print(f"{percent(uncertain)} of {len(good)} patches are below {100 * given.threshold:g} % confidence")
+
+
+def main(command_line: list[str]) -> None:
+    given = arguments_of(command_line)
+    runtime = params.validate("runtime", Runtime, params.load().get("runtime"))
+    path = given.model or (ENSEMBLE if given.ensemble else MODEL)
+    model = load_model(path, ensemble=given.ensemble)
+    if given.bands and len(given.bands) != len(model.bands):
+        raise InputError(f"--bands: name {len(model.bands)} places, for {', '.join(model.bands)}")
+    device = choose_device(runtime.device)
+    set_deterministic(runtime.threads, device)
+
+    options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}
+    options |= {"crs": given.crs, "any_level": given.level == "any"}
+    # All are opened before the first is predicted, which may take a while.
+    scenes = [
+        find_root(Path(path)) if is_benge(path) else open_scene(path, model.bands, **options) for path in given.scenes
+    ]
+    names = [folder_name(scene.name) for scene in scenes]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(f"several scenes are called {repeated[0]}; predict them one by one, each with its own --out")
+    folder = given.out or MAPS
+    outs = [given.out] if given.out and len(names) == 1 else [folder / name for name in names]
+    outs = [replaceable(out) for out in outs]
+
+    facts = {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    facts |= {"networks": len(model.networks), "temperature": model.temperature, "synthetic": model.synthetic}
+    facts |= {
+        name: model.metadata[name] for name in ("dataset", "bands", "parameters", "epochs") if name in model.metadata
+    }
+    model = model.to(device)
+    for scene, out in zip(scenes, outs, strict=True):
+        if isinstance(scene, Path):
+            tabulate_patches(scene, model, runtime, given, out)
+        else:
+            map_scene(scene, model, facts, runtime, given, out)
