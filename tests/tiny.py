@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio
@@ -77,3 +78,49 @@ def merged(params: dict, changes: dict) -> dict:
     for key, value in changes.items():
         found[key] = found[key] | value if isinstance(value, dict) else value
     return found
+
+
+class ArrayScene(NamedTuple):
+    """A scene that is held in memory, and notes which rows were read."""
+
+    pixels: np.ndarray  # float32 (C, height, width)
+    bands: list[str]
+    name: str = "tiny"
+    crs: str = "EPSG:32633"
+    transform: tuple[float, ...] = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
+    facts: dict = {"offset": 0}  # noqa: RUF012 (nobody writes to it)
+    rows_read: list[int] | None = None
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[2]
+
+    def read(self, row: int, rows: int) -> np.ndarray:
+        if self.rows_read is not None:
+            self.rows_read.extend(range(row, row + rows))
+        return self.pixels[:, row : row + rows].copy()
+
+
+def brighter_band(patch_size: int, contrast: float = 10):
+    """A network and its metadata: the logits of tree_cover and cropland are `contrast` x the means of B02 and B08."""
+    import torch  # here, since most tests do without
+
+    from landcover.ground.params import Architecture
+    from landcover.network.model import Network
+
+    architecture = Architecture(
+        convolutions=[2], kernel=1, stride=1, padding="valid", pool=1, residual=False, normalization="none",
+        global_pooling=True, linear=[], dropout=0, standardize="none",
+    )  # fmt: skip
+    network = Network(architecture, 2, 2, patch_size=patch_size)
+    weights = {"features.0.weight": torch.eye(2)[:, :, None, None], "classifier.1.weight": contrast * torch.eye(2)}
+    network.load_state_dict(weights | {"features.0.bias": torch.zeros(2), "classifier.1.bias": torch.zeros(2)})
+    metadata = {
+        "architecture": architecture.model_dump(), "bands": ["B02", "B08"], "classes": ["tree_cover", "cropland"],
+        "scale": {}, "parameters": 12, "epochs": 1, "patch_size": patch_size,
+    }  # fmt: skip
+    return network.eval(), metadata

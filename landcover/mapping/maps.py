@@ -47,10 +47,9 @@ class _Part(NamedTuple):
 
 
 def _parts(windows: Windows, height: int) -> list[_Part]:
-    first = -(-windows.size // READ) * READ
-    stops = [*range(first, height - windows.size + 1, READ), height]
     parts, done, read = [], 0, 0
-    for stop in stops:
+    block = -(-windows.size // READ) * READ  # in which a window begins, as in as many last rows as a window has
+    for stop in (*range(block, height - windows.size + 1, block), height):
         whole = (stop - windows.size) // windows.step + 1
         parts.append(_Part(range(done, whole), range(done * windows.step, stop), range(read, stop)))
         done, read = whole, stop
@@ -123,7 +122,7 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
         InputError: the scene is smaller than a window, the step is none, or the probabilities do not fit into
             `runtime.resident_gigabytes`.
     """
-    windows = Windows.over(scene.height, scene.width, model.patch_size, step)
+    windows = Windows.over(scene, model.patch_size, step)
     shape = (windows.rows, windows.columns)
     classes = len(model.classes)
     if keep_probabilities and (size := classes * windows.rows * windows.columns * 4 / 1e9) > runtime.resident_gigabytes:
@@ -151,5 +150,5 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
                 strange[band][rows] = np.where(nothing, 0, (mean > high).astype(np.int8) - (mean < low))
         thumbnail.add(strip.sums, part.fresh)
     margin = (windows.size - step) / 2
-    transform = Affine(*scene.transform[:6]) * Affine.translation(margin, margin) * Affine.scale(step)
+    transform = Affine(*scene.transform) @ Affine.translation(margin, margin) @ Affine.scale(step)
     return Map(windows, transform, labels, confidence, probabilities, strange, thumbnail.means())

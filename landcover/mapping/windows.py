@@ -11,6 +11,7 @@ from torch import nn
 
 from landcover.ground.benge import NODATA
 from landcover.ground.errors import InputError
+from landcover.mapping.scenes import Scene
 from landcover.network.model import Network
 
 FLOATS = 1 << 24  # of the widest layer's output, computed at a time
@@ -25,17 +26,18 @@ class Windows(NamedTuple):
     columns: int
 
     @classmethod
-    def over(cls, height: int, width: int, size: int, step: int) -> Self:
-        """All that lie in height x width pixels.
+    def over(cls, scene: Scene, size: int, step: int) -> Self:
+        """All that lie in a scene.
 
         Raises:
-            InputError: none does, or the step is none.
+            InputError: none does, or the step would leave gaps.
         """
+        height, width = scene.height, scene.width
         if not 1 <= step <= size:
             raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
         if min(height, width) < size:
             raise InputError(
-                f"{width} x {height} pixels of 10 m hold no window of {size} x {size}; give a larger part of the scene"
+                f"{scene.name}: {width} x {height} pixels of 10 m hold no window of {size} x {size}; give a larger one"
             )
         return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
 

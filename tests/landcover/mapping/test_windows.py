@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from tiny import ArrayScene
 
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture
@@ -24,6 +25,10 @@ ARCHITECTURES = {
     "padding": {"padding": "same"},
     "residual": {"padding": "same", "residual": True, "normalization": "batch", "global_pooling": True},
 }
+
+
+def blank(height: int, width: int) -> ArrayScene:
+    return ArrayScene(np.broadcast_to(np.float32(0), (1, height, width)), ["B02"])
 
 
 def make_network(bands: int, patch_size: int, **changes) -> Network:
@@ -53,7 +58,7 @@ def test_shared_or_not_a_window_is_what_the_network_makes_of_it_alone(name, step
     monkeypatch.setattr(windows, "FLOATS", 6 * 60 * 60)  # so that windows come in several parts
     network = make_network(3, 40, **ARCHITECTURES[name])
     pixels = torch.rand(3, 59, 71)
-    at = Windows.over(59, 71, 40, step)
+    at = Windows.over(blank(59, 71), 40, step)
     if step == 1:
         at = at._replace(rows=2)
     torch.testing.assert_close(windows.logits(network, pixels, at), one_by_one(network, pixels, at), rtol=0, atol=1e-5)
@@ -77,22 +82,22 @@ def test_overlapping_windows_share_their_convolutions(monkeypatch):
 
 
 def test_windows_are_counted_as_long_as_they_lie_in_the_scene():
-    assert Windows.over(250, 359, 120, 120) == (120, 120, 2, 2)
-    assert Windows.over(251, 360, 120, 10) == (120, 10, 14, 25)
-    assert Windows.over(120, 120, 120, 1) == (120, 1, 1, 1)
+    assert Windows.over(blank(250, 359), 120, 120) == (120, 120, 2, 2)
+    assert Windows.over(blank(251, 360), 120, 10) == (120, 10, 14, 25)
+    assert Windows.over(blank(120, 120), 120, 1) == (120, 1, 1, 1)
 
 
 @pytest.mark.parametrize(
     ("height", "width", "step", "message"),
     [
-        (119, 500, 120, "500 x 119 pixels of 10 m hold no window of 120 x 120; give a larger part of the scene"),
+        (119, 500, 120, "tiny: 500 x 119 pixels of 10 m hold no window of 120 x 120; give a larger one"),
         (500, 500, 121, "--step 121: choose from 1 to 120 pixels, the size of a window"),
         (500, 500, 0, "--step 0: choose from 1 to 120 pixels, the size of a window"),
     ],
 )
 def test_a_scene_without_a_window_or_a_step_that_leaves_gaps_is_refused(height, width, step, message):
     with pytest.raises(InputError) as refused:
-        Windows.over(height, width, 120, step)
+        Windows.over(blank(height, width), 120, step)
     assert str(refused.value) == message
 
 
@@ -100,7 +105,7 @@ def test_a_scene_without_a_window_or_a_step_that_leaves_gaps_is_refused(height, 
 def test_means_and_nodata_are_those_of_each_window(step):
     pixels = torch.arange(1.0, 1 + 2 * 9 * 11).reshape(2, 9, 11)
     pixels[1, 5, 6] = 0
-    at = Windows.over(9, 11, 4, step)
+    at = Windows.over(blank(9, 11), 4, step)
     found, whole = windows.means(pixels, at), windows.complete(pixels, at)
     for i in range(at.rows):
         for j in range(at.columns):

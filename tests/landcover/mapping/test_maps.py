@@ -1,0 +1,127 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from tiny import ArrayScene, brighter_band
+
+from landcover.ground.errors import InputError
+from landcover.ground.params import Runtime
+from landcover.mapping import maps
+from landcover.mapping.models import Model
+
+RUNTIME = {
+    "device": "cpu", "threads": 1, "instruction_set": "avx2", "launcher": "python", "workers": 1, "dask": None,
+    "resident_gigabytes": 1,
+}  # fmt: skip
+LOCAL = Runtime(**RUNTIME)
+SIZE = 20  # of a window
+
+
+@pytest.fixture
+def model() -> Model:
+    network, metadata = brighter_band(SIZE)
+    return Model([network], metadata)
+
+
+@pytest.fixture
+def scene() -> ArrayScene:
+    """50 x 61 pixels: the left 20 columns are brighter in B02, by 0.1; a pixel in the lower right corner is nodata."""
+    pixels = np.full((2, 50, 61), 0.3, np.float32)
+    pixels[0, :, :20] = 0.4
+    pixels[:, 45, 59] = 0
+    return ArrayScene(pixels, ["B02", "B08"], rows_read=[])
+
+
+def test_each_window_becomes_a_cell(scene, model):
+    pixels = scene.pixels
+    pixels[1, :, 20:40] = 0.5
+    found = maps.predict(scene, model, SIZE, LOCAL, keep_probabilities=True)
+    assert found.labels.tolist() == [[0, 1, 0], [0, 1, 0]]  # of equal classes the first
+    # The differences of the logits are 10 x 0.1, 10 x -0.2 and 0.
+    expected = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2)), 0.5]
+    np.testing.assert_allclose(found.confidence, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities[0, 0], [expected[0], 1 - expected[1], 0.5], atol=1e-5)
+    assert tuple(found.transform)[:6] == (200, 0, 500_000, 0, -200, 5_000_000)
+    np.testing.assert_array_equal(found.thumbnail, pixels)
+
+
+def test_cells_are_the_middles_of_their_windows(scene, model):
+    found = maps.predict(scene, model, 8, LOCAL)
+    # Windows begin at pixels 0, 8, 16, 24 and, across, also at 32 and 40; the cell of the first is its pixels 6 to 14.
+    assert found.labels.shape == (4, 6)
+    assert tuple(found.transform)[:6] == (80, 0, 500_060, 0, -80, 4_999_940)
+    # The last window is of rows 24 to 44 and columns 40 to 60, so that the nodata at row 45 is in none.
+    assert (found.labels != maps.NOTHING).all()
+    # Of the 20 columns of windows, 20, 12, 4, 0, 0 and 0 are the brighter ones.
+    difference = 10 * 0.1 * np.array([20, 12, 4, 0, 0, 0]) / 20
+    np.testing.assert_allclose(found.confidence[0], 1 / (1 + np.exp(-difference)), rtol=1e-5)
+
+
+def test_a_window_with_a_pixel_of_nodata_has_no_class(scene, model):
+    found = maps.predict(scene, model, 10, LOCAL, keep_probabilities=True)
+    missing = [[False] * 5, [False] * 5, [False] * 5, [False, False, False, False, True]]
+    assert (found.labels == maps.NOTHING).tolist() == missing
+    assert np.isnan(found.confidence).tolist() == missing
+    assert np.isnan(found.probabilities).tolist() == [missing] * 2
+
+
+@pytest.mark.parametrize("step", [1, 7, 20])
+@pytest.mark.parametrize("read", [1, 16, 25, 1024])
+def test_strips_of_any_height_make_the_same_map_and_each_pixel_is_read_once(scene, model, step, read, monkeypatch):
+    noise = np.random.default_rng(0).random(scene.pixels.shape, np.float32) * 0.2
+    scene = scene._replace(pixels=np.where(scene.pixels > 0, scene.pixels + noise, 0))
+    whole = maps.predict(scene, model, step, LOCAL)
+    scene.rows_read.clear()
+    monkeypatch.setattr(maps, "READ", read)
+    found = maps.predict(scene, model, step, LOCAL)
+    assert scene.rows_read == list(range(50))
+    np.testing.assert_array_equal(found.labels, whole.labels)
+    np.testing.assert_allclose(found.confidence, whole.confidence, rtol=1e-5)
+    np.testing.assert_allclose(found.thumbnail, whole.thumbnail, rtol=1e-5)
+
+
+def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
+    """Of Dask, only that it sends pickles to and fro, so that no cluster need be started."""
+
+    class Cluster(ThreadPoolExecutor):
+        def map(self, work, parts):
+            sent = [pickle.dumps((work, part)) for part in parts]
+            return super().map(lambda job: pickle.loads(pickle.dumps(job[0](job[1]))), map(pickle.loads, sent))
+
+    @contextmanager
+    def cluster(runtime):
+        with Cluster(1) as pool:
+            yield pool
+
+    monkeypatch.setattr(maps, "READ", 20)
+    monkeypatch.setattr(maps, "executor", cluster)
+    here = maps.predict(scene, model, 6, LOCAL)
+    there = maps.predict(scene, model, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
+    assert len(maps._parts(here.windows, 50)) == 2
+    for name in ("labels", "confidence", "thumbnail"):
+        assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
+
+
+def test_an_ensemble_is_the_mean_of_its_softened_probabilities(scene, model):
+    doubled, metadata = brighter_band(SIZE, contrast=20)
+    ensemble = Model([*model.networks, doubled], metadata | {"temperature": 2.0})
+    found = maps.predict(scene, ensemble, SIZE, LOCAL)
+    expected = (1 / (1 + np.exp(-0.5)) + 1 / (1 + np.exp(-1))) / 2
+    np.testing.assert_allclose(found.confidence[:, 0], expected, rtol=1e-5)
+
+
+def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, model):
+    assert maps.predict(scene, model, SIZE, LOCAL).strange == {}
+    known = model.metadata | {"patch_means": {"B02": [0.31, 0.41], "B08": [0.1, 0.29]}}
+    found = maps.predict(scene, model._replace(metadata=known), SIZE, LOCAL)
+    assert found.strange["B02"].tolist() == [[0, -1, -1]] * 2
+    assert found.strange["B08"].tolist() == [[1, 1, 1]] * 2
+
+
+def test_what_does_not_fit_is_refused(scene, model):
+    with pytest.raises(InputError, match="tiny: its probabilities would take"):
+        maps.predict(scene, model, 1, LOCAL.model_copy(update={"resident_gigabytes": 0}), keep_probabilities=True)
+    with pytest.raises(InputError, match="tiny: 19 x 50 pixels of 10 m hold no window"):
+        maps.predict(scene._replace(pixels=scene.pixels[..., :19]), model, 1, LOCAL)
