@@ -4,18 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import log_softmax
 
 from landcover.dataset.index import INDEX, load_index
 from landcover.dataset.tensors import load_split
 from landcover.ground import files
 from landcover.ground.benge import SPLITS
-from landcover.ground.params import SAMPLES, Dataset, Evaluation
+from landcover.ground.params import Dataset, Evaluation
 from landcover.ground.processes import helpers
 from landcover.judgement import metrics, repetition
 from landcover.judgement.calibration import ece
 from landcover.judgement.comparison import against_baselines
 from landcover.judgement.predictions import parse, tabulate
-from landcover.judgement.probabilities import read_log_probabilities, read_seeds
+from landcover.judgement.probabilities import COST, read_log_probabilities, read_seeds
 from landcover.pages import plots
 from landcover.pages.pictures import Pictures
 
@@ -35,12 +36,12 @@ def evaluate(
     """Write metrics, tables and pictures to `reports_dir`: of the run, and of its repetition with other seeds."""
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
-        pictures = Pictures(reports_dir, painters, synthetic=datasets[dataset].source in SAMPLES)
+        pictures = Pictures(reports_dir, painters, synthetic=datasets[dataset].synthetic)
         # Images stay on disk: no more are read than the pictures show.
         splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
         indices = {name: load_index(tensors_dir, name) for name in SPLITS}
         test, index = splits["test"], indices["test"]
-        log_probabilities, cost = read_log_probabilities(log_probabilities_path, splits)
+        log_probabilities, facts = read_log_probabilities(log_probabilities_path, splits)
         of_test = log_probabilities["test"]
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
@@ -55,10 +56,9 @@ def evaluate(
         found = {name: metrics.summary(predictions[name], **chance) for name in ("test", "val")}
         # In evaluation mode, and by the weights that were kept, unlike the history's.
         found["train"] = metrics.headline(predictions["train"])
-        temperature = metrics.fit_temperature(splits["val"].labels, log_probabilities["val"])
-        softened = metrics.soften(of_test, temperature)
+        softened = log_softmax(of_test / facts["temperature"], axis=1)
         found["test"]["calibrated"] = {
-            "temperature": temperature,
+            "temperature": facts["temperature"],
             "nll": metrics.nll(test.labels, softened),
             "ece": ece(labels == test.labels, np.exp(softened.max(1))),
         }
@@ -67,7 +67,7 @@ def evaluate(
         per_class.insert(0, "class", test.classes)
         pictures.wait()
 
-    files.write_json(reports_dir / "metrics.json", {**found, "model": cost})
+    files.write_json(reports_dir / "metrics.json", {**found, "model": {fact: facts[fact] for fact in COST}})
     files.write_csv(reports_dir / "predictions.csv", predictions["test"])
     files.write_csv(reports_dir / "per_class.csv", per_class)
     files.write_json(reports_dir / "seeds.json", repetition.summary(tables, baselines))

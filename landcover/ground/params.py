@@ -151,6 +151,11 @@ class Dataset(Section):
     classes: Classes = list(benge.CLASSES)  # columns of the label table
     offset: Offset | None = None  # in place of preprocess.offset: which offset numbers have is a fact of the data
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether this project writes the data itself."""
+        return self.source in SAMPLES
+
 
 class Unpacking(Section):
     """How tiles are kept, and what an archive may hold, so that a crafted one fills no disk and ends in time."""

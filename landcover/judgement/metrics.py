@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import log_softmax
 from sklearn.metrics import precision_recall_fscore_support
 
 from landcover.judgement.calibration import ece, ece_by_chance
@@ -19,7 +17,6 @@ from landcover.judgement.predictions import parse
 from landcover.judgement.scores import METRICS, scores
 from landcover.judgement.variance import mean, share_interval, wilson
 
-TEMPERATURES = (0.02, 50)
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
     f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
@@ -44,31 +41,6 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.D
 def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
     """Mean negative log-likelihood of the labels, in nats; of log-probabilities (N, K)."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())
-
-
-def soften(log_probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Log-probabilities (N, K) after a division of the logits by `temperature`."""
-    return log_softmax(log_probabilities / temperature, axis=1)
-
-
-def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """The temperature that logits are divided by so that the negative log-likelihood is least.
-
-    Above 1 the predictions were too sure of themselves. Source: Guo et al., ICML 2017, section 4.2.
-    """
-    actual = log_probabilities[np.arange(len(labels)), labels].mean()
-
-    # The likelihood is convex in the inverse of the temperature: its slope changes its sign once, at most.
-    def slope(logarithm: float) -> float:
-        softened = soften(log_probabilities, np.exp(logarithm))
-        return actual - (np.exp(softened) * log_probabilities).sum(1).mean()
-
-    low, high = np.log(TEMPERATURES)
-    if slope(low) >= 0:
-        return TEMPERATURES[0]
-    if slope(high) <= 0:
-        return TEMPERATURES[1]
-    return float(np.exp(brentq(slope, low, high)))
 
 
 def purity_range(majority_fraction: np.ndarray) -> np.ndarray:

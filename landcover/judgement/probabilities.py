@@ -14,16 +14,16 @@ COST = ("parameters", "epochs", "device")  # of the network and its training, wh
 def read_log_probabilities(
     path: Path, splits: dict[str, tensors.Split]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What train wrote of each split, float64 (N, K), how large the network is, how long it learnt and where.
+    """What train wrote of each split, float64 (N, K); the temperature that it fitted, and COST.
 
     Raises:
         InputError: it is of other patches, bands, classes or scaling than the tensors have, or not finite.
     """
     found, metadata = tensors.load(path)
     _check(path, found, metadata, splits, ())
-    if lacking := [fact for fact in COST if fact not in metadata]:
+    if lacking := [fact for fact in ("temperature", *COST) if fact not in metadata]:
         raise InputError(f"{path}: has no {', '.join(lacking)}; run dvc repro train")
-    return found, {fact: metadata[fact] for fact in COST}
+    return found, metadata
 
 
 def read_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], dict[str, np.ndarray]]:

@@ -22,7 +22,7 @@ from landcover.ground.params import Architecture, Training
 from landcover.network.augmentation import augment, draw_symmetries
 from landcover.network.distributed import ALONE, Group, Rows
 from landcover.network.loader import Patches
-from landcover.network.model import Network, infer
+from landcover.network.model import Network, infer, parameter_count
 
 REFLECTANCE_STEP = 1e-4  # of one digital number
 EXPLODED = 1e4  # nats; from such a loss no training comes back
@@ -329,6 +329,27 @@ def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray,
             "everywhere; leave it out of bands, or set standardize to none"
         )
     return center.astype(np.float32), spread.astype(np.float32)
+
+
+def patch_means(train: tensors.Split) -> dict[str, list[float]]:
+    """By band, the least and the largest mean that a patch has over its valid pixels."""
+    with np.errstate(invalid="ignore"):  # NaN where a patch has no valid pixel
+        means = [image.sum((1, 2), dtype=np.float64) / np.count_nonzero(image, axis=(1, 2)) for image in train.images]
+    ends = np.stack([np.nanmin(means, axis=0), np.nanmax(means, axis=0)], axis=1)
+    return dict(zip(train.bands, ends.tolist(), strict=True))
+
+
+def describe(network: Network, architecture: Architecture, train: tensors.Split) -> dict[str, Any]:
+    """What the model file says of a network that was trained on the split: its input, its output, what it has seen."""
+    return {
+        "architecture": architecture.model_dump(),
+        "bands": train.bands,
+        "classes": train.classes,
+        "scale": train.scale,
+        "patch_size": train.images.shape[-1],
+        "patch_means": patch_means(train),
+        "parameters": parameter_count(network),
+    }
 
 
 def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:

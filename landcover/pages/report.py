@@ -156,7 +156,7 @@ def report_page(
         warnings=data.get("warnings", []),
         offsets=_offsets(data.get("offsets", {})),
         worldcover=tuple(run.entry.classes) == CLASSES,
-        synthetic=run.entry.source in params.SAMPLES,
+        synthetic=run.entry.synthetic,
         repeated=seeds if seeds["seeds"] > 1 else None,
         seed_rows=_seed_rows(seeds) if seeds["seeds"] > 1 else [],
         against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],

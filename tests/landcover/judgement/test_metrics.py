@@ -121,15 +121,6 @@ def test_patches_that_lie_together_tell_less_than_as_many_apart():
         assert reach[1] / reach[0] == pytest.approx(np.sqrt(5), rel=0.1), name
 
 
-def test_a_temperature_undoes_overconfidence():
-    labels, log_probabilities = simulated(4000, 5, seed=2)
-    fitted = metrics.fit_temperature(labels, log_probabilities)
-    overconfident = metrics.soften(log_probabilities, 1 / 3)
-    assert metrics.fit_temperature(labels, overconfident) == pytest.approx(3 * fitted, rel=1e-3)
-    assert np.exp(overconfident).sum(1) == pytest.approx(1)
-    assert (overconfident.argmax(1) == log_probabilities.argmax(1)).all()
-
-
 def test_accuracy_by_purity_by_hand():
     fractions = np.array([0.4, 0.5, 0.69, 0.9, 1.0])
     rows = metrics.accuracy_by_purity(np.array([True, True, False, True, True]), fractions)
@@ -140,11 +131,3 @@ def test_accuracy_by_purity_by_hand():
     ]
     z = 1.959964  # Wilson, 2 of 2: from 1 / (1 + z^2 / n)
     assert (rows[2]["low"], rows[2]["high"]) == pytest.approx((1 / (1 + z**2 / 2), 1))
-
-
-@pytest.mark.parametrize("factor", [1e-4, 1e4])
-def test_a_temperature_stays_in_its_range(factor):
-    labels, log_probabilities = simulated(50, 3, seed=0)
-    best = metrics.soften(log_probabilities, 1 / factor)
-    limit = metrics.TEMPERATURES[1 if factor > 1 else 0]
-    assert metrics.fit_temperature(labels, best) == limit

@@ -20,6 +20,7 @@ from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture, Training
 from landcover.network.augmentation import augment, draw_symmetries
+from landcover.network.calibration import fit_temperature
 from landcover.network.distributed import ALONE, Group
 from landcover.network.loader import Patches, load
 from landcover.network.model import Network, predict
@@ -34,6 +35,7 @@ from landcover.network.training import (
     check,
     make_optimizer,
     make_schedule,
+    patch_means,
     visits,
 )
 
@@ -99,7 +101,10 @@ def test_the_network_that_is_saved_is_the_one_that_predicts(prepared, run_stage,
     assert (done.returncode, done.stderr) == (0, "")
     saved, facts = load_network(tmp_path / "m.safetensors")
     found, metadata = tensors.load(tmp_path / "l.safetensors")
-    assert metadata == {name: facts[name] for name in ("bands", "classes", "scale", "parameters", "epochs", "device")}
+    given = ("bands", "classes", "scale", "temperature", "parameters", "epochs", "device")
+    assert metadata == {name: facts[name] for name in given}
+    val = tensors.load_split(tmp_path / "tensors", "val")
+    assert facts["temperature"] == fit_temperature(val.labels, found["val"])
     assert found.keys() == {"train", "val", "test"}
     for name, count in (("train", 12), ("val", 5), ("test", 7)):
         patches = load(tensors.load_split(tmp_path / "tensors", name), torch.device("cpu"))
@@ -307,6 +312,14 @@ def test_band_moments_by_hand():
     assert std.tolist() == [1, 0.5]
 
 
+def test_patch_means_are_of_valid_pixels():
+    images = np.zeros((3, 2, 1, 2), np.float32)
+    images[0, 0], images[1, 0] = [[0, 0.25]], [[0.5, 1]]  # the third patch has no valid pixel
+    images[:, 1] = 0.125
+    facts = tensors.Split(images, np.zeros(3, int), ["B02", "B08"], [], {})
+    assert patch_means(facts) == {"B02": [0.25, 0.75], "B08": [0.125, 0.125]}
+
+
 def test_band_quantiles_by_hand_are_not_moved_by_snow():
     """A hundred pixels from 0.01 to 1.00, and the same with the ten brightest as bright as can be."""
     ramp = np.arange(1, 101, dtype=np.float32).reshape(1, 10, 10) / 100
@@ -382,6 +395,9 @@ def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     assert metadata["classes"][0] == "tree_cover"
     assert metadata["scale"]["divisor"] == 10_000
     assert metadata["architecture"]["convolutions"] == [8, 16]
+    assert (metadata["patch_size"], metadata["dataset"], metadata["synthetic"]) == (120, "t", False)
+    # The first four patches train; number i has 100 * (i + 1) everywhere.
+    assert metadata["patch_means"] == {"B08": pytest.approx([0.01, 0.04])}
 
 
 # -- going on after a crash
