@@ -52,6 +52,9 @@ def evaluate(
         seeds, repeated = read_seeds(seeds_path, {name: splits[name] for name in repetition.SPLITS})
         tables = repetition.tables(seeds, repeated, splits, indices)
         baselines = pd.read_csv(baseline_predictions_csv)
+        over_seeds = repetition.summary(tables, baselines)
+        if len(seeds) > 1:
+            over_seeds["ensemble"] = repetition.ensemble(repeated, splits, indices, tables)
         predictions = {name: tabulate(splits[name], indices[name], log_probabilities[name]) for name in SPLITS}
         found = {name: metrics.summary(predictions[name], **chance) for name in ("test", "val")}
         # In evaluation mode, and by the weights that were kept, unlike the history's.
@@ -70,6 +73,6 @@ def evaluate(
     files.write_json(reports_dir / "metrics.json", {**found, "model": {fact: facts[fact] for fact in COST}})
     files.write_csv(reports_dir / "predictions.csv", predictions["test"])
     files.write_csv(reports_dir / "per_class.csv", per_class)
-    files.write_json(reports_dir / "seeds.json", repetition.summary(tables, baselines))
+    files.write_json(reports_dir / "seeds.json", over_seeds)
     files.write_csv(reports_dir / "seed_predictions.csv", tables["test"])
     files.write_csv(reports_dir / "seed_val_predictions.csv", tables["val"])

@@ -513,7 +513,7 @@ STAGES = (
     "stages preprocess data/patches tensors data.json",
     "stages baseline tensors baselines.json b.csv",
     "stages train tensors m.safetensors l.safetensors history.csv",
-    "stages repeat tensors s.safetensors",
+    "stages repeat tensors s.safetensors e.safetensors",
     "stages evaluate tensors l.safetensors s.safetensors history.csv b.csv reports",
     "stages report data.json baselines.json history.csv reports/metrics.json reports/seeds.json "
     "reports/predictions.csv reports/per_class.csv report.md",

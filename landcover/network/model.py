@@ -1,6 +1,7 @@
 """The network: built from its architecture, saved with all that a prediction needs."""
 
 import math
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,19 @@ def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
 
     Without `patch_size` it is PATCH_SIZE.
     """
-    weights = {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
-    tensors.save(path, weights, metadata)
+    tensors.save(path, _weights(network), metadata)
+
+
+def save_ensemble(path: Path, networks: dict[int, Network], metadata: dict[str, Any]) -> None:
+    """Write networks of one architecture, by their seeds, in one file: weights are called <seed>/<name>."""
+    weights = {
+        f"{seed}/{name}": value for seed, network in networks.items() for name, value in _weights(network).items()
+    }
+    tensors.save(path, weights, {"seeds": list(networks)} | metadata)
+
+
+def _weights(network: Network) -> dict[str, np.ndarray]:
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
 
 
 def load(path: Path) -> tuple[Network, dict[str, Any]]:
@@ -162,6 +174,27 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
         InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
+    return _rebuild(path, weights, metadata), metadata
+
+
+def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
+    """Rebuild the networks and their metadata from what `save_ensemble` wrote.
+
+    Raises:
+        InputError: as of `load`, or there is no network in it.
+    """
+    weights, metadata = tensors.load(path)
+    by_seed: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
+    for key, value in weights.items():
+        seed, _, name = key.partition("/")
+        by_seed[seed][name] = value
+    if not by_seed:
+        raise InputError(f"{path}: holds no network; name seeds in repeat.seeds, and run dvc repro repeat")
+    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as they are in `seeds`
+    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], metadata
+
+
+def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any]) -> Network:
     try:
         if lacking := [fact for fact in FACTS if fact not in metadata]:
             raise ValueError(f"it has no {', '.join(lacking)}")
@@ -177,5 +210,5 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
             raise ValueError(f"not float32: {', '.join(bad)}")
     except (TypeError, ValueError, RuntimeError) as error:  # pydantic's errors are ValueErrors
         why = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro train") from None
-    return network, metadata
+        raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro") from None
+    return network

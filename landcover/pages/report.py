@@ -80,6 +80,14 @@ def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _ensemble(found: dict[str, Any]) -> str:
+    """'accuracy 62.0%, +5.0 points (+1.0 to +9.0); NLL 1.100, -0.200 (-0.300 to -0.100)', against its members."""
+    accuracy, nll = found["accuracy"], found["nll"]
+    points = markdown.points(accuracy["difference"], accuracy["low"], accuracy["high"])
+    change = f"{nll['difference']:+.3f} ({nll['low']:+.3f} to {nll['high']:+.3f})"
+    return f"accuracy {accuracy['value']:.1%}, {points}; NLL {nll['value']:.3f}, {change}"
+
+
 def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
     """A row a class that occurs; one of few patches is marked."""
     return [
@@ -145,6 +153,7 @@ def report_page(
     per_class: pd.DataFrame,
 ) -> str:
     """Fill in templates/report.md."""
+    repeated = seeds["seeds"] > 1
     classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in data["patches"])]
     return markdown.render(
@@ -157,8 +166,9 @@ def report_page(
         offsets=_offsets(data.get("offsets", {})),
         worldcover=tuple(run.entry.classes) == CLASSES,
         synthetic=run.entry.synthetic,
-        repeated=seeds if seeds["seeds"] > 1 else None,
-        seed_rows=_seed_rows(seeds) if seeds["seeds"] > 1 else [],
+        repeated=seeds if repeated else None,
+        seed_rows=_seed_rows(seeds) if repeated else [],
+        ensemble=[_ensemble(found) for found in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
         against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],
         against=[_against(name, found) for name, found in scores["test"]["against"].items()],
         results=_result_rows(scores, baselines),

@@ -126,7 +126,7 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     reports = bright_or_dark / "reports"
     found = json.loads((reports / "seeds.json").read_text())
     metrics = ["accuracy", "macro_f1", "balanced_accuracy", "nll", "brier"]
-    assert list(found) == ["seeds", *metrics, "val", "against"]
+    assert list(found) == ["seeds", *metrics, "val", "against", "ensemble"]
     assert (found["seeds"], list(found["val"])) == (2, metrics)
     of_each = dict.fromkeys(metrics[:3], (0.8, 1))
     of_each["nll"] = -0.8 * np.log(SURE) - 0.2 * np.log(1 - SURE), -np.log(SURE)
@@ -137,6 +137,15 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
         assert test["std"] == pytest.approx(abs(of_right - of_erring) / np.sqrt(2), abs=1e-5)
         assert test["low"] < test["mean"] < test["high"]
         assert (val["mean"], val["std"]) == (pytest.approx(of_erring, abs=1e-5), 0)
+    # In val both are alike, and so are they together. Of the two test patches that only one of them gets right, the
+    # mean of their probabilities is a half.
+    together, of_one = found["ensemble"], {"accuracy": 0.8, "nll": found["val"]["nll"]["mean"]}
+    for name, value in of_one.items():
+        assert together["val"][name] == {"value": pytest.approx(value), "difference": 0, "low": 0, "high": 0}
+    of_both = -0.8 * np.log(SURE) - 0.2 * np.log(0.5)
+    assert together["nll"]["value"] == pytest.approx(of_both, abs=1e-5)
+    assert together["nll"]["difference"] == pytest.approx(of_both - found["nll"]["mean"], abs=2e-6)
+    assert together["nll"]["low"] < together["nll"]["difference"] < together["nll"]["high"]
     assert found["against"]["majority"]["difference"] == pytest.approx(0.4)
     assert found["against"]["band_statistics"]["difference"] == pytest.approx(-0.1)
 

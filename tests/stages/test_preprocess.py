@@ -247,7 +247,7 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
         ("preprocess", "data/patches", "t", "data.json"),
         ("baseline", "t", "b.json", "b.csv"),
         ("train", "t", "m", "l", "h.csv"),
-        ("repeat", "t", "s"),
+        ("repeat", "t", "s", "e"),
         ("evaluate", "t", "l", "s", "h.csv", "b.csv", "r"),
         ("report", "data.json", "b.json", "h.csv", *tables),
     ):

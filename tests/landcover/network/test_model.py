@@ -108,6 +108,24 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
     assert metadata == facts
 
 
+def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
+    path, facts = tmp_path / "e.safetensors", {"architecture": NOTEBOOK, "bands": list("abcd")}
+    facts |= {"classes": list("abcdefghijk"), "scale": {}, "parameters": 1, "epochs": [1, 1]}
+    networks = {seed: build() for seed in (9, 10)}
+    torch.nn.init.ones_(networks[10].classifier[-1].bias)
+    model.save_ensemble(path, networks, facts)
+    loaded, metadata = model.load_ensemble(path)
+    assert metadata == facts | {"seeds": [9, 10]}
+    images = torch.rand(2, 4, 120, 120)
+    for network, expected in zip(loaded, networks.values(), strict=True):
+        assert torch.equal(network(images), expected(images))
+    with pytest.raises(InputError, match="is not a model of this pipeline"):
+        model.load(path)
+    model.save(path, networks[9], facts)
+    with pytest.raises(InputError, match="is not a model of this pipeline"):
+        model.load_ensemble(path)
+
+
 def test_quantiles_scale_the_middle_and_cut_off_what_lies_far_out():
     center, spread = np.full(4, 0.2, np.float32), np.full(4, 0.1, np.float32)
     torch.manual_seed(0)

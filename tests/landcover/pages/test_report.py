@@ -14,7 +14,7 @@ def report(prepared, run_stage, tmp_path):
         for stage in (
             ("baseline", "tensors", "baselines.json", "b.csv"),
             ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
-            ("repeat", "tensors", "s.safetensors"),
+            ("repeat", "tensors", "s.safetensors", "e.safetensors"),
             ("evaluate", "tensors", "l.safetensors", "s.safetensors", "h.csv", "b.csv", "reports"),
             ("report", "data.json", "baselines.json", "h.csv", *reports, "report.md"),
         ):
@@ -72,6 +72,10 @@ def test_what_seeds_say_stands_before_what_a_single_run_says(report):
             f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in (seeds[name], seeds["val"][name])
         )
         assert f"| {words} | {test} | {val} | {seeds[name]['std']:.3f} |" in first
+    for split, found_together in (("test", seeds["ensemble"]), ("val", seeds["ensemble"]["val"])):
+        accuracy, nll = found_together["accuracy"], found_together["nll"]
+        assert f"- on {split}, accuracy {accuracy['value']:.1%}, {100 * accuracy['difference']:+.1f} points (" in first
+        assert f"; NLL {nll['value']:.3f}, {nll['difference']:+.3f} ({nll['low']:+.3f} to {nll['high']:+.3f})" in first
     difference = 100 * seeds["against"]["texture"]["difference"]
     assert re.search(
         rf"^- Against texture features, .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE
