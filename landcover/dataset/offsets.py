@@ -62,6 +62,7 @@ class Suspicion(NamedTuple):
     why: str
     remedy: str
     certain: bool
+    likely: int  # the offset that the pixels suggest
 
 
 def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) -> Suspicion | None:
@@ -80,11 +81,13 @@ def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) ->
             f"99 % of the blue pixels are above {darkest - 1}, which suggests numbers with an offset of {ADDED}",
             f"set {parameter} to the number that was added ({ADDED} by baseline 04.00), or to 0 if they are right",
             darkest > BEYOND_DOUBT and patches >= ENOUGH,
+            ADDED,
         )
     if subtracted and none_left > SUSPICIOUS_SHARE:
         return Suspicion(
             f"{none_left:.0%} of the blue pixels are not above their offset, as if they had none",
             f"set {parameter} to 0 if nothing was added to them, and remove tags that say so",
             none_left > BEYOND_DOUBT_SHARE and patches >= ENOUGH,
+            0,
         )
     return None

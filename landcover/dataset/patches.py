@@ -66,6 +66,23 @@ def _own_offset(tile: DatasetReader, band: str) -> int | None:
     return own
 
 
+def resampled_nodata(empty: np.ndarray, factor: int, resampling: str) -> np.ndarray:
+    """Which of the pixels that were resampled from coarser ones are nodata: what was mixed with nodata is none.
+
+    Args:
+        empty: of the coarse pixels, bool (H, W).
+        factor: how many fine pixels a side of a coarse one has.
+
+    Returns:
+        Of the fine pixels, (factor * H, factor * W).
+    """
+    if empty.any() and (reach := RESAMPLING_REACH[resampling]):
+        import scipy.ndimage  # here: few datasets have such a tile, and each process would wait for it
+
+        empty = scipy.ndimage.binary_dilation(empty, np.ones((3, 3)), iterations=reach)
+    return empty.repeat(factor, 0).repeat(factor, 1)
+
+
 def _read_with_gdal(
     content: bytes, pixels: np.ndarray, band: str, side: int, resampling: str
 ) -> tuple[Grid, int | None]:
@@ -93,13 +110,7 @@ def _read_with_gdal(
         else:
             tile.read(1, out=pixels, resampling=rasterio.enums.Resampling[resampling])
             np.maximum(pixels, 1, out=pixels)  # cubic may undershoot to the number that means nodata
-            if empty.any() and (reach := RESAMPLING_REACH[resampling]):
-                import scipy.ndimage  # here: few datasets have such a tile, and each process would wait for it
-
-                # What was mixed with nodata is none.
-                empty = scipy.ndimage.binary_dilation(empty, np.ones((3, 3)), iterations=reach)
-            factor = len(pixels) // side
-            empty = empty.repeat(factor, 0).repeat(factor, 1)
+            empty = resampled_nodata(empty, len(pixels) // side, resampling)
         pixels[empty] = NODATA
         crs = _crs_name(tile.crs.to_wkt()) if tile.crs else ""
         return Grid(crs, tuple(tile.transform)[:6]), offset

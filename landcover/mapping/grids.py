@@ -1,0 +1,136 @@
+"""Where a scene's layers lie, and the north-up grid of 10 m on which it is read."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import rasterio.errors
+import rasterio.warp
+from rasterio import Affine
+from rasterio.crs import CRS
+
+from landcover.dataset.grids import CORNER_TOLERANCE
+from landcover.ground.benge import BANDS, METRES_PER_PIXEL
+from landcover.ground.errors import InputError
+
+FACTORS = sorted({metres // METRES_PER_PIXEL for metres in BANDS.values()})  # 10 m pixels a side of Sentinel-2's pixels
+PIXEL_TOLERANCE = 0.1  # of the finest pixel, by which the corners of a scene's layers may differ
+GROUND_TOLERANCE = 0.05  # by which a metre of a coordinate system may differ from one on the ground
+MEASURED = 1000  # metres over which that is measured
+EARTH_RADIUS = 6_371_000  # metres
+
+
+class Grid(NamedTuple):
+    """Of a layer, or of a scene."""
+
+    crs: CRS
+    transform: Affine
+    width: int
+    height: int
+
+    def is_upright(self) -> bool:
+        """Whether its rows run from west to east, be the first of them in the north or in the south."""
+        a, b, _, d, _, _ = self.transform[:6]
+        return b == d == 0 and a > 0
+
+    def factor(self) -> int | None:
+        """How many pixels of 10 m its own have a side; None if they are not those of Sentinel-2's grids."""
+        factor = round(self.transform.a / METRES_PER_PIXEL)
+        metres = factor * METRES_PER_PIXEL
+        drift = abs(self.transform.a - metres) * self.width, abs(abs(self.transform.e) - metres) * self.height
+        return factor if factor in FACTORS and self.is_upright() and max(drift) <= CORNER_TOLERANCE else None
+
+    def centre(self) -> tuple[float, float]:
+        return self.transform @ (self.width / 2, self.height / 2)
+
+    def lies_on(self, finest: "Grid") -> bool:
+        """Whether it is the finest layer's grid, or another of Sentinel-2's own from the same corner."""
+        factors = self.factor(), finest.factor()
+        ratio = 1 if None in factors else factors[0] / factors[1]
+        sizes = tuple(math.ceil(side / ratio) for side in finest[2:4])
+        if self.crs != finest.crs or sizes != self[2:4]:
+            return False
+        corners = [(0, 0), (self.width, 0), (0, self.height)]
+        there = [~finest.transform @ (self.transform @ corner) for corner in corners]
+        return np.allclose(there, np.multiply(corners, ratio), rtol=0, atol=PIXEL_TOLERANCE)
+
+    def pixel_area(self) -> float:
+        """In the units of its coordinate system."""
+        return abs(self.transform.determinant)
+
+    def pixel_side(self, crs: CRS) -> float:
+        """That of the pixel in the centre, in the units of a coordinate system."""
+        if crs == self.crs:
+            return math.sqrt(self.pixel_area())
+        x, y = self.width / 2, self.height / 2
+        corners = [self.transform @ corner for corner in ((x, y), (x + 1, y), (x, y + 1))]
+        here, right, below = np.array(rasterio.warp.transform(self.crs, crs, *zip(*corners, strict=True))).T
+        return math.sqrt(abs(np.linalg.det([right - here, below - here])))
+
+
+def _lon_lat(crs: CRS, *points: tuple[float, float]) -> np.ndarray:
+    """Degrees (N, 2)."""
+    try:
+        found = np.array(rasterio.warp.transform(crs, "EPSG:4326", *zip(*points, strict=True))).T
+    except rasterio.errors.RasterioError as error:
+        raise InputError(f"where it lies cannot be told ({error}); give it its place by `rio edit-info`") from None
+    if not np.isfinite(found).all():
+        raise InputError("it lies nowhere on Earth; give it its place by `rio edit-info`")
+    return found
+
+
+def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
+    """The length on the ground of a unit to the east and of one to the north, on a sphere.  Source: the haversine."""
+    here, *there = np.radians(_lon_lat(crs, (x, y), (x + MEASURED, y), (x, y + MEASURED)))
+    found = []
+    for lon, lat in there:
+        longitude, latitude = np.sin((lon - here[0]) / 2) ** 2, np.sin((lat - here[1]) / 2) ** 2
+        angle = 2 * math.asin(math.sqrt(latitude + math.cos(here[1]) * math.cos(lat) * longitude))
+        found.append(EARTH_RADIUS * angle / MEASURED)
+    return tuple(found)
+
+
+def metric(grid: Grid, wanted: str | None) -> CRS:
+    """The coordinate system to read a scene in: the one that is wanted, else its own.
+
+    Args:
+        wanted: EPSG:<code>, or `utm` for the UTM zone of the scene's centre.
+
+    Raises:
+        InputError: it is unknown, or a metre in it is none on the ground.
+    """
+    centre = grid.centre()
+    ((lon, lat),) = _lon_lat(grid.crs, centre)
+    zone = CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
+    try:
+        crs = grid.crs if wanted is None else zone if wanted == "utm" else CRS.from_user_input(wanted)
+    except rasterio.errors.CRSError:
+        raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
+    if not crs.is_projected:
+        raise InputError(f"it is in degrees; give --crs {zone} to bring it to metres")
+    ((x,), (y,)) = rasterio.warp.transform(grid.crs, crs, *([value] for value in centre))
+    for metres in _ground_metres(crs, x, y):
+        if abs(metres - 1) > GROUND_TOLERANCE:
+            raise InputError(
+                f"a unit of its coordinate system is {metres:.2f} m on the ground there; give --crs {zone} to bring it "
+                "to metres"
+            )
+    return crs
+
+
+def around(finest: Grid, crs: CRS) -> Grid:
+    """The grid of 10 m, north up, in a coordinate system, that has all of a layer in it.
+
+    If the layer lies upright in that system, its corner in the north-west is kept.
+    """
+    step = METRES_PER_PIXEL
+    corners = [finest.transform @ (finest.width * i, finest.height * j) for i in (0, 1) for j in (0, 1)]
+    left, bottom, right, top = *np.min(corners, axis=0), *np.max(corners, axis=0)
+    if crs == finest.crs and finest.is_upright():
+        width, height = round((right - left) / step), round((top - bottom) / step)
+    else:
+        if crs != finest.crs:
+            left, bottom, right, top = rasterio.warp.transform_bounds(finest.crs, crs, left, bottom, right, top)
+        left, top = math.floor(left / step) * step, math.ceil(top / step) * step  # as Sentinel-2's own grids
+        width, height = math.ceil((right - left) / step), math.ceil((top - bottom) / step)
+    return Grid(crs, Affine(step, 0, left, 0, -step, top), width, height)

@@ -1,0 +1,57 @@
+"""The bands of a scene: the names they go by, where they lie, and what their source says of them."""
+
+import re
+from typing import NamedTuple
+
+from landcover.ground.benge import BANDS
+
+# `B02`, `B2` or `b8a` by itself, or in `T33UUP_20230613T101031_B02_10m` and `B2, central wavelength 490 nm`.
+CODE = re.compile(r"(?<![a-z0-9])b(\d{1,2}|8a)(?![a-z0-9])", re.IGNORECASE)
+# STAC's common names, and how else people call the bands; compared without blanks, hyphens and case.
+WORDS = {
+    "coastal": "B01", "coastalaerosol": "B01", "blue": "B02", "green": "B03", "red": "B04",
+    "rededge1": "B05", "rededge071": "B05", "rededge2": "B06", "rededge075": "B06", "rededge3": "B07",
+    "rededge078": "B07", "nir": "B08", "nearinfrared": "B08", "nir08": "B8A", "narrownir": "B8A", "rededge4": "B8A",
+    "nir09": "B09", "watervapour": "B09", "swir1": "B11", "swir16": "B11", "swir2": "B12", "swir22": "B12",
+}  # fmt: skip
+METRES = re.compile(r"_(10|20|60)m(?![a-z0-9])", re.IGNORECASE)  # in a file's name
+LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0-9])", re.IGNORECASE)
+
+
+class Layer(NamedTuple):
+    """A band in a file, and what its source says of its numbers; None where it does not say.
+
+    reflectance = (number - offset) / quantification, or number * scale[0] + scale[1].
+    """
+
+    path: str  # as GDAL opens it
+    index: int = 1  # of the band in the file, from 1
+    offset: float | None = None
+    quantification: float | None = None
+    scale: tuple[float, float | None] | None = None
+
+
+class Source(NamedTuple):
+    """What a scene is made of, before its rasters are looked at."""
+
+    kind: str
+    name: str
+    layers: dict[str, Layer]  # by band
+    level: str | None = None  # 2A, 1C
+    baseline: str = ""  # of the processing, 05.09; '' if the source does not say
+    date: str | None = None  # YYYY-MM-DD
+
+
+def band_of(text: str) -> str | None:
+    """The band, a name in BANDS, that a description, a file's name or a common name tells; None if it tells none."""
+    found = {code.upper().zfill(2) for code in CODE.findall(text)}
+    if not found:
+        return WORDS.get(re.sub(r"[\s_-]", "", text).casefold())
+    band = f"B{found.pop()}"
+    return band if band in BANDS and not found else None
+
+
+def level_of(text: str) -> str | None:
+    """The processing level, 2A or 1C, that a product's or a file's name tells."""
+    found = LEVEL.search(text)
+    return (found[1] or found[2]).upper() if found else None

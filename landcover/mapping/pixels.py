@@ -1,0 +1,138 @@
+"""The pixels of a scene's files, read in strips: as they are, resampled from 20 m and 60 m, or warped."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import rasterio
+import rasterio.errors
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from landcover.dataset.patches import resampled_nodata
+from landcover.ground.benge import NODATA
+from landcover.ground.errors import InputError, redact
+
+RESAMPLING = "bilinear"  # preprocess's own default
+WARPED_ROWS = 128  # warped together, wherever a strip begins: GDAL's result depends on what is warped together
+WARP_TOLERANCE = 0.01  # of a pixel: by which GDAL may simplify the way from one coordinate system to another
+CACHE_BYTES = 1 << 28  # holds a row of blocks of all bands
+OPTIONS = {
+    "GDAL_CACHEMAX": CACHE_BYTES,
+    "GDAL_HTTP_CONNECTTIMEOUT": 15,
+    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 0.5,
+    "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed addresses are good for GET alone
+}
+REMOTE = "/vsicurl/"
+# Else GDAL asks the host for a list of files, and for files beside the one that is read.
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+
+
+def file_name(path: str) -> str:
+    """The name of a file, without the folder, and the query of an address."""
+    return Path(urlsplit(path).path).name
+
+
+@contextmanager
+def opened(path: str) -> Iterator[DatasetReader]:
+    """A raster, by a driver that reads no other files or addresses.
+
+    Raises:
+        InputError: it cannot be opened, or read from while it is open.
+    """
+    remote = path.startswith(REMOTE)
+    driver = "JP2OpenJPEG" if file_name(path).lower().endswith(".jp2") else "GTiff"
+    try:
+        with rasterio.Env(**OPTIONS | (ALONE if remote else {})), warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path, driver=driver) as raster:
+                yield raster
+    except rasterio.errors.RasterioError as error:
+        why = redact(" ".join(str(error.__cause__ or error).split()))
+        remedy = "check the network and the address, and run again" if remote else "give a whole GeoTIFF or JPEG 2000"
+        raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
+
+
+def has_mask(raster: DatasetReader) -> bool:
+    return MaskFlags.per_dataset in raster.mask_flag_enums[0]
+
+
+def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers (C, H, W), and where they are nodata: by number, tag or mask, or because they are none.
+
+    Args:
+        place: `window` or `out_shape`, as rasterio has them.
+    """
+    numbers = raster.read(indexes, **place)
+    return numbers, _empty(raster, numbers, indexes, **place)
+
+
+def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **place: Any) -> np.ndarray:
+    empty = numbers == NODATA
+    if numbers.dtype.kind == "f":
+        empty |= ~np.isfinite(numbers)
+    for own, none, index in zip(numbers, empty, indexes, strict=True):
+        tag = raster.nodatavals[index - 1]
+        if tag is not None and tag != NODATA:
+            none |= own == tag
+    if has_mask(raster):
+        empty |= raster.read_masks(indexes, **place) == 0
+    return empty
+
+
+def read_resampled(
+    raster: DatasetReader, indexes: list[int], factor: int, row: int, rows: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `read`, of some rows on a grid that is `factor` times as fine, resampled as `read_patch` does.
+
+    Args:
+        row, rows, width: on the fine grid.
+    """
+    start, stop = row // factor, -(-(row + rows) // factor)
+    numbers = raster.read(
+        indexes,
+        window=Window(0, start, raster.width, stop - start),
+        out_shape=(len(indexes), (stop - start) * factor, raster.width * factor),
+        resampling=Resampling[RESAMPLING],
+    )
+    # With the rows above and below, whose nodata is mixed in.
+    above, below = max(0, start - 1), min(raster.height, stop + 1)
+    _, empty = read(raster, indexes, window=Window(0, above, raster.width, below - above))
+    empty = np.stack([resampled_nodata(none, factor, RESAMPLING) for none in empty])
+    first = row - start * factor
+    return (
+        numbers[:, first : first + rows, :width],
+        empty[:, row - above * factor : row - above * factor + rows, :width],
+    )
+
+
+def read_warped(
+    raster: DatasetReader, indexes: list[int], grid: dict[str, Any], scale: float, row: int, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `read`, of some rows of another grid.
+
+    Args:
+        grid: `crs`, `transform`, `width` and `height`.
+        scale: how many of its pixels a side one of the raster's has, which GDAL else estimates anew for each part.
+    """
+    tag = raster.nodatavals[indexes[0] - 1]
+    nodata = (
+        {"add_alpha": True} if has_mask(raster) else {"src_nodata": NODATA if tag is None else tag, "nodata": NODATA}
+    )
+    options = {"resampling": Resampling[RESAMPLING], "tolerance": WARP_TOLERANCE, "XSCALE": scale, "YSCALE": scale}
+    parts = []
+    with WarpedVRT(raster, **grid, **nodata, **options) as warped:
+        for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):
+            window = Window(0, start, warped.width, min(WARPED_ROWS, warped.height - start))
+            parts.append(read(warped, indexes, window=window))
+    first = row % WARPED_ROWS
+    numbers, empty = (np.concatenate(arrays, axis=1)[:, first : first + rows] for arrays in zip(*parts, strict=True))
+    return numbers, empty

@@ -1,0 +1,131 @@
+"""Scenes with a file a band: products as ESA ships them, a .SAFE folder or its .zip, and folders of bands."""
+
+import re
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, NamedTuple
+from xml.etree import ElementTree
+
+from landcover.dataset.bundles import INDEX
+from landcover.ground.benge import MAX_OFFSET, TILES_FOLDER
+from landcover.ground.errors import InputError
+from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
+
+METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
+IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
+BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
+MAX_METADATA_BYTES = 1 << 24  # a hundred times what they have
+# The bands by their number in the metadata, `band_id`.
+ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+
+
+class _Files(NamedTuple):
+    """The files of a folder or of a zip."""
+
+    names: list[str]  # relative, with slashes
+    prefix: str  # that GDAL needs before a name
+    read: Callable[[str], bytes]  # of a name, at most MAX_METADATA_BYTES and one more
+
+
+def is_benge(path: Path) -> bool:
+    """Whether a folder has patches in the ben-ge layout, rather than a scene."""
+    return (path / TILES_FOLDER).is_dir() or (path / INDEX).is_file()
+
+
+def find(path: Path) -> Source:
+    """The bands of a product or of a folder of bands, and what the product's metadata say of them.
+
+    Raises:
+        InputError: there are none, or a band is there more than once, or the metadata are damaged.
+    """
+    if path.is_dir():
+        found = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
+        names = sorted(file.relative_to(path).as_posix() for file in found if file.is_file())
+        return _find(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            prefix = f"/vsizip/{{{path.absolute()}}}/"
+            return _find(path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name))))
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last of an encrypted one
+        raise InputError(f"{path.name}: is no zip that can be read ({error}); fetch it anew") from None
+
+
+def _read(file: IO[bytes]) -> bytes:
+    with file:
+        return file.read(MAX_METADATA_BYTES + 1)
+
+
+def _find(name: str, files: _Files) -> Source:
+    found = [match for match in map(METADATA.fullmatch, files.names) if match]
+    if not found:
+        images = [file for file in files.names if BAND_FILE.fullmatch(file)]
+        return Source("folder", name, _layers(name, files.prefix, images))
+    if len(found) > 1:
+        told = ", ".join(match[0] for match in found)
+        raise InputError(f"{name}: has the metadata of more than one product ({told}); give one product")
+    metadata, root, level = found[0].group(0, 1, 2)
+    images = [file for file in files.names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]
+    layers = _layers(name, files.prefix, images)
+    try:
+        offsets, quantification, baseline, date = _parse(files.read(metadata), level)
+    except (ValueError, TypeError, IndexError, ElementTree.ParseError) as error:
+        raise InputError(f"{name}: {metadata} is damaged ({error}); fetch the product anew") from None
+    layers = {
+        band: layer._replace(offset=offsets.get(band), quantification=quantification) for band, layer in layers.items()
+    }
+    return Source(f"Level-{level_of(level)} product", name, layers, level_of(level), baseline, date)
+
+
+def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
+    """A band's file of the finest resolution, by band."""
+    by_band: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for image in images:
+        stem = Path(image).stem
+        if band := band_of(stem):
+            metres = METRES.search(stem)
+            by_band[band].append((int(metres[1]) if metres else 0, image))
+    if not by_band:
+        raise InputError(
+            f"{name}: has no file of a band, named as <name>_B02.tif or <name>_B02_10m.jp2; give a folder that has, "
+            "or a GeoTIFF"
+        )
+    for band, found in by_band.items():
+        found.sort()
+        if len(found) > 1 and found[0][0] in (0, found[1][0]):
+            told = " and ".join(image for _, image in found[:2])
+            raise InputError(f"{name}: {band} is there more than once, as {told}; leave one scene's files in it")
+    return {band: Layer(prefix + found[0][1]) for band, found in by_band.items()}
+
+
+def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, str, str | None]:
+    """Offsets by band, quantification, processing baseline and date, by a product's MTD_MSI<level>.xml.
+
+    Source: Sentinel-2 Products Specification Document: reflectance = (number + ADD_OFFSET) / QUANTIFICATION_VALUE.
+    """
+    if len(content) > MAX_METADATA_BYTES:
+        raise ValueError(f"it has more than {MAX_METADATA_BYTES} bytes")
+    text = content.decode()
+    if "<!DOCTYPE" in text:  # entities of entities would fill the memory
+        raise ValueError("it declares a document type")
+    elements = [(element.tag.rpartition("}")[2], element) for element in ElementTree.fromstring(text).iter()]
+
+    def first(*tags: str) -> str | None:
+        return next((element.text for tag, element in elements if tag in tags), None)
+
+    kind = "BOA" if level == "L2A" else "RADIO"
+    offsets = {}
+    for tag, element in elements:
+        if tag == f"{kind}_ADD_OFFSET":
+            offset = -float(element.text)
+            if not 0 <= offset <= MAX_OFFSET:
+                raise ValueError(f"{tag} is {element.text}")
+            offsets[ORDER[int(element.get("band_id"))]] = offset
+    quantification = first("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
+    if quantification is not None and not float(quantification) > 0:
+        raise ValueError(f"QUANTIFICATION_VALUE is {quantification}")
+    start = first("PRODUCT_START_TIME")
+    baseline = first("PROCESSING_BASELINE") or ""
+    return offsets, None if quantification is None else float(quantification), baseline, start and start[:10]

@@ -1,0 +1,163 @@
+"""What a scene's numbers mean: offset and quantification, by whatever tells them, and whether the pixels agree."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from landcover.dataset import offsets
+from landcover.dataset.conversion import to_reflectance
+from landcover.dataset.patches import without_offset
+from landcover.ground.benge import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
+from landcover.ground.errors import InputError
+from landcover.mapping.layers import Layer
+
+ARGUMENT, PIXELS, NOTHING = "argument", "pixels", "nothing"  # what may tell, beside what the scene says of itself
+BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the pixels that may
+# The 99th percentile of land in the near infrared ends above LAND_DARK if the numbers are reflectance x 10,000: in the
+# darkest of ben-ge's real patches, bare fields in December, it is 1,510. Reflectance x 1,000 ends at some 700. Land is
+# brighter there than in blue, as water is not, but for noise below LAND_LEAST.
+LAND_RATIO, LAND_LEAST, LAND_SHARE, LAND_DARK = 1.5, 150, 0.05, 1000
+TOO_BRIGHT = 12_000  # above the median of any scene, snow included
+REFLECTANCES = 2.0  # floating-point numbers that end below it are reflectances as they are
+
+
+class Scaling(NamedTuple):
+    """reflectance = (number - offset) / quantification, and what told so."""
+
+    offset: float | None
+    offset_by: str
+    quantification: float | None
+    quantification_by: str
+
+
+def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]:
+    """Offset and quantification by GDAL's and STAC's scale and offset: reflectance = number * scale + offset.
+
+    Args:
+        offset: None if only the scale is told.
+
+    Raises:
+        InputError: they cannot be those of reflectances.
+    """
+    added = -(offset or 0) / scale if scale else math.nan
+    if not 0 < scale < 1 or not 0 <= round(added, 3) <= MAX_OFFSET:
+        raise InputError(
+            f"scale {scale:g} and offset {offset or 0:g} give no reflectances; give --offset and --quantification"
+        )
+    return None if offset is None else abs(round(added, 3)), round(1 / scale, 3)
+
+
+def told(
+    layer: Layer, tags: tuple[float, float], product: int, offset: int | None, quantification: int | None
+) -> Scaling:
+    """What tells a layer's offset and quantification, each by the first that does; None where nothing does.
+
+    Args:
+        tags: the file's own scale and offset, (1, 0) if it has none.
+        product: as `offsets.by_product`.
+        offset, quantification: as given by hand.
+
+    Raises:
+        InputError: a scale and an offset are needed that cannot be those of reflectances.
+    """
+    found = [(ARGUMENT, offset, quantification), ("metadata", layer.offset, layer.quantification)]
+    for by, scale in (("STAC item", layer.scale), ("tags", None if tags == (1, 0) else tags)):
+        if scale is not None and not all(any(row[column] is not None for row in found) for column in (1, 2)):
+            found.append((by, *from_scale(*scale)))
+    found.append(("processing baseline", None if product == offsets.UNKNOWN else product, None))
+    return Scaling(*_first(found, 1), *_first(found, 2))
+
+
+def _first(rows: list[tuple], column: int) -> tuple[float | None, str]:
+    return next(((row[column], row[0]) for row in rows if row[column] is not None), (None, NOTHING))
+
+
+def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
+    """A scaling without gaps: reflectance x 10,000 with no offset, unless the numbers are reflectances as they are.
+
+    Args:
+        numbers: valid ones of the scene.
+
+    Raises:
+        InputError: they are those of a picture.
+    """
+    quantification, by = scaling.quantification, scaling.quantification_by
+    if quantification is None:
+        if numbers.dtype == np.uint8:
+            raise InputError(
+                f"it is uint8, as pictures are; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number of "
+                "reflectance 1 by --quantification"
+            )
+        if numbers.dtype.kind == "f" and numbers.size and np.percentile(numbers, 99) < REFLECTANCES:
+            quantification, by = 1, PIXELS
+            if scaling.offset_by != ARGUMENT:  # any other tells of digital numbers
+                scaling = scaling._replace(offset=0, offset_by=PIXELS)
+        else:
+            quantification = REFLECTANCE_SCALE
+    return Scaling(scaling.offset or 0, scaling.offset_by, quantification, by)
+
+
+def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Numbers as a tile of the dataset has them, less the offset: uint16, reflectance x 10,000, NODATA where empty."""
+    offset, quantification = scaling.offset, scaling.quantification
+    if numbers.dtype == np.uint16 and quantification == REFLECTANCE_SCALE and offset == int(offset):
+        return without_offset(np.where(empty, np.uint16(NODATA), numbers), int(offset))
+    steps = np.where(empty, 0, numbers).astype(np.float64)
+    steps -= offset
+    steps *= REFLECTANCE_SCALE / quantification
+    # No valid number becomes NODATA.
+    steps = np.clip(np.rint(steps, out=steps), 1, np.iinfo(np.uint16).max, out=steps).astype(np.uint16)
+    steps[empty] = NODATA
+    return steps
+
+
+def reflectances(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Numbers as the tensors have them: float32 in [0, 1]; 0 is nodata, and only nodata is 0.
+
+    Args:
+        numbers: of any real type.
+        empty: which of them are nodata.
+    """
+    return to_reflectance(in_steps(numbers, empty, scaling))
+
+
+def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -> Iterator[tuple[str, bool]]:
+    """What the pixels say against their scaling and what to do about it, and whether that is certain.
+
+    Args:
+        scalings: by band.
+        steps: of BLUE and NEAR_INFRARED, as far as the scene has them, as `in_steps`: of pixels all over the scene.
+    """
+    blue, scaling = steps.get(BLUE), scalings.get(BLUE)
+    if blue is None or not blue.any():
+        return
+    if scaling.quantification == REFLECTANCE_SCALE:
+        histogram = np.bincount(blue.ravel(), minlength=1 << 16)
+        histogram[NODATA] = 0
+        # A few patches may be all snow; but here somebody is at hand who can say so.
+        found = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
+        if found and found.likely != scaling.offset:
+            remedy = f"give --offset {found.likely}, or --offset {scaling.offset:g} if the numbers are right"
+            yield f"{found.why}: {remedy}", found.certain and scaling.offset_by != ARGUMENT
+    unknown = NEAR_INFRARED in steps and scalings[NEAR_INFRARED].quantification_by == NOTHING
+    if unknown and (why := _implausible(blue, steps[NEAR_INFRARED])):
+        yield why, True
+
+
+def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> str | None:
+    valid = (near_infrared != NODATA) & (blue != NODATA)
+    bright, blue = near_infrared[valid], blue[valid]
+    if not bright.size:
+        return None
+    if (largest := float(np.median(bright))) > TOO_BRIGHT:
+        why = f"half of the near infrared is above {largest:g}"
+    else:
+        land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
+        if land.size < LAND_SHARE * bright.size or (largest := float(np.percentile(land, 99))) > LAND_DARK:
+            return None
+        why = f"99 % of the land is below {largest:g} in the near infrared"
+    likely = 10 ** math.ceil(math.log10(largest))
+    remedy = f"give --quantification {likely}, or --quantification {REFLECTANCE_SCALE} if the numbers are right"
+    return f"{why}, which suggests other numbers than reflectance x {REFLECTANCE_SCALE:,}: {remedy}"

@@ -1,0 +1,291 @@
+"""A scene of Sentinel-2, whatever it comes as, read as reflectances on a north-up grid of 10 m."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import pandas as pd
+from rasterio import Affine
+from rasterio.windows import Window
+
+from landcover.dataset import offsets
+from landcover.ground.benge import BASELINE, DATE, METRES_PER_PIXEL
+from landcover.ground.errors import InputError
+from landcover.mapping import grids, pixels, products, scaling, stac
+from landcover.mapping.grids import Grid
+from landcover.mapping.layers import Layer, Source, band_of, level_of
+from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
+
+RASTERS = (".tif", ".tiff", ".jp2")
+SAMPLE = 1000  # pixels a side of what the whole scene is asked for, to see what its numbers mean
+MAX_BLOCK_BYTES = 1 << 27  # GDAL holds a whole one
+
+
+class Scene(NamedTuple):
+    """What is known of a scene that was looked at: paths and numbers, so that any process can read from it."""
+
+    name: str
+    bands: list[str]
+    crs: str  # EPSG:<code>, or WKT, of a projected system in metres
+    transform: tuple[float, ...]  # (a, b, c, d, e, f), as Affine has it: north up, pixels of 10 m
+    width: int
+    height: int
+    facts: dict[str, Any]  # for a summary in JSON
+    layers: list[Layer]  # by band
+    scalings: list[Scaling]  # by band
+    scales: list[float | int]  # by band: how many pixels of the scene a side one of the file's has
+    warped: bool  # the files are on other grids than Sentinel-2's, or in another coordinate system
+    south_up: bool  # their first row is the southernmost
+    block_rows: int  # strips of a multiple of so many rows read each block of the files once
+
+    def read(self, row: int, rows: int) -> np.ndarray:
+        """Reflectances of some rows, float32 (C, rows, width) in [0, 1]; 0 is nodata, and only nodata is 0.
+
+        Raises:
+            InputError: a file is damaged, or the host that it is read from fails.
+        """
+        found = np.empty((len(self.bands), rows, self.width), np.float32)
+        first = self.height - row - rows if self.south_up else row
+        grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
+        for path, positions in _by_file(self.layers).items():
+            indexes = [self.layers[position].index for position in positions]
+            scale = self.scales[positions[0]]
+            with _about(self.name), pixels.opened(path) as raster:
+                if self.warped:
+                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, first, rows)
+                elif scale == 1:
+                    numbers, empty = pixels.read(raster, indexes, window=Window(0, first, self.width, rows))
+                else:
+                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), first, rows, self.width)
+            for position, own, none in zip(positions, numbers, empty, strict=True):
+                found[position] = scaling.reflectances(own, none, self.scalings[position])
+        return found[:, ::-1] if self.south_up else found
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Have errors begin with the scene's name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
+    """The positions of the layers that lie in one file, and are read together."""
+    found = defaultdict(list)
+    for position, layer in enumerate(layers):
+        found[layer.path].append(position)
+    return found
+
+
+# -- what a scene is made of
+
+
+def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
+    remote = stac.is_url(path)
+    file = Path(urlsplit(path).path if remote else path).absolute()
+    suffix = file.suffix.lower()
+    if not remote and not file.exists():
+        raise InputError(
+            f"{path}: not found; give a GeoTIFF, a folder with a file a band, a .SAFE folder, its .zip, or a STAC item"
+        )
+    if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
+        source = stac.find(path if remote else str(file))
+    elif not remote and (file.is_dir() or suffix == ".zip"):
+        source = products.find(file)
+    else:
+        with _about(file.name):
+            return _raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+    if positions is not None:
+        raise InputError(f"{source.name}: its bands go by their names, not by positions; leave out --bands")
+    return source
+
+
+def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
+    """The bands of one raster, by its descriptions or by positions."""
+    with pixels.opened(path) as raster:
+        descriptions, count = raster.descriptions, raster.count
+    if positions is not None:
+        if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
+            raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
+        return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
+    layers: dict[str, Layer] = {}
+    for index, text in enumerate(descriptions, 1):
+        band = band_of(text or (file.stem if count == 1 else ""))
+        if band in layers and band in bands:
+            raise InputError(f"{band} is there more than once; give the positions of {', '.join(bands)} by --bands")
+        if band:
+            layers[band] = Layer(path, index)
+    if lacking := [band for band in bands if band not in layers]:
+        named = ", ".join(f"{index} {text}" for index, text in enumerate(descriptions, 1) if text)
+        raise InputError(
+            f"has no {', '.join(lacking)} but {named or f'{count} bands without names'}; if they are among these, give "
+            f"the positions of {', '.join(bands)} by --bands"
+        )
+    return Source("raster", file.name, layers)
+
+
+# -- what its files say
+
+
+class _Look(NamedTuple):
+    """What a file says of a layer."""
+
+    grid: Grid
+    scale: tuple[float, float]  # its tags of scale and offset
+    block_rows: int
+
+
+def _look(layers: list[Layer]) -> list[_Look]:
+    found: dict[int, _Look] = {}
+    for path, positions in _by_file(layers).items():
+        with pixels.opened(path) as raster:
+            file = pixels.file_name(path)
+            if raster.crs is None or raster.transform == Affine.identity():
+                raise InputError(f"{file} does not say where it lies; give it its place by `rio edit-info`")
+            for position in positions:
+                band = layers[position].index - 1
+                dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
+                if dtype.kind not in "uif":
+                    raise InputError(f"{file} has {dtype} numbers, which are no reflectances; give the right file")
+                if math.prod(block) * dtype.itemsize > MAX_BLOCK_BYTES:
+                    raise InputError(
+                        f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read it in parts; "
+                        "rewrite it by `rio convert --driver COG`"
+                    )
+                grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
+                found[position] = _Look(grid, (raster.scales[band], raster.offsets[band]), block[0])
+    return [found[position] for position in range(len(layers))]
+
+
+# -- what its numbers mean
+
+
+def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Numbers and nodata of some pixels of all of the layers: every n-th of every n-th row."""
+    found = {}
+    for path, positions in _by_file(layers).items():
+        with pixels.opened(path) as raster:
+            indexes = [layers[position].index for position in positions]
+            step = math.ceil(max(raster.width, raster.height) / SAMPLE)
+            shape = (len(indexes), math.ceil(raster.height / step), math.ceil(raster.width / step))
+            found |= zip(positions, zip(*pixels.read(raster, indexes, out_shape=shape), strict=True), strict=True)
+    return [found[position] for position in range(len(layers))]
+
+
+def _scalings(
+    source: Source, product: int, looks: dict[str, _Look], offset: int | None, quantification: int | None
+) -> tuple[dict[str, Scaling], list[tuple[str, bool]]]:
+    """Offset and quantification of the layers, by band, and what the pixels say against them."""
+    measured = [band for band in (BLUE, NEAR_INFRARED) if band in looks] or list(looks)[:1]
+    samples = dict(zip(measured, _sample([source.layers[band] for band in measured]), strict=True))
+    numbers, empty = samples[measured[0]]
+    found = {}
+    for band, look in looks.items():
+        told = scaling.told(source.layers[band], look.scale, product, offset, quantification)
+        found[band] = scaling.assume(told, numbers[~empty])
+    steps = {band: scaling.in_steps(*sample, found[band]) for band, sample in samples.items()}
+    return found, list(scaling.contradictions(found, steps))
+
+
+def open_scene(
+    path: str,
+    bands: list[str],
+    *,
+    positions: list[int] | None = None,
+    offset: int | None = None,
+    quantification: int | None = None,
+    crs: str | None = None,
+    any_level: bool = False,
+) -> Scene:
+    """Look at a scene: what it is made of, where it lies, and what its numbers mean.
+
+    Args:
+        path: a GeoTIFF or COG, a folder with a file a band, a Level-2A .SAFE folder or its .zip, or a STAC item; of a
+            raster and an item also an http(s) URL.
+        bands: names in BANDS, in the order in which `read` is to give them.
+        positions: those of the bands in the one raster, from 1, where its descriptions do not tell.
+        offset, quantification: what the numbers mean, whatever the scene says: reflectance = (number - offset) /
+            quantification.
+        crs: what to bring the scene to, EPSG:<code>, or `utm` for the UTM zone of its centre.
+        any_level: take a scene of Level 1C as well.
+
+    Raises:
+        InputError: it is no such scene, or lacks a band, or its pixels contradict what is told of them.
+    """
+    source = _find(path, bands, positions)
+    with _about(source.name):
+        if lacking := [band for band in bands if band not in source.layers]:
+            raise InputError(
+                f"has no {', '.join(lacking)} but {', '.join(sorted(source.layers))}; give all of its bands"
+            )
+        layers = [source.layers[band] for band in bands]
+        text = f"{source.name} {pixels.file_name(layers[0].path)}"
+        level = source.level or level_of(text)
+        if level == "1C" and not any_level:
+            raise InputError(
+                "is Level 1C, top of atmosphere, and the networks know Level 2A; give the Level-2A product, or insist "
+                "by --level any"
+            )
+        looked = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
+        looks = dict(zip(looked, _look([source.layers[band] for band in looked]), strict=True))
+        own = {band: looks[band].grid for band in bands}
+        finest = min(own, key=lambda band: own[band].pixel_area())
+        for band, grid in own.items():
+            if not grid.lies_on(own[finest]):
+                raise InputError(f"{band} lies on another grid than {finest}; bring all to one by `rio warp`")
+        target = grids.around(own[finest], grids.metric(own[finest], crs))
+        warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
+        scales = [grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for grid in own.values()]
+        baseline = source.baseline or "".join(re.findall(BASELINE, text)[:1])
+        product = int(offsets.by_product(pd.Series([""]), pd.Series([baseline])).iloc[0])
+        scalings, contradictions = _scalings(source, product, looks, offset, quantification)
+        if level == "1C":
+            contradictions = []  # the thresholds are those of Level 2A
+        for contradiction, certain in contradictions:
+            if certain:
+                raise InputError(contradiction)
+    if day := re.search(DATE, text):
+        day = f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}"
+    coarse = {
+        band: f"{grid.crs.to_string()}, {scale * METRES_PER_PIXEL:.6g} m"
+        for (band, grid), scale in zip(own.items(), scales, strict=True)
+        if warped or scale != 1
+    }
+    told = {band: scalings[band]._asdict() for band in bands}
+    facts = {
+        "kind": source.kind,
+        "level": level,
+        "processing_baseline": baseline or None,
+        "date": source.date or day,
+        **{key: _one_or_each({band: of[key] for band, of in told.items()}) for key in Scaling._fields},
+        "resampled_from": _one_or_each(coarse) if len(coarse) == len(bands) else coarse or None,
+        "warnings": [contradiction for contradiction, _ in contradictions],
+    }
+    return Scene(
+        name=source.name,
+        bands=bands,
+        crs=target.crs.to_string(),
+        transform=tuple(target.transform)[:6],
+        width=target.width,
+        height=target.height,
+        facts=facts,
+        layers=layers,
+        scalings=[scalings[band] for band in bands],
+        scales=scales,
+        warped=warped,
+        south_up=not warped and own[finest].transform.e > 0,
+        block_rows=max(math.ceil(looks[band].block_rows * scale) for band, scale in zip(bands, scales, strict=True)),
+    )
+
+
+def _one_or_each(values: dict[str, Any]) -> Any:
+    """The value of all bands if it is one, else all by band."""
+    return next(iter(values.values())) if len(set(values.values())) == 1 else values

@@ -1,0 +1,112 @@
+"""Scenes that a STAC item describes.  Source: the STAC specification, versions 1.0 and 1.1, and its eo and raster."""
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+
+from landcover.ground.errors import InputError, redact
+from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
+
+TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
+CHUNK, MAX_BYTES = 1 << 20, 1 << 24  # hundreds of times what an item has
+# Hosts' own word that the offset is no longer in the numbers, whatever else the item says.
+REMOVED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+BASELINE = ("s2:processing_baseline", "processing:version", "sentinel:processing_baseline")
+LEVEL = ("processing:level", "s2:product_type", "s2:product_uri", "sentinel:product_id")
+
+
+def is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def find(path: str) -> Source:
+    """The bands of an item, a file or an http(s) URL, and what it says of them.
+
+    Raises:
+        InputError: it cannot be read, is no item, or has no asset of a band or more than one.
+    """
+    name = redact(path).rpartition("/")[2]
+    content = _fetch(path) if is_url(path) else Path(path).read_bytes()
+    try:
+        item = json.loads(content)
+        properties, assets = item["properties"], item["assets"]
+        name = str(item.get("id") or name)
+        found = defaultdict(list)
+        for key, asset in assets.items():
+            for band, rank, layer in _bands(path, key, asset, any(properties.get(word) for word in REMOVED)):
+                found[band].append((rank, key, layer))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
+        raise InputError(
+            f"{name}: is no STAC item ({why}); give the item itself, not a search or a catalogue"
+        ) from None
+    for band, candidates in found.items():
+        candidates.sort(key=lambda candidate: candidate[:2])
+        if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
+            keys = " and ".join(key for _, key, _ in candidates[:2])
+            raise InputError(
+                f"{name}: {band} is there more than once, as {keys}; leave one of these assets in the item"
+            )
+    told = " ".join(str(item_text) for item_text in (name, item.get("collection"), *map(properties.get, LEVEL)))
+    baseline = next((str(properties[word]) for word in BASELINE if properties.get(word)), "")
+    layers = {band: candidates[0][2] for band, candidates in found.items()}
+    return Source(
+        "STAC item", name, layers, level_of(told), baseline, str(properties.get("datetime") or "")[:10] or None
+    )
+
+
+def _fetch(url: str) -> bytes:
+    try:
+        with requests.get(url, stream=True, timeout=TIMEOUT) as response:
+            response.raise_for_status()
+            content = b"".join(itertools.islice(response.iter_content(CHUNK), MAX_BYTES // CHUNK + 1))
+    except requests.RequestException as error:
+        raise InputError(redact(f"{url}: cannot be fetched ({error}); check the address and the network")) from None
+    if len(content) > MAX_BYTES:
+        raise InputError(redact(f"{url}: has more than {MAX_BYTES} bytes, too many for a STAC item; check the address"))
+    return content
+
+
+def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterator[tuple[str, tuple, Layer]]:
+    """The bands of an asset, each with a rank, of which the lowest is to be taken."""
+    entries = asset.get("bands") or asset.get("eo:bands") or [{}]
+    rasters = asset.get("raster:bands") or [{}] * len(entries)
+    for position, (entry, raster) in enumerate(zip(entries, rasters, strict=False)):
+        texts = [entry.get("name"), entry.get("common_name"), entry.get("eo:common_name")]
+        texts += [key] if len(entries) == 1 else []
+        told = {band_of(str(text)) for text in texts if text} - {None}
+        if len(told) != 1:  # none, or another sensor's, whose B05 is near infrared
+            continue
+        metres = METRES.search(key)
+        size = int(metres[1]) if metres else raster.get("spatial_resolution") or asset.get("gsd") or 0
+        rank = (len(entries) > 1, "jp2" in str(asset.get("type")), size)
+        scale, offset = _number("scale", raster, entry, asset), _number("offset", raster, entry, asset)
+        layer = Layer(
+            _resolve(path, asset["href"]),
+            position + 1,
+            offset=0.0 if removed else None,
+            scale=None if scale is None and offset is None else (1.0 if scale is None else scale, offset),
+        )
+        yield told.pop(), rank, layer
+
+
+def _number(word: str, *parts: dict[str, Any]) -> float | None:
+    """What the first part that has it says of a number, under its name in STAC 1.0 or 1.1."""
+    told = (part.get(name) for part in parts for name in (word, f"raster:{word}"))
+    return next((float(number) for number in told if number is not None), None)
+
+
+def _resolve(path: str, href: str) -> str:
+    """An asset's address as GDAL opens it."""
+    address = urljoin(path, href) if is_url(path) else href
+    if is_url(address):
+        return f"/vsicurl/{address}"
+    if is_url(path) or "://" in address:
+        raise InputError(redact(f"{address}: is not read; give an item whose assets have http(s) addresses or paths"))
+    return str(Path(path).parent / address)
