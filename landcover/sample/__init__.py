@@ -1,1 +1,1 @@
-"""The synthetic datasets, which the project writes itself."""
+"""The synthetic datasets, and a scene of the same kind, which the project writes itself."""

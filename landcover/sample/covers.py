@@ -22,30 +22,30 @@ HAZE = np.float32([1.0, 0.85, 0.65, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.05, 
 CLOUD = np.float32([8200, 8300, 8100, 8300, 8400, 8500, 8600, 8700, 8700, 5000, 4700, 3600])[:, None, None]
 
 
-# Textures: (patch, rng) -> brightness and dryness, of mean 0 and variance 1 or nearly so, (2, 120, 120).
+# Textures: (patch, rng) -> brightness and dryness, of mean 0 and variance 1 or nearly so, (2, size, size).
 
 
-def _grain(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    grains = noise(rng, 2, PATCH_SIZE, PATCH_SIZE)
+def _grain(patch: Patch, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    grains = noise(rng, 2, patch.size, patch.size)
     return uniform_filter(grains, (1, height, width), mode="wrap") * np.float32(math.sqrt(height * width))
 
 
 def _canopy(patch: Patch, rng: np.random.Generator) -> np.ndarray:
     """Crowns of about 30 m, bright towards the sun and shadowed away from it."""
-    crowns = _grain(rng, 3, 3)
+    crowns = _grain(patch, rng, 3, 3)
     crowns[0] = (crowns[0] - np.roll(crowns[0], (2, 2), (0, 1))) * np.float32(0.71)
     return crowns
 
 
 def _clumps(patch: Patch, rng: np.random.Generator) -> np.ndarray:
     """Dark shrubs, sparse on brighter ground."""
-    grain = _grain(rng, 5, 5)
+    grain = _grain(patch, rng, 5, 5)
     shrub, ground = np.float32([-1.6, -1.2])[:, None, None], np.float32([0.5, 0.4])[:, None, None]
     return np.where(grain[0] > np.float32(0.7), shrub, ground) + grain * np.float32(0.3)
 
 
 def _meadow(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    return smooth(rng, 24) * np.float32(0.95) + smooth(rng, 5) * np.float32(0.3)
+    return smooth(rng, 24, patch.size) * np.float32(0.95) + smooth(rng, 5, patch.size) * np.float32(0.3)
 
 
 def _parcels(patch: Patch, rng: np.random.Generator) -> np.ndarray:
@@ -70,24 +70,24 @@ def _streets(patch: Patch, rng: np.random.Generator) -> np.ndarray:
 
 def _ridges(patch: Patch, rng: np.random.Generator) -> np.ndarray:
     """Rock: sharp valleys between slopes."""
-    slopes = np.abs(smooth(rng, 12)) + np.abs(smooth(rng, 6)) / 2
+    slopes = np.abs(smooth(rng, 12, patch.size)) + np.abs(smooth(rng, 6, patch.size)) / 2
     return (slopes - np.float32(1.2)) * np.float32(1.5)
 
 
 def _ripples(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    return _grain(rng, 2, 4)
+    return _grain(patch, rng, 2, 4)
 
 
 def _channels(patch: Patch, rng: np.random.Generator) -> np.ndarray:
     """Winding dark channels in reed."""
-    course, bright, dry = smooth(rng, 20, count=3)
+    course, bright, dry = smooth(rng, 20, patch.size, count=3)
     channel = np.abs(course) < np.float32(0.22)
     bright = bright * np.float32(0.5) + np.float32(0.4)
     return np.stack([np.where(channel, np.float32(-2.6), bright), np.where(channel, np.float32(-1), dry)])
 
 
 def _mottles(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    return smooth(rng, 6)
+    return smooth(rng, 6, patch.size)
 
 
 @dataclass(frozen=True)
@@ -139,29 +139,41 @@ SPECTRAL_COVERS = {
 }
 
 
-def render(patch: Patch, classes: np.ndarray, covers: dict[str, Cover], rng: np.random.Generator) -> np.ndarray:
-    """Digital numbers of all bands at 10 m, without sensor noise, float32 (12, 120, 120).
+def render(
+    patch: Patch,
+    classes: np.ndarray,
+    covers: dict[str, Cover],
+    rng: np.random.Generator,
+    stands: np.ndarray | None = None,
+) -> np.ndarray:
+    """Digital numbers of all bands at 10 m, without sensor noise, float32 (12, size, size).
 
     Args:
-        classes: indices into CLASSES, (120, 120).
+        classes: indices into CLASSES, (size, size).
         covers: of each class that occurs.
+        stands: the number of the stand that each pixel lies in, (size, size): how clear the structure of a class is,
+            and the variation of its spectrum, are drawn for each stand. By default there is one.
     """
     land = patch.land
-    knots = land.relief[:, patch.row : patch.row + 3, patch.column : patch.column + 3]
+    stands = np.zeros(classes.shape, int) if stands is None else stands
+    count = stands.max() + 1
+    across = patch.size // PATCH_SIZE + 2
+    knots = land.relief[:, patch.row :, patch.column :][:, :across, :across]
     brightness, dryness, cloud = spline(knots, PATCH_SIZE)
     scene = np.empty((len(BANDS), *classes.shape), np.float32)
     for label in np.unique(classes):
         here, cover = classes == label, covers[CLASSES[label]]
         # The fainter the structure, the stronger the smooth variation below it: the histogram stays as it is.
-        clarity = 0.2 + 0.65 * float(rng.random())
-        texture = cover.texture(patch, rng) * np.float32(clarity)
-        texture += smooth(rng, 24) * np.float32(math.sqrt(1 - clarity * clarity))
+        clarity = 0.2 + 0.65 * rng.random(count)
+        texture = cover.texture(patch, rng) * np.float32(clarity)[stands]
+        texture += smooth(rng, 24, patch.size) * np.float32(np.sqrt(1 - clarity * clarity))[stands]
         bright = 1 + brightness[here] + texture[0, here] * np.float32(cover.brightness)
         dry = dryness[here] + texture[1, here] * np.float32(cover.dryness)
         spectrum = np.float32(cover.spectrum)[:, None]
         if cover.variation:
-            spectrum = spectrum * (1 + noise(rng, len(BANDS), 1) * np.float32(cover.variation))
+            variation = noise(rng, len(BANDS), count) * np.float32(cover.variation)
+            spectrum = spectrum * (1 + variation)[:, stands[here]]
         scene[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
     scene = scene * land.gain + HAZE * np.float32(land.haze)
-    opacity = np.clip(cloud + smooth(rng, 12, count=1)[0] * np.float32(0.25), 0, 1)
+    opacity = np.clip(cloud + smooth(rng, 12, patch.size, count=1)[0] * np.float32(0.25), 0, 1)
     return scene + (CLOUD - scene) * opacity

@@ -103,11 +103,12 @@ class Landscape:
 
 @dataclass(frozen=True)
 class Patch:
-    """A patch's place in a landscape."""
+    """A patch's place in a landscape; a larger one is a scene."""
 
     land: Landscape
     column: int
     row: int
+    size: int = PATCH_SIZE  # pixels a side: a multiple of PATCH_SIZE
 
     @property
     def id(self) -> str:
@@ -133,14 +134,14 @@ class Patch:
         return easting + self.column * PATCH_METRES, northing - self.row * PATCH_METRES
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates along and across the direction of parcels and streets, two of (120, 120)."""
+        """Pixel coordinates along and across the direction of parcels and streets, two of (size, size)."""
         a, b, c = self.land.rotation
-        x = np.arange(PATCH_SIZE) + self.column * PATCH_SIZE
-        y = np.arange(PATCH_SIZE)[:, None] + self.row * PATCH_SIZE
+        x = np.arange(self.size) + self.column * PATCH_SIZE
+        y = np.arange(self.size)[:, None] + self.row * PATCH_SIZE
         return (a * x + b * y) // c, (a * y - b * x) // c
 
     def fields(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coordinates in a brick bond of parcels, and the parcel's number, three of (120, 120)."""
+        """Coordinates in a brick bond of parcels, and the parcel's number, three of (size, size)."""
         along, across = self.axes()
         breadth, length = self.land.parcel
         strip = across // breadth & 63
@@ -246,12 +247,12 @@ def place(land: Landscape, index: int) -> Patch:
 
 
 def class_map(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    """The patch's map: indices into CLASSES, (120, 120)."""
-    across = PATCH_SIZE // CELL
-    knots = patch.land.cells[patch.row * across :, patch.column * across :][: across + 2, : across + 2]
+    """The patch's map: indices into CLASSES, (size, size)."""
+    row, column, across = (pixels // CELL for pixels in (patch.row * PATCH_SIZE, patch.column * PATCH_SIZE, patch.size))
+    knots = patch.land.cells[row:, column:][: across + 2, : across + 2]
     present = np.unique(knots)
     scores = spline((knots == present[:, None, None]).astype(np.float32), CELL)
-    scores += smooth(rng, 6, len(present)) * np.float32(0.12)
+    scores += smooth(rng, 6, patch.size, len(present)) * np.float32(0.12)
     if CROPLAND in present:
         # A field is farmed as a whole, so cropland ends at straight borders.
         score, fields = scores[present == CROPLAND][0], patch.fields()[2].ravel()

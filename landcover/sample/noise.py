@@ -8,8 +8,6 @@ import math
 
 import numpy as np
 
-from landcover.ground.benge import PATCH_SIZE
-
 
 def generator(seed: int, *key: int) -> np.random.Generator:
     """The generator of one part of the sample, named by `key`."""
@@ -33,7 +31,7 @@ def spline(knots: np.ndarray, step: int) -> np.ndarray:
     return knots
 
 
-def smooth(rng: np.random.Generator, step: int, count: int = 2) -> np.ndarray:
-    """Smooth fields over a patch, with a knot every `step` pixels, (count, 120, 120)."""
-    side = PATCH_SIZE // step + 2
+def smooth(rng: np.random.Generator, step: int, size: int, count: int = 2) -> np.ndarray:
+    """Smooth fields, with a knot every `step` pixels, (count, size, size)."""
+    side = size // step + 2
     return spline(noise(rng, count, side, side), step) * np.float32(1.8)
