@@ -1,0 +1,72 @@
+"""A map against the truth, where it is known."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio import Affine
+
+from landcover.ground.errors import InputError
+
+NOTHING = -1  # the label of a cell that has none
+
+
+def read_labels(
+    path: Path, numbers: Sequence[int], transform: Affine, shape: tuple[int, int], patch_size: int
+) -> np.ndarray:
+    """The class that covers most of each cell's window, as patches are labelled: int16 (rows, columns).
+
+    It is the first of several that cover equally much, and NOTHING where the raster has no class.
+
+    Args:
+        path: a raster of classes in the map's coordinate system.
+        numbers: that of each class in it.
+        transform: of the map's cells, each the middle of its window.
+        shape: rows and columns of the map.
+        patch_size: pixels of the raster along a side of a window.
+
+    Raises:
+        InputError: the raster does not lie on the scene's pixels.
+    """
+    with rasterio.open(path) as raster:
+        pixels = raster.read(1)
+        to_pixels = ~raster.transform @ transform
+    column, row = to_pixels @ (0.5, 0.5)  # the middle of the first cell, and of its window
+    exact = (
+        row - patch_size / 2 + to_pixels.e * np.arange(shape[0]),
+        column - patch_size / 2 + to_pixels.a * np.arange(shape[1]),
+    )
+    top, left = (np.rint(places).astype(int) for places in exact)
+    bottom, right = top + patch_size, left + patch_size
+    inside = min(top[0], left[0]) >= 0 and bottom[-1] <= pixels.shape[0] and right[-1] <= pixels.shape[1]
+    if not (inside and np.allclose(exact[0], top, atol=0.01) and np.allclose(exact[1], left, atol=0.01)):
+        raise InputError(f"{path}: does not lie on the scene's pixels; bring it to the scene's grid with gdalwarp")
+    covered = np.empty((len(numbers), *shape), np.int64)
+    for cells, number in zip(covered, numbers, strict=True):
+        # How many pixels above and left of each corner are of the class.
+        before = np.pad(np.cumsum(np.cumsum(pixels == number, axis=0), axis=1), ((1, 0), (1, 0)))
+        cells[:] = before[np.ix_(bottom, right)] - before[np.ix_(top, right)]
+        cells -= before[np.ix_(bottom, left)] - before[np.ix_(top, left)]
+    return np.where(covered.any(0), covered.argmax(0), NOTHING).astype(np.int16)
+
+
+def score(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """The accuracy of a map, and the recall of each class that it should have.
+
+    Windows that overlap show the same ground, so that the figures are less certain than the number of cells suggests.
+
+    Args:
+        labels, predictions: integers (rows, columns); where either is NOTHING, the cell does not count.
+    """
+    known = (labels != NOTHING) & (predictions != NOTHING)
+    labels, right = labels[known], (labels == predictions)[known]
+    return {
+        "cells": len(labels),
+        "accuracy": right.mean() if len(labels) else None,
+        "classes": [
+            {"class": classes[label], "cells": int((labels == label).sum()), "recall": right[labels == label].mean()}
+            for label in np.unique(labels)
+        ],
+    }
