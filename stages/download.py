@@ -1,6 +1,5 @@
 """Fetch the dataset's archive.  source -> data/archive.tar.gz"""
 
-import hashlib
 import re
 import shutil
 import sys
@@ -8,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from tqdm import tqdm
 
 from landcover.dataset import archive
-from landcover.dataset.transfer import fetch, verify
+from landcover.dataset.transfer import fetch, md5_of, verify, watched
 from landcover.ground import files
 from landcover.ground.errors import InputError
 from landcover.ground.params import PARAMS, SAMPLES, Dataset
@@ -33,7 +33,7 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         problem = f"needs one <name>_meta.csv and sentinel-2/<patch_id>/*.tif, has {', '.join(tables) or 'no table'}"
         raise InputError(f"{directory}: {problem}; give the folder that holds them")
     root = tables[0].removesuffix("_meta.csv")  # the name that the table goes by, whatever the folder is called now
-    for path in paths:
+    for path in tqdm(paths, desc="pack", unit="file", disable=None):
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
@@ -47,9 +47,7 @@ def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
         (before,) = (out["md5"] for out in locked["outs"] if Path(out["path"]) == archive_path)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return  # no run of this source is on record
-    with open(archive_path, "rb") as file:
-        now = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if now != before:
+    if (now := md5_of(archive_path)) != before:
         advice = f"what depends on it runs anew; to refuse such a change, pin md5 in {PARAMS}"
         print(
             f"{source}: has changed since {LOCK} was written: its md5 is {now}, was {before}; {advice}", file=sys.stderr
@@ -76,7 +74,8 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
             if path.is_dir():
                 archive.write(part, _members(path))
             elif path.is_file():
-                shutil.copyfile(path, part)  # no link, since DVC may make its outputs read-only
+                with watched(path, "copy") as packed, open(part, "wb") as file:  # no link: DVC may protect its outputs
+                    shutil.copyfileobj(packed, file)
             else:
                 choice = f"{', '.join(map(repr, SAMPLES))}, an http(s) URL, a .tar.gz or a folder that is there"
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")

@@ -1,15 +1,21 @@
 """What the tests share: the tiny dataset, the default parameters, and ways to run a stage."""
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from tiny import REPOSITORY, Dataset, merged, write_tile
+from tqdm import tqdm
+
+from landcover.dataset import archive
+from landcover.sample import writer
 
 
 @pytest.fixture
@@ -62,6 +68,20 @@ def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
         return params
 
     return prepare
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    """A terminal, to which progress bars show each of their steps."""
+    found = Terminal()
+    for module in (archive, writer):
+        monkeypatch.setattr(module, "tqdm", partial(tqdm, file=found, mininterval=0))
+    return found
 
 
 @pytest.fixture(autouse=True, scope="session")

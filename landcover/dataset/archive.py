@@ -242,10 +242,11 @@ def extract(
     try:
         with (
             open(path, "rb") as packed,
-            tqdm.wrapattr(packed, "read", path.stat().st_size, desc="unpack", disable=None) as watched,
-            igzip.open(watched) as plain,
+            tqdm(total=path.stat().st_size, desc="unpack", unit="B", unit_scale=True, disable=None) as progress,
+            igzip.open(packed) as plain,
         ):
             for member, content in _members(_Unpacked(plain, int(max_gigabytes * 10**9)), max_members):
+                progress.update(packed.tell() - progress.n)
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise _unsafe(name, "leads out of the folder")
@@ -255,6 +256,7 @@ def extract(
                     raise _unsafe(name, "is no plain file")
                 folder.write(name, content)
                 written += 1
+            progress.update(packed.tell() - progress.n)
     except _ExcessError as bound:
         raise InputError(f"{path}: holds more than unpack.{bound} allows; if you trust it, raise that") from None
     except _UnsafeError as error:

@@ -15,11 +15,11 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import sleep
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
@@ -241,6 +241,22 @@ def _demand_gzip(head: bytes, what: str) -> None:
         raise InputError(f"{what}: is not a .tar.gz but {found}; {remedy}")
 
 
+@contextmanager
+def watched(path: Path, what: str) -> Iterator[BinaryIO]:
+    """The file at `path`, to read, with a bar that says how far `what` has come; it goes when it is done."""
+    size = path.stat().st_size
+    with open(path, "rb") as file, tqdm.wrapattr(file, "read", size, desc=what, disable=None, leave=False) as found:
+        yield found
+
+
+def md5_of(path: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    with watched(path, "md5") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def verify(path: Path, what: str, *, md5: str | None, size: int | None = None) -> str:
     """Check the file at `path`, which came from `what`, by md5 or else by gzip's own checksum; return its md5.
 
@@ -252,14 +268,13 @@ def verify(path: Path, what: str, *, md5: str | None, size: int | None = None) -
         came = path.stat().st_size
         if size not in (None, came):
             raise InputError(f"{what}: has {came} bytes, not the published {size}; run again, or tell its publisher")
-        file.seek(0)
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    digest = md5_of(path)
     if md5 not in (None, digest):
         raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
     if md5 is None:
         # Else DVC would record a truncated archive as whole, and not run this stage again.
         try:
-            with gzip.open(path) as stream:
+            with watched(path, "verify") as file, gzip.open(file) as stream:
                 while stream.read(CHUNK):
                     pass
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:

@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from landcover.dataset import places
 from landcover.dataset.tensors import Shards
@@ -25,10 +26,13 @@ LAGS = (1, 2, 4, 8, 16)  # pixels
 TINY = np.float32(1e-6)  # a reflectance that stands for none, where one divides by it
 
 
-def _by_patch(describe: Callable[[np.ndarray], np.ndarray], images: np.ndarray | Shards, threads: int) -> np.ndarray:
+def _by_patch(
+    describe: Callable[[np.ndarray], np.ndarray], images: np.ndarray | Shards, threads: int, what: str
+) -> np.ndarray:
     # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split.
     with ThreadPoolExecutor(threads) as pool:
-        return np.stack(list(pool.map(lambda row: describe(images[row]), range(len(images)))))
+        found = pool.map(lambda row: describe(images[row]), range(len(images)))
+        return np.stack(list(tqdm(found, total=len(images), desc=what, unit="patch", disable=None)))
 
 
 def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threads: int = 1) -> np.ndarray:
@@ -51,7 +55,7 @@ def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threa
             return of(pixels)
         return np.concatenate([of(band[None, band != NODATA]) for band in pixels])
 
-    return _by_patch(describe, images, threads)
+    return _by_patch(describe, images, threads, "band statistics")
 
 
 def _with_indices(image: np.ndarray, bands: list[str]) -> np.ndarray:
@@ -119,7 +123,7 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
         found += [coherence, homogeneity, *apart, *(values / scale for values in apart)]
         return np.stack(found, axis=1).ravel()
 
-    return _by_patch(describe, images, threads)
+    return _by_patch(describe, images, threads, "texture features")
 
 
 def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
@@ -191,7 +195,7 @@ def choose_regularization(
         warnings.filterwarnings("ignore", "The least populated class")  # is not in each fold, which is no harm
         folds = list(StratifiedGroupKFold(FOLDS).split(features, labels, groups))
     hits = np.zeros(len(candidates), int)
-    for train, held_out in folds:
+    for train, held_out in tqdm(folds, desc="cross-validation", unit="fold", disable=None):
         if len(held_out):  # few groups of odd sizes may leave a fold without any
             model = _regression(candidates[0])
             for number, candidate in enumerate(candidates):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
@@ -83,5 +84,5 @@ class Pictures:
 
     def wait(self) -> None:
         """Until all are drawn."""
-        for job in self.drawn:
+        for job in tqdm(self.drawn, desc="draw", unit="picture", disable=None):
             job.result()

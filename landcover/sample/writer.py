@@ -10,6 +10,7 @@ import pandas as pd
 from rasterio import Affine
 from rasterio.io import MemoryFile
 from rasterio.warp import transform
+from tqdm import tqdm
 
 from landcover.dataset import archive
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_METRES, PATCH_SIZE, REFLECTANCE_SCALE, WORLDCOVER_CODES
@@ -97,7 +98,7 @@ def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> It
         start = stop
 
     fractions = {}
-    for patch in rows:
+    for patch in tqdm(rows, desc="sample", unit="patch", disable=None):
         # The map is the ground's, whatever the date.
         classes = class_map(patch, generator(seed, patch.land.ground, patch.column, patch.row))
         rng = generator(seed, len(GROUNDS) + patch.land.number, patch.column, patch.row)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,14 @@ def test_tables_lists_and_tiles_of_the_chosen_bands_are_unpacked(tmp_path):
     wanted = {META[0], "tiny/splits/tiny_train.csv", f"{tile}_B02.tif"}
     others = {f"{tile}_B03.tif", f"{tile}_labels_metadata.json", f"tiny/dem/{PATCH}_dem.tif", "README.md"}
     assert unpacked(tmp_path, *((name, b"x") for name in wanted | others)) == wanted
+
+
+def test_the_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):
+    tiles = [(f"tiny/dem/{number}.tif", bytes(1 << 20)) for number in range(4)]  # passed over, and counted
+    unpacked(tmp_path, META, *tiles)
+    shares = [int(share) for share in re.findall(r"unpack: +(\d+)%", terminal.getvalue())]
+    assert shares == sorted(shares)
+    assert {0, 100} < set(shares)
 
 
 FAULTS = {

@@ -26,6 +26,11 @@ def written(folder, **arguments) -> bytes:
     return (folder / "archive.tar.gz").read_bytes()
 
 
+def test_a_bar_counts_the_patches(tmp_path, terminal):
+    written(tmp_path, patches=2)
+    assert set(re.findall(r"sample: +(\d+)%", terminal.getvalue())) == {"0", "50", "100"}
+
+
 def contents(archive: bytes, root: str = "ben-ge-sample") -> dict[str, bytes]:
     """Contents by name below the root folder."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
