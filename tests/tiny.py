@@ -89,6 +89,7 @@ class ArrayScene(NamedTuple):
     crs: str = "EPSG:32633"
     transform: tuple[float, ...] = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
     facts: dict = {"offset": 0}  # noqa: RUF012 (nobody writes to it)
+    block_rows: int = 1
     rows_read: list[int] | None = None
 
     @property

@@ -2,14 +2,14 @@
 
     python -m tools predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities] [--ensemble]
 
-A scene is a GeoTIFF, a folder with a file for each band, a Level-2A product as .SAFE or .zip, or a STAC item. Of a
-folder in the ben-ge layout, the patches are predicted, into a table.
+A scene is a GeoTIFF, a folder with a file for each band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
+a synthetic one, whose truth is known. Of a folder in the ben-ge layout, the patches are predicted, into a table.
 """
 
 import argparse
-import hashlib
 import re
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,22 @@ from landcover.ground import files, params
 from landcover.ground.benge import METRES_PER_PIXEL, find_root, readable
 from landcover.ground.device import choose_device
 from landcover.ground.errors import InputError
-from landcover.ground.params import Runtime
+from landcover.ground.params import SAMPLES, Runtime
 from landcover.mapping import maps, rasters
 from landcover.mapping.maps import Map
 from landcover.mapping.models import Model, load_model
 from landcover.mapping.patches import predict_patches
-from landcover.mapping.scenes import Scene, is_benge, open_scene
+from landcover.mapping.products import is_benge
+from landcover.mapping.scenes import Scene, open_scene
+from landcover.mapping.truth import read_labels, score
 from landcover.network.device import set_deterministic
 from landcover.pages import plots
 from landcover.pages.palette import class_colours
 from landcover.pages.scene_map import scene_map
+from landcover.sample.scene import SCENE, TRUTH, write_scene
 
 MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
+SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # which names no folder
 PREDICTIONS = "predictions.csv"  # of patches
 FAR = 0.01  # the share of windows from which on it is worth a warning that they are unlike those trained on
 # What a folder may hold that a new map takes the place of.
@@ -60,7 +64,7 @@ def share(text: str) -> float:
 
 def arguments_of(command_line: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools predict", description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="file, folder, product or STAC item")
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="file, folder, product or STAC item, or sample")
     parser.add_argument(
         "--out", type=Path, help=f"the folder to write; default: {MAPS}/<scene>; a folder for each of many"
     )
@@ -74,6 +78,7 @@ def arguments_of(command_line: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--mask", action="store_true", help="these cells are nodata in classes.tif")
     parser.add_argument("--probabilities", action="store_true", help="write probabilities.tif too, a band a class")
+    parser.add_argument("--truth", type=Path, help="a raster of the classes, to tell the map's accuracy")
     parser.add_argument("--bands", type=positions, help="where the model's bands are in the file, as b1,b2,b3,b7")
     parser.add_argument("--offset", type=int, help="that was added to the scene's numbers; default: as it says itself")
     parser.add_argument(
@@ -98,7 +103,26 @@ def replaceable(folder: Path) -> Path:
 
 
 def folder_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "scene"
+    return re.sub(r"[^\w.-]+", "-", SUFFIX.sub("", name)).strip(".-") or "scene"
+
+
+def outs(names: list[str], folder: Path | None) -> list[Path]:
+    """Where the results of each scene go: of one into the folder that is named, of several each into one of its own.
+
+    Raises:
+        InputError: two would go into one, or one holds something else.
+    """
+    found = [(folder or MAPS) / folder_name(name) for name in names]
+    if repeated := [path for path, count in Counter(found).items() if count > 1]:
+        raise InputError(f"{repeated[0]} would be of several scenes; map them one by one, each with its own --out")
+    return [replaceable(path) for path in ([folder] if folder and len(names) == 1 else found)]
+
+
+def patches_root(path: Path) -> Path | None:
+    """The dataset's folder, if a path leads to one in the ben-ge layout."""
+    if is_benge(path):
+        return path
+    return find_root(path) if any(path.glob("*/*_meta.csv")) else None
 
 
 def percent(share: float) -> str:
@@ -146,19 +170,20 @@ def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
     )
 
 
-def map_scene(
-    scene: Scene, model: Model, facts: dict[str, Any], runtime: Runtime, given: argparse.Namespace, out: Path
-):
+def map_scene(scene: Scene, truth: Path | None, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path):
     """Write the map of a scene, and tell what it shows."""
     step = given.step or model.patch_size
     found = maps.predict(scene, model, step, runtime, keep_probabilities=given.probabilities)
     uncertain = (found.labels != maps.NOTHING) & (found.confidence < given.threshold)
-    told = {"model": facts} | rasters.summary(found, scene, model, given.threshold) | {"masked": given.mask}
+    told = rasters.summary(found, scene, model, given.threshold) | {"masked": given.mask}
+    if truth:
+        numbers = rasters.codes(model.classes)
+        labels = read_labels(truth, numbers, found.transform, found.labels.shape, model.patch_size)
+        told["truth"] = score(labels, found.labels, model.classes)
     with files.replacing(out) as part:
         part.mkdir()
-        rasters.write(
-            part, found, scene, model.classes, class_colours(model.classes), uncertain if given.mask else None
-        )
+        hidden = uncertain if given.mask else None
+        rasters.write(part, found, scene, model.classes, class_colours(model.classes), hidden)
         files.write_json(part / "summary.json", told)
         draw(part / "map.png", found, scene, model, uncertain, given.threshold)
     warn_unlike(scene.name, told["unlike_train"])
@@ -167,6 +192,8 @@ def map_scene(
         f"{percent(told['uncertain_share'])} of the cells are below {100 * given.threshold:g} % confidence, "
         f"{percent(told['nodata_share'])} have no data"
     )
+    if truth and told["truth"]["cells"]:
+        print(f"accuracy {told['truth']['accuracy']:.3f} over {told['truth']['cells']} cells")
 
 
 def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path) -> None:
@@ -193,34 +220,26 @@ def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse
 def main(command_line: list[str]) -> None:
     given = arguments_of(command_line)
     runtime = params.validate("runtime", Runtime, params.load().get("runtime"))
-    path = given.model or (ENSEMBLE if given.ensemble else MODEL)
-    model = load_model(path, ensemble=given.ensemble)
-    if given.bands and len(given.bands) != len(model.bands):
-        raise InputError(f"--bands: name {len(model.bands)} places, for {', '.join(model.bands)}")
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
-
+    path = given.model or (ENSEMBLE if given.ensemble else MODEL)
+    model = load_model(path, ensemble=given.ensemble).to(device)
     options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}
     options |= {"crs": given.crs, "any_level": given.level == "any"}
-    # All are opened before the first is predicted, which may take a while.
-    scenes = [
-        find_root(Path(path)) if is_benge(path) else open_scene(path, model.bands, **options) for path in given.scenes
-    ]
-    names = [folder_name(scene.name) for scene in scenes]
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise InputError(f"several scenes are called {repeated[0]}; predict them one by one, each with its own --out")
-    folder = given.out or MAPS
-    outs = [given.out] if given.out and len(names) == 1 else [folder / name for name in names]
-    outs = [replaceable(out) for out in outs]
-
-    facts = {"file": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    facts |= {"networks": len(model.networks), "temperature": model.temperature, "synthetic": model.synthetic}
-    facts |= {
-        name: model.metadata[name] for name in ("dataset", "bands", "parameters", "epochs") if name in model.metadata
-    }
-    model = model.to(device)
-    for scene, out in zip(scenes, outs, strict=True):
-        if isinstance(scene, Path):
-            tabulate_patches(scene, model, runtime, given, out)
-        else:
-            map_scene(scene, model, facts, runtime, given, out)
+    with tempfile.TemporaryDirectory() as folder:
+        # All are opened before the first is predicted, which may take a while.
+        opened = []
+        for name in given.scenes:
+            if root := patches_root(Path(name)):
+                opened.append((root, None))
+            elif name in SAMPLES and not Path(name).exists():
+                write_scene(Path(folder) / name, name)
+                scene = open_scene(str(Path(folder) / name / SCENE), model.bands)
+                opened.append((scene._replace(name=name), Path(folder) / name / TRUTH))
+            else:
+                opened.append((open_scene(name, model.bands, **options), given.truth))
+        for found, out in zip(opened, outs([found.name for found, _ in opened], given.out), strict=True):
+            if isinstance(found[0], Path):
+                tabulate_patches(found[0], model, runtime, given, out)
+            else:
+                map_scene(*found, model, runtime, given, out)

@@ -21,7 +21,7 @@ from landcover.mapping.windows import Windows, complete, logits, means
 from landcover.network.device import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-READ = 1024  # rows at a time: rasters are stored in blocks of 256, 512 or 1,024 rows, so that none is decoded twice
+READ = 1000  # rows at a time, or somewhat more, so that no block of the files is read twice
 
 
 class Map(NamedTuple):
@@ -46,10 +46,12 @@ class _Part(NamedTuple):
     fresh: range  # those of them that no earlier part has
 
 
-def _parts(windows: Windows, height: int) -> list[_Part]:
+def _parts(windows: Windows, scene: Scene) -> list[_Part]:
+    least = max(READ, windows.size)  # so that a window ends in each part
+    block = min(scene.block_rows, least)
+    rows = -(-least // block) * block
     parts, done, read = [], 0, 0
-    block = -(-windows.size // READ) * READ  # in which a window begins, as in as many last rows as a window has
-    for stop in (*range(block, height - windows.size + 1, block), height):
+    for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):
         whole = (stop - windows.size) // windows.step + 1
         parts.append(_Part(range(done, whole), range(done * windows.step, stop), range(read, stop)))
         done, read = whole, stop
@@ -134,7 +136,7 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
     probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
     strange = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
     thumbnail = Thumbnail(len(scene.bands), scene.height, scene.width)
-    parts = _parts(windows, scene.height)
+    parts = _parts(windows, scene)
     strips = _strips(scene, parts, runtime, model=model, windows=windows, thumbnail=thumbnail)
     progress = tqdm(strips, total=len(parts), desc=f"predict {scene.name}", unit="strip", disable=None)
     for part, strip in zip(parts, progress, strict=True):

@@ -1,5 +1,6 @@
 """What a scene is predicted with: one network, or several whose probabilities are averaged."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +8,6 @@ from typing import Any, NamedTuple
 import torch
 
 from landcover.ground.benge import PATCH_SIZE
-from landcover.ground.errors import InputError
 from landcover.network.model import Network, load, load_ensemble
 
 
@@ -16,6 +16,8 @@ class Model(NamedTuple):
 
     networks: Sequence[Network]
     metadata: dict[str, Any]
+    file: str = ""
+    sha256: str = ""
 
     @property
     def bands(self) -> list[str]:
@@ -47,6 +49,12 @@ class Model(NamedTuple):
     def to(self, device: torch.device) -> "Model":
         return self._replace(networks=[network.to(device) for network in self.networks])
 
+    def facts(self) -> dict[str, Any]:
+        """What a summary tells of it."""
+        names = ("dataset", "synthetic", "bands", "temperature", "architecture", "parameters", "epochs", "seeds")
+        told = {name: self.metadata[name] for name in names if name in self.metadata}
+        return {"file": self.file, "sha256": self.sha256, "networks": len(self.networks)} | told
+
     def probabilities(self, logits: Callable[[Network], torch.Tensor]) -> torch.Tensor:
         """The mean over networks of the probabilities of classes, softened by the temperature; of logits (..., K)."""
         of_each = [(logits(network) / self.temperature).softmax(-1) for network in self.networks]
@@ -59,10 +67,10 @@ def load_model(path: Path, *, ensemble: bool = False) -> Model:
     Raises:
         InputError: it is none.
     """
-    if not ensemble:
+    if ensemble:
+        networks, metadata = load_ensemble(path)
+    else:
         network, metadata = load(path)
-        return Model([network.eval()], metadata)
-    networks, metadata = load_ensemble(path)
-    if not networks:
-        raise InputError(f"{path}: holds no networks; set repeat.seeds in params.yaml and run dvc repro repeat")
-    return Model([network.eval() for network in networks], metadata)
+        networks = [network]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model([network.eval() for network in networks], metadata, str(path), digest)

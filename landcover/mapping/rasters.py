@@ -100,6 +100,7 @@ def summary(found: Map, scene: Scene, model: Model, threshold: float) -> dict[st
     square_km = abs(found.transform.determinant) / 1e6
     windows = found.windows
     return {
+        "model": model.facts(),
         "scene": {
             "name": scene.name, "crs": scene.crs, "transform": list(scene.transform), "width": scene.width,
             "height": scene.height, "bands": scene.bands, **scene.facts,

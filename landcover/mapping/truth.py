@@ -9,8 +9,7 @@ import rasterio
 from rasterio import Affine
 
 from landcover.ground.errors import InputError
-
-NOTHING = -1  # the label of a cell that has none
+from landcover.mapping.maps import NOTHING
 
 
 def read_labels(

@@ -99,7 +99,7 @@ def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
     monkeypatch.setattr(maps, "executor", cluster)
     here = maps.predict(scene, model, 6, LOCAL)
     there = maps.predict(scene, model, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
-    assert len(maps._parts(here.windows, 50)) == 2
+    assert len(maps._parts(here.windows, scene)) == 2
     for name in ("labels", "confidence", "thumbnail"):
         assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
 
