@@ -50,13 +50,13 @@ class File:
 
     def reply(self, asked: dict[str, str]) -> Reply:
         headers = ({"ETag": self.etag} if self.etag else {}) | self.headers
-        wanted = re.fullmatch(r"bytes=(\d+)-", asked.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.get("Range", ""))
         if not (wanted and self.ranges and (not self.if_range or asked.get("If-Range", self.etag) == self.etag)):
             return Reply(200, self.body, headers)
         start, size = int(wanted[1]) + self.shift, len(self.body)
         if start >= size:
             return Reply(416, b"", headers | {"Content-Range": f"bytes */{size}"})
-        stop = min(size, start + (self.most or size))
+        stop = min(size, int(wanted[2]) + 1 if wanted[2] else size, start + (self.most or size))
         return Reply(206, self.body[start:stop], headers | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"})
 
 

@@ -37,8 +37,8 @@ ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
 def file_name(path: str) -> str:
-    """The name of a file, without the folder, and the query of an address."""
-    return Path(urlsplit(path).path).name
+    """The name of a file, without its folder, and of an address without its query."""
+    return Path(urlsplit(path).path if path.startswith(REMOTE) else path).name
 
 
 @contextmanager
@@ -57,6 +57,8 @@ def opened(path: str) -> Iterator[DatasetReader]:
                 yield raster
     except rasterio.errors.RasterioError as error:
         why = redact(" ".join(str(error.__cause__ or error).split()))
+        if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL tells it without the address
+            why = why.replace(query, "...")
         remedy = "check the network and the address, and run again" if remote else "give a whole GeoTIFF or JPEG 2000"
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 from rasterio import Affine
+from rasterio.enums import Interleaving
 from rasterio.windows import Window
 
 from landcover.dataset import offsets
@@ -155,7 +156,8 @@ def _look(layers: list[Layer]) -> list[_Look]:
                 dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
                 if dtype.kind not in "uif":
                     raise InputError(f"{file} has {dtype} numbers, which are no reflectances; give the right file")
-                if math.prod(block) * dtype.itemsize > MAX_BLOCK_BYTES:
+                together = raster.count if raster.interleaving == Interleaving.pixel else 1
+                if math.prod(block) * dtype.itemsize * together > MAX_BLOCK_BYTES:
                     raise InputError(
                         f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read it in parts; "
                         "rewrite it by `rio convert --driver COG`"
@@ -224,7 +226,7 @@ def open_scene(
     with _about(source.name):
         if lacking := [band for band in bands if band not in source.layers]:
             raise InputError(
-                f"has no {', '.join(lacking)} but {', '.join(sorted(source.layers))}; give all of its bands"
+                f"has no {', '.join(lacking)} but {', '.join(sorted(source.layers))}; give a scene that has all bands"
             )
         layers = [source.layers[band] for band in bands]
         text = f"{source.name} {pixels.file_name(layers[0].path)}"

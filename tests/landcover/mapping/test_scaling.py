@@ -1,0 +1,138 @@
+import re
+
+import numpy as np
+import pytest
+
+from landcover.dataset.conversion import to_reflectance
+from landcover.dataset.patches import without_offset
+from landcover.ground.errors import InputError
+from landcover.mapping import scaling
+from landcover.mapping.layers import Layer
+from landcover.mapping.scaling import Scaling
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "found"),
+    [
+        (0.0001, -0.1, (1000, 10_000)), (0.0001, 0, (0, 10_000)), (0.0001, None, (None, 10_000)),
+        (0.001, 0, (0, 1000)), (0.001, -0.1, (100, 1000)),
+    ],
+)  # fmt: skip
+def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offset, found):
+    assert scaling.from_scale(scale, offset) == found
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1, -1000), (0.0001, 0.1), (0, 0), (-0.0001, 0), (np.nan, 0), (0.0001, np.nan), (0.0001, -2)]
+)
+def test_scales_that_give_no_reflectances_are_refused(scale, offset):
+    with pytest.raises(InputError, match="give no reflectances; give --offset and --quantification"):
+        scaling.from_scale(scale, offset)
+
+
+NO_TAGS = (1, 0)
+ALL = Layer("x", 1, 7, 7000, (0.0001, -0.0006))
+
+
+@pytest.mark.parametrize(
+    ("layer", "tags", "product", "given", "found"),
+    [
+        (ALL, (0.001, -0.005), 1000, (9, 9000), (9, "argument", 9000, "argument")),
+        (ALL, (0.001, -0.005), 1000, (None, None), (7, "metadata", 7000, "metadata")),
+        (ALL._replace(offset=None), (0.001, -0.005), 1000, (None, None), (6, "STAC item", 7000, "metadata")),
+        (Layer("x", scale=(0.0001, None)), (0.001, -0.005), 1000, (None, None), (5, "tags", 10_000, "STAC item")),
+        (Layer("x", scale=(0.0001, None)), NO_TAGS, 1000, (None, None), (1000, "processing baseline", 10_000, "STAC item")),
+        (Layer("x"), NO_TAGS, 0, (None, None), (0, "processing baseline", None, "nothing")),
+        (Layer("x"), NO_TAGS, -1, (None, 1000), (None, "nothing", 1000, "argument")),
+        (Layer("x"), (1, -1000), -1, (1000, 10_000), (1000, "argument", 10_000, "argument")),
+    ],
+)  # fmt: skip
+def test_the_first_that_tells_is_believed(layer, tags, product, given, found):
+    assert scaling.told(layer, tags, product, *given) == found
+
+
+def test_what_nothing_tells_is_assumed():
+    unknown = Scaling(None, "nothing", None, "nothing")
+    dark, bright = np.array([5, 900], np.uint16), np.array([5, 900], np.float32)
+    assert scaling.assume(unknown, dark) == (0, "nothing", 10_000, "nothing")
+    assert scaling.assume(unknown, bright) == (0, "nothing", 10_000, "nothing")
+    product = Scaling(1000, "processing baseline", None, "nothing")
+    assert scaling.assume(product, dark) == (1000, "processing baseline", 10_000, "nothing")
+    assert scaling.assume(product, bright / 1000) == (0, "pixels", 1, "pixels")
+    with pytest.raises(InputError, match="it is uint8, as pictures are; give reflectance x 10,000 in uint16"):
+        scaling.assume(unknown, np.array([5, 200], np.uint8))
+    assert scaling.assume(Scaling(None, "nothing", 250, "argument"), np.array([5], np.uint8)).quantification == 250
+
+
+def test_numbers_become_what_the_tensors_have():
+    numbers = np.arange(1 << 16, dtype=np.uint16)
+    empty = numbers == 0
+    for offset in (0, 1000):
+        found = scaling.reflectances(numbers, empty, Scaling(offset, "", 10_000, ""))
+        assert found.dtype == np.float32
+        assert (found == to_reflectance(without_offset(numbers, offset))).all()
+        floats = scaling.reflectances(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
+        assert (floats == found).all()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "known", "found"),
+    [
+        (np.array([0, 5, 400, 1200], np.uint16), (0, 1000), [0, 0.005, 0.4, 1]),
+        (np.array([0, 1, 600], np.uint16), (100, 1000), [0, 0.0001, 0.5]),
+        (np.array([0, -20, 4000], np.int16), (0, 10_000), [0, 0.0001, 0.4]),
+        (np.array([0, -0.02, 0.4321, 1.3], np.float32), (0, 1), [0, 0.0001, 0.4321, 1]),
+    ],
+)
+def test_numbers_of_other_kinds_become_reflectances(numbers, known, found):
+    offset, quantification = known
+    result = scaling.reflectances(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
+    assert result.tolist() == np.float32(found).tolist()
+
+
+def spread(low: int, high: int) -> np.ndarray:
+    return np.linspace(low, high, 1001).round().astype(np.uint16)
+
+
+def told(offset=0, offset_by="nothing", quantification=10_000, quantification_by="nothing") -> dict[str, Scaling]:
+    return dict.fromkeys(("B02", "B08"), Scaling(offset, offset_by, quantification, quantification_by))
+
+
+LAND = spread(300, 4000)
+
+
+@pytest.mark.parametrize(
+    ("scalings", "blue", "near_infrared", "why", "certain"),
+    [
+        (told(), spread(1100, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", True),
+        (told(), spread(600, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", False),
+        (told(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000, or --offset 0 if", False),
+        (told(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
+        (told(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", False),
+        (told(), spread(20, 100), spread(200, 700), "the land is below 695 .* give --quantification 1000, or --quantification 10000 if", True),
+        (told(), spread(20, 100), spread(20_000, 60_000), "half of the near infrared is above 40000, .* give --quantification 100000", True),
+    ],
+)  # fmt: skip
+def test_pixels_contradict(scalings, blue, near_infrared, why, certain):
+    ((text, stops),) = scaling.contradictions(scalings, {"B02": blue, "B08": near_infrared})
+    assert re.search(why, text)
+    assert stops is certain
+
+
+@pytest.mark.parametrize(
+    ("scalings", "blue", "near_infrared"),
+    [
+        (told(), spread(100, 900), LAND),
+        (told(1000, "metadata"), spread(1100, 3000), LAND),  # snow, and the offset is off already
+        (told(), spread(90, 350), spread(5, 60)),  # water, dark
+        (told(), spread(1, 60), spread(1, 140)),  # water, with too much of the sky taken off
+        (told(), spread(79, 277), spread(346, 1510)),  # fields in December
+        (told(), spread(300, 9000), spread(200, 8000)),  # clouds
+        (told(quantification_by="argument"), spread(20, 100), spread(200, 700)),
+        (told(quantification=1000, quantification_by="tags"), spread(2000, 3000), LAND),
+        (told(), np.zeros(1001, np.uint16), np.zeros(1001, np.uint16)),
+        (told(), spread(100, 900), np.zeros(1001, np.uint16)),
+    ],
+)
+def test_pixels_agree(scalings, blue, near_infrared):
+    assert list(scaling.contradictions(scalings, {"B02": blue, "B08": near_infrared})) == []

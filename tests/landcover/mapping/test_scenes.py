@@ -1,0 +1,355 @@
+import pickle
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_item, write_safe, zipped
+from server import File, Reply, Server
+from tiny import REAL_ARCHIVE, write_tile
+
+from landcover.dataset.conversion import to_reflectance
+from landcover.dataset.patches import read_patch, without_offset
+from landcover.dataset.tiles import Tiles
+from landcover.ground.errors import InputError
+from landcover.mapping.scenes import Scene, open_scene
+
+NUMBERS = land()
+WITH_OFFSET = NUMBERS + 1000
+AS_TENSORS = to_reflectance(NUMBERS)
+
+
+def whole(scene: Scene) -> np.ndarray:
+    return scene.read(0, scene.height)
+
+
+@pytest.fixture(scope="module")
+def geotiff(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("geotiff") / "scene.tif", NUMBERS, tiled=True, blockxsize=64, blockysize=64)
+
+
+# -- what a scene may be
+
+
+def test_a_geotiff_is_read_byte_for_byte_in_any_strips(geotiff):
+    scene = open_scene(str(geotiff), ["B08", "B02"])
+    assert scene[:2] == ("scene.tif", ["B08", "B02"])
+    assert (scene.crs, scene.transform) == ("EPSG:32633", (10, 0, LEFT, 0, -10, TOP))
+    assert (scene.width, scene.height, scene.block_rows) == (240, 240, 64)
+    assert scene.facts == {
+        "kind": "raster", "level": None, "processing_baseline": None, "date": None,
+        "offset": 0, "offset_by": "nothing", "quantification": 10_000, "quantification_by": "nothing",
+        "resampled_from": None, "warnings": [],
+    }  # fmt: skip
+    found = whole(pickle.loads(pickle.dumps(scene)))
+    assert (found.dtype, found.shape) == (np.float32, (2, 240, 240))
+    assert (found == AS_TENSORS[[3, 0]]).all()
+    for rows in (7, 97):
+        strips = [scene.read(row, min(rows, 240 - row)) for row in range(0, 240, rows)]
+        assert (np.concatenate(strips, axis=1) == found).all()
+
+
+@pytest.mark.parametrize("names", [("b2", "B3", "Red", "nir"), ("blue", "green", "B04_10m", "B8")])
+def test_bands_go_by_their_descriptions_wherever_they_stand(tmp_path, names):
+    order = [2, 0, 3, 1]
+    path = write(tmp_path / "scene.tif", NUMBERS[order], tuple(names[i] for i in order))
+    assert (whole(open_scene(str(path), [*BANDS])) == AS_TENSORS).all()
+
+
+def test_bands_go_by_positions_where_they_have_no_names(tmp_path):
+    path = str(write(tmp_path / "scene.tif", NUMBERS, ()))
+    assert (whole(open_scene(path, ["B04", "B02"], positions=[3, 1])) == AS_TENSORS[[2, 0]]).all()
+    with pytest.raises(InputError, match=r"has no B02, B08 but 4 bands without names; .* of B02, B08 by --bands"):
+        open_scene(path, ["B02", "B08"])
+    for positions in ([1], [0, 1], [1, 5]):
+        with pytest.raises(InputError, match="--bands takes 2 positions from 1 to 4, those of B02, B08"):
+            open_scene(path, ["B02", "B08"], positions=positions)
+
+
+def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
+    safe = write_safe(tmp_path, WITH_OFFSET)
+    folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
+    for path, offset in ((safe, None), (zipped(safe), None), (folder, 1000)):
+        scene = open_scene(str(path), [*BANDS], offset=offset)
+        assert (whole(scene) == AS_TENSORS).all()
+        assert scene.transform == (10, 0, LEFT, 0, -10, TOP)
+    scene = open_scene(str(safe), [*BANDS])
+    assert scene.name == f"{PRODUCT}.SAFE"
+    assert scene.facts["kind"] == "Level-2A product"
+    assert [scene.facts[key] for key in ("offset", "offset_by", "date")] == [1000, "metadata", "2023-06-13"]
+    with pytest.raises(InputError, match="its bands go by their names, not by positions; leave out --bands"):
+        open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
+
+
+def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
+    asset = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
+    path = write_item(tmp_path, WITH_OFFSET, asset)
+    scene = open_scene(str(path), [*BANDS])
+    assert (whole(scene) == AS_TENSORS).all()
+    assert scene.facts["offset_by"] == scene.facts["quantification_by"] == "STAC item"
+    with Server() as server:
+        for file in tmp_path.glob("*.*"):
+            url = server.on(f"/{file.name}", File(file.read_bytes()))
+        url = f"{server.origin}/item.json?token=secret"
+        remote = open_scene(url, [*BANDS])
+        assert (whole(remote) == AS_TENSORS).all()
+        assert remote.facts == scene.facts
+
+
+def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
+    path = write(tmp_path / "scene.tif", NUMBERS, driver="COG")
+    with Server() as server:
+        url = server.on("/scene.tif", File(path.read_bytes()))
+        scene = open_scene(f"{url}?token=secret", [*BANDS])
+        assert (scene.name, scene.facts["kind"]) == ("scene.tif", "raster")
+        assert (whole(scene) == AS_TENSORS).all()
+        # At other addresses, of which GDAL has nothing yet.
+        for number, answer in enumerate((File(path.read_bytes(), cut=1000), Reply(403))):
+            server.on("/scene.tif", answer)
+            layers = [layer._replace(path=f"/vsicurl/{url}?{number}=secret") for layer in scene.layers]
+            with pytest.raises(InputError, match=r"^scene.tif: scene.tif cannot be read .*check the network") as error:
+                whole(scene._replace(layers=layers))
+            assert "secret" not in str(error.value)
+
+
+# -- what its numbers mean
+
+
+@pytest.mark.parametrize(
+    ("name", "profile", "by"),
+    [
+        ("scene.tif", {"scales": 0.0001, "offsets": -0.1}, "tags"),
+        (f"{PRODUCT}.tif", {}, "processing baseline"),
+    ],
+)
+def test_tags_and_names_tell_the_offset(tmp_path, name, profile, by):
+    path = str(write(tmp_path / name, WITH_OFFSET, **profile))
+    scene = open_scene(path, [*BANDS])
+    assert (whole(scene) == AS_TENSORS).all()
+    assert (scene.facts["offset"], scene.facts["offset_by"]) == (1000, by)
+    assert (whole(open_scene(path, [*BANDS], offset=0)) == to_reflectance(WITH_OFFSET)).all()
+
+
+def test_each_band_may_have_an_offset_of_its_own(tmp_path):
+    about = metadata().replace('band_id="7">-1000', 'band_id="7">-900')
+    scene = open_scene(str(write_safe(tmp_path, WITH_OFFSET, about)), [*BANDS])
+    assert scene.facts["offset"] == {"B02": 1000, "B03": 1000, "B04": 1000, "B08": 900}
+    assert (whole(scene)[3] == to_reflectance(without_offset(WITH_OFFSET[3], 900))).all()
+
+
+def test_pixels_that_contradict_stop_unless_the_offset_is_given(tmp_path):
+    unknown = str(write(tmp_path / "scene.tif", WITH_OFFSET))
+    with pytest.raises(InputError, match=r"^scene.tif: 99 % of the blue .*: give --offset 1000, or --offset 0 if"):
+        open_scene(unknown, ["B04"])
+    assert (whole(open_scene(unknown, [*BANDS], offset=1000)) == AS_TENSORS).all()
+    assert "give --offset 1000" in open_scene(unknown, [*BANDS], offset=0).facts["warnings"][0]
+
+    removed = str(write_safe(tmp_path, NUMBERS // 5))
+    with pytest.raises(InputError, match="as if they had none: give --offset 0, or --offset 1000 if"):
+        open_scene(removed, [*BANDS])
+    assert (whole(open_scene(removed, [*BANDS], offset=0)) == to_reflectance(np.maximum(NUMBERS // 5, 0))).all()
+
+
+def test_numbers_of_another_quantification_stop_unless_it_is_given(tmp_path):
+    path = str(write(tmp_path / "scene.tif", np.stack([*NUMBERS[:3] // 100, 200 + NUMBERS[3] // 10])))
+    with pytest.raises(InputError, match="give --quantification 1000, or --quantification 10000 if"):
+        open_scene(path, [*BANDS])
+    assert open_scene(path, [*BANDS], quantification=10_000).facts["warnings"] == []
+    found = whole(open_scene(path, [*BANDS], quantification=1000))
+    assert (found[3] == to_reflectance((200 + NUMBERS[3] // 10) * 10)).all()
+
+
+def test_reflectances_as_they_are_are_told_by_the_pixels(tmp_path):
+    numbers = (NUMBERS / 10_000).astype(np.float32)
+    numbers[:, 0, 0], numbers[:, 0, 1] = np.nan, -0.01
+    scene = open_scene(str(write(tmp_path / "scene.tif", numbers)), [*BANDS])
+    found = whole(scene)
+    assert (scene.facts["quantification"], scene.facts["quantification_by"]) == (1, "pixels")
+    assert found[0, 0, :2].tolist() == [0, np.float32(0.0001)]
+    assert (found[:, 1:] == AS_TENSORS[:, 1:]).all()
+
+
+# -- nodata
+
+
+@pytest.mark.parametrize("tag", [None, 3, 65_535])
+def test_zero_and_the_nodata_tag_are_nodata(tmp_path, tag):
+    numbers = NUMBERS.copy()
+    numbers[:, :5], numbers[0, 5:10] = tag or 0, 0
+    scene = open_scene(str(write(tmp_path / "scene.tif", numbers, nodata=tag)), [*BANDS])
+    assert ((whole(scene) == 0) == ((numbers == 0) | (numbers == tag))).all()
+
+
+def test_what_is_masked_is_nodata(tmp_path):
+    path = write(tmp_path / "scene.tif", NUMBERS)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as raster:
+        raster.write_mask(np.tri(240, dtype=bool))
+    assert ((whole(open_scene(str(path), [*BANDS])) > 0) == np.tri(240, dtype=bool)).all()
+    scene = open_scene(str(path), [*BANDS], crs="EPSG:32632")
+    valid = (whole(scene)[0] > 0).sum() / np.tri(240).sum()
+    assert valid == pytest.approx(1, abs=0.02)
+
+
+# -- where it lies
+
+
+def test_coarser_bands_are_resampled_as_preprocess_does(tmp_path, dataset):
+    numbers = {"B02": NUMBERS[0, :120, :120], "B11": land(60, 1, 1)[0], "B01": land(20, 1, 2)[0]}
+    numbers["B11"][20, 20], numbers["B01"][19, 0] = 0, 0
+    for band, own in numbers.items():
+        write(tmp_path / "scene" / f"x_{band}.tif", own, (), metres=1200 // len(own))
+        write_tile(dataset.tile(dataset.ids[0], band), own)
+    bands = [*numbers]
+    scene = open_scene(str(tmp_path / "scene"), bands)
+    assert scene.facts["resampled_from"] == {"B11": "EPSG:32633, 20 m", "B01": "EPSG:32633, 60 m"}
+    found = whole(scene)
+    assert (found == to_reflectance(read_patch(Tiles(dataset.root), dataset.ids[0], bands).numbers)).all()
+    assert (np.concatenate([scene.read(row, 17) for row in range(0, 119, 17)], axis=1) == found[:, :119]).all()
+
+
+def test_a_scene_that_is_south_up_is_turned(tmp_path):
+    upside_down = Affine(10, 0, LEFT, 0, 10, TOP - 2400)
+    scene = open_scene(str(write(tmp_path / "scene.tif", NUMBERS[:, ::-1], transform=upside_down)), [*BANDS])
+    assert scene.transform == (10, 0, LEFT, 0, -10, TOP)
+    assert (whole(scene) == AS_TENSORS).all()
+    assert (scene.read(30, 50) == AS_TENSORS[:, 30:80]).all()
+
+
+def test_a_scene_that_lies_on_its_side_is_turned(tmp_path):
+    sideways = Affine(0, 10, LEFT, -10, 0, TOP)
+    scene = open_scene(str(write(tmp_path / "scene.tif", NUMBERS.transpose(0, 2, 1), transform=sideways)), [*BANDS])
+    assert (scene.transform, scene.facts["resampled_from"]) == ((10, 0, LEFT, 0, -10, TOP), "EPSG:32633, 10 m")
+    assert (whole(scene) == AS_TENSORS).all()
+
+
+@pytest.mark.parametrize("metres", [5, 20, 30])
+def test_other_pixels_are_brought_to_ten_metres(tmp_path, metres):
+    # From west to east 10 more a pixel of 10 m, from north to south 1.
+    rows, columns = (np.mgrid[:60, :60] + 0.5) * metres / 10
+    ramp = (100 + 10 * columns + rows).astype(np.float32)
+    path = write(tmp_path / "scene.tif", np.stack([ramp] * 4), metres=metres)
+    scene = open_scene(str(path), ["B02"])
+    assert (scene.width, scene.height) == (6 * metres, 6 * metres)
+    rows, columns = np.mgrid[: scene.height, : scene.width] + 0.5
+    error = whole(scene)[0] * 10_000 - (100 + 10 * columns + rows)
+    assert np.abs(error[metres:-metres, metres:-metres]).max() <= 0.51
+
+
+def test_a_scene_is_brought_to_another_zone_alike_in_any_strips(tmp_path):
+    # The easting tells the number.
+    columns = np.mgrid[:300, :300][1] + 0.5
+    path = write(tmp_path / "scene.tif", np.stack([100 + columns * 10] * 4).astype(np.float32), nodata=-1)
+    scene = open_scene(str(path), ["B02"], crs="EPSG:32632")
+    assert scene.crs == "EPSG:32632"
+    assert scene.transform[0:6:4] == (10, -10)
+    found = whole(scene)
+    for row, column in ((80, 100), (150, 150), (220, 300)):
+        x, y = Affine(*scene.transform) @ (column + 0.5, row + 0.5)
+        ((there,), _) = rasterio.warp.transform("EPSG:32632", "EPSG:32633", [x], [y])
+        assert found[0, row, column] * 10_000 == pytest.approx(100 + there - LEFT, abs=1)
+    assert found[0, 0, 0] == 0
+    for rows in (50, 129):
+        strips = [scene.read(row, min(rows, scene.height - row)) for row in range(0, scene.height, rows)]
+        assert (np.concatenate(strips, axis=1) == found).all()
+
+
+def test_bands_of_other_grids_are_refused(tmp_path):
+    write(tmp_path / "x_B02.tif", NUMBERS[0], ())
+    write(tmp_path / "x_B08.tif", NUMBERS[3], (), transform=Affine(10, 0, LEFT + 10, 0, -10, TOP))
+    with pytest.raises(InputError, match=r"B08 lies on another grid than B02; bring all to one by `rio warp`"):
+        open_scene(str(tmp_path), ["B02", "B08"])
+
+
+# -- what is refused
+
+
+def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
+    path = str(write(tmp_path / "x_l1c.tif", WITH_OFFSET))
+    with pytest.raises(InputError, match=r"^x_l1c.tif: is Level 1C, .* insist by --level any"):
+        open_scene(path, [*BANDS])
+    assert open_scene(path, [*BANDS], any_level=True).facts["level"] == "1C"
+
+
+@pytest.mark.parametrize(
+    ("profile", "why"),
+    [
+        ({"crs": None}, r"scene.tif: scene.tif does not say where it lies; give it its place by `rio edit-info`"),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)}, "in degrees; give --crs EPSG:32633"),
+        ({"dtype": "uint8"}, "it is uint8, as pictures are"),
+        ({"dtype": "complex64"}, "has complex64 numbers, which are no reflectances"),
+    ],
+)
+def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
+    path = write(tmp_path / "scene.tif", (NUMBERS % 200 + 1).astype(profile.get("dtype", np.uint16)), **profile)
+    with pytest.raises(InputError, match=why):
+        open_scene(str(path), [*BANDS])
+
+
+def test_files_that_are_no_rasters_are_refused(tmp_path):
+    picture = tmp_path / "scene.jpg"
+    write(picture, NUMBERS[:3].astype(np.uint8), (), driver="JPEG")
+    (tmp_path / "empty.tif").write_bytes(b"")
+    (tmp_path / "text.tif").write_text("<VRTDataset/>")
+    (tmp_path / "text.jp2").write_text("no picture")
+    for name in ("scene.jpg", "empty.tif", "text.tif", "text.jp2"):
+        with pytest.raises(InputError, match=rf"^{name}: {name} cannot be read \(.*\); give a whole GeoTIFF") as error:
+            open_scene(str(tmp_path / name), [*BANDS])
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match=r"nowhere.tif: not found; give a GeoTIFF, a folder"):
+        open_scene(str(tmp_path / "nowhere.tif"), [*BANDS])
+
+
+def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
+    with pytest.raises(InputError, match=r"has no B11 but 1 B02, 2 B03, 3 B04, 4 B08; if they are among these"):
+        open_scene(str(geotiff), ["B02", "B11"])
+    write(tmp_path / "x_B02.tif", NUMBERS[0], ())
+    with pytest.raises(InputError, match=r"has no B08 but B02; give a scene that has all"):
+        open_scene(str(tmp_path), ["B02", "B08"])
+    twice = write(tmp_path / "twice.tif", NUMBERS, ("B02", "blue", "B04", "B08"))
+    with pytest.raises(InputError, match="B02 is there more than once; give the positions"):
+        open_scene(str(twice), ["B02"])
+    assert open_scene(str(twice), ["B04"]).bands == ["B04"]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "jp2"])
+def test_a_torn_file_is_met_while_it_is_read(tmp_path, suffix):
+    for position, band in enumerate(BANDS):
+        write(tmp_path / f"x_{band}.{suffix}", NUMBERS[position], ())
+    scene = open_scene(str(tmp_path), [*BANDS])
+    torn = tmp_path / f"x_B04.{suffix}"
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"^{tmp_path.name}: x_B04.{suffix} cannot be read \(.*\); give a whole"):
+        whole(scene)
+
+
+def test_blocks_that_are_too_large_to_read_in_parts_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("landcover.mapping.scenes.MAX_BLOCK_BYTES", NUMBERS.nbytes - 1)
+    path = write(tmp_path / "scene.tif", NUMBERS, blockysize=240, compress="deflate")
+    with pytest.raises(InputError, match="in blocks of 240 x 240 pixels, too large .* `rio convert --driver COG`"):
+        open_scene(str(path), [*BANDS])
+
+
+# -- real scenes
+
+SCENES = REAL_ARCHIVE.parent / "scenes"
+
+
+@pytest.mark.skipif(not SCENES.exists(), reason="the real scenes are not part of the repository")
+def test_real_scenes_are_read_once_their_traps_are_known():
+    def real(name: str, **options) -> Scene:
+        return open_scene(str(SCENES / name), [*BANDS], **options)
+
+    with pytest.raises(InputError, match="give --quantification 1000"):
+        real("aber_20210527_srefx1000.tif")
+    scene = real("aber_20210527_srefx1000.tif", quantification=1000)
+    assert (scene.crs, scene.width, scene.height) == ("EPSG:27700", 930, 947)
+    assert 0.4 < np.median(whole(scene)[3]) < 0.6
+    with pytest.raises(InputError, match="give --offset 1000"):
+        real("majortom_l2a_0U_199R.tif")
+    assert whole(real("majortom_l2a_0U_199R.tif", offset=1000)).min() == np.float32(0.0582)
+    with pytest.raises(InputError, match="give --crs EPSG:32643"):
+        real("ssl4eo_l2a_20200604.tif")
+    scene = real("ssl4eo_l2a_20200604.tif", crs="utm")
+    assert (scene.crs, scene.width, scene.height) == ("EPSG:32643", 262, 262)
+    with pytest.raises(InputError, match="Level 1C"):
+        real("ssl4eo_l1c_20200604.tif", crs="utm")
