@@ -2,8 +2,8 @@
 
     python -m tools predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities] [--ensemble]
 
-A scene is a GeoTIFF, a folder with a file for each band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
-a synthetic one, whose truth is known. Of a folder in the ben-ge layout, the patches are predicted, into a table.
+A scene is a GeoTIFF, a folder with a file a band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is a
+synthetic one, whose truth is known. Of a folder in the ben-ge layout, the patches are predicted, into a table.
 """
 
 import argparse
