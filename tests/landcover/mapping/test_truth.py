@@ -5,7 +5,8 @@ from rasterio.transform import from_origin
 from tiny import write_tile
 
 from landcover.ground.errors import InputError
-from landcover.mapping.truth import NOTHING, read_labels, score
+from landcover.mapping.maps import NOTHING
+from landcover.mapping.truth import read_labels, score
 
 # Classes 10, 30 and 80 have the labels 0, 1 and 2; 0 is no class.
 TRUTH = np.uint8([

@@ -1,0 +1,75 @@
+"""The notebook runs from top to bottom, and is kept without what it shows."""
+
+import ast
+import io
+import json
+import sys
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from tiny import REPOSITORY
+
+from landcover.dataset import tensors
+from landcover.ground.benge import CLASSES, SPLITS
+from landcover.ground.params import Architecture
+from landcover.network import model
+from landcover.sample import scene
+
+CELLS = json.loads((REPOSITORY / "notebooks" / "explore.ipynb").read_text())["cells"]
+BANDS = ["B02", "B03", "B04", "B08"]
+
+
+@pytest.fixture
+def repository(tmp_path, default_params):
+    """What the notebook reads: parameters, tensors and a model."""
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
+    (tmp_path / "data" / "tensors").mkdir(parents=True)
+    (tmp_path / "models").mkdir()
+    rng = np.random.default_rng(0)
+    rows = ["split,row,patch_id,label,majority_fraction,lon,lat"]
+    for split in SPLITS:
+        labels = np.array([0, 2, 3, 7] * 3)
+        arrays = {"images": rng.random((12, 4, 120, 120), np.float32), "labels": labels}
+        facts = {"bands": BANDS, "classes": CLASSES, "scale": {}}
+        tensors.save(tmp_path / "data" / "tensors" / tensors.shard_name(split, 0), arrays, facts)
+        rows += [f"{split},{row},patch-{row},{label},0.75,10,50" for row, label in enumerate(labels)]
+    (tmp_path / "data" / "tensors" / "index.csv").write_text("\n".join(rows))
+    architecture = Architecture(**default_params["model"])
+    facts |= {"architecture": architecture.model_dump(), "parameters": 62_835, "epochs": 1}
+    model.save(tmp_path / "models" / "model.safetensors", model.Network(architecture, 4, len(CLASSES)), facts)
+    return tmp_path
+
+
+def test_the_notebook_runs(repository, monkeypatch, capsys):
+    def show(value: object) -> None:
+        """What a notebook does with the value of a cell."""
+        if isinstance(value, Figure):
+            value.savefig(io.BytesIO(), dpi=20)
+        elif value is not None:
+            print(value)
+
+    (repository / "notebooks").mkdir()
+    monkeypatch.chdir(repository / "notebooks")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(sys, "displayhook", show)
+    monkeypatch.setattr(scene, "write_scene", partial(scene.write_scene, patches=2))
+    names = {}
+    with plt.rc_context({"backend": "agg"}):
+        for cell in CELLS:
+            if cell["cell_type"] == "code":
+                statements = ast.parse("".join(cell["source"])).body
+                exec(compile(ast.Interactive(statements), cell["id"], "single"), names)
+                for number in plt.get_fignums():
+                    show(plt.figure(number))
+                plt.close("all")
+    told = capsys.readouterr().out
+    assert f"accuracy on 12 test patches: {np.mean(names['predictions'] == names['test'].labels):.3f}" in told
+    assert f"accuracy over 25 cells: {np.mean(names['truth'] == names['found'].labels):.3f}" in told
+
+
+def test_the_notebook_is_kept_without_outputs():
+    code = [cell for cell in CELLS if cell["cell_type"] == "code"]
+    assert {(cell["execution_count"], *cell["outputs"]) for cell in code} == {(None,)}
