@@ -1,16 +1,19 @@
-"""Tell the run on one page.  reports/*.json, *.csv -> reports/report.md"""
+"""Tell the run on one page.  models/model.safetensors, reports/*.json, *.csv -> reports/report.md, models/card.md"""
 
 import json
 from pathlib import Path
 
 import pandas as pd
 
+from landcover.dataset import tensors
 from landcover.ground import files
 from landcover.ground.params import Architecture, Dataset, Training
+from landcover.pages.card import card_page
 from landcover.pages.report import Run, report_page
 
 
 def report(
+    model_path: Path,
     data_json: Path,
     baselines_json: Path,
     history_csv: Path,
@@ -19,17 +22,20 @@ def report(
     predictions_csv: Path,
     per_class_csv: Path,
     report_md: Path,
+    card_md: Path,
     *,
     dataset: str,
     datasets: dict[str, Dataset],
     model: Architecture,
     train: Training,
 ) -> None:
-    """Write the page that a reviewer reads."""
+    """Write the page that a reviewer reads, and the card that goes with the model."""
     jsons = (data_json, baselines_json, metrics_json, seeds_json)
-    data, baselines, scores, seeds = (json.loads(path.read_bytes()) for path in jsons)
-    history, predictions, per_class = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
+    found = [json.loads(path.read_bytes()) for path in jsons]
+    tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     run = Run(dataset, datasets[dataset], model, train)
-    with files.replacing(report_md) as part:
-        page = report_page(run, data, baselines, scores, seeds, history, predictions, per_class)
-        part.write_text(page, encoding="utf-8")
+    facts = tensors.load(model_path)[1]
+    pages = {report_md: report_page(run, *found, *tables), card_md: card_page(model_path, facts, run, *found)}
+    for path, page in pages.items():
+        with files.replacing(path) as part:
+            part.write_text(page, encoding="utf-8")

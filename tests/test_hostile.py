@@ -471,7 +471,8 @@ def test_stages_give_finite_numbers(tmp_path, run_guarded, labels, split):
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("data", "baselines", "reports/metrics", "reports/seeds"):
         assert finite(json.loads((tmp_path / f"{name}.json").read_text()))
-    assert not re.search(r"\b(nan|inf)\b", (tmp_path / "report.md").read_text())
+    for name in ("report.md", "card.md"):
+        assert not re.search(r"\b(nan|inf)\b", (tmp_path / name).read_text())
 
 
 # -- no pickle
@@ -515,8 +516,8 @@ STAGES = (
     "stages train tensors m.safetensors l.safetensors history.csv",
     "stages repeat tensors s.safetensors e.safetensors",
     "stages evaluate tensors l.safetensors s.safetensors history.csv b.csv reports",
-    "stages report data.json baselines.json history.csv reports/metrics.json reports/seeds.json "
-    "reports/predictions.csv reports/per_class.csv report.md",
+    "stages report m.safetensors data.json baselines.json history.csv reports/metrics.json reports/seeds.json "
+    "reports/predictions.csv reports/per_class.csv report.md card.md",
 )
 
 

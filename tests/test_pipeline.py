@@ -53,7 +53,8 @@ def clone(folder: Path, datasets: dict, **changes) -> Path:
     """A new repository of this one's files, without what the pipeline made, for another dataset."""
     listed = dvc(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
     for name in listed:
-        if not name.startswith(("reports/", "tests/")) and name != "dvc.lock" and (REPOSITORY / name).is_file():
+        made = name.startswith("reports/") or name in ("dvc.lock", "models/card.md")
+        if not made and not name.startswith("tests/") and (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -90,8 +91,8 @@ def repository(tmp_path_factory) -> Path:
 def test_the_pipeline_makes_every_file_of_its_contract(repository):
     made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
     expected = {
-        "data/archive.tar.gz", "data/tensors/index.csv", "reports/report.md",
-        "models/model.safetensors", "models/log_probabilities.safetensors", "models/seeds.safetensors",
+        "data/archive.tar.gz", "data/tensors/index.csv", "reports/report.md", "models/card.md",
+        *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
         *(f"reports/{name}.json" for name in ("data", "baselines", "metrics", "seeds")),
         *(f"reports/{name}.csv" for name in (
@@ -103,10 +104,10 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
     assert expected <= made
     reports = {name for name in made if name.startswith("reports/")}
     assert reports <= {path for stage in STAGES for path in outputs(stage)}  # in a folder, none is untracked
-    report = (repository / "reports" / "report.md").read_text()
-    links = re.findall(r"\]\(([^)]+)\)", report)
-    assert "confusion_matrix_normalized.png" in links
-    assert [link for link in links if not (repository / "reports" / link).is_file()] == []
+    for page, link in (("reports/report.md", "confusion_matrix_normalized.png"), ("models/card.md", "../LICENSE")):
+        links = re.findall(r"\]\(([^)]+)\)", (repository / page).read_text())
+        assert link in links
+        assert [link for link in links if not (repository / page).parent.joinpath(link).is_file()] == []
     assert len(pd.read_csv(repository / "reports" / "history.csv")) == 2
 
 
@@ -114,11 +115,12 @@ def test_git_holds_the_reports_and_dvc_the_data(repository):
     tracked = dvc(repository, "git", "ls-files").stdout.splitlines()
     assert "reports/metrics.json" in tracked
     assert "reports/confusion_matrix.png" in tracked
+    assert "models/card.md" in tracked
     assert "dvc.lock" in tracked
     assert not [
         name
         for name in tracked
-        if name.startswith(("data/", "models/")) and not name.endswith((".gitignore", "lists/README.md"))
+        if name.startswith(("data/", "models/")) and not name.endswith((".gitignore", "README.md", "card.md"))
     ]
 
 

@@ -34,7 +34,8 @@ def _against(name: str, found: dict[str, Any]) -> str:
     return f"Against {BASELINES[name]}: **{words[found['verdict']]} {points}**, {markdown.p_value(found['p'])}."
 
 
-def _how_split(split: params.Split) -> str:
+def how_split(split: params.Split) -> str:
+    """How a dataset is split, in words."""
     match split:
         case params.Order():
             return "by the row order of the meta table, as in the notebook"
@@ -46,7 +47,8 @@ def _how_split(split: params.Split) -> str:
             return f"by place: whole {groups} of ground, {apart} (seed {split.seed})"
 
 
-def _result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, Any]]:
+def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, Any]]:
+    """The network beside the baselines, a row each."""
     named = [("**network**", scores["test"]), *((text, baselines[name]) for name, text in BASELINES.items())]
     return [
         {
@@ -117,7 +119,8 @@ def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
+def leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
+    """The shares of patches with a train patch nearby, a row a distance; none where the dataset does not tell."""
     return [
         {"a train patch lies": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
         for what, words in NEARNESS.items()
@@ -130,7 +133,8 @@ def _offsets(counts: dict[str, int]) -> str:
     return ", ".join(f"{offset} ({count} patches)" for offset, count in counts.items())
 
 
-def _network(model: params.Architecture) -> str:
+def describe_network(model: params.Architecture) -> str:
+    """An architecture in words."""
     kind = "residual layers" if model.residual else "convolutional layers"
     widths = " - ".join(map(str, model.convolutions))
     linear = f"linear layers of {' - '.join(map(str, model.linear))}" if model.linear else "no linear layer between"
@@ -161,7 +165,7 @@ def report_page(
         run=run,
         data=data,
         scores=scores,
-        leakage=_leakage_rows(data["leakage"]),
+        leakage=leakage_rows(data["leakage"]),
         warnings=data.get("warnings", []),
         offsets=_offsets(data.get("offsets", {})),
         worldcover=tuple(run.entry.classes) == CLASSES,
@@ -171,14 +175,14 @@ def report_page(
         ensemble=[_ensemble(found) for found in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
         against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],
         against=[_against(name, found) for name, found in scores["test"]["against"].items()],
-        results=_result_rows(scores, baselines),
-        how_split=_how_split(run.entry.split),
+        results=result_rows(scores, baselines),
+        how_split=how_split(run.entry.split),
         bands=list(data["bands"]["train"]),
         classes=present,
         absent=[row["class"] for row in classes if row not in present],
         untested=[row["class"] for row in present if not row["test"]],
         untrained=[row["class"] for row in present if row["test"] and not row["train"]],
-        network=_network(run.model),
+        network=describe_network(run.model),
         epochs=len(history),
         best=history.loc[history["val_loss"].idxmin()],
         last=history.iloc[-1],

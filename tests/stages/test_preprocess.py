@@ -242,14 +242,14 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     entry["split"] = {"method": "order", "train": 12, "val": 6, "test": 6}
     changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
     changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
-    tables = [f"r/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv", "report.md")]
+    reports = [f"r/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv", "report.md")]
     for stage, *paths in (
         ("preprocess", "data/patches", "t", "data.json"),
         ("baseline", "t", "b.json", "b.csv"),
         ("train", "t", "m", "l", "h.csv"),
         ("repeat", "t", "s", "e"),
         ("evaluate", "t", "l", "s", "h.csv", "b.csv", "r"),
-        ("report", "data.json", "b.json", "h.csv", *tables),
+        ("report", "m", "data.json", "b.json", "h.csv", *reports, "card.md"),
     ):
         done = run_stage(stage, *paths, params=changed)
         assert done.returncode == 0, done.stderr
@@ -267,6 +267,10 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     page = (tmp_path / "r/report.md").read_text()
     assert "A patch is 64 x 64 pixels of 10 m in 1 bands (B02). Its label is the class that\ncovers most of it." in page
     assert "Sea Lake" in page
+    card = (tmp_path / "card.md").read_text()
+    assert "patch of 64 x 64 pixels of 10 m, 0.64 km a side" in card
+    assert "**Classes**: Annual Crop, Forest, Sea Lake.\n" in card
+    assert "A label is the class that covers most of the patch.\nThe licence is that of its source." in card
     # What leaks is told by the size of a patch: neighbours are 1.2 km apart, too far for patches of 0.64 km to touch.
     assert json.loads((tmp_path / "data.json").read_text())["leakage"]["test"]["touching"]["patches"] == 0
 

@@ -3,6 +3,8 @@ import re
 
 import pytest
 
+from landcover.dataset import tensors
+
 
 @pytest.fixture
 def report(prepared, run_stage, tmp_path):
@@ -16,7 +18,7 @@ def report(prepared, run_stage, tmp_path):
             ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
             ("repeat", "tensors", "s.safetensors", "e.safetensors"),
             ("evaluate", "tensors", "l.safetensors", "s.safetensors", "h.csv", "b.csv", "reports"),
-            ("report", "data.json", "baselines.json", "h.csv", *reports, "report.md"),
+            ("report", "m.safetensors", "data.json", "baselines.json", "h.csv", *reports, "report.md", "card.md"),
         ):
             done = run_stage(*stage, params=params | {"repeat": {"seeds": seeds}})
             assert (done.returncode, done.stderr) == (0, "")
@@ -31,7 +33,7 @@ def interval(values: dict[str, float], name: str) -> str:
     return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
 
 
-def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report):
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp_path, monkeypatch, capsys):
     page, found = report([1])  # a single seed more is no repetition
     assert found["seeds"]["seeds"] == 1
     test = found["metrics"]["test"]
@@ -58,6 +60,19 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report):
     assert f"is right on {train:.1%} of the patches" in page.replace("\n", " ")
     assert " * |" in page  # every class has few test patches
     assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
+
+    card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
+    facts = tensors.load(tmp_path / "m.safetensors")[1]
+    assert f"temperature {facts['temperature']:.3f}, " in card
+    assert f"NLL then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
+    assert f"| **network** | {interval(test, 'accuracy')}" in card
+    low, high = facts["patch_means"]["B08"]
+    assert f"| B08 | {low:.3f} | {high:.3f} |" in card
+    assert "- Never seen in training: shrubland, " in card
+    assert "synthetic" not in card
+    monkeypatch.chdir(tmp_path)
+    exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
+    assert capsys.readouterr().out.strip() in facts["classes"]
 
 
 def test_what_seeds_say_stands_before_what_a_single_run_says(report):
