@@ -12,7 +12,7 @@ from landcover.ground import files
 from landcover.ground.benge import SPLITS
 from landcover.ground.params import Dataset, Evaluation
 from landcover.ground.processes import helpers
-from landcover.judgement import metrics, repetition
+from landcover.judgement import confusion, metrics, repetition
 from landcover.judgement.calibration import ece
 from landcover.judgement.comparison import against_baselines
 from landcover.judgement.predictions import parse, tabulate
@@ -58,7 +58,7 @@ def evaluate(
         predictions = {name: tabulate(splits[name], indices[name], log_probabilities[name]) for name in SPLITS}
         found = {name: metrics.summary(predictions[name], **chance) for name in ("test", "val")}
         # In evaluation mode, and by the weights that were kept, unlike the history's.
-        found["train"] = metrics.headline(predictions["train"])
+        found["train"] = metrics.accuracy_and_nll(predictions["train"])
         softened = log_softmax(of_test / facts["temperature"], axis=1)
         found["test"]["calibrated"] = {
             "temperature": facts["temperature"],
@@ -68,11 +68,14 @@ def evaluate(
         found["test"]["against"] = against_baselines(parse(predictions["test"]), baselines)
         per_class = metrics.per_class(test.labels, labels, len(test.classes))
         per_class.insert(0, "class", test.classes)
+        matrix = confusion.confusion_matrix(test.labels, labels, len(test.classes))
         pictures.wait()
 
+    files.write_json(reports_dir / "headline.json", metrics.headline(found, over_seeds))
     files.write_json(reports_dir / "metrics.json", {**found, "model": {fact: facts[fact] for fact in COST}})
     files.write_csv(reports_dir / "predictions.csv", predictions["test"])
     files.write_csv(reports_dir / "per_class.csv", per_class)
+    files.write_csv(reports_dir / "confusion_matrix.csv", confusion.tabulate(matrix, test.classes))
     files.write_json(reports_dir / "seeds.json", over_seeds)
     files.write_csv(reports_dir / "seed_predictions.csv", tables["test"])
     files.write_csv(reports_dir / "seed_val_predictions.csv", tables["val"])

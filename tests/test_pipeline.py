@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from tiny import REAL_ARCHIVE, REPOSITORY
 
+from landcover.ground import benge
 from landcover.sample import writer
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -94,9 +96,10 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
         "data/archive.tar.gz", "data/tensors/index.csv", "reports/report.md", "models/card.md",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
-        *(f"reports/{name}.json" for name in ("data", "baselines", "metrics", "seeds")),
+        *(f"reports/{name}.json" for name in ("data", "baselines", "headline", "metrics", "seeds")),
         *(f"reports/{name}.csv" for name in (
-            "history", "predictions", "baseline_predictions", "per_class", "seed_predictions", "seed_val_predictions")),
+            "history", "predictions", "baseline_predictions", "confusion_matrix", "per_class", "seed_predictions",
+            "seed_val_predictions")),
         *(f"reports/{name}.png" for name in (
             "confusion_matrix", "confusion_matrix_normalized", "learning_curves",
             "examples", "errors", "places", "purity", "reliability")),
@@ -134,12 +137,14 @@ def test_an_experiment_reruns_what_it_changes_and_compares(repository):
     done = dvc(repository, "exp", "run", "--name", "faster", "-S", "train.learning_rate=1e-3")
     assert "Stage 'preprocess' didn't change" in done.stdout
     assert "Running stage 'train'" in done.stdout
-    difference = json.loads(dvc(repository, "metrics", "diff", "--json").stdout)
-    assert "test.nll" in difference["reports/metrics.json"]
-    assert "reports/data.json" not in difference
+    (difference,) = json.loads(dvc(repository, "metrics", "diff", "--json").stdout).items()
+    assert difference[0] == "reports/headline.json"
+    assert "nll" in difference[1]
     changed = json.loads(dvc(repository, "params", "diff", "--json").stdout)["params.yaml"]
     assert changed["train.learning_rate"]["new"] == 0.001
-    assert "faster" in dvc(repository, "exp", "show", "--csv").stdout
+    shown = dvc(repository, "exp", "show", "--only-changed", "--drop", "Created|.*/").stdout
+    assert "faster" in shown
+    assert len(shown.splitlines()[0].strip()) <= 100  # letters, which fit a terminal
     dvc(repository, "git", "checkout", "--quiet", ".")
     dvc(repository, "checkout")
 
@@ -155,9 +160,20 @@ def test_bad_parameters_stop_an_experiment_with_one_clear_line(repository):
 def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_path):
     dvc(repository, "plots", "show", "--out", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
-    for part in ("Loss", "Accuracy", "reports_predictions_csv", "train_loss", "val_accuracy", "errors.png"):
+    for part in ("Loss", "Accuracy", "train_loss", "val_accuracy", "errors.png", "max-width"):
         assert part in page
     assert len(list((tmp_path / "static").glob("*.png"))) == 8
+    specs = dict(re.findall(r'<div id = "(.*?)">.*?var spec = (.*?);\n', page, re.DOTALL))
+    assert "DVC_METRIC" not in page
+    matrix = json.loads(specs["reports_confusion_matrix_csv"])
+    cells = [(cell["actual"], cell["predicted"]) for cell in matrix["data"]["values"]]
+    assert cells == list(product(benge.CLASSES, repeat=2))
+    axes = matrix["spec"]["encoding"]
+    assert [(axes[name]["field"], axes[name]["sort"]) for name in "xy"] == [("predicted", None), ("actual", None)]
+    for name in ("reports_data_json", "reports_per_class_csv"):
+        bars = json.loads(specs[name])
+        assert [bar["class"] for bar in bars["data"]["values"]] == list(benge.CLASSES)
+        assert bars["encoding"]["y"]["sort"] is None
 
 
 def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):

@@ -64,10 +64,30 @@ def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> li
     return rows
 
 
-def headline(table: pd.DataFrame) -> dict[str, float]:
+def accuracy_and_nll(table: pd.DataFrame) -> dict[str, float]:
     """Accuracy and negative log-likelihood of a table that `tabulate` made."""
     predictions = parse(table)
     return {name: float(scores(predictions, name).mean()) for name in ("accuracy", "nll")}
+
+
+def headline(found: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
+    """The few figures that DVC shows in its tables, to three decimals.
+
+    Args:
+        found: `test`, as `summary` makes it, with `against`; and `val`.
+        seeds: as `repetition.summary` makes it.
+
+    Returns:
+        `accuracy`, `macro_f1` and `nll` of the test split; `margin`, the accuracy minus that of the best baseline;
+        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split.
+    """
+    test = found["test"]
+    shown = {name: test[name] for name in ("accuracy", "macro_f1", "nll")}
+    shown["margin"] = min(against["difference"] for against in test["against"].values())
+    shown["val_accuracy"] = found["val"]["accuracy"]
+    if seeds["seeds"]:
+        shown["mean_accuracy"] = seeds["accuracy"]["mean"]
+    return {name: round(value, 3) for name, value in shown.items()}
 
 
 def summary(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import json
 import subprocess
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,18 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     figures = predictions.loc[8, ["confidence", "p_actual", "brier", "majority_fraction", "lon", "lat"]].tolist()
     assert figures == pytest.approx([SURE, 1 - SURE, 2 * SURE**2, 0.5, 8.25, 47.5], rel=1e-5)
 
+    headline = json.loads((reports / "headline.json").read_text())
+    assert headline == {
+        "accuracy": 0.8, "macro_f1": 0.8, "nll": round(test["nll"], 3), "margin": -0.2, "val_accuracy": 0.8
+    }  # fmt: skip
+
+    matrix = pd.read_csv(reports / "confusion_matrix.csv")
+    assert matrix[["actual", "predicted"]].agg(tuple, axis=1).tolist() == list(product(benge.CLASSES, repeat=2))
+    assert matrix.query("patches > 0").to_numpy().tolist() == [
+        ["tree_cover", "tree_cover", 4, 0.8], ["tree_cover", "cropland", 1, 0.2],
+        ["cropland", "tree_cover", 1, 0.2], ["cropland", "cropland", 4, 0.8],
+    ]  # fmt: skip
+
     per_class = pd.read_csv(reports / "per_class.csv").set_index("class")
     assert per_class.columns.tolist() == ["support", "precision", "recall", "recall_low", "recall_high", "f1"]
     assert per_class.index.tolist() == list(benge.CLASSES)
@@ -160,6 +173,8 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     assert val["patch_id"].tolist() == [f"val{i}" for i in range(10)] * 2
     assert (val["actual"] == val["predicted"]).groupby(val["seed"]).mean().tolist() == [0.8, 0.8]
 
+    assert json.loads((reports / "headline.json").read_text())["mean_accuracy"] == 0.9
+
     # Of one seed alone, no noise is known.
     alone = {name: values[:1] for name, values in repeated.items()}
     tensors.save(bright_or_dark / PATHS[2], alone, {"seeds": [3]} | FACTS)
@@ -174,7 +189,7 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
         assert run_stage("evaluate", *PATHS).returncode == 0
         runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
     assert runs[0] == runs[1]
-    assert len(runs[0]) == 14
+    assert len(runs[0]) == 16
 
 
 def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_do_not(bright_or_dark, run_stage):

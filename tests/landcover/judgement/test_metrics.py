@@ -53,6 +53,16 @@ def test_per_class_by_hand():
     assert found[["recall", "recall_low", "recall_high", "f1"]][2:].isna().all(axis=None)  # no label
 
 
+def test_the_headline_measures_the_margin_from_the_best_baseline():
+    against = {"majority": {"difference": 0.25}, "texture": {"difference": -0.12345}}
+    test = {"accuracy": 0.5, "macro_f1": 1 / 3, "nll": 1.23456, "brier": 0.5, "against": against}
+    found = {"test": test, "val": {"accuracy": 2 / 3}}
+    of_run = {"accuracy": 0.5, "macro_f1": 0.333, "nll": 1.235, "margin": -0.123, "val_accuracy": 0.667}
+    assert metrics.headline(found, {"seeds": 0}) == of_run
+    seeds = {"seeds": 2, "accuracy": {"mean": 0.51}}
+    assert metrics.headline(found, seeds) == of_run | {"mean_accuracy": 0.51}
+
+
 def test_a_summary_by_hand():
     """Eight patches of two classes, one of them wrongly taken for a third: sure ones have probability 0.8."""
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])
@@ -69,7 +79,7 @@ def test_a_summary_by_hand():
     mean, high = ece_by_chance(np.full(8, 0.8), resamples=100, seed=0)
     assert found["ece_by_chance"] == {"mean": pytest.approx(mean), "high": pytest.approx(high)}
     assert found["n"] == 8
-    assert metrics.headline(table) == {"accuracy": 7 / 8, "nll": found["nll"]}
+    assert metrics.accuracy_and_nll(table) == {"accuracy": 7 / 8, "nll": found["nll"]}
     assert metrics.summary(table.sample(frac=1, random_state=0), resamples=100, seed=0) == found
 
 
