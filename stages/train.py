@@ -6,6 +6,7 @@ judges needs neither.
 
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,10 +28,26 @@ from landcover.network.training import Epoch, Run, checkpoint_path, describe, ma
 PREDICTED_BY = ("bands", "classes", "scale", "temperature", "parameters", "epochs", "device")
 
 
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    with files.replacing(path) as part, open(part, "w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(Epoch._fields)
+        table.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
+
+
 def fit(
-    tensors_dir: Path, model: Architecture, train: Training, runtime: Runtime, device: torch.device, group: Group
+    tensors_dir: Path,
+    history_path: Path,
+    model: Architecture,
+    train: Training,
+    runtime: Runtime,
+    device: torch.device,
+    group: Group,
 ) -> tuple[Network, list[Epoch]]:
-    """Train on the train split and watch the val split; a run that was killed goes on after its last finished epoch."""
+    """Train on the train split and watch the val split; a run that was killed goes on after its last finished epoch.
+
+    The history is written after each epoch, for whoever watches the curves.
+    """
     facts, val = (tensors.load_split(tensors_dir, name, gigabytes=0) for name in ("train", "val"))
     network = make_network(facts, model, train.seed, device)
     patches = (load(split, device, runtime.resident_gigabytes) for split in (facts, val))
@@ -42,6 +59,8 @@ def fit(
         run.epochs(checkpoint), total=train.epochs, desc=f"train on {device}", unit="epoch", disable=quiet
     ) as progress:
         for epoch in progress:
+            if group.rank == 0:
+                write_history(history_path, run.history)
             progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
     return network, run.history
 
@@ -64,8 +83,13 @@ def train(
     """
     device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
-    with join(device) as group:
-        network, history = fit(tensors_dir, model, train, runtime, device, group)
+    try:
+        with join(device) as group:
+            network, history = fit(tensors_dir, history_path, model, train, runtime, device, group)
+    except BaseException:
+        # An interrupt, too: the epochs so far would pass for the history of a whole run.
+        history_path.unlink(missing_ok=True)
+        raise
     if group.rank > 0:
         return
     if len(history) < train.epochs:
@@ -86,8 +110,4 @@ def train(
         save(part, network, metadata)
     with files.replacing(log_probabilities_path) as part:
         tensors.save(part, predicted, {fact: metadata[fact] for fact in PREDICTED_BY})
-    with files.replacing(history_path) as part, open(part, "w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(Epoch._fields)
-        table.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
     partial.remove("train")
