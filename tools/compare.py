@@ -3,8 +3,8 @@
     python -m tools compare [--base REV] [--head REV] [--output FILE.md] [--json] [--fail-on-regression]
     python -m tools compare --base A.csv --head B.csv [--json]
 
-It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has columns
-patch_id, actual and predicted, and where they are known seed, p_actual, brier, lon and lat.
+It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
+columns patch_id, actual and predicted, and optionally seed, p_actual, brier, lon and lat.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from landcover.judgement.predictions import Predictions, parse
 from landcover.judgement.revisions import WORKSPACE, Revision, merge_base
 from landcover.pages.comparison import comparison_page, incomparable_page, not_comparable, tables_page, verdict
 
-REGRESSION = 3  # exit codes, apart from 1 for bad input
+REGRESSION = 3  # exit codes, besides 1 for bad input
 NOT_COMPARABLE = 4
-NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # which may be called NA or None
-WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]', one more training for each seed"
+NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # a class may be called NA or None
+WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]' (one more training per seed)"
 
 
 class Outcome(NamedTuple):
-    """What a comparison comes to."""
+    """The result of a comparison."""
 
     headline: str
     facts: dict[str, Any]  # for --json
@@ -45,7 +45,7 @@ def read_table(path: str) -> Predictions:
     """A table of predictions.
 
     Raises:
-        InputError: it is missing or no such table.
+        InputError: it is missing or is not such a table.
     """
     try:
         found = parse(pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""]))
@@ -84,9 +84,13 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
     facts |= compare(base.predictions, head.predictions, metric)
     facts["baselines"] = {"before": sides.beside_baselines(base), "after": sides.beside_baselines(head)}
     facts["grown_leakage"] = sides.grown_leakage(base, head)
-    regressions = [*_losses(facts), *(f"leakage grew {leak}" for leak in facts["grown_leakage"])]
+    leaks = [f"more test patches have a train patch {leak}" for leak in facts["grown_leakage"]]
     return Outcome(
-        verdict(facts), facts, lambda folder: comparison_page(facts, base, head, folder, tensors_dir), [], regressions
+        verdict(facts),
+        facts,
+        lambda folder: comparison_page(facts, base, head, folder, tensors_dir),
+        [],
+        _losses(facts) + leaks,
     )
 
 
@@ -94,12 +98,14 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools compare", description="Compare two revisions, or two tables of predictions."
     )
-    parser.add_argument("--base", help="revision or table to compare with; default: where HEAD left the main branch")
+    parser.add_argument(
+        "--base", help="revision or table to compare with; default: the merge base with the main branch"
+    )
     parser.add_argument("--head", default=WORKSPACE, help="revision or table to judge; default: the workspace")
-    parser.add_argument("--output", type=Path, help="the page; default: comparison.md, or none with --json")
+    parser.add_argument("--output", type=Path, help="page to write; default: comparison.md, or none with --json")
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
-    parser.add_argument("--verdict", choices=VERDICTS_BY, help="decide by this; default: evaluate.verdict of head")
-    parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="where thumbnails come from")
+    parser.add_argument("--verdict", choices=VERDICTS_BY, help="decisive metric; default: head's evaluate.verdict")
+    parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
     parser.add_argument(
         "--fail-on-regression",
         action="store_true",
@@ -108,7 +114,7 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
-        raise InputError(f"--output {output}: give a name that ends in .md; its pictures go to a folder beside it")
+        raise InputError(f"--output {output}: give a name ending in .md; its pictures go to a folder beside it")
     names = (merge_base() if given.base is None else given.base, given.head)
     match [name.endswith(".csv") for name in names]:
         case [True, True]:
@@ -129,7 +135,7 @@ def main(arguments: list[str]) -> None:
         print(outcome.headline.replace("**", ""))
     facts = outcome.facts
     if "baselines" in facts and facts["scope"] == "two runs" and facts["verdict"] != "no difference":
-        print(f"to compare the configurations, run both with seeds: {WITH_SEEDS}", file=sys.stderr)
+        print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
         print(f"{output}", file=sys.stderr)
     if outcome.reasons:

@@ -5,8 +5,8 @@ from typing import Any
 # What reports/data.json calls the distances of leakage, in words.
 NEARNESS = {
     "same_ground": "on the same ground",
-    "same_ground_other_date": "on the same ground, on another date",
-    "touching": "so near that it touches",
+    "same_ground_other_date": "on the same ground, on a different date",
+    "touching": "touching it",
     "within_3_km": "within 3 km",
     "within_6_km": "within 6 km",
 }

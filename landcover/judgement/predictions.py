@@ -11,9 +11,9 @@ from landcover.ground.errors import InputError
 
 # The columns of baseline_predictions.csv, in words.
 BASELINES = {
-    "majority": "always the largest class",
-    "band_statistics": "band statistics, logistic regression",
-    "texture": "texture features, gradient boosting",
+    "majority": "majority class",
+    "band_statistics": "logistic regression on band statistics",
+    "texture": "gradient boosting on texture features",
 }
 NEEDED = ("patch_id", "actual", "predicted")
 
@@ -70,19 +70,19 @@ def parse(table: pd.DataFrame) -> Predictions:
     table = table.assign(seed=table.get("seed", 0)).sort_values(["seed", "patch_id"], kind="stable")
     if table.duplicated(["seed", "patch_id"]).any():
         twice = table.loc[table.duplicated(["seed", "patch_id"]), "patch_id"].iloc[0]
-        raise InputError(f"has patch {twice} twice; needs one row for each patch, or for each patch and seed")
+        raise InputError(f"lists patch {twice} twice; needs one row per patch, or per patch and seed")
     seeds = table["seed"].drop_duplicates().tolist()
     if len(table) % len(seeds):
-        raise InputError("not every seed has the same patches")
+        raise InputError("the seeds do not all have the same patches")
     first = table.iloc[: len(table) // len(seeds)]
 
     def grid(name: str) -> np.ndarray:
         return table[name].to_numpy().reshape(len(seeds), -1)
 
     if (grid("patch_id") != first["patch_id"].to_numpy()).any():
-        raise InputError("not every seed has the same patches")
+        raise InputError("the seeds do not all have the same patches")
     if (grid("actual") != first["actual"].to_numpy()).any():
-        raise InputError("a patch has another actual class with another seed")
+        raise InputError("a patch has different actual classes for different seeds")
 
     def numbers(name: str, low: float, high: float) -> np.ndarray | None:
         if name not in table or table[name].isna().all():
@@ -113,5 +113,5 @@ def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Prediction
     """
     found = parse(table.assign(predicted=table[name]))
     if not np.array_equal(found.patch_ids, like.patch_ids) or not np.array_equal(found.actual, like.actual):
-        raise InputError("is not of the patches of the predictions; run dvc repro")
+        raise InputError("does not cover the same patches as the predictions; run dvc repro")
     return found._replace(positions=like.positions)

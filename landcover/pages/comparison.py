@@ -1,4 +1,4 @@
-"""The page of a comparison, and its pictures."""
+"""The comparison page and its pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from landcover.pages import markdown, plots, sheets
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
     "reliability.png": "Reliability",
-    "errors.png": "The most confident errors",
+    "errors.png": "Most confident errors",
 }
 WIDE = ("errors.png",)  # one below the other, since two side by side would not fit a page
 METRICS = {
@@ -31,17 +31,17 @@ METRICS = {
     "nll": "negative log-likelihood of the test patches (nats)",
     "brier": "Brier score",
 }
-LISTED = 30  # changed patches that the page lists; the tables count them all
+LISTED = 30  # changed patches listed on the page; the tables count all of them
 THUMBNAILS = 12
-SHEETS = {  # the column of the wrong class, and what a caption tells
-    "fixed": ("predicted", "below each: its class, then what it was taken for before"),
-    "broken": ("after", "below each: its class, then what it is taken for now"),
+SHEETS = {  # the column of the wrong class, and what a caption shows
+    "fixed": ("predicted", "below each patch: its class, then the class predicted before"),
+    "broken": ("after", "below each patch: its class, then the class predicted after"),
 }
 CURVES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")  # columns of history.csv
 FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 Rows = list[dict[str, Any]]
-Compared = dict[str, Any]  # as judgement.comparison.compare returns it
+Compared = dict[str, Any]  # as judgement.comparison.compare returns
 
 
 def verdict(compared: Compared) -> str:
@@ -58,25 +58,25 @@ def verdict(compared: Compared) -> str:
     what = f"{METRICS[name]} {change}, 95 % interval, {markdown.p_value(found['p'])}, on {patches}"
     before, after = compared["seeds"].values()
     if compared["scope"] == "two runs":
-        scope = "This is about these two runs, not about the two configurations: other seeds may turn it."
+        scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
         runs = [f"{count} seeds" if count > 1 else "one run" for count in (before, after)]
-        scope = f"Means over {runs[0]} before and {runs[1]} after; the interval holds the noise of the seeds."
+        scope = f"Means over {runs[0]} before and {runs[1]} after; the interval includes the variation between seeds."
     return f"**{compared['verdict'].capitalize()}**: {what}. {scope}"
 
 
 def _warnings(compared: Compared) -> list[str]:
-    """What a reader must know of how far the verdict can be trusted."""
+    """What limits how far the verdict can be trusted."""
     told, places = [], compared["places"]
     if places == 1:
-        told.append("All test patches lie in one place. The intervals are about this place and no other.")
+        told.append("All test patches lie in one place. The intervals apply to this place only.")
     elif places is not None and places < FEW_PLACES:
         told.append(
-            f"The test patches lie in only {places} places. The intervals allow for it and are wide; more places would "
-            "tell more than more patches."
+            f"The test patches lie in only {places} places. The intervals allow for this and are wide; adding places "
+            "would narrow them more than adding patches."
         )
     if 1 in (counts := compared["seeds"].values()) and max(counts) > 1:
-        told.append("One side has a single run. It is taken to vary with the seed as much as the other side does.")
+        told.append("One side has a single run. It is assumed to vary between seeds as much as the other side does.")
     for name in compared["losses"]:
         if name != compared["metric"]:
             told.append(f"The {METRICS[name]} is significantly worse.")
@@ -99,7 +99,7 @@ def _metric_rows(compared: Compared) -> Rows:
 
 
 def _calibration_rows(base: Side, head: Side) -> Rows:
-    """The calibration error of the single runs, and what is chance in it."""
+    """The calibration error of the single runs, and how much of it is chance."""
     rows = []
     for when, side in (("before", base), ("after", head)):
         test = side.metrics["test"]
@@ -109,14 +109,14 @@ def _calibration_rows(base: Side, head: Side) -> Rows:
                 "expected calibration error (ECE)": when,
                 "single run": test["ece"],
                 "by chance, on average": by_chance.get("mean"),
-                "by chance, exceeded in one of twenty cases": by_chance.get("high"),
+                "by chance, exceeded in one case in twenty": by_chance.get("high"),
             }
         )
     return rows
 
 
 def _baseline_rows(against: dict[str, dict[str, Any]]) -> Rows:
-    """Each side beside the baselines, of `against_baselines` by 'before' and 'after'."""
+    """Each side compared with the baselines, from `against_baselines` by 'before' and 'after'."""
 
     def text(found: dict[str, Any] | None) -> str | None:
         if found is None:
@@ -124,7 +124,7 @@ def _baseline_rows(against: dict[str, dict[str, Any]]) -> Rows:
         return f"{found['verdict']}: {markdown.points(found['difference'], found['low'], found['high'])}"
 
     return [
-        {"accuracy against": words} | {when: text(found.get(name)) for when, found in against.items()}
+        {"accuracy compared with": words} | {when: text(found.get(name)) for when, found in against.items()}
         for name, words in BASELINES.items()
         if any(name in found for found in against.values())
     ]
@@ -149,7 +149,7 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
 
 
 def _changes(base: Side, head: Side) -> dict[str, Any]:
-    """The parameters that differ, the stages that reran, and what both networks cost."""
+    """The parameters that differ, the stages that ran again, and what both networks cost."""
     before, after = flatten(base.params), flatten(head.params)
 
     def code(params: dict[str, Any], key: str) -> str:
@@ -173,7 +173,7 @@ def _changes(base: Side, head: Side) -> dict[str, Any]:
 
 
 def _both(before: Predictions, after: Predictions) -> pd.DataFrame:
-    """The predictions of two single runs, with `fixed` and `broken`; a row a test patch."""
+    """The predictions of two single runs, with `fixed` and `broken`; one row per test patch."""
     (one,), (other,) = before.predicted, after.predicted
     both = pd.DataFrame({"patch_id": before.patch_ids, "actual": before.actual, "predicted": one, "after": other})
     right, right_after = both["actual"] == both["predicted"], both["actual"] == both["after"]
@@ -181,7 +181,7 @@ def _both(before: Predictions, after: Predictions) -> pd.DataFrame:
 
 
 def _matrices(both: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The confusion matrices before and after, and the classes that occur in them: WorldCover's in their order."""
+    """The confusion matrices before and after, and the classes that occur in them, WorldCover's in its order."""
     found = set(both[["actual", "predicted", "after"]].to_numpy().ravel())
     classes = [name for name in benge.CLASSES if name in found] + sorted(found - set(benge.CLASSES))
     actual, before, after = (pd.Index(classes).get_indexer(both[name]) for name in ("actual", "predicted", "after"))
@@ -214,8 +214,8 @@ def _by_purity(both: pd.DataFrame) -> Rows:
         {
             "purity": name,
             "patches": len(part),
-            "right before": int(part["right"].sum()),
-            "right after": int(part["right_after"].sum()),
+            "correct before": int(part["right"].sum()),
+            "correct after": int(part["right_after"].sum()),
             "fixed": int(part["fixed"].sum()),
             "broken": int(part["broken"].sum()),
         }
@@ -224,7 +224,7 @@ def _by_purity(both: pd.DataFrame) -> Rows:
 
 
 def _listed(both: pd.DataFrame, what: str) -> tuple[int, Rows]:
-    """How many patches are fixed, or broken, and rows of the purest of them."""
+    """The number of patches fixed or broken, and rows for the purest of them."""
     chosen = both[both[what]].sort_values("majority_fraction", ascending=False)
     rows = [
         {
@@ -242,11 +242,11 @@ def _listed(both: pd.DataFrame, what: str) -> tuple[int, Rows]:
 def _draw_sheets(
     both: pd.DataFrame, classes: list[str], folder: Path, tensors_dir: Path, *, synthetic: bool
 ) -> dict[str, str]:
-    """Draw the patches fixed and broken, if the tensors of this test split lie here; their paths by what they are."""
+    """Draw the fixed and broken patches if the tensors of this test split are here; return the pictures' paths."""
     try:
         index, split = load_index(tensors_dir, "test"), load_split(tensors_dir, "test", gigabytes=0)
     except (FileNotFoundError, InputError):
-        return {}  # in a clone that has not pulled the data, the page goes without pictures of patches
+        return {}  # a clone that has not pulled the data gets a page without pictures of patches
     if set(index.patch_ids) != set(both["patch_id"]):
         return {}
     rows = {patch_id: row for row, patch_id in enumerate(index.patch_ids)}
@@ -256,7 +256,7 @@ def _draw_sheets(
         if len(shown):
             captions = shown[["actual", wrong]].to_numpy().tolist()
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
-            title = f"{what.capitalize()}: {both[what].sum()} patches, the purest first"
+            title = f"{what.capitalize()}: {both[what].sum()} patches, purest first"
             content = (images, split.bands, classes, captions, title, told)
             plots.draw(folder / f"{what}.png", synthetic, sheets.sheet, *content)
             found[what] = f"{quote(folder.name)}/{what}.png"
@@ -264,7 +264,7 @@ def _draw_sheets(
 
 
 def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> str | None:
-    """Draw the learning curves of both revisions on the same axes, if both have a history; the picture's path."""
+    """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
     path, histories = folder / "learning_curves.png", []
     for side in (base, head):
         if not side.revision.has("reports/history.csv"):
@@ -278,7 +278,7 @@ def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> st
 
 
 def _synthetic(side: Side) -> bool:
-    """Whether this project wrote the side's data itself."""
+    """Whether this project generated the side's data."""
     match side.params:
         case {"dataset": str(name), "datasets": dict(entries)}:
             entry = entries.get(name)
@@ -287,7 +287,7 @@ def _synthetic(side: Side) -> bool:
 
 
 def _copy_pictures(base: Side, head: Side, folder: Path) -> Rows:
-    """Both revisions' own pictures, copied to the folder: `title`, `wide`, and paths `before` and `after`, or None."""
+    """Copy both revisions' own pictures to the folder; `title`, `wide`, and paths `before` and `after`, or None."""
     found = []
     for name, title in PICTURES.items():
         paths: dict[str, Any] = {"title": title, "wide": name in WIDE}
@@ -303,7 +303,7 @@ def _copy_pictures(base: Side, head: Side, folder: Path) -> Rows:
 
 
 def _common(base: Side, head: Side) -> dict[str, Any]:
-    """What a reader must know before the figures, comparable or not."""
+    """What a reader must know before the figures, whether comparable or not."""
     return {
         "base": str(base.revision),
         "head": str(head.revision),
@@ -317,11 +317,11 @@ def _common(base: Side, head: Side) -> dict[str, Any]:
 
 def not_comparable(reasons: list[str]) -> str:
     """The first line of a page without a verdict."""
-    return f"**Not comparable**: {'; '.join(reasons)}. So there is no verdict."
+    return f"**Not comparable**: {'; '.join(reasons)}. No verdict is given."
 
 
 def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
-    """The page of two sides whose test figures cannot be compared."""
+    """The page for two sides whose test figures cannot be compared."""
     scores = [
         {"test metric": name, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
         for name in ("accuracy", "macro_f1", "nll", "n")
@@ -330,7 +330,7 @@ def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
 
 
 def tables_page(compared: Compared, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
-    """The page of two tables of predictions; without pictures."""
+    """The page for two tables of predictions, without pictures."""
     classes = []
     if compared["scope"] == "two runs":
         classes = _by_class(_both(before, after))
@@ -346,7 +346,7 @@ def tables_page(compared: Compared, names: tuple[str, str], before: Predictions,
 
 
 def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, tensors_dir: Path) -> str:
-    """The page of two comparable sides; its pictures are written to `folder`.
+    """The page for two comparable sides; its pictures are written to `folder`.
 
     Args:
         compared: with `baselines` by 'before' and 'after', as `against_baselines` returns them.

@@ -1,4 +1,4 @@
-"""The tables of experiments: each beside a reference and the baselines, and which of them to take."""
+"""The tables of experiments: each compared with a reference and the baselines, and which one to choose."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ DRAWN = {"resamples": 10_000, "seed": 0}
 
 
 class Experiments(NamedTuple):
-    """What was predicted, by experiment over its seeds, and by the baselines."""
+    """The predictions of each experiment over its seeds, and of the baselines."""
 
     val: dict[str, Predictions]
     test: dict[str, Predictions]
@@ -37,9 +37,9 @@ def _share(predictions: Predictions, metric: str = "accuracy") -> str:
 
 
 def summarize(experiments: Experiments) -> list[dict[str, str]]:
-    """A row a predictor: its accuracy, and by how much it is better than the reference and the baselines.
+    """One row per predictor: its accuracy, and its differences from the reference and the baselines.
 
-    A difference is bold if it is told from chance in the family of all that the table shows, by Holm's method.
+    A difference is bold if it is significant after Holm's correction over all differences in the table.
     """
     predictors = experiments.all_of_test()
     places = places_of(next(iter(experiments.test.values())))
@@ -48,7 +48,7 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, one in right.items():
-        # The references among themselves once, in the column of the one that comes first.
+        # References are compared with each other once, in the column of the one that comes first.
         for place, other in enumerate(references):
             if name != other and (name not in references or references.index(name) > place):
                 fixed = not {name, other} <= set(experiments.test)  # a baseline has no seed
@@ -77,22 +77,22 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 
 
 def recommendation(experiments: Experiments) -> str:
-    """Which experiment the val split chooses, what the test split says of it, and what a choice on test would cost."""
+    """The experiment chosen on the val split, its accuracy on the test split, and what choosing on test would cost."""
     chosen = choose(experiments.val)
-    equals = f"; not told from it: {', '.join(chosen.equals)}" if chosen.equals else ""
+    equals = f"; not significantly worse: {', '.join(chosen.equals)}" if chosen.equals else ""
     on_test = max(experiments.test, key=lambda name: scores(experiments.test[name], "accuracy").mean())
     too_good = max(100 * optimism(experiments.test, **DRAWN), 0.0)
     lines = [
-        f"Chosen on the val split: **{chosen.name}**, {_share(experiments.val[chosen.name])} there{equals}.",
-        f"On the test split it has {_share(experiments.test[chosen.name])}.",
-        f"Chosen on the test split, it would have been {on_test}, and the best of {len(experiments.test)} would look "
-        f"{too_good:.1f} points better than it is, by a bootstrap over patches and seeds.",
+        f"Chosen on the val split: **{chosen.name}**, val accuracy {_share(experiments.val[chosen.name])}{equals}.",
+        f"Its test accuracy is {_share(experiments.test[chosen.name])}.",
+        f"Choosing on the test split would pick {on_test} and, by a bootstrap over patches and seeds, make the best of "
+        f"{len(experiments.test)} look {too_good:.1f} points better than it is.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
 
 def summarize_splits(one: Experiments, other: Experiments) -> list[dict[str, str]]:
-    """A row a predictor: its accuracy on the test splits of two datasets, and by how much the first flatters it."""
+    """One row per predictor: its accuracy on the test splits of two datasets, and the difference."""
     rows, sides = [], (one.all_of_test(), other.all_of_test())
     for name in sides[0]:
         if name in sides[1]:

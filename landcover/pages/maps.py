@@ -1,4 +1,4 @@
-"""Maps: where the patches of each split lie."""
+"""A map of the patches in each split."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from landcover.ground.benge import SPLITS
 # Coastlines of Europe, in degrees: Natural Earth's land at 1:50 million (public domain), thinned to 0.03 degrees.
 COASTLINE = Path(__file__).with_name("coastline.csv")
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "test": "#111111"}
-INSET_KM = 14  # a side of the closer look
+INSET_KM = 14  # side of the detail map
 DEGREE_KM = 111.2  # of latitude
 
 
 def _densest(patches: pd.DataFrame) -> tuple[float, float]:
-    """Longitude and latitude of the middle of the square of INSET_KM with most patches, test patches counting twice."""
+    """Longitude and latitude of the centre of the densest square of INSET_KM, test patches counting twice."""
     side = INSET_KM / DEGREE_KM
     stretch = np.cos(np.radians(patches["lat"]))
     cells = pd.DataFrame({"x": (patches["lon"] * stretch // side), "y": (patches["lat"] // side)})
@@ -35,17 +35,17 @@ def _settle(axes: Axes, latitude: float) -> None:
 
 
 def places(patches: pd.DataFrame, metres: int) -> Figure:
-    """Draw the patches of each split on a map of Europe, with a closer look at the densest place.
+    """Draw the patches of each split on a map of Europe, with a detail map of the densest area.
 
     Args:
-        patches: columns `split`, `lon` and `lat`, in degrees; NaN where the dataset does not tell.
-        metres: a side of a patch.
+        patches: columns `split`, `lon` and `lat`, in degrees; NaN where unknown.
+        metres: side of a patch.
     """
     figure = Figure(figsize=(7.6, 4.6), layout="constrained")
     europe, close = figure.subplots(1, 2)
     if patches[["lon", "lat"]].isna().any(axis=None):
         close.set_visible(False)
-        europe.text(0.5, 0.5, "The dataset does not tell where its patches lie.", ha="center", va="center")
+        europe.text(0.5, 0.5, "The dataset does not say where its patches lie.", ha="center", va="center")
         europe.set_axis_off()
         return figure
 
@@ -75,6 +75,6 @@ def places(patches: pd.DataFrame, metres: int) -> Figure:
         )
     close.set_xlim(lon - height / 2 / stretch, lon + height / 2 / stretch)
     close.set_ylim(lat - height / 2, lat + height / 2)
-    close.set_title(f"The densest {INSET_KM} km, each patch a square", fontsize=11)
+    close.set_title(f"Densest {INSET_KM} x {INSET_KM} km; each square is a patch", fontsize=11)
     _settle(close, lat)
     return figure

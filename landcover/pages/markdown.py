@@ -1,4 +1,4 @@
-"""Pieces of a Markdown page, for pages that GitHub and GitLab render."""
+"""Building blocks of Markdown pages that GitHub and GitLab render."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of the same keys as a table: numbers to the right, floats to three decimals, NaN and None as a dash."""
+    """Rows with the same keys as a table: numbers right-aligned, floats to three decimals, NaN and None as a dash."""
 
     def cell(value: Any) -> str:
         if value is None or (isinstance(value, float) and np.isnan(value)):
@@ -38,7 +38,7 @@ def p_value(p: float) -> str:
 
 
 def render(template: str, **facts: Any) -> str:
-    """Fill in one of the pages in templates/; a fact that it names and that is not given is an error."""
+    """Fill in a page from templates/; a fact that it names but that is not given is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         undefined=jinja2.StrictUndefined,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-# As in ESA's legend of WorldCover.
+# From ESA's WorldCover legend.
 WORLDCOVER = {
     "tree_cover": "#006400",
     "shrubland": "#ffbb22",
@@ -16,10 +16,10 @@ WORLDCOVER = {
     "mangroves": "#00cf75",
     "moss_and_lichen": "#fae6a0",
 }
-# For a dataset's own classes: Paul Tol's muted scheme, which the colour-blind can tell apart.
+# For a dataset's own classes: Paul Tol's muted scheme, which is safe for colour-blind readers.
 NEUTRAL = ("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255")
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
-    """A colour for each class: WorldCover's own, and others in turn for classes that it does not have."""
+    """A colour for each class: WorldCover's own, or one from NEUTRAL for other classes."""
     return {name: WORLDCOVER.get(name, NEUTRAL[i % len(NEUTRAL)]) for i, name in enumerate(classes)}

@@ -18,7 +18,7 @@ from landcover.judgement.confusion import confusion_matrix
 from landcover.judgement.metrics import accuracy_by_purity
 from landcover.pages import maps, plots, sheets
 
-EXAMPLES = 12  # patches in a picture, which Git is to hold for each experiment
+EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment
 
 
 def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
@@ -31,13 +31,13 @@ def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def most_confident_errors(correct: np.ndarray, confidence: np.ndarray, patch_ids: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the `count` wrong predictions of the highest confidence."""
+    """Rows of the `count` wrong predictions with the highest confidence."""
     wrong = np.flatnonzero(~correct)
     return wrong[np.lexsort((patch_ids[wrong], -confidence[wrong]))][:count]
 
 
 class Pictures:
-    """The pictures in a folder, which other processes draw."""
+    """The pictures in a folder, drawn by other processes."""
 
     def __init__(self, folder: Path, painters: Executor, *, synthetic: bool):
         self.folder, self.painters, self.synthetic, self.drawn = folder, painters, synthetic, []
@@ -49,7 +49,7 @@ class Pictures:
     def draw_patches(
         self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, told: str
     ) -> None:
-        """Draw the patches of `rows`, and below each the classes of its `labels`, (N, lines)."""
+        """Draw the patches in `rows`, and below each the classes of its `labels`, (N, lines)."""
         captions = np.array(split.classes)[labels]
         self.draw(name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, told)
 
@@ -60,18 +60,18 @@ class Pictures:
         rows = one_of_each(test.labels, EXAMPLES)
         rows = rows[np.argsort(test.labels[rows], kind="stable")]
         labels = test.labels[rows, None]
-        self.draw_patches("examples", test, rows, labels, "Examples of the test split", "below each: its class")
+        self.draw_patches("examples", test, rows, labels, "Examples from the test split", "below each patch: its class")
 
     def draw_predictions(self, test: Split, index: Index, labels: np.ndarray, confidence: np.ndarray) -> None:
-        """Draw how the labels that were predicted compare with those of the test split."""
+        """Draw how the predicted labels compare with those of the test split."""
         correct = labels == test.labels
         confusion = confusion_matrix(test.labels, labels, len(test.classes))
         for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
             self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
         rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
         both = np.stack([test.labels, labels], axis=1)[rows]
-        told = "below each: its class, then what it was taken for"
-        self.draw_patches("errors", test, rows, both, "The most confident errors of the test split", told)
+        told = "below each patch: its class, then the predicted class"
+        self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", told)
         self.draw(
             "reliability",
             plots.reliability,
@@ -80,9 +80,9 @@ class Pictures:
             "Reliability on the test split",
         )
         by_purity = accuracy_by_purity(correct, index.majority_fractions)
-        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity of the patch, test split")
+        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity on the test split")
 
     def wait(self) -> None:
-        """Until all are drawn."""
+        """Wait until all pictures are drawn."""
         for job in tqdm(self.drawn, desc="draw", unit="picture", disable=None):
             job.result()

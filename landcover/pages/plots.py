@@ -1,4 +1,4 @@
-"""The pictures. Each function returns a Figure, for `save` to write."""
+"""Plots. Each function returns a Figure for `save` to write."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a
 
 
 def save(figure: Figure, path: Path, *, synthetic: bool) -> None:
-    """Write a PNG, the same bytes for the same figure; one of synthetic data says so in its corner."""
+    """Write a PNG, with the same bytes for the same figure; a corner note marks synthetic data."""
     if synthetic:
         figure.text(0.99, 0.99, "synthetic data", ha="right", va="top", fontsize=9, color=COLOURS["caution"])
     with files.replacing(path) as part:
@@ -27,7 +27,7 @@ def save(figure: Figure, path: Path, *, synthetic: bool) -> None:
 
 
 def draw(path: Path, synthetic: bool, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
-    """Plot and save, in whatever process is told to, and whatever the user's own matplotlibrc says."""
+    """Plot and save, in any process, whatever the user's own matplotlibrc says."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         save(plot(*content, **options), path, synthetic=synthetic)
@@ -48,15 +48,15 @@ def _name_axes(axes: Axes, classes: Sequence[str], rows: Sequence[str], colours:
 
 
 def _matrix(count: int) -> tuple[Figure, Axes]:
-    """An empty picture for so many classes; two of WorldCover's fit a page side by side."""
+    """An empty picture for `count` classes; two with WorldCover's classes fit a page side by side."""
     figure = Figure(figsize=(max(6.7, 2.6 + 0.37 * count), 3.2 + 0.31 * max(count, 4)), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:
-    """Draw counts, or shares of each true class, of a confusion matrix (K, K); classes that never occur are left out.
+    """Draw a confusion matrix (K, K) as counts or as shares of each actual class, without classes that never occur.
 
-    The shade is always the share of the true class, so that rare classes can be read beside frequent ones.
+    The shade always shows the share of the actual class, so that rare classes are as legible as frequent ones.
     """
     occurs = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
     shown = confusion[np.ix_(occurs, occurs)]
@@ -73,18 +73,18 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
     rows = [f"{readable(name)} ({count})" for name, count in zip(names, support.ravel(), strict=True)]
     _name_axes(axes, names, rows, class_colours(classes))
     axes.set(xlabel="predicted class", ylabel="actual class (patches)")
-    unit = "share of each actual class" if normalize else "patches; the shade is the share of the actual class"
+    unit = "share of each actual class" if normalize else "patches; shading: share of the actual class"
     axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11, loc="left")
     return figure
 
 
 def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue where that is good."""
+    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue marks an improvement."""
     change = after - before
     occurs = np.flatnonzero((before + after).sum(0) + (before + after).sum(1))
     shown = change[np.ix_(occurs, occurs)]
     names = [classes[i] for i in occurs]
-    # On the diagonal more is better, off it less.
+    # More is better on the diagonal, less is better elsewhere.
     gain = np.where(np.eye(len(occurs), dtype=bool), shown, -shown)
     limit = max(np.abs(shown).max(), 1)
 
@@ -100,10 +100,10 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
 
 
 def learning_curves(history: pd.DataFrame, before: pd.DataFrame | None = None) -> Figure:
-    """Draw loss and accuracy of the train and val splits by epoch, as history.csv has them.
+    """Draw loss and accuracy of the train and val splits by epoch, from history.csv.
 
     Args:
-        before: of the run that this one is compared with, drawn dashed on the same axes.
+        before: the history of the run compared with, drawn dashed on the same axes.
     """
     runs = [(history, "", "-")] if before is None else [(before, " before", "--"), (history, " after", "-")]
     figure = Figure(figsize=(7.6, 3.4), layout="constrained")
@@ -122,7 +122,7 @@ def learning_curves(history: pd.DataFrame, before: pd.DataFrame | None = None) -
 
 
 def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str) -> Figure:
-    """Draw accuracy over confidence in bins, as calibration.reliability makes them, and how confident patches are."""
+    """Draw accuracy against confidence in the bins of calibration.reliability, and a histogram of confidence."""
     figure = Figure(figsize=(5, 5))
     margins = {"left": 0.13, "right": 0.97, "bottom": 0.1, "top": 0.94, "hspace": 0.07}
     axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True, gridspec_kw=margins)
@@ -141,7 +141,7 @@ def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str)
 
 
 def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw accuracy with its 95 % interval by majority fraction, of rows as metrics.accuracy_by_purity makes them."""
+    """Draw accuracy with its 95 % interval by majority fraction, from the rows of metrics.accuracy_by_purity."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))
@@ -151,6 +151,6 @@ def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         places, accuracy, (accuracy - low, high - accuracy), fmt="none", color="black", capsize=4, linewidth=1
     )
     axes.set_xticks(places, [f"{row['purity']}\n{row['n']} patches" for row in rows], fontsize=9)
-    axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="share of the patch that its class covers")
+    axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="purity: share of the patch that its class covers")
     axes.set_title(title, fontsize=11)
     return figure

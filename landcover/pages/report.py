@@ -1,4 +1,4 @@
-"""The page that a reviewer reads, from what the reports hold."""
+"""The report page, from the other files in reports/."""
 
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ from landcover.judgement.predictions import BASELINES
 from landcover.pages import markdown
 
 WORST = 12  # errors in the table, as in the picture
-FEW = 10  # test patches of a class, below which its figures are marked
+FEW = 10  # a class with fewer test patches is marked
 
 
 class Run(NamedTuple):
-    """What params.yaml says of the run."""
+    """What params.yaml says about the run."""
 
     dataset: str
     entry: params.Dataset
@@ -29,16 +29,15 @@ def _with_interval(values: dict[str, float], name: str) -> str:
 
 
 def _against(name: str, found: dict[str, Any]) -> str:
-    words = {"better": "better by", "worse": "worse by", "within noise": "within noise,"}
     points = markdown.points(found["difference"], found["low"], found["high"])
-    return f"Against {BASELINES[name]}: **{words[found['verdict']]} {points}**, {markdown.p_value(found['p'])}."
+    return f"{BASELINES[name]}: **{found['verdict']}, {points}**, {markdown.p_value(found['p'])}."
 
 
 def how_split(split: params.Split) -> str:
     """How a dataset is split, in words."""
     match split:
         case params.Order():
-            return "by the row order of the meta table, as in the notebook"
+            return "by row order of the meta table, as in the notebook"
         case params.Files():
             return "by the dataset's own split files"
         case params.Place():
@@ -76,7 +75,7 @@ def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
             "mean over seeds (95 % interval)": words,
             "test": text(seeds[name]),
             "val": text(seeds["val"][name]),
-            "deviation between seeds, test": seeds[name]["std"],
+            "standard deviation over seeds, test": seeds[name]["std"],
         }
         for name, words in names.items()
     ]
@@ -91,7 +90,7 @@ def _ensemble(found: dict[str, Any]) -> str:
 
 
 def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a class that occurs; one of few patches is marked."""
+    """One row per class that occurs; classes with few patches are marked."""
     return [
         {
             "class": readable(row["class"]) + (" *" if row["support"] < FEW else ""),
@@ -122,7 +121,7 @@ def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
 def leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
     """The shares of patches with a train patch nearby, a row a distance; none where the dataset does not tell."""
     return [
-        {"a train patch lies": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
+        {"with a train patch": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
         for what, words in NEARNESS.items()
         if leakage
     ]
@@ -136,13 +135,13 @@ def _offsets(counts: dict[str, int]) -> str:
 def describe_network(model: params.Architecture) -> str:
     """An architecture in words."""
     kind = "residual layers" if model.residual else "convolutional layers"
-    widths = " - ".join(map(str, model.convolutions))
-    linear = f"linear layers of {' - '.join(map(str, model.linear))}" if model.linear else "no linear layer between"
+    channels, units = (", ".join(map(str, widths)) for widths in (model.convolutions, model.linear))
+    linear = f"{units} hidden units" if model.linear else "no hidden linear layer"
     extras = [f"{model.normalization} norm"] if model.normalization != "none" else []
     extras += ["global pooling"] if model.global_pooling else []
     extras += [f"input standardized by {model.standardize}"] if model.standardize != "none" else []
     extras += [f"dropout {model.dropout}"] if model.dropout else []
-    parts = [f"{len(model.convolutions)} {kind} of {widths} channels", linear, *extras]
+    parts = [f"{len(model.convolutions)} {kind} ({channels} channels)", linear, *extras]
     return f"{', '.join(parts)}; kernel {model.kernel}, stride {model.stride}, pooling {model.pool}"
 
 

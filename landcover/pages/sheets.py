@@ -1,4 +1,4 @@
-"""Sheets of patches: a mosaic, painted pixel by pixel, and its words."""
+"""Sheets of patches: a mosaic, painted pixel by pixel, with captions."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
 # In pixels. A page on GitHub shows a picture of this width unscaled.
 COLUMNS, SIDE, FRAME, GAP, MARGIN = 4, 170, 4, 10, 9
 HEADER, LINE, FOOTER, SQUARE = 54, 19, 34, 11
-LETTERS = 25  # that have room below a patch
+LETTERS = 25  # that fit below a patch
 
 
 def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all stretched alike, so that bright and dark compare.
+    """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all with the same stretch so that brightness compares.
 
-    In true colour if the bands are there, else of their first three bands, or of the first in grey.
+    In true colour if the bands allow it, else from the first three bands, or in grey from the first.
     """
     if set(TRUE_COLOUR) <= set(bands):
         channels = [list(bands).index(band) for band in TRUE_COLOUR]
@@ -33,7 +33,7 @@ def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     if not valid.size:
         return np.zeros(shown.shape)
     low, high = np.percentile(valid, STRETCH)
-    # Else clouds, or some snow, would leave the land around them black.
+    # Otherwise clouds, or some snow, would leave the land around them black.
     high = min(high, max(BRIGHT_LAND, 3 * np.median(valid)))
     return np.clip((shown - low) / max(high - low, 1e-6), 0, 1)
 
@@ -50,10 +50,10 @@ def sheet(
     title: str,
     told: str,
 ) -> Figure:
-    """Draw patches (N, C, H, W) in a grid, each framed in the colour of the first class that its caption names.
+    """Draw patches (N, C, H, W) in a grid, each framed in the colour of the first class in its caption.
 
     Args:
-        captions: classes, one a line, of each patch.
+        captions: the classes of each patch, one per line.
         told: what the lines of a caption are.
     """
     colours = {name: _rgb(colour) for name, colour in class_colours(classes).items()}
@@ -88,6 +88,6 @@ def sheet(
     shown = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
     canvas[height - 20 : height - 16, MARGIN + FRAME :][:, :SIDE] = 0
     length = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
-    write(MARGIN + cell + GAP, height - 18, f"{length}; {shown}, all stretched alike", 9)
+    write(MARGIN + cell + GAP, height - 18, f"{length}; {shown}, same stretch for all", 9)
     figure.figimage(canvas)
     return figure

@@ -150,8 +150,8 @@ def test_equal_revisions_show_no_difference(repository):
     repository.commit()
     page = repository.compare("--base", "HEAD~1", "--head", "HEAD", "--fail-on-regression")
     assert page.startswith("**No difference**: every prediction is the same, on the same 150 test patches.")
-    assert "No parameter." in page
-    assert "Stages that reran: none." in page
+    assert "No parameter changed." in page
+    assert "Stages that ran again: none." in page
     assert "with several seeds" not in page
 
 
@@ -159,15 +159,13 @@ def test_a_better_experiment_is_called_better_with_all_that_changed(repository):
     repository.write(wrong(20), train={"learning_rate": 0.001}, colour="blue")
     page = repository.compare("--fail-on-regression")
     assert page.startswith("**Better**: accuracy +20.0 points (+")
-    assert (
-        "95 % interval, p < 0.001, on the same 150 test patches. This is about these two runs" in page.splitlines()[0]
-    )
+    assert "95 % interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
     assert "| accuracy | 0.667 | 0.867 | +0.200 | +0.1" in page
     for metric in ("macro F1", "balanced accuracy", f"{PROBABILITY}, lower is better", "Brier score, lower is better"):
         assert re.search(rf"^\| {re.escape(metric)} \|.*\| better \|$", page, re.MULTILINE), metric
     assert "repeat.seeds" in page  # how to compare the configurations
     assert "| `train.learning_rate` | `0.0001` | `0.001` |" in page
-    assert "Stages that reran: train." in page
+    assert "Stages that ran again: train." in page
     assert "| tree cover | 50 |" in page
     assert "## Fixed: 30 patches" in page
     assert "## Broken: 0 patches\n\nNone." in page
@@ -202,7 +200,7 @@ def test_pictures_are_of_both_revisions(repository):
     ]
     assert order == sorted(order)
     assert re.search(r"^\| !\[Reliability before\]\(.*\) \| !\[Reliability after\]\(.*\) \|$", page, re.MULTILINE)
-    assert "\n\n![The most confident errors before](" in page  # too wide to stand side by side
+    assert "\n\n![Most confident errors before](" in page  # too wide to stand side by side
     assert "learning_curves.png" not in page
 
     # Curves are drawn on the same axes, if both sides have them.
@@ -277,11 +275,11 @@ def test_a_side_that_is_worse_than_its_baselines_is_told(repository):
     repository.write(wrong(20), statistics=LABELS)
     page = repository.compare("--fail-on-regression")
     assert page.startswith("**Better**")
-    assert "> **Still worse than band statistics, logistic regression**, which need no network." in page
-    rows = page.partition("### Beside the baselines\n\n")[2].split("\n\n")[0].splitlines()
-    assert rows[0] == "| accuracy against | before | after |"
-    assert rows[2].startswith("| always the largest class | better: +33.3 points (")
-    assert re.match(r"\| band .* \| better: \+6.7 points \(.*\) \| worse: -13.3 points \(.*\) \|$", rows[3])
+    assert "> **Still worse than baselines that need no network**: logistic regression on band statistics." in page
+    rows = page.partition("### Compared with the baselines\n\n")[2].split("\n\n")[0].splitlines()
+    assert rows[0] == "| accuracy compared with | before | after |"
+    assert rows[2].startswith("| majority class | better: +33.3 points (")
+    assert re.match(r"\| logistic .* \| better: \+6.7 points \(.*\) \| worse: -13.3 points \(.*\) \|$", rows[3])
     found = repository.figures()["baselines"]
     assert [found[when]["band_statistics"]["verdict"] for when in ("before", "after")] == ["better", "worse"]
 
@@ -336,7 +334,7 @@ def test_reports_of_an_older_version_are_compared_as_far_as_they_tell(repository
     page = repository.compare("--base", "HEAD")
     assert page.startswith("**Better**: accuracy +20.0 points")
     assert list(repository.figures("--base", "HEAD")["metrics"]) == ["accuracy", "macro_f1", "balanced_accuracy"]
-    assert re.search(r"^\| texture features, gradient boosting \| - \| better: ", page, re.MULTILINE)
+    assert re.search(r"^\| gradient boosting on texture features \| - \| better: ", page, re.MULTILINE)
     assert re.search(r"^\| before \| 0.[0-9]{3} \| - \| - \|$", page, re.MULTILINE)
     message = repository.run("--base", "HEAD", "--verdict", "nll", expect=1).stderr
     assert message.startswith("error: the verdict is by nll, which needs a column p_actual on both sides")
@@ -347,7 +345,8 @@ def test_grown_leakage_fails_the_gate(repository):
     repository.write(wrong(20), touching=0.25)
     page = repository.compare("--fail-on-regression", expect=3)
     assert page.startswith("**Better**")
-    assert "> **Leakage grew**: test patches with a train patch on the same ground: 0.0% before, 25.0% after" in page
+    leak = "> **Leakage grew**: share of test patches with a train patch on the same ground: 0.0% before, 25.0% after"
+    assert leak in page
 
 
 @pytest.mark.parametrize("change", ["labels", "patches"])
@@ -356,7 +355,7 @@ def test_other_test_splits_get_no_verdict(repository, change):
     repository.write(labels, labels=labels)
     page = repository.compare(expect=4)
     assert page.startswith("**Not comparable**: the test splits")
-    assert "So there is no verdict." in page
+    assert "No verdict is given." in page
     for word in ("Better", "Worse", "Within noise", "95 % interval", "p ="):
         assert word not in page
     found = repository.figures("--fail-on-regression", expect=4)
@@ -366,7 +365,7 @@ def test_other_test_splits_get_no_verdict(repository, change):
 
 
 def test_parameters_that_did_not_run_are_told(repository):
-    assert "Not what ran" not in repository.compare("--base", "HEAD")
+    assert "Stale results" not in repository.compare("--base", "HEAD")
     params = yaml.safe_load((repository.folder / "params.yaml").read_text())
     params["train"]["epochs"] = 99
     params["dataset"] = "tracked by no stage of this lock"
@@ -374,7 +373,7 @@ def test_parameters_that_did_not_run_are_told(repository):
     page = repository.compare("--base", "HEAD")
     short = repository.git("rev-parse", "--short=7", "HEAD")
     assert (
-        f"> **Not what ran**: in the workspace on {short}, `train.epochs` changed after the run; run `dvc repro`."
+        f"> **Stale results**: in the workspace on {short}, `train.epochs` changed after the run; run `dvc repro`."
         in page
     )
 
@@ -386,7 +385,7 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     page = repository.compare()
     first = page.splitlines()[0]
     assert first.startswith("**Within noise**: accuracy +4.0 points (")
-    assert "Means over 3 seeds before and 3 seeds after; the interval holds the noise of the seeds." in first
+    assert "Means over 3 seeds before and 3 seeds after; the interval includes the variation between seeds." in first
     assert "| 0 | 0.800 | 0.867 |" in page
     assert "| **mean** | 0.667 | 0.707 |" in page
     assert "| standard deviation | 0.133 | 0.157 |" in page
@@ -447,7 +446,7 @@ def test_bad_revisions_and_missing_files_are_one_clear_line(repository):
     short = repository.git("rev-parse", "--short=7", "HEAD")
     missing = f"the workspace on {short} has no reports/metrics.json; run dvc repro there and commit what it makes"
     assert message == f"error: {missing}\n"
-    assert "ends in .md" in repository.compare("--output", "page.html", expect=1)
+    assert "ending in .md" in repository.compare("--output", "page.html", expect=1)
 
 
 @pytest.mark.parametrize(
@@ -495,7 +494,7 @@ def test_all_figures_are_printed_as_json(repository):
         assert one["difference"] == pytest.approx(one["after"] - one["before"])
     assert list(found["baselines"]["after"]) == ["majority", "band_statistics", "texture"]
     assert found["grown_leakage"][0] == "on the same ground: 0.0% before, 25.0% after"
-    assert found["regressions"] == [f"leakage grew {leak}" for leak in found["grown_leakage"]]
+    assert found["regressions"] == [f"more test patches have a train patch {leak}" for leak in found["grown_leakage"]]
     assert (found["losses"], found["reasons"]) == ([], [])
     assert not (repository.folder / "comparison.md").exists()
     assert repository.figures("--output", "page.md") == found
@@ -570,7 +569,7 @@ def test_two_tables_are_compared_on_a_page(run_tables, tmp_path):
     page = source(tmp_path / "comparison.md")
     first = page.splitlines()[0]
     assert first.startswith("**Better**: accuracy +20.0 points (")
-    assert "p < 0.001, on the same 150 test patches. This is about these two runs" in first
+    assert "p < 0.001, on the same 150 test patches. This verdict is about these two runs" in first
     assert (code, out) == (0, f"{first.replace('**', '')}\n")
     assert err.endswith("comparison.md\n")
     assert "Before: a.csv. After: b.csv." in page
@@ -673,7 +672,7 @@ def test_tables_of_other_patches_or_labels_get_no_verdict(run_tables, tmp_path, 
     assert (code, out.count("\n")) == (4, 1)
     assert (tmp_path / "comparison.md").read_text().replace("**", "") == out
     assert out.startswith(f"Not comparable: {reason}")
-    assert out.endswith("So there is no verdict.\n")
+    assert out.endswith("No verdict is given.\n")
 
 
 GOOD = a_table(mistaken(50))

@@ -28,7 +28,7 @@ def test_any_number_of_patches_can_be_drawn_at_the_width_of_a_page(count, tmp_pa
     words = ["tree cover", "cropland"] * count + [
         "Errors",
         "what and for what",
-        "120 m; true colour, all stretched alike",
+        "120 m; true colour, same stretch for all",
     ]
     assert [text.get_text() for text in figure.texts] == words
     plots.save(figure, tmp_path / "a.png", synthetic=False)
@@ -39,7 +39,7 @@ def test_any_number_of_patches_can_be_drawn_at_the_width_of_a_page(count, tmp_pa
 
 def test_a_patch_is_framed_in_the_colour_of_its_class_above_a_bar_of_its_length(tmp_path):
     figure = sheets.sheet(np.ones((1, 1, 120, 120)), ["B08"], CLASSES, [["tree_cover", "cropland"]], "", "")
-    assert figure.texts[-1].get_text() == "1.2 km; bands B08, all stretched alike"
+    assert figure.texts[-1].get_text() == "1.2 km; bands B08, same stretch for all"
     plots.save(figure, tmp_path / "a.png", synthetic=False)
     pixels = np.round(255 * imread(tmp_path / "a.png")[..., :3]).astype(int)
     found = {colour: (pixels == colour).all(axis=-1) for colour in [(0, 0x64, 0), (0xF0, 0x96, 0xFF)]}
