@@ -1,9 +1,9 @@
-"""Compare the notebook's method with ours, on the same archive, in turn, in one run.
+"""Time the pipeline and the notebook's method side by side on the same archive.
 
     python -m benchmarks [--repetitions 3] [--write]
 
-prints medians as a Markdown table; with --write it puts them into benchmarks/README.md, which says what each row is. It
-works in a temporary clone of the working tree, so that the workspace, its cache and its lock stay as they are.
+prints medians as a Markdown table; with --write it puts them into benchmarks/README.md, which explains each row. It
+works in a temporary clone of the working tree and leaves the workspace, its cache and its lock unchanged.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def seconds(action: Callable[..., None], *arguments: Any) -> float:
 
 
 class Comparison:
-    """What was measured of each row, by whose it is: `peer`, `ours` or `floor`."""
+    """The measurements of each row, for `peer`, `ours` and `floor`."""
 
     def __init__(self, folder: Path, epochs: int):
         self.clone, self.scratch, self.epochs = Clone(folder), folder, epochs
@@ -66,7 +66,7 @@ class Comparison:
         self.imports_torch: dict[str, bool] = {}
         self.rates = iter(number / 10_000 for number in range(2, 1000))  # a new one each time, or DVC restores the run
 
-        # Once, untimed, so that bytecode, the cache of fonts and the pages of files are there for both.
+        # One untimed run, so that bytecode, the font cache and the file pages are warm for both.
         self.clone.set({"train.epochs": epochs})
         self.clone.commit()
         self.clone.run("dvc", "repro", "download")
@@ -145,7 +145,7 @@ class Comparison:
         folder = self.scratch / "again"
         self.note(FROM_TARBALL, "peer", self.notebook(folder))
         shutil.rmtree(folder)
-        # The state after the download: nothing else is there, nor can be restored.
+        # The state after the download: nothing else exists or can be restored.
         self.clone.remove("data/patches", "data/tensors", "models/model.safetensors", "reports", ".dvc/cache")
         (self.clone.folder / "dvc.lock").write_text(self.lock)
         self.clone.run("dvc", "commit", "--force", "download")
@@ -195,18 +195,18 @@ class Comparison:
                 {
                     "": row,
                     "notebook, s": figure(peer),
-                    "ours, s": figure(ours),
-                    "notebook / ours": figure(peer and peer / ours),
+                    "pipeline, s": figure(ours),
+                    "notebook / pipeline": figure(peer and peer / ours),
                     "floor, s": figure(floor),
-                    "ours / floor": figure(ours / floor),
+                    "pipeline / floor": figure(ours / floor),
                     "notebook, MiB": figure(rss[0]),
-                    "ours, MiB": figure(rss[1]),
+                    "pipeline, MiB": figure(rss[1]),
                 }
             )
         nothing, torch = median("pass", "floor"), median("import torch", "floor")
         imports = [
             {
-                "import of": verb,
+                "import": verb,
                 "s": figure(median(f"import {verb}", "ours")),
                 "floor, s": figure(torch if needs_torch else nothing),
                 "floor is": "`import torch`" if needs_torch else "`pass`",
@@ -216,7 +216,7 @@ class Comparison:
         return "\n\n".join(
             (
                 table(rows),
-                f"In the first {min(10, self.epochs)} epochs no loss of ours differs from the notebook's by more than "
+                f"In the first {min(10, self.epochs)} epochs, no loss differs from the notebook's by more than "
                 f"{self.apart:.2g}.",
                 table(imports),
             )

@@ -1,10 +1,10 @@
-"""Time an epoch of the notebook's loop, of ours and of the leanest loop, in turn, in one process.
+"""Time an epoch of the notebook's loop, of the pipeline's and of a minimal loop, in turn, in one process.
 
     python -m benchmarks.epochs PATCHES TENSORS IN_TURN ALL
 
-PATCHES is the unpacked dataset's root, TENSORS what preprocess made of it. An epoch is a pass over the train split and
-one over the val split. So many are run in turn, then all of the leanest loop alone, and its pass over the test split.
-Prints JSON; `python -m benchmarks` runs it.
+PATCHES is the unpacked dataset's root, TENSORS the output of preprocess. An epoch is a pass over the train split and
+one over the val split. IN_TURN epochs of each loop are run in turn, then ALL epochs of the minimal loop alone, and its
+pass over the test split. Prints JSON; `python -m benchmarks` runs it.
 """
 
 import itertools
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 
 class Lean:
-    """The notebook's arithmetic on resident tensors, and nothing else: the floor under any loop in torch."""
+    """The notebook's arithmetic on resident tensors and nothing else: the floor for any loop in torch."""
 
     def __init__(self):
         torch.manual_seed(42)
@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = make_network(facts, chosen["model"], chosen["train"].seed, CPU)
         run = Run(network, train, val, chosen["train"])
-        # Each with the threads and the determinism that it has in a process of its own.
+        # Each with the threads and the determinism settings that it has in a process of its own.
         contenders = {
             "peer": (lambda: settle(default_threads), notebook.run(root, in_turn)),
             "ours": (

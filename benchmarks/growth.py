@@ -1,11 +1,11 @@
-"""Measure how time and memory grow with the number of patches, and reckon what all of ben-ge would take.
+"""Measure how time and memory grow with the number of patches, and estimate the cost of the full ben-ge.
 
     python -m benchmarks.growth [--patches 800 8000 40000] [--folder FOLDER] [--write]
 
 prints Markdown; with --write it puts it into benchmarks/README.md. It works in a temporary folder, below FOLDER if one
 is named, on 13 GB of disk for 40,000 patches. Memory is read from /proc, so it runs on Linux only.
 
-Up to 8,000 patches are the sample's. Further ones are these again, as hard links, under new ids: of the same
+The first 8,000 patches are the sample's own. Further patches are hard links to these under new ids: in the same
 acquisition, in columns beyond the sample's grid; the tables repeat their labels.
 """
 
@@ -25,23 +25,23 @@ DISTINCT = 8_000
 GRID = 90  # columns of patches in an acquisition of the sample
 NAME = "ben-ge-grown"
 EPOCHS = 2
-# Bytes a patch, with a margin: of its tensors and links; of a distinct one's tiles and part of the archive.
+# Bytes per patch, with a margin: for its tensors and links; for a distinct patch's tiles and its part of the archive.
 SPACE, DISTINCT_SPACE = 250_000, 400_000
 WRITE_SAMPLE = (
     "import pathlib; from landcover.sample import writer; writer.write_sample(pathlib.Path('{}'), patches={})"
 )
-# All of ben-ge, trained as the notebook trains; patches in a shard, tiles in a bundle.
+# The full ben-ge, trained as in the notebook; patches per shard, tiles per bundle.
 FULL, FULL_EPOCHS, BANDS, SHARD, BUNDLE = 590_326, 30, 4, 100, 4000
 
 
 def renamed(patch_id: str, copy: int) -> str:
-    """The id of a patch's copy, as far beside it as the grid is broad; copy 0 is the patch itself."""
+    """The id of a patch's copy, shifted by the width of the grid; copy 0 is the patch itself."""
     acquisition, column, row = patch_id.rsplit("_", 2)
     return f"{acquisition}_{int(column) + copy * GRID}_{row}"
 
 
 def grow(source: Path, folder: Path, patches: int) -> None:
-    """Write a dataset of so many patches: links to the source's tiles, and tables that repeat its rows."""
+    """Write a dataset of `patches` patches: links to the source's tiles, and tables that repeat its rows."""
     root = folder / NAME
     root.mkdir(parents=True)
     for name in ("meta", "esaworldcover"):
@@ -73,7 +73,7 @@ def bytes_of(folder: Path) -> int:
 
 
 def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, float]]:
-    """A row a stage and size, and the bytes a patch takes in the archive, in its tiles and in tensors."""
+    """One row per stage and size, and the bytes per patch in the archive, in tiles and in tensors."""
     data = clone.folder / "data"
     distinct = min(max(sizes), DISTINCT)
     clone.set({"unpack.layout": "files", "train.epochs": EPOCHS})
@@ -106,7 +106,7 @@ def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, fl
 
 
 def full(rows: list[Row], space: dict[str, float]) -> str:
-    """What all of ben-ge would take: time in proportion, memory along the line through the two largest sizes."""
+    """The cost of the full ben-ge: time in proportion, memory along the line through the two largest sizes."""
 
     def memory(found: list[Row]) -> float:
         """GB of anonymous memory, of all processes."""
@@ -128,13 +128,13 @@ def full(rows: list[Row], space: dict[str, float]) -> str:
     epoch = figure(space["tensors"] * FULL * 650 / 800 / GB)
     return "\n\n".join(
         (
-            f"All of ben-ge, {FULL:,} patches, by these measurements, scaled linearly:",
+            f"Linear extrapolation to the full ben-ge, {FULL:,} patches:",
             table(lines),
             f"On disk: {size['archive']} GB of archive, {size['patches']} GB of patches and {size['tensors']} GB of "
-            "tensors; archive and tensors once more in DVC's cache, if it copies. "
+            "tensors; archive and tensors twice if DVC's cache copies instead of linking. "
             f"DVC tracks {-(-FULL // SHARD):,} shards of tensors, and {FULL * BANDS:,} tiles, or "
-            f"{-(-FULL * BANDS // BUNDLE):,} bundles of them with `unpack.layout: bundles`. An epoch reads {epoch} GB, "
-            "more than the kernel's cache holds on most machines, where the disk may then set the pace.",
+            f"{-(-FULL * BANDS // BUNDLE):,} bundles with `unpack.layout: bundles`. An epoch reads {epoch} GB, more "
+            "than the page cache holds on most machines, so the disk may limit the speed.",
         )
     )
 
@@ -149,7 +149,7 @@ def text(rows: list[Row], space: dict[str, float]) -> str:
             "s / 1,000 patches": figure(row.cost.seconds / row.patches * 1000),
             "peak RSS, MiB": figure(row.cost.rss / MIB),
             "peak anonymous, MiB": figure(row.cost.anonymous / MIB),
-            "of all processes, MiB": figure(row.cost.total / MIB),
+            "anonymous, all processes, MiB": figure(row.cost.total / MIB),
         }
         for row in sorted(rows, key=lambda row: order.index(row.what))
     ]
@@ -159,7 +159,7 @@ def text(rows: list[Row], space: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patches", type=int, nargs="+", default=[800, 8_000, 40_000])
-    parser.add_argument("--folder", type=Path, help="where to work, if not where temporary files go")
+    parser.add_argument("--folder", type=Path, help="working folder; default: the system's temporary folder")
     parser.add_argument("--write", action="store_true", help="put the result into benchmarks/README.md")
     given = parser.parse_args()
     sizes = sorted(given.patches)
@@ -168,7 +168,7 @@ def main() -> None:
         needed = sizes[-1] * SPACE + min(sizes[-1], DISTINCT) * DISTINCT_SPACE
         free = shutil.disk_usage(folder).free
         if needed > free:
-            sys.exit(f"error: {folder}: {needed / GB:.1f} GB are needed, {free / GB:.1f} free; name another --folder")
+            sys.exit(f"error: {folder}: needs {needed / GB:.1f} GB, {free / GB:.1f} GB free; choose another --folder")
         result = text(*measure_all(Clone(Path(folder)), sizes))
     page = f"`python -m benchmarks.growth --patches {' '.join(map(str, sizes))}`\n\n{machine}\n\n{result}"
     print(page)

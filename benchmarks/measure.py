@@ -1,4 +1,4 @@
-"""Measure commands in a clone of the working tree: seconds, memory, and the machine they were measured on."""
+"""Measure commands in a clone of the working tree: time, memory, and a description of the machine."""
 
 import os
 import platform
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import yaml
 from tabulate import tabulate
 
-# A child's peak memory begins at what its parent holds when it starts it. So this module, and those that start
-# commands with it, import nothing large.
+# A child's peak memory starts at what its parent holds when it forks. So this module, and those that start commands
+# with it, import nothing large.
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = Path(__file__).with_name("README.md")
@@ -47,7 +47,7 @@ def _anonymous(pid: int) -> int:
 
 
 def _watch(pid: int) -> tuple[int, int]:
-    """The peaks of anonymous memory until the process ends, of its largest process and of all together."""
+    """The peaks of anonymous memory until the process ends, of the largest process and of all together."""
     largest = total = 0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         sizes = []
@@ -62,9 +62,9 @@ def _watch(pid: int) -> tuple[int, int]:
 
 
 class Clone:
-    """A repository of the working tree's files, without what the pipeline made, to run commands in.
+    """A repository with the working tree's files, without the pipeline's outputs, to run commands in.
 
-    They see no variable of the caller: an empty home, the interpreter's programs and the system's.
+    Commands see none of the caller's variables, only an empty home and a PATH of the interpreter and the system.
     """
 
     def __init__(self, folder: Path):
@@ -90,7 +90,7 @@ class Clone:
         self.commit()
 
     def run(self, *command: str | Path, watch: bool = False, variables: Mapping[str, str] | None = None) -> Cost:
-        """Run a command to its end; its failure is ours."""
+        """Run a command to its end; exit if it fails."""
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             start = time.perf_counter()
             process = subprocess.Popen(
@@ -114,7 +114,7 @@ class Clone:
         return Cost(seconds, usage.ru_maxrss << 10, *peaks, texts[0])
 
     def stage(self, verb: str, watch: bool = False) -> Cost:
-        """Run a stage alone, by the command that dvc.yaml has for it, its outputs and what it kept removed before."""
+        """Run a stage alone, with its command from dvc.yaml, after removing its outputs and what it kept."""
         facts = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"][verb]
         self.remove(".partial", *(out for out in facts.get("outs", []) if isinstance(out, str)))
         command = facts["cmd"].replace("${runtime.launcher}", "python").split()
@@ -147,7 +147,7 @@ class Clone:
 
 
 def machine() -> str:
-    """What was measured on, and with which libraries, in one line."""
+    """The machine and the library versions, in one line."""
     found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "rasterio", "dvc"))
@@ -159,20 +159,20 @@ def machine() -> str:
 
 
 def table(rows: list[dict[str, str | int]]) -> str:
-    """Rows of the same keys in Markdown, the first column to the left."""
+    """Rows with the same keys in Markdown, the first column left-aligned."""
     sides = ("left", *["right"] * (len(rows[0]) - 1))
     return tabulate(rows, headers="keys", tablefmt="pipe", colalign=sides, disable_numparse=True)
 
 
 def figure(value: float | None) -> str:
-    """Three digits, as many decimals as that takes; a dash for what was not measured."""
+    """Three significant digits; a dash for what was not measured."""
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def write(section: str, text: str, page: Path = README) -> None:
-    """Put `text` between the section's markers in the page, in the place of what stands there."""
+    """Replace the text between the section's markers in the page."""
     start, end = f"<!-- {section} -->", f"<!-- /{section} -->"
     before, _, rest = page.read_text().partition(start)
     _, _, after = rest.partition(end)

@@ -1,13 +1,13 @@
-"""The teaching notebook's method, as it stands there: what this project must equal, and be faster than.
+"""The teaching notebook's method, unchanged: the results to reproduce and the time to beat.
 
     python -m benchmarks.notebook ARCHIVE FOLDER
 
-runs it in one process: unpack all of the archive to the folder, unless the folder is there already; train; test. A line
-of JSON tells each epoch, and the last line the test and the seconds that each part took.
+runs it in one process: unpack the whole archive to the folder, unless the folder exists already; train; test. It prints
+one line of JSON per epoch, and a last line with the test figures and the seconds that each part took.
 
 Source: M. Mommert, "Image classification with a Convolutional Neural Network for Sentinel-2 Satellite Imagery", 2025.
-It joins labels by row, opens four GeoTIFFs a patch an epoch, and averages losses and accuracies over batches. Its
-figures, and the libraries that draw them, are left out.
+It joins labels by row, opens four GeoTIFFs per patch and epoch, and averages losses and accuracies over batches. Its
+plots, and the libraries that draw them, are left out.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def load(root: Path, split: str, rows: dict[str, slice], workers: int) -> DataLo
 def go_through(
     loader: DataLoader, network: Net, accuracy: Accuracy, optimizer: torch.optim.Optimizer | None = None
 ) -> tuple[float, float, float]:
-    """One pass: the means over batches of loss and accuracy, and the accuracy over patches, which it does not count."""
+    """One pass: the means over batches of loss and accuracy, and the accuracy over patches, which is ours."""
     criterion = nn.NLLLoss()
     training = optimizer is not None
     network.train(training)
@@ -118,8 +118,7 @@ def seeded() -> Net:
 def run(root: Path, epochs: int, rows: dict[str, slice] = ROWS, workers: int = WORKERS) -> Iterator[dict[str, float]]:
     """Train as the notebook does and yield, after each epoch, the four means over batches that it prints.
 
-    Over patches, which the notebook does not count, stand beside them `train_patch_accuracy` and
-    `val_patch_accuracy`.
+    `train_patch_accuracy` and `val_patch_accuracy` are added: accuracies over patches, which the notebook lacks.
     """
     return train(seeded(), root, epochs, rows, workers)
 

@@ -1,9 +1,9 @@
-"""Preprocess as one would without this project: open each tile with rasterio, one after the other.
+"""Preprocess without this project: open each tile with rasterio, one after another.
 
     python -m benchmarks.serial ROOT FOLDER
 
-writes a safetensors file a split, with the numbers of data/tensors, from the unpacked dataset in ROOT. It imports no
-torch, which it has no need of.
+writes one safetensors file per split, with the values of data/tensors, from the unpacked dataset in ROOT. It does not
+import torch, because it does not need it.
 """
 
 import sys

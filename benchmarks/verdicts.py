@@ -1,15 +1,14 @@
-"""Are the verdicts of a comparison right? Simulated models, of which it is known by how much they differ.
+"""Are the verdicts of a comparison right? A check with simulated models whose true difference is known.
 
     python -m benchmarks.verdicts [--pairs 4000] [--write]
 
 prints Markdown tables; with --write it puts them into docs/comparison.md, which says how to read them. Each pair of
-models goes through the functions that `python -m tools compare` and the table of experiments call. Beside them, other
-methods judge the same pairs.
+models goes through the functions that `python -m tools compare` and the table of experiments call. Other methods
+judge the same pairs for comparison.
 
-A model is right on a patch if its ability exceeds the difficulty that the patch has for it. Difficulty is a sum of
-normal parts: one that the patch has for all models, one that it has for this model, one of this model in the place
-where the patch lies, and one of this patch and this seed. Ability is such that the accuracy is what is asked for;
-the accuracies of seeds scatter around it.
+A model classifies a patch correctly if its ability exceeds the patch's difficulty for it. Difficulty is a sum of normal
+variables: one per patch, one per patch and model, one per place and model, and one per patch and seed. Ability is set
+so that the accuracy is the one requested; the accuracies of seeds scatter around it.
 """
 
 import argparse
@@ -36,20 +35,20 @@ from landcover.pages.experiments import REFERENCE, Experiments, summarize
 
 PAGE = measure.REPOSITORY / "docs" / "comparison.md"
 ACCURACY, DIFFERENCE = 0.65, 0.10
-DEVIATION = 0.03  # of the accuracy, between the seeds of one configuration
+DEVIATION = 0.03  # standard deviation of the accuracy between seeds of one configuration
 SHARED, OWN, BY_SEED = 0.4, 0.3, 0.3  # of the variance of difficulty within places
 CLASSES = {"a": 0.28, "b": 0.22, "c": 0.18, "d": 0.14, "e": 0.10, "f": 0.06, "g": 0.02}  # how often each occurs
-USUAL = 0.7  # how often a wrong prediction is the class that the patch is usually taken for
-STEEPNESS = 2.0  # of the probability of the actual class, by ability less difficulty
-UNEQUAL = 0.8  # deviation of the logarithms of the places' sizes
-JITTER = 2 / 111.2  # degrees, which are 2 km, by which patches deviate from the middle of their place
+USUAL = 0.7  # how often a wrong prediction is the class that the patch is usually mistaken for
+STEEPNESS = 2.0  # slope of the actual class's log-odds over ability minus difficulty
+UNEQUAL = 0.8  # standard deviation of the logarithm of a place's size
+JITTER = 2 / 111.2  # degrees (2 km), standard deviation of patches around the centre of their place
 
 
 # -- What is drawn
 
 
 class Model(NamedTuple):
-    """A configuration, trained with so many seeds."""
+    """A configuration, trained with `seeds` seeds."""
 
     accuracy: float = ACCURACY
     seeds: int = 1
@@ -57,7 +56,7 @@ class Model(NamedTuple):
 
 
 class Ground(NamedTuple):
-    """How many patches there are, and in how many places they lie; 0: their positions are not known."""
+    """The number of patches and of the places they lie in; 0 places: positions are unknown."""
 
     patches: int = 150
     places: int = 0
@@ -74,7 +73,7 @@ def lay(rng: np.random.Generator, ground: Ground) -> tuple[np.ndarray, np.ndarra
 
 
 def draw(rng: np.random.Generator, models: Sequence[Model], ground: Ground) -> list[Predictions]:
-    """What each of some models makes of the same patches, which are drawn, too."""
+    """The predictions of several models on the same patches, which are drawn too."""
     count, names = ground.patches, np.array(list(CLASSES))
     places, positions = lay(rng, ground) if ground.places else (np.zeros(count, int), None)
     actual = rng.choice(len(names), count, p=list(CLASSES.values()))
@@ -139,7 +138,7 @@ CASES = {
 }
 
 
-# -- Methods: ours, and those that one might think of
+# -- Methods: this pipeline's, and plausible alternatives
 
 Facts = dict[str, Any]  # `difference`, `low` and `high` of its interval, NaN if the method has none, `p`, and `verdict`
 Method = Callable[[Predictions, Predictions], Facts]
@@ -210,7 +209,7 @@ def t_of_places(before: Predictions, after: Predictions) -> Facts:
 
 
 class Bootstrap:
-    """Patches and seeds are drawn with replacement; the interval holds the middle 95 % of the differences."""
+    """Patches and seeds are drawn with replacement; the interval spans the middle 95 % of the differences."""
 
     def __init__(self, rng: np.random.Generator, patches: int, resamples: int = 1000):
         self.rng, self.resamples = rng, resamples
@@ -228,7 +227,7 @@ class Bootstrap:
 
 def methods(case: Case, rng: np.random.Generator) -> dict[str, Method]:
     """By their names in the table."""
-    found: dict[str, Method] = {"**ours**": ours_of_baseline if case.baseline else ours}
+    found: dict[str, Method] = {"**this pipeline**": ours_of_baseline if case.baseline else ours}
     if max(case.before, case.after) == 1:
         found["McNemar, exact"] = exact
         if case.ground.places:
@@ -243,16 +242,16 @@ def methods(case: Case, rng: np.random.Generator) -> dict[str, Method]:
     return found
 
 
-# -- What is counted; shares, as all that is returned
+# -- Counts, returned as shares
 
 
 class Rates(NamedTuple):
-    told: float  # pairs that are told apart: in either direction if they are equal, else in the right one
-    covered: float  # intervals that hold the true difference; NaN if the method has none
+    told: float  # pairs found to differ: in either direction if they are equal, else in the right one
+    covered: float  # intervals that cover the true difference; NaN if the method has none
 
 
 def simulate(case: Case, difference: float, by: dict[str, Method], pairs: int, seed: int) -> dict[str, Rates]:
-    """What each method says of the same pairs."""
+    """The verdicts of each method on the same pairs."""
     rng = np.random.default_rng(seed)
     right = ("better",) if difference else ("better", "worse")
     told, covered = (dict.fromkeys(by, 0.0) for _ in range(2))
@@ -266,8 +265,8 @@ def simulate(case: Case, difference: float, by: dict[str, Method], pairs: int, s
 
 
 def against_one(tables: int, seed: int) -> tuple[float, float]:
-    """Eight equal experiments of three seeds each: how often one of seven is told from the first, with and without
-    Holm's method."""
+    """Eight equal experiments of three seeds each: how often one of seven is found to differ from the first,
+    with and without Holm's correction."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(tables):
@@ -297,7 +296,7 @@ def whole_table(tables: int, seed: int) -> tuple[float, float]:
 
 
 def accuracy_covered(model: Model, ground: Ground, draws: int, seed: int) -> float:
-    """How often the interval of an accuracy holds the true one: of a single run, or of the mean over seeds."""
+    """How often the interval of an accuracy covers the true one: of a single run, or of the mean over seeds."""
     rng, covered = np.random.default_rng(seed), 0
     for _ in range(draws):
         (one,) = draw(rng, [model], ground)
@@ -308,8 +307,8 @@ def accuracy_covered(model: Model, ground: Ground, draws: int, seed: int) -> flo
 
 
 def too_good(draws: int, seed: int) -> tuple[float, float]:
-    """By how much the best of eight equal experiments looks better on the patches it is chosen on than it is, and what
-    `optimism` says of that; means."""
+    """By how much the best of eight equal experiments looks better than it is on the patches it is chosen on, and the
+    estimate of `optimism`; means."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(draws):
@@ -346,9 +345,9 @@ def case_rows(name: str, pairs: int, seed: int) -> Rows:
             "before, after": "" if row else name,
             "method": method,
             "false verdicts, %": percent(equal[method].told),
-            "interval holds 0, %": percent(equal[method].covered),
-            "10 points told, %": percent(differing[method].told),
-            "interval holds 10 points, %": percent(differing[method].covered),
+            "interval covers 0, %": percent(equal[method].covered),
+            "10 points detected, %": percent(differing[method].told),
+            "interval covers 10 points, %": percent(differing[method].covered),
         }
         for row, method in enumerate(by)
     ]
@@ -365,7 +364,7 @@ def metric_rows(name: str, pairs: int, seed: int) -> Rows:
             "before, after": "" if row else name,
             "metric": metric,
             "false verdicts, %": percent(rates.told),
-            "interval holds 0, %": percent(rates.covered),
+            "interval covers 0, %": percent(rates.covered),
         }
         for row, (metric, rates) in enumerate(found.items())
     ]
@@ -376,14 +375,14 @@ def family_rows(which: Callable[[int, int], tuple[float, float]], words: str, ta
     return [
         {
             "eight equal experiments, 3 seeds each": words,
-            "a false verdict in the table, with Holm's method, %": percent(holms),
-            "without, %": percent(alone),
+            "false verdict in the table with Holm's correction, %": percent(holms),
+            "without correction, %": percent(alone),
         }
     ]
 
 
 def accuracy_rows(words: str, seeds: int, ground: Ground, draws: int, seed: int) -> Rows:
-    row = {"a true accuracy of": words}
+    row = {"coverage at a true accuracy of": words}
     for accuracy in (0.65, 0.90, 0.95, 0.98):
         name = f"{accuracy:.0%}"
         if seeds == 1:
@@ -391,7 +390,7 @@ def accuracy_rows(words: str, seeds: int, ground: Ground, draws: int, seed: int)
         elif accuracy <= 1 - 3 * DEVIATION:
             row[name] = percent(accuracy_covered(Model(accuracy, seeds), ground, draws, seed))
         else:
-            row[name] = "-"  # seeds scatter too far to lie below 100 %
+            row[name] = "-"  # seeds scatter beyond 100 %
     return [row]
 
 
@@ -403,8 +402,8 @@ def jobs(pairs: int) -> Iterator[list[tuple]]:
         for number, name in enumerate(("1 run, 1 run; seeds do not matter", "3 seeds, 3 seeds", "5 seeds, 5 seeds"))
     ]
     yield [
-        (family_rows, against_one, "seven of them against the first", pairs // 2, 110),
-        (family_rows, whole_table, "all 27 differences, baselines being equal, too", pairs // 2, 111),
+        (family_rows, against_one, "seven compared with the first", pairs // 2, 110),
+        (family_rows, whole_table, "all 27 differences, with equally good baselines", pairs // 2, 111),
     ]
     yield [
         (accuracy_rows, "1 run", 1, Ground(), pairs, 120),
@@ -421,15 +420,15 @@ def text(pairs: int) -> str:
         pages = [table([row for job in part for row in job.result()]) for part in found]
         looks, told = (f"{100 * share:.1f}" for share in choice.result())
     best = (
-        f"The best of eight equal experiments, chosen on the test split, looks {looks} points better than it is.\n"
-        f"The bootstrap that the table of experiments names says {told} points, on average."
+        f"Chosen on the test split, the best of eight equal experiments looks {looks} points better than it is.\n"
+        f"The bootstrap used in the table of experiments estimates {told} points on average."
     )
     return "\n\n".join([*pages, best])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=4000, help="of models, in each case")
+    parser.add_argument("--pairs", type=int, default=4000, help="pairs of models in each case")
     parser.add_argument("--write", action="store_true", help="put the result into docs/comparison.md")
     given = parser.parse_args()
     result = f"`python -m benchmarks.verdicts --pairs {given.pairs}`\n\n{text(given.pairs)}"

@@ -1,1 +1,1 @@
-"""Harm done to the pipeline on purpose, to see that it ends as if nothing had happened: `python -m torture`."""
+"""Fault injection, to check that the pipeline ends like an undisturbed run: `python -m torture`."""

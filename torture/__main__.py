@@ -1,10 +1,10 @@
-"""Kill the pipeline, fill its disks, run it beside itself, and see that nothing is lost.
+"""Kill the pipeline, fill its disks, run it concurrently, and check that nothing is lost.
 
     nice python -m torture [--seed 0] [--rounds 1] [--minutes M] [--only TEXT] [--write]
 
-prints a table of what was done and what came of it, and ends with 1 if anything was lost or ended badly. A round deals
-every fault once; another seed draws other moments and sizes. With --write the table goes into torture/README.md. It
-works in temporary clones of the working tree. What takes root (disks of its own) is skipped, and told, for others.
+prints a table of the injected faults and their results, and exits with 1 if anything failed. A round injects every
+fault once; another seed draws other moments and sizes. With --write the table goes into torture/README.md. It works in
+temporary clones of the working tree. Without root, faults that need it (disks of their own) are skipped and listed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ README = Path(__file__).with_name("README.md")
 
 
 def name(fault: Fault) -> str:
-    """The function and its facts, to tell one from another."""
+    """The function and its arguments, as a name for the fault."""
     if not hasattr(fault, "keywords"):
         return fault.__name__
     return f"{fault.func.__name__}({', '.join(str(getattr(v, 'name', v)) for v in fault.keywords.values())})"
@@ -38,7 +38,7 @@ def run(
     end = time.monotonic() + 60 * minutes
     jobs = list(enumerate(faults * rounds))
     random.Random(seed).shuffle(jobs)
-    # Of each row one, then of each another, so that a run that time ends has tried all of them.
+    # One of each row, then another of each, so that a run that ends early has tried every row.
     turns: Counter[str] = Counter()
     queue = []
     for job, (row, fault) in jobs:
@@ -66,9 +66,7 @@ def page(outcomes: dict[str, list[Outcome]], skipped: dict[str, str]) -> str:
     rows = []
     for row, found in outcomes.items():
         injected, lost = sum(each.injected for each in found), sum(bool(each.bad) for each in found)
-        rows.append(
-            {"fault": row, "injected": injected, "survived": max(0, injected - lost), "lost, and bad ends": lost}
-        )
+        rows.append({"fault": row, "injected": injected, "survived": max(0, injected - lost), "failed": lost})
     lines = [table(rows)]
     remedies = [remedy for found in outcomes.values() for each in found for remedy in each.remedies]
     lines += [f"- {remedies.count(remedy)} times: {remedy}." for remedy in dict.fromkeys(remedies)]
@@ -80,8 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no fault after so many")
-    parser.add_argument("--only", default="", help="the faults whose row or facts have this text")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no fault after this time")
+    parser.add_argument("--only", default="", help="only faults whose row or name contains this text")
     parser.add_argument("--write", action="store_true", help="put the table into torture/README.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

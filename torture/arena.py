@@ -1,4 +1,4 @@
-"""Where harm is done: clones of the working tree, the undisturbed run that they are held against, a slow server."""
+"""The setting of the faults: clones of the working tree, an undisturbed run to compare with, and a slow server."""
 
 import copy
 import hashlib
@@ -251,7 +251,7 @@ class Arena:
                 began[found[0]] = first, time.monotonic()
             time.sleep(0.01)
         if (ended := running.end()).code:
-            raise SystemExit(f"error: the pipeline fails undisturbed: mend it first\n{ended.output}")
+            raise SystemExit(f"error: the pipeline fails undisturbed: fix it first\n{ended.output}")
         return {stage: last - first for stage, (first, last) in began.items()}
 
     def victim(self, *forgotten: str) -> Victim:

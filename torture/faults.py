@@ -1,7 +1,7 @@
-"""What is done to the pipeline, and what it must come through.
+"""The faults that the pipeline must survive.
 
-A fault is a function of the arena and of a seeded generator that draws its moments and sizes. It deals blows, and tells
-how many, and which ended badly.
+A fault is a function of the arena and of a seeded generator that draws its moments and sizes. It returns how many
+faults it injected and what failed.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class SkipError(Exception):
 @dataclass
 class Outcome:
     injected: int = 0
-    bad: list[str] = field(default_factory=list)  # what was lost, or ended badly otherwise
+    bad: list[str] = field(default_factory=list)  # what was lost or failed otherwise
     remedies: list[str] = field(default_factory=list)  # what it took beyond one more `dvc repro`
 
 
@@ -111,7 +111,7 @@ def settle(victim: Victim, expected: dict[str, str], outcome: Outcome, *stages: 
         ended = victim.repro(*stages)
         output += ended.output
         if attempt:
-            outcome.remedies.append("run dvc repro once more, since the orphan of a killed dvc was at work too")
+            outcome.remedies.append("run dvc repro once more, since the orphan of a killed dvc was still running")
         left = victim.leftovers() if ended.code == 0 else []
         wrong = differences(victim.made(), expected) if ended.code == 0 else [f"dvc repro fails\n{ended.output}"]
         if not left + wrong:
@@ -148,10 +148,10 @@ def killed(arena: Arena, rng: random.Random, *, stage: str, sign: signal.Signals
     arena.source.ranges.clear()
     output = settle(victim, arena.expected, outcome, *arena.targets, orphans=target == "dvc")
     if 0 < size < len(arena.source.body) and f"bytes={size}-" not in arena.source.ranges:
-        outcome.bad.append(f"{size} bytes were kept, but asked for were {arena.source.ranges}")
+        outcome.bad.append(f"{size} bytes were kept, but the requested ranges were {arena.source.ranges}")
     for count in epochs:
-        if f"going on after epoch {count}\n" not in output:
-            outcome.bad.append(f"{count} epochs were kept, but not gone on after\n{output}")
+        if f"resuming after epoch {count}\n" not in output:
+            outcome.bad.append(f"{count} epochs were kept, but training did not resume after them\n{output}")
     return outcome
 
 
@@ -335,11 +335,11 @@ def refused(outcome: Outcome, arena: Arena, victim: Victim, stage: str, *prefix:
     if not code:
         return  # there was room enough
     outcome.injected += 1
-    lines = [line for line in stderr.splitlines() if not line.startswith("going on after epoch")]
+    lines = [line for line in stderr.splitlines() if not line.startswith("resuming after epoch")]
     told = code == 1 and len(lines) == 1 and lines[0].startswith("error: ")
     harmed = [name for name, digest in victim.made().items() if arena.expected.get(name, "") != digest]
     parts = [str(path) for path in victim.folder.rglob(".*.part") if ".dvc" not in path.parts]
-    outcome.bad += [] if told else [f"ended with {code} and told:\n{stderr}"]
+    outcome.bad += [] if told else [f"exited with {code} and printed:\n{stderr}"]
     outcome.bad += [f"half-written: {name}" for name in harmed if FILLER not in name]
     outcome.bad += [f"left behind: {path}" for path in parts]
 
@@ -471,8 +471,8 @@ def plan(stages: list[str]) -> list[tuple[str, Fault]]:
             found.append(("SIGKILL, then a change", partial(changed, stage=stage, change=change)))
     for sign in (signal.SIGKILL, signal.SIGTERM):
         found.append((f"{sign.name} to dvc alone, then a change", partial(orphaned, sign=sign)))
-    found += [("any signal at any moment of a run from nothing", killed_anywhere)] * 3
+    found += [("any signal at any moment of a run from scratch", killed_anywhere)] * 3
     found += [("DVC's cache on a full disk", full_cache)] * 2
-    found.append(("two runs at once that share a cache, one killed", shared_cache))
+    found.append(("two concurrent runs with a shared cache, one killed", shared_cache))
     found.append(("three queued experiments, two at a time", queued))
     return found
