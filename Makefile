@@ -1,20 +1,20 @@
-# make repro   run what has changed of the pipeline, from archive to report
+# make repro   run the stages that have changed, from archive to report
 # make test    run the tests
-# make compare BASE=main   is the workspace better than BASE? writes comparison.md
-# make gate BASE=main      the same, and fails on a significant loss
-# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12' and more: see tools/predict.py
+# make compare BASE=main   compare the workspace with BASE, into comparison.md
+# make gate BASE=main      the same, and fail on a regression
+# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see tools/predict.py
 # make lint    check style
-# make experiment NAME=strong   run an experiment of experiments.yaml;  make experiments: all, and their table
-# make bench   time the pipeline beside the notebook, and its growth: a quarter of an hour, results in benchmarks/README.md
-# make simulate   are the verdicts of a comparison right? on simulated models: some minutes, results in docs/comparison.md
-# make torture inject faults for a while: results in torture/README.md
-# Each makes .venv first, of Python 3.11, if it is not there, does not run here, or the requirements changed.
+# make experiment NAME=strong   run an experiment from experiments.yaml;  make experiments: all of them, and their table
+# make bench   compare the speed with the notebook's and measure scaling: a quarter of an hour, benchmarks/README.md
+# make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
+# make torture inject faults: half an hour, into torture/README.md
+# Each target first creates .venv with Python 3.11 if it is missing or broken, or if the requirements changed.
 
-# Not /bin/sh: make 3.81, which macOS has, then looks up simple commands in its own PATH, not in the one exported here.
+# Not /bin/sh: with it, make 3.81 on macOS looks up simple commands in its own PATH, not in the one exported here.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
-# DVC runs each stage with the `python` that it finds first.
+# DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -26,7 +26,7 @@ repro: $(VENV)/installed
 compare: $(VENV)/installed
 	python -m tools compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
 
-# A test split that changed (exit code 4) is told on the page, but cannot be a regression.
+# A changed test split (exit code 4) is reported on the page but is not a regression.
 gate: $(VENV)/installed
 	python -m tools compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
 
@@ -61,7 +61,7 @@ format: $(VENV)/installed-test
 	ruff check --fix .
 	ruff format .
 
-# Scripts in .venv/bin name its path in their first line, so they do not run once the folder has moved.
+# Scripts in .venv/bin have its path in their first line, so they stop working when the folder moves.
 FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 STALE := $(shell [ ! -e $(VENV) ] || { $(VENV)/bin/python -c '$(FITS)' && { [ ! -e $(VENV)/bin/dvc ] || \
 	grep -q '$(realpath $(VENV))/bin/python' $(VENV)/bin/dvc; }; } 2> /dev/null || echo stale)
@@ -72,7 +72,7 @@ remove:
 	rm -rf $(VENV)
 endif
 
-# All but torch and its CUDA libraries are checked against their hashes: torch comes as another build on each platform.
+# All packages but torch and its CUDA libraries are checked against hashes: torch has a different build per platform.
 $(VENV)/installed: requirements.txt requirements-hashes.txt
 	@$(PYTHON) -c '$(FITS)' || { echo 'error: $(PYTHON) is not Python 3.11 to 3.13: add PYTHON=<path>' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -85,8 +85,8 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	touch $@
 
 COMPILE := uv pip compile --quiet --no-header --python-version 3.11
-# Pin the newest versions that fit. Torch is published for CUDA and for the CPU; the pin admits both. The CUDA libraries,
-# gigabytes that the CPU build has no use for, are left to torch, whose CUDA build asks for its own.
+# Pin the newest compatible versions. The pin of torch admits its CUDA and its CPU build. The CUDA libraries, gigabytes
+# that the CPU build does not need, are not pinned: the CUDA build requires its own.
 requirements: $(VENV)/installed
 	python -m pip install --quiet uv
 	$(COMPILE) --upgrade requirements.in | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | \
