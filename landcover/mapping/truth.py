@@ -52,7 +52,7 @@ def read_labels(
 
 
 def score(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """The accuracy of a map, and the recall of each class that it should have.
+    """The accuracy of a map, and the recall of each class of the truth.
 
     Windows that overlap show the same ground, so that the figures are less certain than the number of cells suggests.
 

@@ -17,6 +17,7 @@ from landcover.sample.landscape import (
     ACQUISITIONS,
     BIOMES,
     CELL,
+    GRID,
     GROUNDS,
     REGION,
     Patch,
@@ -85,7 +86,12 @@ def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, se
     Args:
         source: which of SAMPLES.
         patches: along a side, 1.2 km each.
+
+    Raises:
+        ValueError: `patches` is less than 1, or more than a landscape holds.
     """
+    if not 1 <= patches <= GRID:
+        raise ValueError(f"cannot write a scene of {patches} patches a side; choose from 1 to {GRID}")
     scene, classes, rng = lay_out(source, patches, seed)
     covers, _ = LOOKS[source]
     light = render(scene, classes, covers, rng, _stands(rng, scene.size))

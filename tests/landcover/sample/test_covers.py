@@ -6,17 +6,23 @@ import pytest
 
 from landcover.ground.benge import CLASSES
 from landcover.sample.covers import COVERS, SPECTRAL_COVERS, Cover, render
-from landcover.sample.landscape import Patch, make_landscape
+from landcover.sample.landscape import Landscape, Patch, make_landscape
 from landcover.sample.noise import generator
 
 
 @pytest.fixture(scope="module")
-def pure() -> Callable[..., np.ndarray]:
-    """Renders a patch of one class, on flat ground in clear air: digital numbers, (12, 120, 120)."""
+def flat() -> Landscape:
+    """Flat ground in clear air."""
     land = make_landscape(0, 0)
     relief = np.zeros_like(land.relief)
     relief[2] = -9  # no cloud
-    patch = Patch(replace(land, relief=relief, gain=np.ones_like(land.gain), haze=0.0), column=3, row=5)
+    return replace(land, relief=relief, gain=np.ones_like(land.gain), haze=0.0)
+
+
+@pytest.fixture(scope="module")
+def pure(flat) -> Callable[..., np.ndarray]:
+    """Renders a patch of one class: digital numbers, (12, 120, 120)."""
+    patch = Patch(flat, column=3, row=5)
 
     def pure(name: str, covers: dict[str, Cover], seed: int = 0) -> np.ndarray:
         return render(patch, np.full((120, 120), CLASSES.index(name)), covers, generator(seed))
@@ -51,11 +57,8 @@ def test_spectral_covers_differ_in_their_means_and_vary_from_patch_to_patch(pure
     assert np.corrcoef(gains.T)[np.triu_indices(12, 1)].mean() < 0.2
 
 
-def test_each_stand_has_looks_of_its_own():
-    land = make_landscape(0, 0)
-    relief = np.zeros_like(land.relief)
-    relief[2] = -9  # no cloud
-    scene = Patch(replace(land, relief=relief), column=3, row=5, size=240)
+def test_each_stand_has_looks_of_its_own(flat):
+    scene = Patch(flat, column=3, row=5, size=240)
     cropland = np.full((240, 240), CLASSES.index("cropland"))
     stands = np.zeros((240, 240), int)
     stands[:, 120:] = 1
