@@ -5,6 +5,7 @@
 # make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see tools/predict.py
 # make lint    check style
 # make experiment NAME=strong   run an experiment from experiments.yaml;  make experiments: all of them, and their table
+# make export   write the model as ONNX, models/model.onnx, and check it
 # make bench   compare the speed with the notebook's and measure scaling: a quarter of an hour, benchmarks/README.md
 # make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
 # make torture inject faults: half an hour, into torture/README.md
@@ -18,7 +19,7 @@ VENV := .venv
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements compare gate experiment experiments predict bench simulate torture
+.PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate torture
 
 repro: $(VENV)/installed
 	dvc repro
@@ -39,6 +40,9 @@ experiments: $(VENV)/installed
 
 predict: $(VENV)/installed
 	python -m tools predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)
+
+export: $(VENV)/installed-onnx
+	python -m tools export $(ARGS)
 
 bench: $(VENV)/installed
 	python -m benchmarks --write
@@ -84,6 +88,10 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(PIP) --require-hashes -r requirements-test.txt
 	touch $@
 
+$(VENV)/installed-onnx: requirements-onnx.txt $(VENV)/installed
+	$(PIP) --require-hashes -r requirements-onnx.txt
+	touch $@
+
 COMPILE := uv pip compile --quiet --no-header --python-version 3.11
 # Pin the newest compatible versions. The pin of torch admits its CUDA and its CPU build. The CUDA libraries, gigabytes
 # that the CPU build does not need, are not pinned: the CUDA build requires its own.
@@ -93,6 +101,6 @@ requirements: $(VENV)/installed
 		awk '/^[^ ]/ {keep = !/^(nvidia-|cuda-|triton=)/} keep' > requirements.txt
 	grep -v '^torch==' requirements.txt | \
 		$(COMPILE) --no-deps --no-annotate --generate-hashes - --output-file requirements-hashes.txt
-	for extra in dask test; do \
+	for extra in dask onnx test; do \
 		$(COMPILE) --upgrade --generate-hashes requirements-$$extra.in --output-file requirements-$$extra.txt; \
 	done

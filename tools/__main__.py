@@ -13,6 +13,7 @@ TOOLS = {
     "compare": "is this revision better than that one? one page for a pull request",
     "experiment": "run the experiments of experiments.yaml, and set them side by side",
     "predict": "map the land cover of a scene, or predict the patches of a folder",
+    "export": "write the model as ONNX, for programs without torch",
     "worker": "a Dask worker, with the environment that the stages have",
 }
 

@@ -18,6 +18,7 @@ from landcover.network.loader import Patches
 
 GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
 FARTHEST = 5.0  # spreads from the center, beyond which a pixel is an outlier
+OLDER = {"patch_size": PATCH_SIZE, "temperature": 1.0}  # what models are taken to say that do not
 FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
 
 
@@ -148,10 +149,7 @@ def predict(network: Network, patches: Patches, batch_size: int) -> np.ndarray:
 
 
 def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
-    """Write weights and metadata; `architecture`, `bands`, `classes` and `patch_size` of the latter rebuild it.
-
-    Without `patch_size` it is PATCH_SIZE.
-    """
+    """Write weights and metadata; `architecture`, `bands`, `classes` and `patch_size` of the latter rebuild it."""
     tensors.save(path, _weights(network), metadata)
 
 
@@ -174,7 +172,7 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
         InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
-    return _rebuild(path, weights, metadata), metadata
+    return _rebuild(path, weights, metadata), OLDER | metadata
 
 
 def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
@@ -191,7 +189,7 @@ def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
     if not by_seed:
         raise InputError(f"{path}: holds no network; name seeds in repeat.seeds, and run dvc repro repeat")
     seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as they are in `seeds`
-    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], metadata
+    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], OLDER | metadata
 
 
 def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any]) -> Network:
@@ -201,7 +199,7 @@ def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any
         architecture = Architecture.model_validate(metadata["architecture"])
         # On no device, so that an architecture takes no memory before it is known to be that of the weights.
         with torch.device("meta"):
-            size = metadata.get("patch_size", PATCH_SIZE)
+            size = (OLDER | metadata)["patch_size"]
             network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]), patch_size=size)
         network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
         if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:

@@ -1,0 +1,109 @@
+"""Write the model as ONNX, for programs without torch.  models/model.safetensors -> models/model.onnx
+
+    python -m tools export [--model FILE] [--out FILE.onnx] [--tensors FOLDER]
+
+The ONNX model takes `reflectances`, float32 (patches, bands, side, side), and gives `log_probabilities`, float32
+(patches, classes), not yet divided by the temperature. Its metadata_props are the metadata of the model file, each as
+JSON. If there are tensors, onnxruntime must find the log-probabilities of their test split that torch finds.
+"""
+
+import argparse
+import json
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from landcover.dataset import tensors
+from landcover.ground import files
+from landcover.ground.errors import InputError
+from landcover.network.loader import load as load_patches
+from landcover.network.model import Network, load, predict
+
+PACKAGES = ("onnxruntime", "onnxscript")
+TOLERANCE = 1e-5  # of log-probabilities, absolute and relative
+BATCH = 16
+
+
+class LogProbabilities(torch.nn.Module):
+    """A network, and the last step of its prediction."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, reflectances: torch.Tensor) -> torch.Tensor:
+        return self.network(reflectances).log_softmax(1)
+
+
+def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
+    """Write the network as ONNX, the same bytes for the same network."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which no network here needs
+    side = metadata["patch_size"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch's own code
+        program = torch.onnx.export(
+            LogProbabilities(network).eval(),
+            (torch.zeros(2, len(metadata["bands"]), side, side),),
+            input_names=["reflectances"],
+            output_names=["log_probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("patches")},),
+            dynamo=True,
+            verbose=False,
+        )
+    ClearMetadataAndDocStringPass()(program.model)  # the lines of code that made each node, with their paths
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+    program.save(path)
+
+
+def check(path: Path, network: Network, split: tensors.Split) -> float:
+    """By how much onnxruntime's log-probabilities of a split differ from torch's at most.
+
+    Raises:
+        InputError: by more than TOLERANCE.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    batches = (split.images[start : start + BATCH] for start in range(0, len(split.labels), BATCH))
+    found = np.concatenate([session.run(None, {"reflectances": images})[0] for images in batches])
+    expected = predict(network, load_patches(split, torch.device("cpu"), gigabytes=0), BATCH)
+    largest = float(np.abs(found - expected).max())
+    if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
+        raise InputError(
+            f"export: onnxruntime's log-probabilities differ from torch's by up to {largest:.2g}; "
+            "pip install -r requirements-onnx.txt, whose versions are tested"
+        )
+    return largest
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools export", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, help="default: beside the model, as .onnx")
+    parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="to check it; default: %(default)s")
+    given = parser.parse_args(arguments)
+    if lacking := [name for name in PACKAGES if find_spec(name) is None]:
+        raise InputError(f"export needs {' and '.join(lacking)}; pip install -r requirements-onnx.txt")
+    network, metadata = load(given.model)
+    split = tensors.load_split(given.tensors, "test", gigabytes=0) if given.tensors.is_dir() else None
+    if split:
+        theirs = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
+        theirs["patch_size"] = split.images.shape[-1]
+        if other := [fact for fact, value in theirs.items() if metadata[fact] != value]:
+            told = f"has other {', '.join(other)} than {given.model}; give the tensors of this model by --tensors"
+            raise InputError(f"{given.tensors}: {told}")
+    out = given.out or given.model.with_suffix(".onnx")
+    with files.replacing(out) as part:
+        export(part, network, metadata)
+        largest = check(part, network, split) if split else None
+    if split:
+        print(f"{out}: on {len(split.labels)} test patches, its log-probabilities are torch's to within {largest:.1g}")
+    else:
+        print(f"{out}: not checked, since there is no {given.tensors}")
