@@ -1,4 +1,4 @@
-"""Summarize the run on one page.  models/model.safetensors, reports/*.json, *.csv -> reports/report.md, models/card.md"""
+"""Summarize the run.  models/model.safetensors, reports/*.json, *.csv -> reports/report.md, models/card.md"""
 
 import json
 from pathlib import Path
