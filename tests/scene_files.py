@@ -38,19 +38,16 @@ def write(path: Path, numbers: np.ndarray, names: tuple[str, ...] = BANDS, **pro
     return path
 
 
-def metadata(
-    level: str = "L2A", baseline: str = "05.09", offset: int | None = -1000, quantification: int = 10_000
-) -> str:
+def metadata(level: str = "L2A", baseline: str = "05.09", offset: int | None = -1000, divisor: int = 10_000) -> str:
     """A product's own description, as far as it matters."""
     kind, prefix = ("BOA", "BOA_") if level == "L2A" else ("RADIO", "")
-    offsets = (
-        [] if offset is None else [f'<{kind}_ADD_OFFSET band_id="{i}">{offset}</{kind}_ADD_OFFSET>' for i in range(13)]
-    )
+    tag = f"{kind}_ADD_OFFSET"
+    offsets = [f'<{tag} band_id="{i}">{offset}</{tag}>' for i in range(13) if offset is not None]
     return (
         f'<?xml version="1.0"?><n1:Level_User_Product xmlns:n1="https://example.org/{level}.xsd"><n1:General_Info>'
         f"<PRODUCT_START_TIME>2023-06-13T10:10:31.024Z</PRODUCT_START_TIME>"
         f"<PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>"
-        f"<{prefix}QUANTIFICATION_VALUE>{quantification}</{prefix}QUANTIFICATION_VALUE>"
+        f"<{prefix}QUANTIFICATION_VALUE>{divisor}</{prefix}QUANTIFICATION_VALUE>"
         f"<AOT_QUANTIFICATION_VALUE>1000.0</AOT_QUANTIFICATION_VALUE>{''.join(offsets)}"
         "</n1:General_Info></n1:Level_User_Product>"
     )  # fmt: skip
@@ -87,15 +84,10 @@ def write_item(folder: Path, numbers: np.ndarray, asset: dict[str, Any] | None =
     }
     for name, band, own in zip(("blue", "green", "red", "nir"), BANDS, numbers, strict=True):
         write(folder / f"{band}.tif", own, ())
-        assets[name] = {
-            "href": f"./{band}.tif",
-            "type": "image/tiff",
-            "eo:bands": [{"name": name, "common_name": name}],
-        }
+        assets[name] = {"href": f"./{band}.tif", "type": "image/tiff", "eo:bands": [{"common_name": name}]}
         assets[name] |= asset or {}
     path = folder / "item.json"
     about = {"datetime": "2023-06-13T10:10:31Z"} | properties
-    path.write_text(
-        json.dumps({"type": "Feature", "id": "S2B_33UUP_20230613_0_L2A", "properties": about, "assets": assets})
-    )
+    item = {"type": "Feature", "id": "S2B_33UUP_20230613_0_L2A", "properties": about, "assets": assets}
+    path.write_text(json.dumps(item))
     return path

@@ -1,5 +1,6 @@
 """The pixels of a scene's files, read in strips: as they are, resampled from 20 m and 60 m, or warped."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from landcover.ground.errors import InputError, redact
 RESAMPLING = "bilinear"  # preprocess's own default
 WARPED_ROWS = 128  # warped together, wherever a strip begins: GDAL's result depends on what is warped together
 WARP_TOLERANCE = 0.01  # of a pixel: by which GDAL may simplify the way from one coordinate system to another
+SAMPLE = 1000
+SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to meet water or shadows, and a quarter of the work of all
 CACHE_BYTES = 1 << 28  # holds a row of blocks of all bands
 OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -90,6 +93,24 @@ def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **pla
     return empty
 
 
+def sample(raster: DatasetReader, indexes: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """As `read`, of about SAMPLE pixels a side: of an overview, or of SAMPLED_STRIPS strips where there is none."""
+    step = math.ceil(max(raster.width, raster.height) / SAMPLE)
+    thickness = raster.height if raster.overviews(indexes[0]) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
+    starts = range(0, raster.height, thickness)
+    parts = []
+    for start in starts[:: math.ceil(len(starts) / SAMPLED_STRIPS)]:
+        rows = min(thickness, raster.height - start)
+        shape = (len(indexes), math.ceil(rows / step), math.ceil(raster.width / step))
+        parts.append(read(raster, indexes, window=Window(0, start, raster.width, rows), out_shape=shape))
+    return _stacked(parts)
+
+
+def _stacked(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    numbers, empty = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    return numbers, empty
+
+
 def read_resampled(
     raster: DatasetReader, indexes: list[int], factor: int, row: int, rows: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -135,6 +156,6 @@ def read_warped(
         for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):
             window = Window(0, start, warped.width, min(WARPED_ROWS, warped.height - start))
             parts.append(read(warped, indexes, window=window))
-    first = row % WARPED_ROWS
-    numbers, empty = (np.concatenate(arrays, axis=1)[:, first : first + rows] for arrays in zip(*parts, strict=True))
-    return numbers, empty
+    numbers, empty = _stacked(parts)
+    kept = slice(row % WARPED_ROWS, row % WARPED_ROWS + rows)
+    return numbers[:, kept], empty[:, kept]

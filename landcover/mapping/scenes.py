@@ -24,7 +24,6 @@ from landcover.mapping.layers import Layer, Source, band_of, level_of
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
-SAMPLE = 1000  # pixels a side of what the whole scene is asked for, to see what its numbers mean
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds a whole one
 
 
@@ -171,14 +170,12 @@ def _look(layers: list[Layer]) -> list[_Look]:
 
 
 def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Numbers and nodata of some pixels of all of the layers: every n-th of every n-th row."""
+    """Numbers and nodata of pixels from all over the layers."""
     found = {}
     for path, positions in _by_file(layers).items():
         with pixels.opened(path) as raster:
-            indexes = [layers[position].index for position in positions]
-            step = math.ceil(max(raster.width, raster.height) / SAMPLE)
-            shape = (len(indexes), math.ceil(raster.height / step), math.ceil(raster.width / step))
-            found |= zip(positions, zip(*pixels.read(raster, indexes, out_shape=shape), strict=True), strict=True)
+            numbers, empty = pixels.sample(raster, [layers[position].index for position in positions])
+            found |= zip(positions, zip(numbers, empty, strict=True), strict=True)
     return [found[position] for position in range(len(layers))]
 
 

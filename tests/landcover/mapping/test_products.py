@@ -60,7 +60,7 @@ def test_a_level_1c_product_has_other_tags(tmp_path):
         ("", "no element found"),
         ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "it declares a document type"),
         (metadata(offset=1000), "BOA_ADD_OFFSET is 1000"),
-        (metadata(quantification=0), "QUANTIFICATION_VALUE is 0"),
+        (metadata(divisor=0), "QUANTIFICATION_VALUE is 0"),
         (metadata().replace(">-1000<", "><"), "could not convert|real number"),
         (metadata().replace('band_id="12"', 'band_id="13"'), "out of range"),
     ],
@@ -91,7 +91,7 @@ def test_a_band_that_is_there_twice_is_refused(tmp_path, other):
 
 
 def test_folders_and_zips_without_bands_are_refused(tmp_path):
-    with pytest.raises(InputError, match="has no file of a band, named as <name>_B02.tif"):
+    with pytest.raises(InputError, match=r"has no file of a band, named as <name>_B02.tif"):
         products.find(tmp_path)
     damaged = tmp_path / "x.zip"
     damaged.write_bytes(b"PK\x03\x04")
@@ -100,7 +100,7 @@ def test_folders_and_zips_without_bands_are_refused(tmp_path):
     with zipfile.ZipFile(damaged, "w") as archive:
         for root in "ab":
             archive.writestr(f"{root}.SAFE/MTD_MSIL2A.xml", metadata())
-    with pytest.raises(InputError, match="the metadata of more than one product .*; give one product"):
+    with pytest.raises(InputError, match=r"the metadata of more than one product .*; give one product"):
         products.find(damaged)
 
 

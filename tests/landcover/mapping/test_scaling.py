@@ -32,6 +32,7 @@ def test_scales_that_give_no_reflectances_are_refused(scale, offset):
 
 NO_TAGS = (1, 0)
 ALL = Layer("x", 1, 7, 7000, (0.0001, -0.0006))
+SCALED = Layer("x", scale=(0.0001, None))
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ ALL = Layer("x", 1, 7, 7000, (0.0001, -0.0006))
         (ALL, (0.001, -0.005), 1000, (9, 9000), (9, "argument", 9000, "argument")),
         (ALL, (0.001, -0.005), 1000, (None, None), (7, "metadata", 7000, "metadata")),
         (ALL._replace(offset=None), (0.001, -0.005), 1000, (None, None), (6, "STAC item", 7000, "metadata")),
-        (Layer("x", scale=(0.0001, None)), (0.001, -0.005), 1000, (None, None), (5, "tags", 10_000, "STAC item")),
-        (Layer("x", scale=(0.0001, None)), NO_TAGS, 1000, (None, None), (1000, "processing baseline", 10_000, "STAC item")),
+        (SCALED, (0.001, -0.005), 1000, (None, None), (5, "tags", 10_000, "STAC item")),
+        (SCALED, NO_TAGS, 1000, (None, None), (1000, "processing baseline", 10_000, "STAC item")),
         (Layer("x"), NO_TAGS, 0, (None, None), (0, "processing baseline", None, "nothing")),
         (Layer("x"), NO_TAGS, -1, (None, 1000), (None, "nothing", 1000, "argument")),
         (Layer("x"), (1, -1000), -1, (1000, 10_000), (1000, "argument", 10_000, "argument")),
@@ -109,8 +110,8 @@ LAND = spread(300, 4000)
         (told(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000, or --offset 0 if", False),
         (told(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
         (told(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", False),
-        (told(), spread(20, 100), spread(200, 700), "the land is below 695 .* give --quantification 1000, or --quantification 10000 if", True),
-        (told(), spread(20, 100), spread(20_000, 60_000), "half of the near infrared is above 40000, .* give --quantification 100000", True),
+        (told(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or .* 10000 if", True),
+        (told(), spread(20, 100), spread(20_000, 60_000), r"half .* is above 40000, .* --quantification 100000", True),
     ],
 )  # fmt: skip
 def test_pixels_contradict(scalings, blue, near_infrared, why, certain):

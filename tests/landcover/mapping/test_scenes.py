@@ -325,7 +325,7 @@ def test_a_torn_file_is_met_while_it_is_read(tmp_path, suffix):
 def test_blocks_that_are_too_large_to_read_in_parts_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("landcover.mapping.scenes.MAX_BLOCK_BYTES", NUMBERS.nbytes - 1)
     path = write(tmp_path / "scene.tif", NUMBERS, blockysize=240, compress="deflate")
-    with pytest.raises(InputError, match="in blocks of 240 x 240 pixels, too large .* `rio convert --driver COG`"):
+    with pytest.raises(InputError, match=r"in blocks of 240 x 240 pixels, too large .* `rio convert --driver COG`"):
         open_scene(str(path), [*BANDS])
 
 

@@ -9,6 +9,7 @@ from landcover.mapping import stac
 from landcover.mapping.layers import Layer
 
 NUMBERS = land(8)
+TAGS = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
 
 
 def test_an_item_tells_its_bands_by_their_common_names(tmp_path):
@@ -21,10 +22,10 @@ def test_an_item_tells_its_bands_by_their_common_names(tmp_path):
 @pytest.mark.parametrize(
     ("asset", "properties", "offset", "scale"),
     [
-        ({"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}, {}, None, (0.0001, -0.1)),
+        (TAGS, {}, None, (0.0001, -0.1)),
         ({"raster:scale": 0.0001, "raster:offset": -0.1}, {}, None, (0.0001, -0.1)),
         ({"eo:bands": [], "bands": [{"eo:common_name": "blue", "raster:scale": 0.001}]}, {}, None, (0.001, None)),
-        ({"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}, {"earthsearch:boa_offset_applied": True}, 0, (0.0001, -0.1)),
+        (TAGS, {"earthsearch:boa_offset_applied": True}, 0, (0.0001, -0.1)),
         ({}, {}, None, None),
     ],
 )  # fmt: skip
@@ -54,7 +55,7 @@ def test_the_finest_asset_is_taken_and_another_sensor_is_not(tmp_path):
         "B02": Layer(str(tmp_path / "a")), "B03": Layer(str(tmp_path / "d"), 1), "B04": Layer(str(tmp_path / "d"), 2)
     }  # fmt: skip
     path.write_text(json.dumps({"properties": {}, "assets": {"B02": {"href": "a"}, "blue": {"href": "b"}}}))
-    with pytest.raises(InputError, match="item.json: B02 is there more than once, as B02 and blue"):
+    with pytest.raises(InputError, match=r"item.json: B02 is there more than once, as B02 and blue"):
         stac.find(str(path))
 
 
@@ -82,7 +83,7 @@ def test_an_item_from_a_host_names_addresses_and_no_files(tmp_path):
             with pytest.raises(InputError, match=f"{href}: is not read; give an item whose assets"):
                 stac.find(url)
         server.on("/items/x", Reply(404))
-        with pytest.raises(InputError, match="cannot be fetched .*404.*; check the address") as error:
+        with pytest.raises(InputError, match=r"cannot be fetched .*404.*; check the address") as error:
             stac.find(url)
         assert "secret" not in str(error.value)
         server.on("/items/x", File(b"{" * 1000, cut=10))
