@@ -38,7 +38,9 @@ def write(path: Path, numbers: np.ndarray, names: tuple[str, ...] = BANDS, **pro
     return path
 
 
-def metadata(level: str = "L2A", baseline: str = "05.09", offset: int | None = -1000, divisor: int = 10_000) -> str:
+def metadata(
+    level: str = "L2A", baseline: str = "05.09", offset: int | None = -1000, divisor: int | str = 10_000
+) -> str:
     """A product's own description, as far as it matters."""
     kind, prefix = ("BOA", "BOA_") if level == "L2A" else ("RADIO", "")
     tag = f"{kind}_ADD_OFFSET"

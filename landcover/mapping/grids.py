@@ -18,6 +18,7 @@ PIXEL_TOLERANCE = 0.1  # of the finest pixel, by which the corners of a scene's 
 GROUND_TOLERANCE = 0.05  # by which a metre of a coordinate system may differ from one on the ground
 MEASURED = 1000  # metres over which that is measured
 EARTH_RADIUS = 6_371_000  # metres
+DEGREES = "EPSG:4326"
 
 
 class Grid(NamedTuple):
@@ -63,25 +64,28 @@ class Grid(NamedTuple):
         if crs == self.crs:
             return math.sqrt(self.pixel_area())
         x, y = self.width / 2, self.height / 2
-        corners = [self.transform @ corner for corner in ((x, y), (x + 1, y), (x, y + 1))]
-        here, right, below = np.array(rasterio.warp.transform(self.crs, crs, *zip(*corners, strict=True))).T
+        here, right, below = (
+            transformed(self.crs, crs, *(self.transform @ corner)) for corner in ((x, y), (x + 1, y), (x, y + 1))
+        )
         return math.sqrt(abs(np.linalg.det([right - here, below - here])))
 
 
-def _lon_lat(crs: CRS, *points: tuple[float, float]) -> np.ndarray:
-    """Degrees (N, 2)."""
-    try:
-        found = np.array(rasterio.warp.transform(crs, "EPSG:4326", *zip(*points, strict=True))).T
-    except rasterio.errors.RasterioError as error:
-        raise InputError(f"where it lies cannot be told ({error}); give it its place by `rio edit-info`") from None
-    if not np.isfinite(found).all():
-        raise InputError("it lies nowhere on Earth; give it its place by `rio edit-info`")
-    return found
+def transformed(crs: CRS, other: CRS | str, x: float, y: float) -> np.ndarray:
+    """A point in another coordinate system, float64 (2,).
+
+    Raises:
+        InputError: it is no place on Earth.
+    """
+    point = np.array(rasterio.warp.transform_bounds(crs, other, x, y, x, y)[:2])  # for a point alone, GDAL may fail
+    if not np.isfinite(point).all():
+        raise InputError("it lies nowhere on Earth; correct its place by `rio edit-info`")
+    return point
 
 
 def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
     """The length on the ground of a unit to the east and of one to the north, on a sphere.  Source: the haversine."""
-    here, *there = np.radians(_lon_lat(crs, (x, y), (x + MEASURED, y), (x, y + MEASURED)))
+    places = ((x, y), (x + MEASURED, y), (x, y + MEASURED))
+    here, *there = (np.radians(transformed(crs, DEGREES, *place)) for place in places)
     found = []
     for lon, lat in there:
         longitude, latitude = np.sin((lon - here[0]) / 2) ** 2, np.sin((lat - here[1]) / 2) ** 2
@@ -100,20 +104,21 @@ def metric(grid: Grid, wanted: str | None) -> CRS:
         InputError: it is unknown, or a metre in it is none on the ground.
     """
     centre = grid.centre()
-    ((lon, lat),) = _lon_lat(grid.crs, centre)
+    lon, lat = transformed(grid.crs, DEGREES, *centre)
     zone = CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
-    try:
-        crs = grid.crs if wanted is None else zone if wanted == "utm" else CRS.from_user_input(wanted)
-    except rasterio.errors.CRSError:
-        raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
+    crs = grid.crs
+    if wanted is not None:
+        try:
+            crs = zone if wanted == "utm" else CRS.from_user_input(wanted)
+        except rasterio.errors.CRSError:
+            raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
     if not crs.is_projected:
-        raise InputError(f"it is in degrees; give --crs {zone} to bring it to metres")
-    ((x,), (y,)) = rasterio.warp.transform(grid.crs, crs, *([value] for value in centre))
-    for metres in _ground_metres(crs, x, y):
+        raise InputError(f"{crs.to_string()[:40]} is not in metres; give --crs {zone} to bring the scene to metres")
+    for metres in _ground_metres(crs, *transformed(grid.crs, crs, *centre)):
         if abs(metres - 1) > GROUND_TOLERANCE:
             raise InputError(
-                f"a unit of its coordinate system is {metres:.2f} m on the ground there; give --crs {zone} to bring it "
-                "to metres"
+                f"a unit of {crs.to_string()[:40]} is {metres:.2f} m on the ground there; give --crs {zone} to bring "
+                "the scene to metres"
             )
     return crs
 

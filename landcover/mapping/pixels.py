@@ -66,10 +66,6 @@ def opened(path: str) -> Iterator[DatasetReader]:
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 
 
-def has_mask(raster: DatasetReader) -> bool:
-    return MaskFlags.per_dataset in raster.mask_flag_enums[0]
-
-
 def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (C, H, W), and where they are nodata: by number, tag or mask, or because they are none.
 
@@ -88,7 +84,7 @@ def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **pla
         tag = raster.nodatavals[index - 1]
         if tag is not None and tag != NODATA:
             none |= own == tag
-    if has_mask(raster):
+    if MaskFlags.per_dataset in raster.mask_flag_enums[0]:
         empty |= raster.read_masks(indexes, **place) == 0
     return empty
 
@@ -147,10 +143,15 @@ def read_warped(
         scale: how many of its pixels a side one of the raster's has, which GDAL else estimates anew for each part.
     """
     tag = raster.nodatavals[indexes[0] - 1]
-    nodata = (
-        {"add_alpha": True} if has_mask(raster) else {"src_nodata": NODATA if tag is None else tag, "nodata": NODATA}
-    )
+    match raster.mask_flag_enums[0]:
+        case [MaskFlags.per_dataset]:
+            nodata = {"add_alpha": True}
+        case [MaskFlags.per_dataset, MaskFlags.alpha]:
+            nodata = {}  # it goes along with the bands
+        case _:
+            nodata = dict.fromkeys(("src_nodata", "nodata"), tag or NODATA)
     options = {"resampling": Resampling[RESAMPLING], "tolerance": WARP_TOLERANCE, "XSCALE": scale, "YSCALE": scale}
+    options["UNIFIED_SRC_NODATA"] = "NO"  # a pixel may be nodata in one band alone
     parts = []
     with WarpedVRT(raster, **grid, **nodata, **options) as warped:
         for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):

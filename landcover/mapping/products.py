@@ -1,5 +1,6 @@
 """Scenes with a file a band: products as ESA ships them, a .SAFE folder or its .zip, and folders of bands."""
 
+import math
 import re
 import zipfile
 import zlib
@@ -113,7 +114,7 @@ def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, 
     elements = [(element.tag.rpartition("}")[2], element) for element in ElementTree.fromstring(text).iter()]
 
     def first(*tags: str) -> str | None:
-        return next((element.text for tag, element in elements if tag in tags), None)
+        return next((element.text.strip() for tag, element in elements if tag in tags and element.text), None)
 
     kind = "BOA" if level == "L2A" else "RADIO"
     offsets = {}
@@ -124,7 +125,7 @@ def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, 
                 raise ValueError(f"{tag} is {element.text}")
             offsets[ORDER[int(element.get("band_id"))]] = offset
     quantification = first("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE", "L2A_BOA_QUANTIFICATION_VALUE")
-    if quantification is not None and not float(quantification) > 0:
+    if quantification is not None and not 0 < float(quantification) < math.inf:
         raise ValueError(f"QUANTIFICATION_VALUE is {quantification}")
     start = first("PRODUCT_START_TIME")
     baseline = first("PROCESSING_BASELINE") or ""

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from landcover.dataset import offsets
 from landcover.ground.benge import BASELINE, DATE, METRES_PER_PIXEL
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import Layer, Source, band_of, level_of
@@ -90,7 +90,10 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 
 def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
     remote = stac.is_url(path)
-    file = Path(urlsplit(path).path if remote else path).absolute()
+    try:
+        file = Path(urlsplit(path).path if remote else path).absolute()
+    except ValueError as error:
+        raise InputError(redact(f"{path}: is no address ({error}); correct it")) from None
     suffix = file.suffix.lower()
     if not remote and not file.exists():
         raise InputError(
@@ -132,6 +135,17 @@ def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None
     return Source("raster", file.name, layers)
 
 
+def _completed(source: Source, bands: list[str]) -> Source:
+    """With the level, the baseline and the date that names tell, where the source does not."""
+    names = f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"
+    baseline, day = re.search(BASELINE, names), re.search(DATE, names)
+    return source._replace(
+        level=source.level or level_of(names),
+        baseline=source.baseline or (f"{baseline[1][:2]}.{baseline[1][2:]}" if baseline else ""),
+        date=source.date or (f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}" if day else None),
+    )
+
+
 # -- what its files say
 
 
@@ -148,7 +162,9 @@ def _look(layers: list[Layer]) -> list[_Look]:
     for path, positions in _by_file(layers).items():
         with pixels.opened(path) as raster:
             file = pixels.file_name(path)
-            if raster.crs is None or raster.transform == Affine.identity():
+            on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
+            degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
+            if not on_earth or degenerate or raster.transform == Affine.identity():
                 raise InputError(f"{file} does not say where it lies; give it its place by `rio edit-info`")
             for position in positions:
                 band = layers[position].index - 1
@@ -180,9 +196,10 @@ def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def _scalings(
-    source: Source, product: int, looks: dict[str, _Look], offset: int | None, quantification: int | None
+    source: Source, looks: dict[str, _Look], offset: int | None, quantification: int | None
 ) -> tuple[dict[str, Scaling], list[tuple[str, bool]]]:
     """Offset and quantification of the layers, by band, and what the pixels say against them."""
+    product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
     measured = [band for band in (BLUE, NEAR_INFRARED) if band in looks] or list(looks)[:1]
     samples = dict(zip(measured, _sample([source.layers[band] for band in measured]), strict=True))
     numbers, empty = samples[measured[0]]
@@ -190,6 +207,8 @@ def _scalings(
     for band, look in looks.items():
         told = scaling.told(source.layers[band], look.scale, product, offset, quantification)
         found[band] = scaling.assume(told, numbers[~empty])
+    if source.level == "1C":
+        return found, []  # the air's own light is in all pixels
     steps = {band: scaling.in_steps(*sample, found[band]) for band, sample in samples.items()}
     return found, list(scaling.contradictions(found, steps))
 
@@ -225,10 +244,8 @@ def open_scene(
             raise InputError(
                 f"has no {', '.join(lacking)} but {', '.join(sorted(source.layers))}; give a scene that has all bands"
             )
-        layers = [source.layers[band] for band in bands]
-        text = f"{source.name} {pixels.file_name(layers[0].path)}"
-        level = source.level or level_of(text)
-        if level == "1C" and not any_level:
+        source = _completed(source, bands)
+        if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, and the networks know Level 2A; give the Level-2A product, or insist "
                 "by --level any"
@@ -242,30 +259,27 @@ def open_scene(
                 raise InputError(f"{band} lies on another grid than {finest}; bring all to one by `rio warp`")
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
-        scales = [grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for grid in own.values()]
-        baseline = source.baseline or "".join(re.findall(BASELINE, text)[:1])
-        product = int(offsets.by_product(pd.Series([""]), pd.Series([baseline])).iloc[0])
-        scalings, contradictions = _scalings(source, product, looks, offset, quantification)
-        if level == "1C":
-            contradictions = []  # the thresholds are those of Level 2A
+        scales = {
+            band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor()
+            for band, grid in own.items()
+        }
+        scalings, contradictions = _scalings(source, looks, offset, quantification)
         for contradiction, certain in contradictions:
             if certain:
                 raise InputError(contradiction)
-    if day := re.search(DATE, text):
-        day = f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}"
-    coarse = {
-        band: f"{grid.crs.to_string()}, {scale * METRES_PER_PIXEL:.6g} m"
-        for (band, grid), scale in zip(own.items(), scales, strict=True)
-        if warped or scale != 1
-    }
     told = {band: scalings[band]._asdict() for band in bands}
+    resampled = {
+        band: f"{grid.crs.to_string()}, {scales[band] * METRES_PER_PIXEL:.6g} m"
+        for band, grid in own.items()
+        if warped or scales[band] != 1
+    }
     facts = {
         "kind": source.kind,
-        "level": level,
-        "processing_baseline": baseline or None,
-        "date": source.date or day,
-        **{key: _one_or_each({band: of[key] for band, of in told.items()}) for key in Scaling._fields},
-        "resampled_from": _one_or_each(coarse) if len(coarse) == len(bands) else coarse or None,
+        "level": source.level,
+        "processing_baseline": source.baseline or None,
+        "date": source.date,
+        **{key: _one_or_each({band: told[band][key] for band in bands}) for key in Scaling._fields},
+        "resampled_from": _one_or_each(resampled) if len(resampled) == len(bands) else resampled or None,
         "warnings": [contradiction for contradiction, _ in contradictions],
     }
     return Scene(
@@ -276,12 +290,12 @@ def open_scene(
         width=target.width,
         height=target.height,
         facts=facts,
-        layers=layers,
+        layers=[source.layers[band] for band in bands],
         scalings=[scalings[band] for band in bands],
-        scales=scales,
+        scales=list(scales.values()),
         warped=warped,
         south_up=not warped and own[finest].transform.e > 0,
-        block_rows=max(math.ceil(looks[band].block_rows * scale) for band, scale in zip(bands, scales, strict=True)),
+        block_rows=max(math.ceil(looks[band].block_rows * scales[band]) for band in bands),
     )
 
 

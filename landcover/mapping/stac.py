@@ -43,22 +43,17 @@ def find(path: str) -> Source:
                 found[band].append((rank, key, layer))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
-        raise InputError(
-            f"{name}: is no STAC item ({why}); give the item itself, not a search or a catalogue"
-        ) from None
+        raise InputError(f"{name}: is no STAC item ({why}); give an item, no catalogue and no search") from None
     for band, candidates in found.items():
         candidates.sort(key=lambda candidate: candidate[:2])
         if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
             keys = " and ".join(key for _, key, _ in candidates[:2])
-            raise InputError(
-                f"{name}: {band} is there more than once, as {keys}; leave one of these assets in the item"
-            )
-    told = " ".join(str(item_text) for item_text in (name, item.get("collection"), *map(properties.get, LEVEL)))
+            raise InputError(f"{name}: {band} is there more than once, as {keys}; leave one of these assets in it")
+    told = " ".join(str(text) for text in (name, item.get("collection"), *map(properties.get, LEVEL)))
     baseline = next((str(properties[word]) for word in BASELINE if properties.get(word)), "")
     layers = {band: candidates[0][2] for band, candidates in found.items()}
-    return Source(
-        "STAC item", name, layers, level_of(told), baseline, str(properties.get("datetime") or "")[:10] or None
-    )
+    date = str(properties.get("datetime") or "")[:10] or None
+    return Source("STAC item", name, layers, level_of(told), baseline, date)
 
 
 def _fetch(url: str) -> bytes:
@@ -84,7 +79,7 @@ def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterato
         if len(told) != 1:  # none, or another sensor's, whose B05 is near infrared
             continue
         metres = METRES.search(key)
-        size = int(metres[1]) if metres else raster.get("spatial_resolution") or asset.get("gsd") or 0
+        size = float(metres[1] if metres else raster.get("spatial_resolution") or asset.get("gsd") or 0)
         rank = (len(entries) > 1, "jp2" in str(asset.get("type")), size)
         scale, offset = _number("scale", raster, entry, asset), _number("offset", raster, entry, asset)
         layer = Layer(

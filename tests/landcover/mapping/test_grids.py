@@ -13,6 +13,9 @@ def grid(a=10.0, e=-10.0, width=6, height=12, crs=UTM, left=500_000.0, top=5_000
     return Grid(crs, Affine(a, 0, left, 0, e, top), width, height)
 
 
+DEGREES = grid(1e-4, -1e-4, 6, 6, CRS.from_epsg(4326), 73.3, 30.5)
+
+
 @pytest.mark.parametrize(
     ("layer", "lies"),
     [
@@ -73,7 +76,7 @@ def test_a_scene_in_degrees_is_brought_to_whole_steps_of_utm():
     ("layer", "wanted", "crs"),
     [
         (grid(), None, 32633), (grid(), "EPSG:32632", 32632), (grid(), "utm", 32633),
-        (grid(1e-4, -1e-4, 6, 6, CRS.from_epsg(4326), 73.3, 30.5), "utm", 32643),
+        (DEGREES, "utm", 32643),
         (grid(1e-4, -1e-4, 6, 6, CRS.from_epsg(4326), 73.3, -30.5), "utm", 32743),
         (grid(crs=CRS.from_epsg(27700), left=257_000, top=285_000), None, 27700),
         (grid(crs=CRS.from_epsg(3035), left=4_321_000, top=3_210_000), None, 3035),
@@ -86,8 +89,8 @@ def test_a_scene_is_read_in_its_own_metres_or_in_those_that_are_wanted(layer, wa
 @pytest.mark.parametrize(
     ("layer", "wanted", "why"),
     [
-        (grid(1e-4, -1e-4, 6, 6, CRS.from_epsg(4326), 73.3, 30.5), None, "it is in degrees; give --crs EPSG:32643"),
-        (grid(), "EPSG:4326", "it is in degrees; give --crs EPSG:32633"),
+        (DEGREES, None, "EPSG:4326 is not in metres; give --crs EPSG:32643"),
+        (grid(), "EPSG:4326", "EPSG:4326 is not in metres; give --crs EPSG:32633"),
         (grid(), "EPSG:1", "--crs EPSG:1 is unknown; give --crs EPSG:32633, or"),
         # At 60 N, half a metre; in the state plane of New York, feet.
         (grid(crs=CRS.from_epsg(3857), left=1_000_000, top=8_400_000), None, r"is 0\.50 m .*; give --crs EPSG:32632"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio import Affine
+from rasterio.enums import ColorInterp
 from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_item, write_safe, zipped
 from server import File, Reply, Server
 from tiny import REAL_ARCHIVE, write_tile
@@ -176,18 +177,27 @@ def test_reflectances_as_they_are_are_told_by_the_pixels(tmp_path):
 def test_zero_and_the_nodata_tag_are_nodata(tmp_path, tag):
     numbers = NUMBERS.copy()
     numbers[:, :5], numbers[0, 5:10] = tag or 0, 0
+    empty = (numbers == 0) | (numbers == tag)
     scene = open_scene(str(write(tmp_path / "scene.tif", numbers, nodata=tag)), [*BANDS])
-    assert ((whole(scene) == 0) == ((numbers == 0) | (numbers == tag))).all()
+    assert ((whole(scene) == 0) == empty).all()
+    sideways = {"transform": Affine(0, 10, LEFT, -10, 0, TOP), "nodata": tag}
+    scene = open_scene(str(write(tmp_path / "scene.tif", numbers.transpose(0, 2, 1), **sideways)), [*BANDS])
+    assert ((whole(scene) == 0) == empty).all()
 
 
-def test_what_is_masked_is_nodata(tmp_path):
-    path = write(tmp_path / "scene.tif", NUMBERS)
+@pytest.mark.parametrize("kind", ["mask", "alpha"])
+def test_what_is_masked_is_nodata(tmp_path, kind):
+    seen = np.tri(240, dtype=bool)
+    numbers = NUMBERS if kind == "mask" else np.stack([*NUMBERS[:3], seen.astype(np.uint16) * 65_535])
+    path = write(tmp_path / "scene.tif", numbers, ("B02", "B03", "B04", ""))
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as raster:
-        raster.write_mask(np.tri(240, dtype=bool))
-    assert ((whole(open_scene(str(path), [*BANDS])) > 0) == np.tri(240, dtype=bool)).all()
-    scene = open_scene(str(path), [*BANDS], crs="EPSG:32632")
-    valid = (whole(scene)[0] > 0).sum() / np.tri(240).sum()
-    assert valid == pytest.approx(1, abs=0.02)
+        if kind == "mask":
+            raster.write_mask(seen)
+        else:
+            raster.colorinterp = [ColorInterp[name] for name in ("blue", "green", "red", "alpha")]
+    assert ((whole(open_scene(str(path), ["B02"])) > 0) == seen).all()
+    warped = whole(open_scene(str(path), ["B02"], crs="EPSG:32632"))
+    assert (warped > 0).sum() == pytest.approx(seen.sum(), rel=0.02)
 
 
 # -- where it lies
@@ -274,7 +284,10 @@ def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
     ("profile", "why"),
     [
         ({"crs": None}, r"scene.tif: scene.tif does not say where it lies; give it its place by `rio edit-info`"),
-        ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)}, "in degrees; give --crs EPSG:32633"),
+        (
+            {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)},
+            "is not in metres; give --crs EPSG:32633",
+        ),
         ({"dtype": "uint8"}, "it is uint8, as pictures are"),
         ({"dtype": "complex64"}, "has complex64 numbers, which are no reflectances"),
     ],
