@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import rasterio
 
-from landcover.ground import benge
+from landcover.ground import benge, params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+LOCAL = params.Runtime(
+    device="cpu", threads=1, instruction_set="avx2", launcher="python", workers=1, dask=None, resident_gigabytes=1
+)
 REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
 
 

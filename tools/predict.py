@@ -186,6 +186,8 @@ def map_scene(scene: Scene, truth: Path | None, model: Model, runtime: Runtime, 
         rasters.write(part, found, scene, model.classes, class_colours(model.classes), hidden)
         files.write_json(part / "summary.json", told)
         draw(part / "map.png", found, scene, model, uncertain, given.threshold)
+    for warning in scene.facts["warnings"]:
+        print(f"warning: {scene.name}: {warning}", file=sys.stderr)
     warn_unlike(scene.name, told["unlike_train"])
     print(f"{out}: {tell_shares({row['class']: row['share'] for row in told['classes']})}")
     print(

@@ -26,7 +26,7 @@ def _write(path: Path, bands: np.ndarray, found: Map, crs: str, nodata: float, r
     """Write bands (N, rows, columns), N names if they are given, and a colour for each number if they are given."""
     count, height, width = bands.shape
     profile = {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
-    profile |= {"crs": crs, "transform": found.transform, "nodata": nodata, "interleave": "band"}
+    profile |= {"crs": crs, "transform": found.transform, "nodata": nodata}
     profile |= {"compress": "deflate", "predictor": "yes", "overview_resampling": resampling, "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)

@@ -4,18 +4,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from tiny import ArrayScene, brighter_band
+from tiny import LOCAL, ArrayScene, brighter_band
 
 from landcover.ground.errors import InputError
-from landcover.ground.params import Runtime
 from landcover.mapping import maps
 from landcover.mapping.models import Model
 
-RUNTIME = {
-    "device": "cpu", "threads": 1, "instruction_set": "avx2", "launcher": "python", "workers": 1, "dask": None,
-    "resident_gigabytes": 1,
-}  # fmt: skip
-LOCAL = Runtime(**RUNTIME)
 SIZE = 20  # of a window
 
 
