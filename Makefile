@@ -22,7 +22,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate torture
 
 repro: $(VENV)/installed
-	dvc repro
+	@dvc repro || { echo 'Stopped. Mend what an error above names, and run make repro again: it goes on from here.' >&2; exit 1; }
+	@# What the report says first. Its stage prints it, too, but need not have run.
+	@sed -e 1,2d -e '/^[|#]/,$$d' -e 's/\*\*//g' reports/report.md; echo 'The whole report: reports/report.md'
 
 compare: $(VENV)/installed
 	python -m tools compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
@@ -32,7 +34,7 @@ gate: $(VENV)/installed
 	python -m tools compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
 
 experiment: $(VENV)/installed
-	python -m tools experiment run $(NAME)
+	@python -m tools experiment run '$(NAME)'
 
 experiments: $(VENV)/installed
 	python -m tools experiment run

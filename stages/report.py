@@ -9,7 +9,7 @@ from landcover.dataset import tensors
 from landcover.ground import files
 from landcover.ground.params import Architecture, Dataset, Training
 from landcover.pages.card import card_page
-from landcover.pages.report import Run, report_page
+from landcover.pages.report import Run, headline, report_page
 
 
 def report(
@@ -35,7 +35,8 @@ def report(
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     run = Run(dataset, datasets[dataset], model, train)
     facts = tensors.load(model_path)[1]
-    pages = {report_md: report_page(run, *found, *tables), card_md: card_page(model_path, facts, run, *found)}
-    for path, page in pages.items():
+    page = report_page(run, *found, *tables)
+    for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *found))):
         with files.replacing(path) as part:
-            part.write_text(page, encoding="utf-8")
+            part.write_text(content, encoding="utf-8")
+    print(f"{headline(page)}\n\nThe whole report: {report_md}")

@@ -1,30 +1,42 @@
 """Run the experiments of experiments.yaml through DVC, and set them side by side.
 
-    python -m tools experiment run [NAME ...]       all of them, if none is named
+    python -m tools experiment run [NAME ...]       all of them, if none is named; each that is named gets its verdict
     python -m tools experiment table                of those that were run, from their last run
     python -m tools experiment splits               the same on two datasets, say by row order and by place
 
-Each runs as `dvc exp run --name NAME -S ...` and is repeated over SEEDS. With --dataset it runs on another entry of
-`datasets` in params.yaml, under the name NAME-DATASET.
+Each runs as `dvc exp run --name NAME -S ...` on the last commit, apart from the workspace, and is repeated over SEEDS.
+With --dataset it runs on another entry of `datasets` in params.yaml, under the name NAME-DATASET.
 """
 
 import argparse
 import json
+import os
+import shutil
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from landcover.ground import cli
 from landcover.ground.errors import InputError
+from landcover.ground.params import PARAMS
+from landcover.ground.partial import PARTIAL
 from landcover.judgement.predictions import parse
 from landcover.judgement.revisions import Revision, git
 from landcover.pages import markdown
-from landcover.pages.experiments import Experiments, recommendation, summarize, summarize_splits
+from landcover.pages.experiments import REFERENCE, Experiments, recommendation, summarize, summarize_splits
 
 EXPERIMENTS = Path("experiments.yaml")
+CODE = ("dvc.yaml", "stages", "landcover", "data/lists")  # what decides a result, beside parameters
 SEEDS = [1, 2, 3]
 BY_PLACE = "ben-ge-sample-by-place"
+NOT_COMPARABLE = 4  # exit code of the comparison
+OF_THE_CLONE = "Experiment results have been applied to your workspace."  # so DVC says, and means the clone
 
 
 def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
@@ -35,8 +47,47 @@ def full_name(name: str, dataset: str | None) -> str:
     return name if dataset is None else f"{name}-{dataset}"
 
 
-def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
-    """Run one experiment by `dvc exp run`, in a folder of its own.
+def demand_committed_code() -> None:
+    """Refuse code that is not committed, and tell of parameters that are not.
+
+    Raises:
+        InputError: names the files.
+    """
+    changed = (git("status", "--porcelain", "--", *CODE) or "").splitlines()
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        names = ", ".join(line[3:] for line in changed[:3])
+        raise InputError(f"{names}{more}: changed since the last commit, which experiments run; commit or stash first")
+    if git("diff", "--name-only", "HEAD", "--", PARAMS.name):
+        print(f"experiments change {PARAMS} as it is in the last commit, not in the workspace", file=sys.stderr)
+
+
+@contextmanager
+def clone() -> Iterator[Path]:
+    """A clone of the last commit, beside the workspace and with its DVC cache, in which to run experiments.
+
+    It goes when they end. What a killed training has kept stays, and the next clone goes on from that. DVC's own
+    `exp run --temp` has a new folder each time, in which training starts anew, and leaves those of killed runs behind.
+    """
+    kept, folder = ((PARTIAL / name).resolve() for name in ("experiments", "clone"))
+    kept.mkdir(parents=True, exist_ok=True)
+    cache = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    with cli.alone(kept, "experiment") as lock:
+        os.set_inheritable(lock, True)  # a dvc that outlives this process holds it
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            git("clone", "--quiet", "--shared", git("rev-parse", "--show-toplevel"), str(folder))
+            work = folder / git("rev-parse", "--show-prefix")
+            (work / PARTIAL).symlink_to(kept)
+            # Links into the cache take no space, and are the same file each time, by which a checkpoint is known.
+            (work / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n    type = symlink\n")
+            yield work
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> None:
+    """Run one experiment by `dvc exp run` in a clone, and take it over.
 
     Raises:
         InputError: DVC or a stage failed, and said why.
@@ -44,11 +95,43 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
     settings = {**changes, "repeat.seeds": SEEDS} | ({} if dataset is None else {"dataset": dataset})
     given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
     called = full_name(name, dataset)
-    if git("for-each-ref", f"refs/exps/*/*/{called}"):
-        subprocess.run(["dvc", "exp", "remove", "--quiet", called], check=True)  # DVC refuses a name that is taken
-    # Not in the workspace, where each experiment would start from the parameters of the one before it.
-    if subprocess.run(["dvc", "exp", "run", "--temp", "--name", called, *given]).returncode:
-        raise InputError(f"experiment {called}: dvc exp run failed; its message stands above")
+    git("-C", str(work), "reset", "--quiet", "--hard")  # or it would begin where the one before it ended
+    # In a session of its own, so that an interrupt of this process, whatever its kind, reaches all of it once.
+    dvc = subprocess.Popen(
+        ["dvc", "exp", "run", "--name", called, *given],
+        cwd=work, stdout=subprocess.PIPE, text=True, close_fds=False, start_new_session=True,
+    )  # fmt: skip
+    try:
+        for line in dvc.stdout:
+            if line.strip() != OF_THE_CLONE:
+                print(line, end="", flush=True)
+        code = dvc.wait()
+    except KeyboardInterrupt:
+        os.killpg(dvc.pid, signal.SIGINT)
+        dvc.wait()
+        raise KeyboardInterrupt(f"experiment {called} goes on where it was") from None
+    if code:
+        raise InputError(f"experiment {called}: dvc exp run failed; mend what it says above, and run it again")
+    ref = git("-C", str(work), "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{called}")
+    git("fetch", "--quiet", str(work), f"+{ref}:{ref}")
+
+
+def judge(name: str, dataset: str | None) -> None:
+    """Compare an experiment with what it changes: over seeds, if those were run on the same commit, else as committed.
+
+    Raises:
+        InputError: the comparison failed, and said why.
+    """
+    called, base = full_name(name, dataset), full_name(REFERENCE, dataset)
+    commit = git("rev-parse", "HEAD")
+    if called == base or not git("for-each-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/{base}"):
+        base = "HEAD"
+    page = Path("comparison", f"{called}.md")
+    command = [sys.executable, "-m", "tools", "compare", "--base", base, "--head", called, "--output", str(page)]
+    print(f"\n{called} against {base}:", flush=True)
+    if subprocess.run(command).returncode not in (0, NOT_COMPARABLE):
+        raise InputError(f"experiment {called} was run, but has no verdict; mend what is said above, and compare")
+    print(f"To take it over into the workspace: dvc exp apply {called}")
 
 
 def read(names: list[str], dataset: str | None) -> Experiments:
@@ -81,14 +164,17 @@ def main(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     known = load()
     if unknown := [name for name in given.names if name not in known]:
-        raise InputError(f"no experiment {', '.join(unknown)} in {EXPERIMENTS}; choose from {', '.join(known)}")
+        asked = f"no experiment {', '.join(unknown)} in {EXPERIMENTS}" if any(unknown) else "no NAME is given"
+        raise InputError(f"{asked}; choose from {', '.join(known)}")
     names = given.names or list(known)
     match given.command:
         case "run":
-            if git("status", "--porcelain", "--untracked-files=no"):
-                raise InputError("files are changed that the experiments would take along; commit or stash them first")
-            for name in names:
-                run(name, known[name], given.dataset)
+            demand_committed_code()
+            with clone() as work:
+                for name in names:
+                    run(work, name, known[name], given.dataset)
+            for name in given.names:
+                judge(name, given.dataset)
         case "table":
             experiments = read(names, given.dataset)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")

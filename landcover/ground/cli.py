@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from landcover.ground.errors import InputError
@@ -60,28 +61,33 @@ def guard(action: Callable[[], None]) -> None:
             "error: out of memory: lower train.batch_size, train.eval_batch_size or the model's widths, or hold less "
             "in memory by runtime.resident_gigabytes; then run again"
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes tells for all
+            told = str(stop) or "what is finished is kept"
+            print(f"interrupted: run the same command again; {told}", file=sys.stderr)
         # DVC records the outputs of a stage that exits 0 as whole, so an interrupted one must not.
         sys.exit(INTERRUPTED)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Wait until no other stage runs in this folder: one whose dvc was killed goes on without it, and writes."""
-    if os.environ.get("RANK", "0") != "0":
-        yield  # torchrun's processes run a stage together
-        return
+def alone(folder: str | Path = os.curdir, what: str = "stage") -> Iterator[int]:
+    """Wait until no other stage runs in this folder: one whose dvc was killed goes on without it, and writes.
+
+    Yields:
+        The file descriptor of the lock; a process that inherits it holds the lock, too.
+    """
     # The lock is on the folder itself, so that no file is left of it, and ends with the process, however that ends.
-    folder = os.open(os.curdir, os.O_RDONLY)
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("waiting for another stage in this folder to end; pgrep -fa stages finds it", file=sys.stderr)
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
+        if os.environ.get("RANK", "0") == "0":  # torchrun's processes run a stage together
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another {what} in this folder to end; pgrep -fa {what} finds it", file=sys.stderr)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
     finally:
-        os.close(folder)
+        os.close(lock)
 
 
 def run(command: Callable[[], None]) -> NoReturn:

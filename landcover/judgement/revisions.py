@@ -45,7 +45,17 @@ def merge_base() -> str:
             if (commit := git("merge-base", "HEAD", branch)) is None:
                 raise InputError(f"no common ancestor with {branch}; fetch the whole history, or name one with --base")
             return commit
-    raise InputError(f"none of {', '.join(MAIN_BRANCHES)} is here; name a revision with --base")
+    raise InputError(
+        f"none of {', '.join(MAIN_BRANCHES)} is here; name what to compare with, such as the last commit: "
+        "make compare BASE=HEAD, or --base HEAD"
+    )
+
+
+def _names() -> list[str]:
+    """What revisions can be called here, beside commits."""
+    branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes")
+    experiments = git("for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps/*/*/*")
+    return [WORKSPACE, "HEAD", *f"{branches}\n{experiments}".split()]
 
 
 class Revision:
@@ -64,7 +74,7 @@ class Revision:
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
             if self.commit is None:
-                raise InputError(f"no revision or experiment '{name}'; see git log --oneline and dvc exp show")
+                raise InputError(f"no revision or experiment '{name}'; choose from {', '.join(_names())}, or a commit")
 
     def __str__(self) -> str:
         if self.commit is None:

@@ -168,15 +168,21 @@ class Run:
             if self.group.rank == 0:
                 print(told, file=sys.stderr)
             yield from self.history
-        while not self.finished:
-            number = len(self.history) + 1
-            rate = self.schedule.get_last_lr()[0]  # of the epoch's first batch
-            self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), rate))
-            if self.settings.keep == "best" and self.best_epoch == number:
-                self.best_weights = copy.deepcopy(self.network.state_dict())
-            if self.group.rank == 0:
-                self.save(checkpoint)
-            yield self.history[-1]
+        try:
+            while not self.finished:
+                number = len(self.history) + 1
+                rate = self.schedule.get_last_lr()[0]  # of the epoch's first batch
+                self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), rate))
+                if self.settings.keep == "best" and self.best_epoch == number:
+                    self.best_weights = copy.deepcopy(self.network.state_dict())
+                if self.group.rank == 0:
+                    self.save(checkpoint)
+                yield self.history[-1]
+        except KeyboardInterrupt:
+            if not checkpoint.is_file():
+                raise
+            kept = len(tensors.load(checkpoint)[1]["history"])
+            raise KeyboardInterrupt(f"training goes on after epoch {kept}") from None
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
 

@@ -1,5 +1,6 @@
 """The report page, from the other files in reports/."""
 
+import re
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -143,6 +144,11 @@ def describe_network(model: params.Architecture) -> str:
     extras += [f"dropout {model.dropout}"] if model.dropout else []
     parts = [f"{len(model.convolutions)} {kind} ({channels} channels)", linear, *extras]
     return f"{', '.join(parts)}; kernel {model.kernel}, stride {model.stride}, pooling {model.pool}"
+
+
+def headline(page: str) -> str:
+    """What the page says between its title and its first table or section, to be read on a terminal."""
+    return re.split(r"\n(?=[|#])", page.partition("\n")[2])[0].replace("**", "").strip()
 
 
 def report_page(

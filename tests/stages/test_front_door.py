@@ -87,18 +87,29 @@ def test_a_bug_shows_its_traceback():
         cli.guard(buggy)
 
 
-def test_an_interrupt_exits_130():
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ((), "interrupted: run the same command again; what is finished is kept\n"),
+        (
+            ("training goes on after epoch 3",),
+            "interrupted: run the same command again; training goes on after epoch 3\n",
+        ),
+    ],
+)
+def test_an_interrupt_exits_130_and_says_how_to_go_on(capsys, reason, told):
     def interrupted():
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(*reason)
 
     with pytest.raises(SystemExit) as stop:
         cli.guard(interrupted)
     assert stop.value.code == 130
+    assert capsys.readouterr() == ("", told)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stage", ["unpack", "evaluate"])
-def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp_path, stage, number):
+def test_an_interrupt_at_any_moment_exits_130_with_no_more_than_a_line(default_params, tmp_path, stage, number):
     """From its first line of code on, imports included; before, Python itself ends by the signal."""
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
     for wait in (0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
@@ -110,7 +121,8 @@ def test_an_interrupt_at_any_moment_exits_130_without_a_word(default_params, tmp
         process.send_signal(number)
         words = process.communicate(timeout=60)[1]  # a stage that waits for its helpers for good would hang
         # Too late for the signal, the stage has ended for want of its input; too early, it has not begun.
-        assert (process.returncode, words) in ((130, ""), (1, words), (-number, words))
+        told = "interrupted: run the same command again; what is finished is kept\n"
+        assert (process.returncode, words) in ((130, ""), (130, told), (1, words), (-number, words))
 
 
 @pytest.mark.parametrize(

@@ -440,7 +440,7 @@ def test_the_base_is_where_the_branch_left_main(repository):
 
 def test_bad_revisions_and_missing_files_are_one_clear_line(repository):
     message = repository.compare("--base", "nonsense", expect=1)
-    assert message == "error: no revision or experiment 'nonsense'; see git log --oneline and dvc exp show\n"
+    assert message == "error: no revision or experiment 'nonsense'; choose from workspace, HEAD, main, or a commit\n"
     (repository.folder / "reports" / "metrics.json").unlink()
     message = repository.compare("--base", "HEAD", expect=1)
     short = repository.git("rev-parse", "--short=7", "HEAD")

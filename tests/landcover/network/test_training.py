@@ -448,6 +448,8 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
             [sys.executable, "-m", "stages", "train", "tensors", *KILLED],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     history = tmp_path / KILLED[2]
@@ -468,13 +470,17 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
             assert process.poll() is None
         reached = epochs_told()
         process.send_signal(kill)
-        assert process.wait() == code
+        _, told = process.communicate()
+        assert process.returncode == code
         # Only a stage that had no time to clean up leaves the epochs so far; DVC removes them before it runs again.
         assert epochs_told() >= reached if kill == signal.SIGKILL else not history.exists()
         reached = max(reached, epochs_told())
     (checkpoint,) = checkpoints()
     epochs = len(tensors.load(checkpoint)[1]["history"])
     assert 3 <= epochs < 120
+    goes_on = f"training goes on after epoch {epochs}"
+    between = "what is finished is kept"  # the signal came between two epochs
+    assert told.splitlines()[1:] in ([f"interrupted: run the same command again; {it}"] for it in (goes_on, between))
     done = run_stage("train", "tensors", *KILLED, params=params)
     assert done.stderr == f"going on after epoch {epochs}\n"
     for name in ("safetensors", "l.safetensors", "csv"):

@@ -4,6 +4,7 @@ import re
 import pytest
 
 from landcover.dataset import tensors
+from landcover.pages.report import headline
 
 
 @pytest.fixture
@@ -72,6 +73,12 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     monkeypatch.chdir(tmp_path)
     exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
     assert capsys.readouterr().out.strip() in facts["classes"]
+
+
+@pytest.mark.parametrize("rest", ["## Results\n\nMore.\n", "| metric | value |\n\nMore.\n\n## Results\n"])
+def test_the_headline_is_what_stands_above_the_first_table_or_section(rest):
+    page = f"# Title\n\n> Synthetic.\n\nRight on **40.0%**.\n\n- **Worse** than #1.\n\n{rest}"
+    assert headline(page) == "> Synthetic.\n\nRight on 40.0%.\n\n- Worse than #1."
 
 
 def test_what_seeds_say_stands_before_what_a_single_run_says(report):
