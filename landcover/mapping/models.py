@@ -1,6 +1,7 @@
 """What a scene is predicted with: one network, or several whose probabilities are averaged."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,8 +58,8 @@ class Model(NamedTuple):
 
     def probabilities(self, logits: Callable[[Network], torch.Tensor]) -> torch.Tensor:
         """The mean over networks of the probabilities of classes, softened by the temperature; of logits (..., K)."""
-        of_each = [(logits(network) / self.temperature).softmax(-1) for network in self.networks]
-        return torch.stack(of_each).mean(0)
+        of_each = torch.stack([logits(network).log_softmax(-1) for network in self.networks])
+        return ((of_each.logsumexp(0) - math.log(len(of_each))) / self.temperature).softmax(-1)
 
 
 def load_model(path: Path, *, ensemble: bool = False) -> Model:

@@ -98,12 +98,19 @@ def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
         assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
 
 
-def test_an_ensemble_is_the_mean_of_its_softened_probabilities(scene, model):
+def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, model):
     doubled, metadata = brighter_band(SIZE, contrast=20)
     ensemble = Model([*model.networks, doubled], metadata | {"temperature": 2.0})
     found = maps.predict(scene, ensemble, SIZE, LOCAL)
-    expected = (1 / (1 + np.exp(-0.5)) + 1 / (1 + np.exp(-1))) / 2
-    np.testing.assert_allclose(found.confidence[:, 0], expected, rtol=1e-5)
+    mean = (1 / (1 + np.exp(-1)) + 1 / (1 + np.exp(-2))) / 2
+    np.testing.assert_allclose(found.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
+
+
+def test_one_network_is_softened_by_its_temperature(scene, model):
+    softened = model._replace(metadata=model.metadata | {"temperature": 4.0})
+    np.testing.assert_allclose(
+        maps.predict(scene, softened, SIZE, LOCAL).confidence[:, 0], 1 / (1 + np.exp(-0.25)), rtol=1e-5
+    )
 
 
 def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, model):
