@@ -114,7 +114,7 @@ def brighter_band(patch_size: int, contrast: float = 10):
     import torch  # here, since most tests do without
 
     from landcover.ground.params import Architecture
-    from landcover.network.model import Network
+    from landcover.network.model import DEFAULTS, Network
 
     architecture = Architecture(
         convolutions=[2], kernel=1, stride=1, padding="valid", pool=1, residual=False, normalization="none",
@@ -127,4 +127,4 @@ def brighter_band(patch_size: int, contrast: float = 10):
         "architecture": architecture.model_dump(), "bands": ["B02", "B08"], "classes": ["tree_cover", "cropland"],
         "scale": {}, "parameters": 12, "epochs": 1, "patch_size": patch_size,
     }  # fmt: skip
-    return network.eval(), metadata
+    return network.eval(), DEFAULTS | metadata

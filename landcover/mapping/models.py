@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from landcover.ground.benge import PATCH_SIZE
 from landcover.network.model import Network, load, load_ensemble
 
 
@@ -30,22 +29,20 @@ class Model(NamedTuple):
 
     @property
     def patch_size(self) -> int:
-        return self.metadata.get("patch_size", PATCH_SIZE)
-
-    # Files of an earlier version lack what follows.
+        return self.metadata["patch_size"]
 
     @property
     def temperature(self) -> float:
-        return self.metadata.get("temperature", 1.0)
+        return self.metadata["temperature"]
 
     @property
     def patch_means(self) -> dict[str, tuple[float, float]]:
-        """By band, the least and the largest mean of the patches that the networks were trained on."""
-        return self.metadata.get("patch_means", {})
+        """By band, the least and the largest mean of the patches that the networks were trained on; {} if not known."""
+        return self.metadata["patch_means"]
 
     @property
     def synthetic(self) -> bool:
-        return self.metadata.get("synthetic", False)
+        return self.metadata["synthetic"]
 
     def to(self, device: torch.device) -> "Model":
         return self._replace(networks=[network.to(device) for network in self.networks])

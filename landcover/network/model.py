@@ -18,7 +18,8 @@ from landcover.network.loader import Patches
 
 GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
 FARTHEST = 5.0  # spreads from the center, beyond which a pixel is an outlier
-OLDER = {"patch_size": PATCH_SIZE, "temperature": 1.0}  # what models are taken to say that do not
+# What is assumed of a model that does not say it.
+DEFAULTS = {"patch_size": PATCH_SIZE, "temperature": 1.0, "patch_means": {}, "synthetic": False}
 FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
 
 
@@ -172,7 +173,7 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
         InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
-    return _rebuild(path, weights, metadata), OLDER | metadata
+    return _rebuild(path, weights, metadata), DEFAULTS | metadata
 
 
 def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
@@ -189,7 +190,7 @@ def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
     if not by_seed:
         raise InputError(f"{path}: holds no network; name seeds in repeat.seeds, and run dvc repro repeat")
     seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as they are in `seeds`
-    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], OLDER | metadata
+    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], DEFAULTS | metadata
 
 
 def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any]) -> Network:
@@ -199,7 +200,7 @@ def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any
         architecture = Architecture.model_validate(metadata["architecture"])
         # On no device, so that an architecture takes no memory before it is known to be that of the weights.
         with torch.device("meta"):
-            size = (OLDER | metadata)["patch_size"]
+            size = (DEFAULTS | metadata)["patch_size"]
             network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]), patch_size=size)
         network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
         if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:

@@ -10,7 +10,7 @@ from tiny import REPOSITORY
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture
-from landcover.network.model import Network, save
+from landcover.network.model import DEFAULTS, Network, save
 from tools import export
 
 needs_onnx = pytest.mark.skipif(
@@ -57,7 +57,7 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
     assert capsys.readouterr().out.startswith(told)
     session = onnxruntime.InferenceSession("model.onnx")
     properties = session.get_modelmeta().custom_metadata_map
-    assert {name: json.loads(text) for name, text in properties.items()} == FACTS
+    assert {name: json.loads(text) for name, text in properties.items()} == DEFAULTS | FACTS
     torch.manual_seed(0)
     with torch.inference_mode():
         expected = network().eval()(torch.from_numpy(images)).log_softmax(1).numpy()

@@ -105,7 +105,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
     model.save(tmp_path / "m.safetensors", network, facts)
     loaded, metadata = model.load(tmp_path / "m.safetensors")
     assert torch.equal(loaded(images), network(images))
-    assert metadata == model.OLDER | facts
+    assert metadata == model.DEFAULTS | facts
 
 
 def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
@@ -115,7 +115,7 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
     torch.nn.init.ones_(networks[10].classifier[-1].bias)
     model.save_ensemble(path, networks, facts)
     loaded, metadata = model.load_ensemble(path)
-    assert metadata == model.OLDER | facts | {"seeds": [9, 10]}
+    assert metadata == model.DEFAULTS | facts | {"seeds": [9, 10]}
     images = torch.rand(2, 4, 120, 120)
     for network, expected in zip(loaded, networks.values(), strict=True):
         assert torch.equal(network(images), expected(images))
