@@ -6,10 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from tiny import REAL_ARCHIVE, REPOSITORY
@@ -39,14 +42,17 @@ def test_dvc_lock_and_reports_are_what_the_pipeline_made():
     assert "Running stage" not in done.stdout, done.stdout
 
 
-def dvc(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
-    environment = os.environ | {
+def environment() -> dict[str, str]:
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.org",
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.org",
     }  # fmt: skip
+
+
+def dvc(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
     command = ["git" if arguments[0] == "git" else "dvc", *arguments[arguments[0] == "git" :]]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 
@@ -67,7 +73,7 @@ def clone(folder: Path, datasets: dict, **changes) -> Path:
     for section, change in changes.items():
         params[section] |= change
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    dvc(folder, "git", "init", "--quiet")
+    dvc(folder, "git", "init", "--quiet", "--initial-branch", "main")
     commit(folder)
     return folder
 
@@ -80,14 +86,29 @@ def commit(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
     """A repository in which the pipeline ran once on forty patches, and what it made is committed."""
-
     folder = tmp_path_factory.mktemp("repository")
     writer.write_sample(folder / "small.tar.gz", patches=40)
     (folder / ".gitignore").touch()
     clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
     dvc(folder, "repro")
+    (folder / "experiments.yaml").write_text(
+        "notebook: {}\nstrong: {train.learning_rate: 0.001, train.epochs: 30}\n"  # light, and long enough to be killed
+    )
+    make_virtual_environment(folder)
     commit(folder)
     return folder
+
+
+def make_virtual_environment(folder: Path) -> None:
+    """One of the packages of this interpreter, so that make installs none."""
+    venv, here = folder / ".venv", Path(sys.prefix)
+    (venv / "bin").mkdir(parents=True)
+    for name in ("lib", "pyvenv.cfg", "bin/python"):
+        (venv / name).symlink_to(here / name)
+    script = venv / "bin" / "dvc"
+    script.write_text(f"#!{venv}/bin/python\nimport sys\nfrom dvc.cli import main\nsys.exit(main())\n")
+    script.chmod(0o755)
+    (venv / "installed").touch()
 
 
 def test_the_pipeline_makes_every_file_of_its_contract(repository):
@@ -133,20 +154,104 @@ def test_a_second_run_does_nothing_and_a_forced_one_changes_nothing(repository):
     assert dvc(repository, "git", "status", "--porcelain").stdout == ""
 
 
-def test_an_experiment_reruns_what_it_changes_and_compares(repository):
-    done = dvc(repository, "exp", "run", "--name", "faster", "-S", "train.learning_rate=1e-3")
-    assert "Stage 'preprocess' didn't change" in done.stdout
-    assert "Running stage 'train'" in done.stdout
-    (difference,) = json.loads(dvc(repository, "metrics", "diff", "--json").stdout).items()
-    assert difference[0] == "reports/headline.json"
-    assert "nll" in difference[1]
-    changed = json.loads(dvc(repository, "params", "diff", "--json").stdout)["params.yaml"]
-    assert changed["train.learning_rate"]["new"] == 0.001
-    shown = dvc(repository, "exp", "show", "--only-changed", "--drop", "Created|.*/").stdout
-    assert "faster" in shown
-    assert len(shown.splitlines()[0].strip()) <= 100  # letters, which fit a terminal
+# -- what the documents say to type
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted(REPOSITORY.glob("docs/*.md"))))
+CLUSTER = "needs a cluster"
+NOT_RUN = {
+    "make test": "would run this",
+    "make lint": "is run beside the tests",
+    "dvc exp run --name real -S dataset=ben-ge-800": "fetches 183 MB; real patches have a test below",
+    "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]'": "make experiment runs seeds",
+    "python -m tools experiment run --dataset ben-ge-sample-spectral": "takes an hour",
+    "python -m tools experiment table --dataset ben-ge-sample-spectral": "is of what that makes",
+    "dvc remote add -d storage /some/folder": "has a test below",
+    "dvc push": "has a test below",
+    "pip install -r requirements-dask.txt": "is optional",
+    "HOST=$(hostname)": CLUSTER,
+    "dask scheduler --port 8786 &": CLUSTER,
+    "python -m tools worker tcp://$HOST:8786 --nthreads 1 --nworkers 16": CLUSTER,
+    "dvc exp run -S runtime.dask=tcp://$HOST:8786 -S dataset=ben-ge-8k": CLUSTER,
+    "dvc exp run -S 'runtime.launcher=torchrun --nproc-per-node 4'": "several processes have tests of their own",
+    "salloc --nodes 2 --ntasks-per-node 1 --gpus-per-node 4 --cpus-per-task 16": CLUSTER,
+    'HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)': CLUSTER,
+    'dvc exp run -S "runtime.launcher=srun torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint '
+    '$HEAD:29500"': CLUSTER,
+    "srun --ntasks 32 python -m tools worker tcp://$HEAD:8786 --nthreads 1": CLUSTER,
+}
+TOLD = {  # of each command, something that shows that it did what it is for
+    "make repro": "\n- Against band statistics, logistic regression: ",
+    "dvc exp run --name mine -S train.learning_rate=1e-3 -S train.shuffle=true": "Stage 'preprocess' didn't change",
+    "dvc metrics diff": "test.nll",
+    "dvc params diff": "train.learning_rate",
+    "dvc exp show --only-changed": "mine",
+    "dvc plots diff": "index.html",
+    "make compare": " on the same 8 test patches",
+    "make compare BASE=main HEAD=mine": " on the same 8 test patches",
+    "python -m tools compare --base A.csv --head B.csv --json": '"verdict": "no difference"',
+    "make experiment NAME=strong": "\nstrong against HEAD:\n",
+    "dvc exp apply strong": "have been applied to your current workspace",
+}
+
+
+def commands() -> list[str]:
+    """The lines of all blocks without a language, without comments, each once."""
+    pages = [(REPOSITORY / name).read_text() for name in DOCUMENTS]
+    blocks = [block for page in pages for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
+    return list(dict.fromkeys(re.sub(r"\s+# .*", "", line) for line in lines))
+
+
+def kill_once_it_trains(command: str, folder: Path) -> None:
+    """Kill the command and all that it started, at once, so that nobody tidies up."""
+    process = subprocess.Popen(["bash", "-c", command], cwd=folder, env=environment(), stdout=subprocess.DEVNULL)
+    while not any(folder.glob(".partial/experiments/train-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    for other in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(other.cwd()).is_relative_to(folder):
+                other.kill()
+    process.wait()
+
+
+def test_every_command_of_the_documents_works_in_their_order(repository):
+    for name in ("A.csv", "B.csv"):  # which stand for the reader's own tables
+        shutil.copy(repository / "reports" / "predictions.csv", repository / name)
+    assert set(NOT_RUN) | set(TOLD) <= set(commands())
+    for command in commands():
+        if command in NOT_RUN:
+            continue
+        resumed = command == "make experiment NAME=strong"
+        if resumed:
+            kill_once_it_trains(command, repository)
+            assert (repository / ".partial" / "clone").is_dir()
+        done = subprocess.run(
+            ["bash", "-e", "-c", command], cwd=repository, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert TOLD.get(command, "") in done.stdout, f"{command}\n{done.stdout}\n{done.stderr}"
+        if resumed:
+            assert "going on after epoch" in done.stderr
+            assert list((repository / ".partial").rglob("*")) == [repository / ".partial" / "experiments"]
+            assert (repository / "comparison" / "strong.md").is_file()
+            # It changes the last commit, not the workspace, in which train.shuffle is true.
+            refs = dvc(repository, "git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/strong").stdout.split()
+            params = yaml.safe_load(dvc(repository, "git", "show", f"{refs[0]}:params.yaml").stdout)
+            assert (params["train"]["shuffle"], params["repeat"]["seeds"]) == (False, [1, 2, 3])
     dvc(repository, "git", "checkout", "--quiet", ".")
     dvc(repository, "checkout")
+
+
+def test_what_make_is_not_told_is_told_in_one_line(repository):
+    for command, told in (
+        (["make", "experiment"], "error: no NAME is given; choose from notebook, strong\n"),
+        (["make", "compare", "BASE=x"], "error: no revision or experiment 'x'; choose from workspace, HEAD, main, "),
+    ):
+        done = subprocess.run(command, cwd=repository, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 2
+        assert done.stderr.startswith(told)
+        assert done.stderr.splitlines()[1:] == [f"make: *** [Makefile:{done.stderr.split('Makefile:')[1].strip()}"]
 
 
 def test_bad_parameters_stop_an_experiment_with_one_clear_line(repository):
@@ -193,23 +298,19 @@ def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):
 
 
 @pytest.mark.skipif(not REAL_ARCHIVE.is_file(), reason=f"{REAL_ARCHIVE.name}, 36 real patches, is not on this machine")
-def test_real_patches_pass_through_from_a_server_and_from_a_path(tmp_path_factory):
+def test_real_patches_pass_through_from_a_server(tmp_path):
     import hashlib
 
     from server import File, Server
 
     split = {"method": "place", "val": 0.2, "test": 0.2, "seed": 0}
     md5 = hashlib.md5(REAL_ARCHIVE.read_bytes()).hexdigest()
-    scores = []
     with Server() as server:
         url = server.on("/ben-ge-real.tar.gz", File(REAL_ARCHIVE.read_bytes()))
-        for source in (url, str(REAL_ARCHIVE)):
-            folder = clone(tmp_path_factory.mktemp("real"), {"real": {"source": source, "md5": md5, "split": split}})
-            dvc(folder, "repro")
-            data = json.loads((folder / "reports/data.json").read_text())
-            assert sum(data["patches"].values()) == 36
-            assert data["dropped"] == {}
-            assert data["leakage"]["test"]["touching"]["patches"] == 0
-            assert 0.1 < data["bands"]["train"]["B08"]["p50"] < 0.4  # green land in the near infrared
-            scores.append((folder / "reports/metrics.json").read_bytes())
-    assert scores[0] == scores[1]
+        folder = clone(tmp_path, {"real": {"source": url, "md5": md5, "split": split}})
+        dvc(folder, "repro")
+    data = json.loads((folder / "reports/data.json").read_text())
+    assert sum(data["patches"].values()) == 36
+    assert data["dropped"] == {}
+    assert data["leakage"]["test"]["touching"]["patches"] == 0
+    assert 0.1 < data["bands"]["train"]["B08"]["p50"] < 0.4  # green land in the near infrared
