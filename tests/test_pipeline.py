@@ -92,7 +92,7 @@ def repository(tmp_path_factory) -> Path:
     clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
     dvc(folder, "repro")
     (folder / "experiments.yaml").write_text(
-        "notebook: {}\nstrong: {train.learning_rate: 0.001, train.epochs: 30}\n"  # light, and long enough to be killed
+        "notebook: {}\nstrong: {train.learning_rate: 0.001, train.epochs: 15}\n"  # light, and long enough to be killed
     )
     make_virtual_environment(folder)
     commit(folder)

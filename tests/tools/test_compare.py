@@ -4,18 +4,19 @@ import json
 import os
 import re
 import subprocess
-import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tiny import REPOSITORY, merged
+from tiny import merged
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
-from landcover.ground import benge
+from landcover.ground import benge, cli
 from landcover.ground.errors import InputError
 from landcover.judgement import metrics
 from landcover.judgement.comparison import mcnemar, tango
@@ -110,15 +111,17 @@ class Repository:
         return self.git("rev-parse", "HEAD")
 
     def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, "-m", "tools", "compare", *arguments],
-            cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == expect, done.stderr
-        return done
+        """What `python -m tools compare` does here, in this process, which has imported its libraries."""
+        out, err, code = StringIO(), StringIO(), 0
+        with chdir(self.folder), redirect_stdout(out), redirect_stderr(err):
+            try:
+                cli.guard(lambda: compare.main(list(arguments)))
+            except SystemExit as end:
+                code = end.code
+        told = err.getvalue() if isinstance(code, int) else f"{err.getvalue()}{code}\n"
+        code = code if isinstance(code, int) else 1
+        assert code == expect, told
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), told)
 
     def compare(self, *arguments: str, expect: int = 0) -> str:
         """Run it, and return the page, or the message if there is none."""

@@ -1,10 +1,20 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 import yaml
+from tiny import REPOSITORY
 
 from landcover.ground import benge
+from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture, Training, validate
 from landcover.judgement.comparison import compare_scores, mcnemar, tango
 from landcover.judgement.predictions import BASELINES, parse
@@ -140,3 +150,107 @@ def test_what_a_split_flatters_is_told_with_its_interval():
     reach = 100 * scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
     assert rows["notebook"]["difference"] == f"**+20.0 points ({20 - reach:+.1f} to {20 + reach:+.1f})**"
     assert rows[MAJORITY]["difference"].startswith("+0.0 points (")
+
+
+# -- where they run; `dvc` is ours, and runs until it is told to end
+
+DVC = """#!/bin/bash
+if [ "$1" = cache ]; then echo /cache; exit; fi
+trap 'touch .partial/interrupted; exit 130' INT
+echo $$ > .partial/pid
+while true; do sleep 0.02; done
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch) -> Path:
+    """A repository with a commit, and nothing of the pipeline but what the tool asks for."""
+    for name, text in {
+        "params.yaml": "dataset: a\n", "experiments.yaml": "notebook: {}\n", ".gitignore": ".partial\nbin\n",
+        ".dvc/config": "", "landcover/a.py": "", "stages/b.py": "", "bin/dvc": DVC,
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "bin" / "dvc").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *command], check=True)
+    return tmp_path
+
+
+def test_code_that_is_not_committed_is_named_and_parameters_are_told_of(workspace, capsys):
+    experiment.demand_committed_code()
+    assert capsys.readouterr().err == ""
+    (workspace / "params.yaml").write_text("dataset: b\n")
+    experiment.demand_committed_code()
+    assert (
+        capsys.readouterr().err == "experiments change params.yaml as it is in the last commit, not in the workspace\n"
+    )
+    (workspace / "landcover" / "a.py").write_text("a = 1\n")
+    (workspace / "stages" / "new.py").touch()
+    with pytest.raises(InputError, match=r"^landcover/a\.py, stages/new\.py: changed since the last commit, .* commit"):
+        experiment.demand_committed_code()
+
+
+@pytest.mark.parametrize("names", [[""], ["strnog"]])
+def test_a_name_that_is_none_is_told_with_those_that_are(workspace, names):
+    with pytest.raises(InputError, match=r"(no NAME is given|no experiment strnog in .*); choose from notebook$"):
+        experiment.main(["run", *names])
+
+
+def test_a_clone_shares_the_cache_keeps_the_checkpoints_and_goes(workspace):
+    for _ in range(2):
+        with experiment.clone() as work:
+            assert (work / "params.yaml").read_text() == "dataset: a\n"
+            assert (work / ".dvc" / "config.local").read_text() == "[cache]\n    dir = /cache\n    type = symlink\n"
+            status = subprocess.run(
+                ["git", "status", "--porcelain"], cwd=work, capture_output=True, check=True, text=True
+            )
+            assert status.stdout.strip() in ("", "?? .dvc/config.local")  # which DVC's own .gitignore names
+            with (work / ".partial" / "checkpoint").open("a") as file:
+                file.write("epoch\n")
+        assert not work.exists()
+    assert (workspace / ".partial" / "experiments" / "checkpoint").read_text() == "epoch\nepoch\n"
+
+
+def start() -> tuple[subprocess.Popen, int]:
+    """The tool, and its dvc, once that runs."""
+    pid = Path(".partial/experiments/pid")
+    pid.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tools", "experiment", "run", "notebook"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    tool = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not (pid.is_file() and pid.read_text()):
+        assert tool.poll() is None
+        time.sleep(0.01)
+    return tool, int(pid.read_text())
+
+
+def test_an_interrupt_reaches_dvc_and_leaves_no_clone(workspace):
+    tool, _ = start()
+    tool.send_signal(signal.SIGTERM)  # to this process alone, unlike Ctrl-C
+    assert tool.communicate()[1] == (
+        "interrupted: run the same command again; experiment notebook goes on where it was\n"
+    )
+    assert tool.returncode == 130
+    assert (workspace / ".partial" / "experiments" / "interrupted").exists()
+    assert not (workspace / ".partial" / "clone").exists()
+
+
+def test_the_next_waits_for_a_dvc_that_outlived_its_tool(workspace):
+    tool, dvc = start()
+    tool.kill()
+    tool.wait()
+    assert (workspace / ".partial" / "clone").exists()
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "tools", "experiment", "run", "notebook"]
+    following = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert following.stderr.readline().startswith("waiting for another experiment in this folder to end")
+    finally:
+        following.terminate()
+        with suppress(ProcessLookupError):
+            os.kill(dvc, signal.SIGINT)
+    assert following.wait() == 130
