@@ -1,35 +1,60 @@
 """Train again with other seeds.  data/tensors -> models/seeds.safetensors, models/ensemble.safetensors
 
-The former are the networks' log-probabilities, by which evaluate tells what is owed to the seed; the latter are the
-networks themselves, to predict together.
+The former holds the networks' log-probabilities, which evaluate needs; the latter the networks themselves.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from landcover.dataset import tensors
 from landcover.ground import files, partial
 from landcover.ground.benge import SPLITS
 from landcover.ground.device import choose_device
 from landcover.ground.params import Architecture, Dataset, Repetition, Runtime, Training
+from landcover.ground.processes import helpers
 
 if TYPE_CHECKING:
     from landcover.network.model import Network
 
 
-def train_again(
-    tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, runtime: Runtime
-) -> tuple[dict[int, "Network"], dict[str, np.ndarray], dict[str, Any]]:
-    """Train with each seed.
+def at_once(seeds: int, runtime: Runtime) -> int:
+    """How many seeds can train side by side: on the CPU as many as there are cores for their threads, else one."""
+    if choose_device(runtime.device).type != "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # not on macOS
+    return max(1, min(seeds, cores // runtime.threads))
 
-    Returns:
-        The networks, their log-probabilities of the val and test splits, float64 (S, N, K), and what a prediction by
-        all of them must know.
+
+def train_side_by_side(
+    count: int, tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, runtime: Runtime
+) -> None:
+    """Train each seed in one of `count` helper processes, up to the checkpoint of its last epoch."""
+    runtime = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
+    tqdm.get_lock()  # made before the helpers are, so that their bars share it
+    with helpers(count, remedy="lower runtime.resident_gigabytes") as pool:
+        options = (model, train, runtime)
+        for job in [pool.submit(train_ahead, tensors_dir, [seed], *options, line) for line, seed in enumerate(seeds)]:
+            job.result()
+
+
+def train_ahead(*arguments: Any) -> None:
+    train_again(*arguments)  # only its checkpoint is wanted
+
+
+def train_again(
+    tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, runtime: Runtime, line: int | None = None
+) -> tuple[dict[int, "Network"], dict[str, np.ndarray], dict[str, Any]]:
+    """Train with each seed: networks, log-probabilities of val and test, float64 (S, N, K), and an ensemble's metadata.
+
+    Args:
+        line: of the terminal, for the progress bar of a helper process, which disappears when it is done.
     """
+    # Here, so that without a seed, as by default, nobody waits for these.
     from scipy.special import logsumexp
-    from tqdm import tqdm
 
     from landcover.network.calibration import fit_temperature
     from landcover.network.device import set_deterministic
@@ -42,12 +67,14 @@ def train_again(
     splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
     networks, epochs, found = {}, [], {"val": [], "test": []}
-    for seed in tqdm(seeds, desc="repeat", unit="seed", disable=None):
+    for seed in seeds:
         networks[seed] = network = make_network(splits["train"], model, seed, device)
         settings = train.model_copy(update={"seed": seed})
-        options = [section.model_dump() for section in (model, settings)]
+        options = [model.model_dump(), settings.model_dump()]
         checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
-        epochs.append(len(list(Run(network, patches["train"], patches["val"], settings).epochs(checkpoint))))
+        run = Run(network, patches["train"], patches["val"], settings)
+        bar = {"desc": f"seed {seed}", "unit": "epoch", "position": line, "leave": line is None, "disable": None}
+        epochs.append(len(list(tqdm(run.epochs(checkpoint), total=train.epochs, **bar))))
         for name, predicted in found.items():
             predicted.append(predict(network, patches[name], train.eval_batch_size))
     stacked = {name: np.stack(predicted) for name, predicted in found.items()}
@@ -76,9 +103,12 @@ def repeat(
     if seeds := sorted(repeat.seeds):
         from landcover.network.model import save_ensemble  # here, since without a seed nobody is to wait for torch
 
-        networks, found, metadata = train_again(tensors_dir, seeds, model, train, runtime)
+        what = (tensors_dir, seeds, model, train, runtime)
+        if (count := at_once(len(seeds), runtime)) > 1:
+            train_side_by_side(count, *what)
+        networks, found, metadata = train_again(*what)
+        facts = {fact: metadata[fact] for fact in ("bands", "classes", "scale", "device")}
         with files.replacing(log_probabilities_path) as part:
-            facts = {fact: metadata[fact] for fact in ("bands", "classes", "scale", "device")}
             tensors.save(part, found, {"seeds": seeds} | facts)
         with files.replacing(ensemble_path) as part:
             save_ensemble(part, networks, metadata | {"dataset": dataset, "synthetic": datasets[dataset].synthetic})

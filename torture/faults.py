@@ -150,7 +150,8 @@ def killed(arena: Arena, rng: random.Random, *, stage: str, sign: signal.Signals
     if 0 < size < len(arena.source.body) and f"bytes={size}-" not in arena.source.ranges:
         outcome.bad.append(f"{size} bytes were kept, but the requested ranges were {arena.source.ranges}")
     for count in epochs:
-        if f"resuming after epoch {count}\n" not in output:
+        whole = count == victim.params()["train"]["epochs"]  # nothing was left to resume
+        if not whole and f"resuming after epoch {count}\n" not in output:
             outcome.bad.append(f"{count} epochs were kept, but training did not resume after them\n{output}")
     return outcome
 

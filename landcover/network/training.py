@@ -165,7 +165,7 @@ class Run:
                 told = f"going on after epoch {len(self.history)}"
             except InputError as error:  # torn by a crash of the machine, say
                 told = f"training from the start, since {error}"
-            if self.group.rank == 0:
+            if self.group.rank == 0 and not self.finished:
                 print(told, file=sys.stderr)
             yield from self.history
         try:

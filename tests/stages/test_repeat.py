@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,9 +7,11 @@ import torch
 
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
+from landcover.ground.params import Runtime
 from landcover.network.calibration import fit_temperature
 from landcover.network.loader import load
 from landcover.network.model import load_ensemble, predict
+from stages.repeat import at_once
 
 REPEATED = ("tensors", "s.safetensors", "e.safetensors")
 
@@ -29,6 +33,17 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, tmp_path):
     together = np.log(np.exp(found["val"]).mean(0))
     assert about["temperature"] == pytest.approx(fit_temperature(val.labels, together))
     assert not list((tmp_path / ".partial").iterdir())
+    # Where there are cores, both trained at once; in turn, they come out the same.
+    if hasattr(os, "sched_setaffinity"):
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        try:
+            in_turn = params | {"repeat": {"seeds": [8, 7]}}
+            run_stage("repeat", "tensors", "s2.safetensors", "e2.safetensors", params=in_turn)
+        finally:
+            os.sched_setaffinity(0, cores)
+        assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
+        assert (tmp_path / "e2.safetensors").read_bytes() == (tmp_path / "e.safetensors").read_bytes()
 
     params["train"] |= {"seed": 8}
     assert run_stage("train", "tensors", "m.safetensors", "l.safetensors", "h.csv", params=params).returncode == 0
@@ -54,3 +69,10 @@ def test_without_a_seed_nothing_is_trained(tmp_path, run_stage):
         assert tensors.load(tmp_path / name) == ({}, {"seeds": []})
     with pytest.raises(InputError, match=r"holds no network; name seeds in repeat\.seeds, and run dvc repro repeat"):
         load_ensemble(tmp_path / "e.safetensors")
+
+
+@pytest.mark.parametrize(("seeds", "threads", "count"), [(5, 2, 4), (3, 2, 3), (5, 16, 1), (1, 1, 1)])
+def test_as_many_train_side_by_side_as_eight_cores_have_threads_for(monkeypatch, default_params, seeds, threads, count):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    runtime = Runtime(**default_params["runtime"] | {"device": "cpu", "threads": threads})
+    assert at_once(seeds, runtime) == count
