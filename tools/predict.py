@@ -223,7 +223,7 @@ def main(command_line: list[str]) -> None:
     given = arguments_of(command_line)
     runtime = params.validate("runtime", Runtime, params.load().get("runtime"))
     device = choose_device(runtime.device)
-    set_deterministic(runtime.threads, device)
+    set_deterministic(1, device)  # since strips are computed side by side, each by one thread
     path = given.model or (ENSEMBLE if given.ensemble else MODEL)
     model = load_model(path, ensemble=given.ensemble).to(device)
     options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}

@@ -1,6 +1,7 @@
 """The map of a scene, a cell for each window, made strip by strip."""
 
 import functools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from landcover.mapping.windows import Windows, complete, logits, means
 from landcover.network.device import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-READ = 1000  # rows at a time, or somewhat more, so that no block of the files is read twice
+READ = 500  # rows at a time, or somewhat more, so that no block of the files is read twice
 
 
 class Map(NamedTuple):
@@ -66,6 +67,7 @@ class _Strip(NamedTuple):
     sums: np.ndarray  # what it adds to the thumbnail
 
 
+@torch.inference_mode()
 def _strip(part: _Part, pixels: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
     windows = windows._replace(rows=len(part.windows))
     x = torch.from_numpy(pixels)
@@ -77,45 +79,45 @@ def _strip(part: _Part, pixels: np.ndarray, model: Model, windows: Windows, thum
 
 def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, **options: Any) -> _Strip:
     device = choose_device(runtime.device)
-    set_deterministic(runtime.threads, device)
+    set_deterministic(1, device)
     return _strip(part, scene.read(part.pixels.start, len(part.pixels)), model.to(device), **options)
 
 
 def _read_once(scene: Scene, parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """The pixels of each part, (C, rows, width), in memory that the next one takes.
-
-    Each row is read once, while the caller works on the part before.
-    """
-    held = np.empty((len(scene.bands), max(len(part.pixels) for part in parts), scene.width), np.float32)
-    end = 0
-    with ThreadPoolExecutor(1) as reader:
-        fresh = reader.submit(scene.read, 0, len(parts[0].fresh))
-        for number, part in enumerate(parts):
-            again = len(part.pixels) - len(part.fresh)
-            held[:, :again] = held[:, end - again : end].copy()
-            end = len(part.pixels)
-            held[:, again:end] = fresh.result()
-            if number + 1 < len(parts):
-                following = parts[number + 1].fresh
-                fresh = reader.submit(scene.read, following.start, len(following))
-            yield held[:, :end]
+    """The pixels of each part, (C, rows, width); those that it shares with the one before are not read again."""
+    pixels = np.empty((len(scene.bands), 0, scene.width), np.float32)
+    for part in parts:
+        shared = len(part.pixels) - len(part.fresh)
+        fresh = scene.read(part.fresh.start, len(part.fresh))
+        pixels = np.concatenate([pixels[:, pixels.shape[1] - shared :], fresh], axis=1)
+        yield pixels
 
 
 def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: Any) -> Iterator[_Strip]:
-    if runtime.dask is None:
-        for part, pixels in zip(parts, _read_once(scene, parts), strict=True):
-            yield _strip(part, pixels, **options)
+    if runtime.dask is not None:
+        with executor(runtime) as workers:
+            work = functools.partial(_strip_elsewhere, scene=scene, runtime=runtime, **options)
+            yield from workers.map(work, parts)
         return
-    with executor(runtime) as workers:
-        work = functools.partial(_strip_elsewhere, scene=scene, runtime=runtime, **options)
-        yield from workers.map(work, parts)
+    workers = ThreadPoolExecutor(runtime.threads)
+    try:
+        waiting = deque()
+        for part, pixels in zip(parts, _read_once(scene, parts), strict=True):
+            waiting.append(workers.submit(_strip, part, pixels, **options))
+            if len(waiting) > runtime.threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)  # so that an interrupt waits for no strip
 
 
 def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_probabilities: bool = False) -> Map:
     """Slide windows over a scene, and classify each.
 
-    It is done in this process, on the device of the networks, or by the workers of a Dask cluster if one is named, each
-    of which reads its parts of the scene.
+    Strips of the scene are read one after the other, and computed side by side by `runtime.threads` threads, on the
+    device of the networks; let torch itself use one thread. If a Dask cluster is named, its workers read and compute
+    them.
 
     Args:
         step: pixels from one window to the next.

@@ -28,6 +28,7 @@ SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to meet water or shadows, and a 
 CACHE_BYTES = 1 << 28  # holds a row of blocks of all bands
 OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
+    "GDAL_NUM_THREADS": "ALL_CPUS",  # to decode blocks
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_MAX_RETRY": 3,

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -93,7 +93,7 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
             if side - kernel < stride:  # one output for each window
                 layer, stride = copy.copy(layer), step
                 layer.stride = step
-            elif step >= side:
+            elif step > side:
                 break
             elif step % stride:
                 apart = math.lcm(step, stride)
@@ -144,22 +144,23 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
     return found
 
 
-def _pooled(pool: Callable[..., torch.Tensor], pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """The mean or the largest of each window's pixels, (C, rows, columns), along one axis after the other."""
-    common = math.gcd(windows.size, windows.step)
-    for kernel, stride in ((common, common), (windows.size // common, windows.step // common)):
-        pixels = pool(pool(pixels, (kernel, 1), (stride, 1)), (1, kernel), (1, stride))
-    return pixels[:, : windows.rows, : windows.columns]
-
-
 def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """The mean of each band over each window, (C, rows, columns); of pixels (C, height, width)."""
-    return _pooled(F.avg_pool2d, pixels, windows)
+    """The mean of each band over each window, (C, rows, columns); of pixels (C, height, width).
+
+    It is taken of the blocks that all windows are made of, and one axis after the other.
+    """
+    block = math.gcd(windows.size, windows.step)
+    down, across = (length // block for length in pixels.shape[1:])
+    blocks = pixels[:, : down * block, : across * block].unflatten(1, (down, block)).mean(2)
+    blocks = blocks.unflatten(2, (across, block)).mean(3)
+    side, stride = windows.size // block, windows.step // block
+    found = F.avg_pool2d(F.avg_pool2d(blocks, (side, 1), (stride, 1)), (1, side), (1, stride))
+    return found[:, : windows.rows, : windows.columns]
 
 
 def complete(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     """Whether a window has no nodata, bool (rows, columns); of pixels (C, height, width)."""
-    gaps = (pixels == NODATA).any(0, keepdim=True)
-    if not gaps.any():
+    if pixels.amin() > NODATA:
         return torch.ones(windows.rows, windows.columns, dtype=torch.bool)
-    return _pooled(F.max_pool2d, gaps.float(), windows)[0] == 0
+    gaps = (pixels == NODATA).any(0, keepdim=True)
+    return means(gaps.float(), windows)[0] == 0
