@@ -209,7 +209,7 @@ def t_of_places(before: Predictions, after: Predictions) -> Facts:
 
 
 class Bootstrap:
-    """Patches and seeds are drawn with replacement; the interval spans the middle 95 % of the differences."""
+    """Patches and seeds are drawn with replacement; the interval spans the middle 95% of the differences."""
 
     def __init__(self, rng: np.random.Generator, patches: int, resamples: int = 1000):
         self.rng, self.resamples = rng, resamples
@@ -390,7 +390,7 @@ def accuracy_rows(words: str, seeds: int, ground: Ground, draws: int, seed: int)
         elif accuracy <= 1 - 3 * DEVIATION:
             row[name] = percent(accuracy_covered(Model(accuracy, seeds), ground, draws, seed))
         else:
-            row[name] = "-"  # seeds scatter beyond 100 %
+            row[name] = "-"  # seeds scatter beyond 100%
     return [row]
 
 

@@ -21,7 +21,7 @@ def baseline(
     evaluate: Evaluation,
     runtime: Runtime,
 ) -> None:
-    """Score the largest class, a regression of band statistics, and boosted trees of texture, on the test split."""
+    """Score the majority class, logistic regression and gradient boosting on the test split."""
     train, test = (load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
     of_train, of_test = (load_index(tensors_dir, split) for split in ("train", "test"))
     classes = len(test.classes)

@@ -17,28 +17,28 @@ from landcover.ground.params import PARAMS, SAMPLES, Dataset
 
 LOCK = Path("dvc.lock")
 
-# What preprocess can need of an unpacked dataset, and the folders on the way there.
+# The files of an unpacked dataset that preprocess may need, and the folders that contain them.
 WANTED = ("*.csv", "splits/*.csv", "sentinel-2/*/*.tif")
 FOLDERS = ("splits", "sentinel-2", "sentinel-2/*")
 
 
 def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """What preprocess can need of an unpacked dataset, as (name, content), in a fixed order, one at a time."""
+    """The files of an unpacked dataset that preprocess may need, as (name, content), in a fixed order."""
     paths = sorted(path for pattern in WANTED for path in directory.glob(pattern) if not path.name.startswith("."))
     links = [path for pattern in FOLDERS for path in directory.glob(pattern)] + paths
     for link in filter(Path.is_symlink, links):
-        raise InputError(f"{link}: is a symbolic link, not followed; put the files themselves in its place")
+        raise InputError(f"{link}: is a symbolic link, not followed; replace it with the files themselves")
     tables = [path.name for path in paths if path.name.endswith("_meta.csv") and path.parent == directory]
     if len(tables) != 1 or not any(path.suffix == ".tif" for path in paths):
         problem = f"needs one <name>_meta.csv and sentinel-2/<patch_id>/*.tif, has {', '.join(tables) or 'no table'}"
-        raise InputError(f"{directory}: {problem}; give the folder that holds them")
-    root = tables[0].removesuffix("_meta.csv")  # the name that the table goes by, whatever the folder is called now
+        raise InputError(f"{directory}: {problem}; give the folder that contains them")
+    root = tables[0].removesuffix("_meta.csv")  # from the table's name, whatever the folder is called now
     for path in tqdm(paths, desc="pack", unit="file", disable=None):
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
 def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
-    """Report an archive that is not the one of dvc.lock, of the same source: DVC would record it without a word."""
+    """Report an archive that differs from the one in dvc.lock for the same source; DVC would record it silently."""
     try:
         locked = yaml.safe_load(LOCK.read_bytes())["stages"]["download"]
         params = locked["params"][PARAMS.name]
@@ -48,14 +48,14 @@ def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return  # no run of this source is on record
     if (now := md5_of(archive_path)) != before:
-        advice = f"what depends on it runs anew; to refuse such a change, pin md5 in {PARAMS}"
+        advice = f"the stages that depend on it run again; to refuse changes, set md5 in {PARAMS}"
         print(
             f"{source}: has changed since {LOCK} was written: its md5 is {now}, was {before}; {advice}", file=sys.stderr
         )
 
 
 def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:
-    """Write the chosen dataset's archive: a sample, or what a URL, a .tar.gz or an unpacked folder gives."""
+    """Write the chosen dataset's archive: a sample, or from a URL, a .tar.gz or an unpacked folder."""
     entry = datasets[dataset]
     source = entry.source
     path = Path(source).expanduser()
@@ -77,7 +77,7 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
                 with watched(path, "copy") as packed, open(part, "wb") as file:  # no link: DVC may protect its outputs
                     shutil.copyfileobj(packed, file)
             else:
-                choice = f"{', '.join(map(repr, SAMPLES))}, an http(s) URL, a .tar.gz or a folder that is there"
+                choice = f"{', '.join(map(repr, SAMPLES))}, an http(s) URL, a .tar.gz or an existing folder"
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
             if entry.md5 or path.is_file():
                 verify(part, source, md5=entry.md5)

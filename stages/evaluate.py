@@ -1,4 +1,4 @@
-"""Judge the network.  data/tensors, models/*log_probabilities*, reports/history.csv, the baselines -> reports/"""
+"""Evaluate the network.  data/tensors, models/*log_probabilities*, reports/history.csv, the baselines -> reports/"""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def evaluate(
     datasets: dict[str, Dataset],
     evaluate: Evaluation,
 ) -> None:
-    """Write metrics, tables and pictures to `reports_dir`: of the run, and of its repetition with other seeds."""
+    """Write metrics, tables and pictures to `reports_dir`, for the run and for its repetition with other seeds."""
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
         pictures = Pictures(reports_dir, painters, synthetic=datasets[dataset].synthetic)

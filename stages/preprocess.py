@@ -19,10 +19,10 @@ LISTS = Path("data/lists")  # of patches to leave out; in Git
 
 
 def offset_warnings(summaries: dict[str, Summary], bands: list[str], offset: int | str, dataset: str) -> list[str]:
-    """What the pixels say against the offsets that were subtracted from them.
+    """Warnings if the pixels contradict the offsets that were subtracted.
 
     Raises:
-        InputError: it is beyond doubt, and nobody chose the offset.
+        InputError: they are certainly wrong, and the user did not choose the offset.
     """
     if offsets.BLUE not in bands:
         return []
@@ -45,7 +45,7 @@ def preprocess(
     preprocess: Preprocessing,
     runtime: Runtime,
 ) -> None:
-    """Join the labels, split the patches, check each tile; write tensors, index and data contract."""
+    """Join the labels, split the patches and check each tile; write tensors, index and data contract."""
     root, entry = benge.find_root(patches_dir).resolve(), datasets[dataset]
     offset = preprocess.offset if entry.offset is None else entry.offset
     table = read_tables(root, entry.classes)
@@ -63,7 +63,7 @@ def preprocess(
         bad |= summary.problems
     problems.check(table, bad, preprocess.max_bad_patches, dataset)
     if bad:
-        print(f"left out {len(bad)} bad patches, see {data_json}", file=sys.stderr)
+        print(f"left out {len(bad)} bad patches; see {data_json}", file=sys.stderr)
     used = table[~table["patch_id"].isin(bad)]
     warnings = offset_warnings(summaries, bands, offset, dataset)
     for warning in warnings:

@@ -1,7 +1,7 @@
 """Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
 
-The latter are what the network makes of each split: here torch and the device are at hand, and whoever
-judges needs neither.
+The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
+judge them need neither.
 """
 
 import csv
@@ -79,7 +79,7 @@ def train(
 ) -> None:
     """Train, predict all splits, and save the network with all that a prediction needs.
 
-    Under `torchrun` the processes share each batch, and the first of them writes.
+    Under `torchrun`, the processes share each batch, and the first one writes.
     """
     device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
@@ -93,7 +93,7 @@ def train(
     if group.rank > 0:
         return
     if len(history) < train.epochs:
-        print(f"stopped after epoch {len(history)}: no better val_loss in {train.patience} epochs", file=sys.stderr)
+        print(f"stopped after epoch {len(history)}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
     splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
     predicted = {
         name: predict(network, load(split, device, runtime.resident_gigabytes), train.eval_batch_size)

@@ -20,5 +20,5 @@ def unpack(archive_path: Path, patches_dir: Path, *, bands: benge.Bands, unpack:
                 archive_path, part, lambda name: benge.patch_member(name, bands), **bounds, bundles=chosen
             )
         if not count:
-            raise InputError(f"{archive_path}: holds no <name>/<name>_meta.csv; it is not in the ben-ge layout")
+            raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")
         benge.find_root(part, archive_path)

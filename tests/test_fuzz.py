@@ -145,7 +145,7 @@ def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, fo
             splits.assign(params.Files(method="files"), table, root)
         told = str(error.value).replace(str(root), "")
         assert {i.group() for i in PATCH_ID.finditer(told)} == faults
-        assert told.count("lists no patch") == sum(not listed for listed in lists.values())
+        assert told.count("lists no patches") == sum(not listed for listed in lists.values())
 
 
 @examples

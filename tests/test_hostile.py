@@ -66,41 +66,41 @@ TABLES = {
     "every cell quoted": (lambda b: b'"' + b.strip().replace(b",", b'","').replace(b"\r\n", b'"\r\n"') + b'"', ""),
     "more columns": (lambda b: b"\r\n".join(b"%d,%s," % line for line in enumerate(b.split())), ""),
     "line breaks in a cell": (lambda b: b"\r\n".join(b'"a\r\nb",%s' % line for line in b.split()), ""),
-    "empty": (lambda b: b"", "is not a CSV table: it has no header; fetch it anew"),
+    "empty": (lambda b: b"", "is not a CSV table: it has no header; download it again"),
     "a header only": (lambda b: b.split(b"\r\n")[0], "has no rows"),
     "no header": (lambda b: b.split(b"\r\n", 1)[1], "has no column patch_id"),
     "a comment before": (lambda b: b"# ben-ge\r\n" + b, "has no column patch_id"),
-    "a comment within": (lambda b: row(b, lambda line: b"# " + line), "not patch ids: '# S2A_"),
-    "a comment of one cell": (lambda b: row(b, lambda line: line + b"\r\n# good"), "cells .*: 4 \\(1\\); mend"),
-    "semicolons": (lambda b: b.replace(b",", b";"), "; separate columns by commas"),
-    "tabs": (lambda b: b.replace(b",", b"\t"), "; separate columns by commas"),
-    "blanks after commas": (lambda b: b.replace(b",", b", "), "; separate columns by commas"),
+    "a comment within": (lambda b: row(b, lambda line: b"# " + line), "invalid patch ids: '# S2A_"),
+    "a comment of one cell": (lambda b: row(b, lambda line: line + b"\r\n# good"), "cells .*: 4 \\(1\\); fix"),
+    "semicolons": (lambda b: b.replace(b",", b";"), "; separate columns with commas"),
+    "tabs": (lambda b: b.replace(b",", b"\t"), "; separate columns with commas"),
+    "blanks after commas": (lambda b: b.replace(b",", b", "), "; separate columns with commas"),
     "UTF-16": (lambda b: b.decode().encode("utf-16"), "is not a CSV table: 'utf-8' codec"),
-    "UTF-16 without a mark": (lambda b: b.decode().encode("utf-16-le"), "is not a CSV table: a byte is zero"),
+    "UTF-16 without a mark": (lambda b: b.decode().encode("utf-16-le"), "is not a CSV table: it contains a zero byte"),
     "Latin-1": (lambda b: row(b, lambda line: line + b"\xe9"), "is not a CSV table: 'utf-8' codec"),
-    "a zero byte": (lambda b: row(b, lambda line: line + b"\0"), "is not a CSV table: a byte is zero"),
-    "a hole of zeros": (lambda b: b[:200] + bytes(200) + b[400:], "is not a CSV table: a byte is zero"),
+    "a zero byte": (lambda b: row(b, lambda line: line + b"\0"), "is not a CSV table: it contains a zero byte"),
+    "a hole of zeros": (lambda b: b[:200] + bytes(200) + b[400:], "is not a CSV table: it contains a zero byte"),
     "a huge cell": (lambda b: row(b, lambda line: line + b"x" * 200_000), "is not a CSV table: field larger than"),
     "a quote never closed": (lambda b: row(b, lambda line: b'"' + line), "is not a CSV table: unexpected end of data"),
     "a quote within quotes": (lambda b: row(b, lambda line: b'"S2"' + line), "is not a CSV table: ',' expected"),
-    "a cell too many": (lambda b: row(b, lambda line: line + b",9"), "not {columns} cells .*: 3 \\({more}\\); mend"),
-    "a cell before": (lambda b: row(b, lambda line: b"1," + line), "have not {columns} cells .*: 3 \\({more}\\); mend"),
+    "a cell too many": (lambda b: row(b, lambda line: line + b",9"), "not have {columns} cells .*: 3 \\({more}\\)"),
+    "a cell before": (lambda b: row(b, lambda line: b"1," + line), "do not have {columns} cells .*: 3 \\({more}\\)"),
     "a cell too many in all": (
         lambda b: b"\r\n".join([b.split()[0], *(line + b",9" for line in b.split()[1:])]),
-        "have not {columns} cells .*: 2 \\({more}\\), 3 \\({more}\\), .*, 9 \\({more}\\); mend them",
+        "do not have {columns} cells .*: 2 \\({more}\\), 3 \\({more}\\), .*, 9 \\({more}\\); fix them",
     ),
-    "a cell too few": (lambda b: row(b, lambda line: line.rpartition(b",")[0]), "have not {columns} cells .*: 3 "),
-    "a decimal comma": (lambda b: row(b, lambda line: line + b",5"), "have not {columns} cells .*: 3"),
+    "a cell too few": (lambda b: row(b, lambda line: line.rpartition(b",")[0]), "do not have {columns} cells .*: 3 "),
+    "a decimal comma": (lambda b: row(b, lambda line: line + b",5"), "do not have {columns} cells .*: 3"),
     "a column named twice": (
         lambda b: b"\r\n".join(b"patch_id," + line for line in b.split()),
-        "columns stand more than once: 'patch_id'; keep one of each",
+        "duplicate columns: 'patch_id'; keep one of each",
     ),
     "an unused column named twice": (
         lambda b: b"\r\n".join(b"a,a," + line for line in b.split()),
-        "columns stand more than once: 'a'; keep one of each",
+        "duplicate columns: 'a'; keep one of each",
     ),
-    "another case": (lambda b: header(b, b"patch_id", b"Patch_ID"), "has no column patch_id but 'Patch_ID', "),
-    "a row twice": (lambda b: row(b, lambda line: line + b"\r\n" + line), "patch ids stand more than once: S2A_"),
+    "another case": (lambda b: header(b, b"patch_id", b"Patch_ID"), "has no column patch_id among 'Patch_ID', "),
+    "a row twice": (lambda b: row(b, lambda line: line + b"\r\n" + line), "duplicate patch ids: S2A_"),
     "HTML": (lambda b: b"<!DOCTYPE html>\n<p>404</p>", "has no column patch_id"),
     "gzip": (lambda b: b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "is not a CSV table"),
     "a pickle": (pickle.dumps, "is not a CSV table"),
@@ -131,7 +131,7 @@ def test_each_id_that_is_none_is_listed(dataset):
     with pytest.raises(InputError) as error:
         read_tables(dataset.root)
     listed = ", ".join(map(repr, NOT_PATCH_IDS))
-    assert f": not patch ids: {listed}; expected <acquisition>_<h>_<v>" in str(error.value)
+    assert f": invalid patch ids: {listed}; expected <acquisition>_<h>_<v>" in str(error.value)
 
 
 @pytest.mark.parametrize("column", ["lon", "lat", "tree_cover"])
@@ -139,9 +139,7 @@ def test_each_id_that_is_none_is_listed(dataset):
 def test_what_is_no_number_is_a_problem_of_its_patch(dataset, column, cell):
     (dataset.cover if column == "tree_cover" else dataset.meta)[1][column] = cell
     dataset.write_tables()
-    about = (
-        "a WorldCover fraction is not" if column == "tree_cover" else "its lon and lat in the meta table are no place"
-    )
+    about = "a WorldCover fraction is not" if column == "tree_cover" else "its lon and lat in the meta table are not"
     problems = read_tables(dataset.root)["problem"]
     assert problems[1].startswith(about)
     assert (problems != "").sum() == 1
@@ -189,15 +187,15 @@ LISTS = {
     "more columns": (["{0},1\n{1},2", "{2}", "{3}"], "not in the meta table: '{0},1', '{1},2'; check"),
     "a comment": (["# {0}\n{1}", "{2}", "{3}"], "not in the meta table: '# {0}'; check"),
     "two on a line": (["{0} {1}", "{2}", "{3}"], "not in the meta table: '{0} {1}'; check"),
-    "empty": (["{0}", "", "\n\n"], "val.csv: lists no patch; fetch it anew; .*test.csv: lists no patch"),
-    "twice in one": (["{0}\n{1}\n{0}\n{1}\n{1}", "{2}", "{3}"], "in more than one place: {0}, {1}; keep"),
-    "in two": (["{0}\n{1}", "{1}\n{2}", "{3}\n{0}"], "val.csv: .*place: {1}; keep one of each; .*: {0}; keep"),
-    "all that is wrong": (["{0}\nx\ny", "z\n{0}", None], r"'x', 'y'; .*'z'; .*place: {0}; .*no tiny_test.csv"),
+    "empty": (["{0}", "", "\n\n"], "val.csv: lists no patches; download it again; .*test.csv: lists no patches"),
+    "twice in one": (["{0}\n{1}\n{0}\n{1}\n{1}", "{2}", "{3}"], "listed more than once: {0}, {1}; keep"),
+    "in two": (["{0}\n{1}", "{1}\n{2}", "{3}\n{0}"], "val.csv: .*once: {1}; keep one of each; .*: {0}; keep"),
+    "all that is wrong": (["{0}\nx\ny", "z\n{0}", None], r"'x', 'y'; .*'z'; .*once: {0}; .*no tiny_test.csv"),
     "separators": (["{0}\n../{1}", "/{2}", "{3}"], r"table: '\.\./{1}'; check .*table: '/{2}'; check"),
     "control characters": (["{0}\n\x1b[31m", "a\0b", "{3}"], r"table: '\\x1b\[31m'; check .*table: 'a\\x00b'; check"),
-    "a quote never closed": (['"{0}\n{1}', "{2}", "{3}"], "train.csv: is not a text of patch ids: unexpected end"),
-    "UTF-16": ([b"\xff\xfea\0", "{2}", "{3}"], "train.csv: is not a text of patch ids: 'utf-8' codec"),
-    "a huge line": (["x" * 200_000, "{2}", "{3}"], "train.csv: is not a text of patch ids: field larger"),
+    "a quote never closed": (['"{0}\n{1}', "{2}", "{3}"], "train.csv: is not a text file of patch ids: unexpected end"),
+    "UTF-16": ([b"\xff\xfea\0", "{2}", "{3}"], "train.csv: is not a text file of patch ids: 'utf-8' codec"),
+    "a huge line": (["x" * 200_000, "{2}", "{3}"], "train.csv: is not a text file of patch ids: field larger"),
 }  # fmt: skip
 
 
@@ -300,7 +298,7 @@ def test_a_mask_inside_a_tile_is_refused_rather_than_read_over(dataset, band):
         write_tile(path, PIXELS[:side, :side])
         with rasterio.open(path, "r+") as tile:
             tile.write_mask(PIXELS[:side, :side] > 9)
-    with pytest.raises(ValueError, match=f"{band} has a mask; mark nodata by 0 instead"):
+    with pytest.raises(ValueError, match=f"{band} has a mask; mark nodata with 0 instead"):
         patches.read_patch(Tiles(dataset.root), dataset.ids[0], [band])
 
 
@@ -418,7 +416,7 @@ def test_bad_patches_of_all_kinds_are_listed_in_one_line_or_left_out_and_counted
     assert done.stderr.startswith("error: 7 bad patches: ")
     assert all(f"{patch_id}: " in done.stderr for patch_id in bad)
     done = run_stage("preprocess", *paths, params=small(data, preprocess={"max_bad_patches": 7}))
-    assert (done.returncode, done.stderr) == (0, "left out 7 bad patches, see reports/data.json\n")
+    assert (done.returncode, done.stderr) == (0, "left out 7 bad patches; see reports/data.json\n")
     found = json.loads((tmp_path / "reports/data.json").read_text())
     assert sorted(found["dropped"]) == sorted(bad)
     assert found["patches"] == {"train": 5, "val": 2, "test": 2}
@@ -580,11 +578,11 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
         harm = file.getvalue()
     path = tmp_path / "m.safetensors"
     path.write_bytes(harm)
-    with pytest.raises(InputError, match="is not a safetensors file of this pipeline"):
+    with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
         model.load(path)
     (tmp_path / "tensors").mkdir()
     (tmp_path / "tensors" / "train-00000.safetensors").write_bytes(harm)
-    with pytest.raises(InputError, match="is not a safetensors file of this pipeline"):
+    with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
         tensors.load_split(tmp_path / "tensors", "train")
     assert not (tmp_path / "harmed").exists()
 
@@ -634,7 +632,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path, change):
     assert model.load(path)[1]["bands"] == ["B02", "B08"]
     path.write_bytes(change(whole))
     assert path.read_bytes() != whole
-    with pytest.raises(InputError, match=r"is not a (model|safetensors file) of this pipeline") as error:
+    with pytest.raises(InputError, match=r"is not a (model|safetensors file) from this pipeline") as error:
         model.load(path)
     assert len(str(error.value).splitlines()) == 1
 

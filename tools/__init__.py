@@ -1,1 +1,1 @@
-"""What people run by hand, a module a tool."""
+"""Tools to run by hand, one module per tool."""

@@ -1,7 +1,7 @@
-"""The front door of the tools, for people:  python -m tools <tool> [argument ...]
+"""The entry point of the tools:  python -m tools <tool> [argument ...]
 
-A tool is a module whose `main` takes the rest of the command line. Here, as in the front door of the stages, the
-instruction set is pinned before a numerical library is imported, and interrupts and bad input are met.
+A tool is a module whose `main` takes the rest of the command line. As in the entry point of the stages, the instruction
+set is pinned before a numerical library is imported, and interrupts and bad input are handled.
 """
 
 import argparse
@@ -10,11 +10,11 @@ from importlib import import_module
 from landcover.ground import cli, environment
 
 TOOLS = {
-    "compare": "is this revision better than that one? one page for a pull request",
-    "experiment": "run the experiments of experiments.yaml, and set them side by side",
+    "compare": "is one revision better than another? writes a page for a pull request",
+    "experiment": "run the experiments in experiments.yaml and compare them",
     "predict": "map the land cover of a scene, or predict the patches of a folder",
     "export": "write the model as ONNX, for programs without torch",
-    "worker": "a Dask worker, with the environment that the stages have",
+    "worker": "a Dask worker with the same environment as the stages",
 }
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see python -m tools TOOL --help")
     given = parser.parse_args()
 
-    from landcover.ground import params  # here, since it takes a moment, in which an interrupt is already met
+    from landcover.ground import params  # here, since it is slow, and interrupts are handled by now
 
     environment.pin(params.instruction_set())
     tool = import_module(f"tools.{given.tool}")

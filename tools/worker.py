@@ -1,7 +1,7 @@
 """A worker of a Dask cluster.  python -m tools worker tcp://HOST:8786 [option of `dask worker` ...]
 
-The same as `dask worker`, but it finds the project's code, and computes with the instruction set that the stages have:
-started so, a cluster writes the same bytes as this machine's own processes.
+Like `dask worker`, but it finds the project's code and computes with the same instruction set as the stages, so that a
+cluster writes the same bytes as this machine's own processes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A tarball: written the same to the byte on any machine, read without trust."""
+"""Tarballs: written with the same bytes on any machine, read as untrusted input."""
 
 import io
 import re
@@ -20,18 +20,18 @@ from landcover.ground.files import replacing
 
 PIECE = 1 << 20  # bytes held in memory at a time
 MAX_EXTENSION = 1 << 20  # bytes of a pax header or a long name; real ones have hundreds
-# Types of headers that extend the next one. Of global pax headers and of links nothing is used.
+# Types of headers that extend the next one. Global pax headers and long link names are not used.
 PAX, LONG_NAME, UNUSED = b"xX", b"L", b"gK"
 PAX_RECORD = re.compile(rb"(\d{1,7}) ([^=]{1,255})=")  # <bytes of the record> <key>=<value>\n
 SIZE = re.compile(rb"\d{1,18}")
-MAX_NAME = 255  # bytes, which common file systems allow without the folders; ben-ge's have 160 with them
+MAX_NAME = 255  # bytes, the limit of common file systems for a single name; ben-ge's whole paths have 160
 
 
 class _StoredGzip(io.RawIOBase):
     """A gzip stream of stored (uncompressed) deflate blocks.
 
-    What a compressor makes of the same input differs from one zlib to the next (zlib, zlib-ng, cloudflare); stored
-    blocks cannot. Sensor noise hardly compresses, and storing it is faster.
+    Compressed output differs between zlib implementations (zlib, zlib-ng, cloudflare); stored blocks do not. Sensor
+    noise hardly compresses, and storing it is faster.
     """
 
     BLOCK = 0xFFFF
@@ -65,7 +65,7 @@ class _StoredGzip(io.RawIOBase):
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write (name, content) pairs as a .tar.gz, in the order given, with no times and no owners."""
+    """Write (name, content) pairs as a .tar.gz, in the order given, without times and owners."""
     with (
         replacing(path) as part,
         open(part, "wb") as file,
@@ -79,11 +79,11 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
 
 
 class _ExcessError(Exception):
-    """The archive holds more than the parameter of this name allows."""
+    """The archive exceeds the parameter of this name."""
 
 
 class _Unpacked:
-    """What a gzip file unpacks to: read once, front to back, and no more than `limit` bytes of it."""
+    """The unpacked content of a gzip file: read once, front to back, and at most `limit` bytes."""
 
     def __init__(self, file: BinaryIO, limit: int):
         self._file, self._left = file, limit
@@ -94,12 +94,12 @@ class _Unpacked:
             raise _ExcessError("max_gigabytes")
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes; none at all if they are too many."""
+        """The next `size` bytes; nothing if they exceed the limit."""
         self._count(size)
         while size:
             piece = self._file.read(min(size, PIECE))
             if not piece:
-                raise EOFError("it ends too early")
+                raise EOFError("it is truncated")
             size -= len(piece)
             yield piece
 
@@ -107,15 +107,15 @@ class _Unpacked:
         return b"".join(self.pieces(size))
 
     def finish(self) -> None:
-        """Read to the end, where gzip's checksum stands; after a tarball's end mark there is nothing but padding."""
+        """Read to the end, where gzip verifies its checksum; only padding may follow a tarball's end marker."""
         while piece := self._file.read(PIECE):
             self._count(len(piece))
             if piece != bytes(len(piece)):
-                raise tarfile.ReadError("it goes on after its end mark")
+                raise tarfile.ReadError("it has data after its end marker")
 
 
 class _UnsafeError(Exception):
-    """A member would be written where, or as what, nothing may be; tarfile's own is newer than Python 3.11.2."""
+    """A member has a forbidden path or type; tarfile's own error is newer than Python 3.11.2."""
 
 
 def _unsafe(name: object, what: str) -> _UnsafeError:
@@ -137,8 +137,8 @@ def _pax_records(content: bytes) -> dict[bytes, bytes]:
 def _members(stream: _Unpacked, max_members: int) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
     """Yield each member and its content.
 
-    A crafted header makes tarfile's own reader take any amount of memory or time, end without a word as if there were
-    no more members, or raise errors of any kind.
+    Crafted headers make tarfile's own reader use unlimited memory or time, stop silently as if there were no more
+    members, or raise arbitrary errors.
     """
     extension = {}
     for number in count():
@@ -151,7 +151,7 @@ def _members(stream: _Unpacked, max_members: int) -> Iterator[tuple[tarfile.TarI
         member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         if member.type in PAX + LONG_NAME + UNUSED:
             if not 0 <= member.size <= MAX_EXTENSION:
-                raise tarfile.ReadError(f"a header is extended by {member.size} bytes")
+                raise tarfile.ReadError(f"an extended header has {member.size} bytes")
             content = stream.read(member.size)
             stream.read(-member.size % tarfile.BLOCKSIZE)
             if member.type in PAX:
@@ -166,24 +166,24 @@ def _members(stream: _Unpacked, max_members: int) -> Iterator[tuple[tarfile.TarI
         size = extension.get(b"size", b"%d" % member.size)
         if not SIZE.fullmatch(size):
             raise tarfile.ReadError(f"{member.name[:200]!r} has no valid size")
-        # Folders, links and devices have no content, whatever their size says.
+        # Folders, links and devices have no content, regardless of their size field.
         has_content = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
         size = int(size) if has_content else 0
         content = stream.pieces(size)
         yield member, content
-        for _ in content:  # what the caller left
+        for _ in content:  # what the caller did not read
             pass
         stream.read(-size % tarfile.BLOCKSIZE)
         extension = {}
 
 
 def _fold(path: PurePosixPath) -> str:
-    """What a file system that ignores case and Unicode's normalization forms takes `path` for."""
+    """`path` as seen by a file system that ignores case and Unicode normalization."""
     return normalize("NFD", normalize("NFD", str(path)).casefold())
 
 
 class _Folder:
-    """A folder to write files to, none over another, on any file system."""
+    """A folder to write files to without overwriting any, on any file system."""
 
     def __init__(self, directory: Path, bundles: Bundles | None):
         self._directory, self._bundles = directory, bundles
@@ -193,7 +193,7 @@ class _Folder:
     def write(self, path: PurePosixPath, content: Iterable[bytes]) -> None:
         name = str(path)
         if not path.name or not name.isprintable() or "\\" in name or len(name.encode()) > MAX_NAME:
-            raise _unsafe(path, "is no fit name for a file")
+            raise _unsafe(path, "is not a valid file name")
         new_folders = [folder for folder in path.parents if folder not in self._folders]
         for new in (path, *new_folders):
             if (other := self._taken.setdefault(_fold(new), new)) is not new:
@@ -219,23 +219,22 @@ def extract(
 ) -> int:
     """Stream the tarball once and write its wanted files below `directory`.
 
-    Any member that is sparse, or whose name leads out of `directory`, condemns the archive; so does a wanted one that
-    is a link or a device, that has a name unfit for a file, or that would overwrite another, be it on a file system
-    that ignores case. Links and devices elsewhere are passed over. Modes, owners and times are not taken over.
+    The archive is refused if any member is sparse or has a name that points outside `directory`, or if a wanted member
+    is a link or a device, has an invalid file name, or would overwrite another, even if only on a file system that
+    ignores case. Other links and devices are skipped. Modes, owners and times are ignored.
 
     Args:
-        directory: is empty or not there yet.
-        wanted: says of a file's name whether to write it.
-        max_members: headers in the tarball, of members wanted or not.
-        max_gigabytes: of the unpacked tarball, in 10^9 bytes, wanted or not.
-
-        bundles: is given those of the wanted files that it takes.
+        directory: is empty or does not exist yet.
+        wanted: whether to write the file of this name.
+        max_members: limit on the headers in the tarball, wanted or not.
+        max_gigabytes: limit on the unpacked tarball, in 10^9 bytes, wanted or not.
+        bundles: receives the wanted files that it takes.
 
     Returns:
         The number of files written.
 
     Raises:
-        InputError: the archive is damaged, unsafe, or holds more than it may.
+        InputError: the archive is damaged, unsafe or too large.
     """
     folder = _Folder(directory, bundles)
     written = 0
@@ -249,18 +248,18 @@ def extract(
                 progress.update(packed.tell() - progress.n)
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise _unsafe(name, "leads out of the folder")
+                    raise _unsafe(name, "points outside the folder")
                 if member.isdir() or not wanted(str(name)):
                     continue
                 if not member.isreg():
-                    raise _unsafe(name, "is no plain file")
+                    raise _unsafe(name, "is not a regular file")
                 folder.write(name, content)
                 written += 1
             progress.update(packed.tell() - progress.n)
     except _ExcessError as bound:
-        raise InputError(f"{path}: holds more than unpack.{bound} allows; if you trust it, raise that") from None
+        raise InputError(f"{path}: exceeds unpack.{bound}; if you trust it, raise that limit") from None
     except _UnsafeError as error:
-        raise InputError(f"{path}: unsafe archive: {error}; do not use it, fetch it anew from its publisher") from None
+        raise InputError(f"{path}: unsafe archive: {error}; get a sound one from its publisher") from None
     except (tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile) as error:
-        raise InputError(f"{path}: damaged archive: {error}; delete it and run again to fetch it anew") from None
+        raise InputError(f"{path}: damaged archive: {error}; delete it and run again") from None
     return written

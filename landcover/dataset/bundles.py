@@ -1,7 +1,7 @@
-"""Tiles in bundles: uncompressed tars of many tiles, and an index of what lies where.
+"""Tiles in bundles: uncompressed tar files of many tiles, and an index of their positions.
 
-DVC tracks an output file by file, and is of no use long before the 2.4 million tiles of the full ben-ge. Of bundles it
-tracks one file for thousands of tiles. GDAL and QGIS open what is in them by /vsitar/.
+DVC tracks the files of an output one by one and becomes impractical long before the 2.4 million tiles of the full
+ben-ge. With bundles, it tracks one file for thousands of tiles. GDAL and QGIS open tiles in them through /vsitar/.
 """
 
 import csv
@@ -19,10 +19,10 @@ INDEX = f"{TILES_FOLDER}.csv"
 
 
 class Bundles:
-    """Writes tiles to bundles in the dataset's root folder, and beside them, in the end, their index.
+    """Writes tiles to bundles in the dataset's root folder and finally their index beside them.
 
     Args:
-        directory: where the root folder is, or is to be.
+        directory: the parent of the root folder.
     """
 
     def __init__(self, directory: Path):
@@ -41,11 +41,11 @@ class Bundles:
         """Add a tile.
 
         Raises:
-            TarError: it is too large for a tile, or of another dataset than the tiles before it.
+            TarError: it is too large for a tile, or belongs to another dataset than the tiles before it.
         """
         root = self._directory / path.parts[0]
         if self._root not in (None, root):
-            raise tarfile.ReadError(f"it has tiles of {self._root.name} and of {root.name}")
+            raise tarfile.ReadError(f"it has tiles from {self._root.name} and {root.name}")
         tile = b""
         for piece in content:
             tile += piece
@@ -60,7 +60,7 @@ class Bundles:
         member = tarfile.TarInfo("/".join(path.parts[2:]))
         member.size, member.mode = len(tile), 0o644
         self._tar.addfile(member, BytesIO(tile))
-        self._tar.members.clear()  # kept for reading, which nobody does
+        self._tar.members.clear()  # kept only for reading
         padded = -(-len(tile) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         self._rows.append((path.name, bundle, self._tar.offset - padded, len(tile)))
 

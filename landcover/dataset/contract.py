@@ -1,4 +1,4 @@
-"""The data contract, reports/data.json: what a reviewer must know of the data before any metric means something."""
+"""The data contract, reports/data.json: what a reviewer must know about the data to interpret the metrics."""
 
 import hashlib
 from collections import Counter
@@ -16,7 +16,7 @@ PERCENTILES = (1, 50, 99)
 
 
 def band_statistics(histogram: np.ndarray) -> dict[str, float]:
-    """Mean, standard deviation and percentiles of the reflectances behind a histogram of one band.
+    """Mean, standard deviation and percentiles of reflectance, from the histogram of one band.
 
     Args:
         histogram: as in a Summary, (65536,): of valid pixels.
@@ -49,13 +49,13 @@ def describe(
     """Counts, statistics, leakage and hashes of the splits.
 
     Args:
-        used: columns `patch_id`, `split`, `label`, `tied`, `lon`, `lat`, `date`; a row a patch.
-        split_facts: how they came to their splits.
-        excluded: patches that a list names.
+        used: columns `patch_id`, `split`, `label`, `tied`, `lon`, `lat`, `date`; one row per patch.
+        split_facts: how the splits were made.
+        excluded: the number of patches excluded by lists.
         problems: why patches were left out, by patch id.
         summaries: of the shards of each split.
-        patch_size: pixels a side.
-        warnings: of what looks wrong, though it cannot be known.
+        patch_size: side in pixels.
+        warnings: what looks wrong but is not certain.
     """
     subtracted = sum((summary.offsets for summary in summaries.values()), Counter())
     parts = {split: used[used["split"] == split] for split in benge.SPLITS}
@@ -79,13 +79,13 @@ def describe(
         "tied_labels": int(used["tied"].sum()),
         "patches_with_nodata": sum(summary.with_nodata for summary in summaries.values()),
         "leakage": splits.leakage(used, patch_size),
-        # Sorted, so that they tell which patches are in a split and how each is labelled, not in which order.
+        # Sorted, so that they depend on the patches of a split and their labels, not on their order.
         "membership_sha256": {split: _digest(part["patch_id"].sort_values()) for split, part in parts.items()},
         "labels_sha256": {
             split: _digest((part["patch_id"] + " " + part["label"].astype(str)).sort_values())
             for split, part in parts.items()
         },
-        # Of most data there is nothing to tell.
+        # Absent for most data.
         **({"warnings": warnings} if warnings else {}),
         **({"offsets": {str(own): subtracted[own] for own in sorted(subtracted)}} if any(subtracted) else {}),
     }

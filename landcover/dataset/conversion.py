@@ -17,25 +17,25 @@ from landcover.dataset.tiles import Tiles
 from landcover.ground import benge, files, partial
 from landcover.ground.errors import InputError
 
-PATCHES_PER_SHARD = 100  # 23 MB of four bands: several shards a split share the work, few files burden DVC
+PATCHES_PER_SHARD = 100  # 23 MB with four bands: enough shards to share the work, few enough files for DVC
 UNFINISHED = partial.PARTIAL / "shards"
 
 
 class Summary(NamedTuple):
-    """What is known of one or more shards once they are written."""
+    """Facts about one or more shards, known once they are written."""
 
-    problems: dict[str, str]  # by patch id, why it is left out
+    problems: dict[str, str]  # why a patch is left out, by patch id
     histogram: (
         np.ndarray
     )  # int64 (C, 65536): how often each digital number occurs, less its offset; nodata is not in it
     with_nodata: int  # patches with some nodata pixels
-    offsets: Counter[int]  # from how many patches which offset was subtracted
+    offsets: Counter[int]  # number of patches by the offset that was subtracted
 
 
 def to_reflectance(numbers: np.ndarray) -> np.ndarray:
-    """Digital numbers, less their offset, to reflectances, cut to [0, 1] as in the notebook; float32.
+    """Digital numbers, with the offset subtracted, to reflectances, clipped to [0, 1] as in the notebook; float32.
 
-    NODATA stays 0, and no valid pixel is 0, so that whoever sees only tensors can tell the two apart.
+    NODATA stays 0, and no valid pixel is 0, so that the tensors alone distinguish the two.
     """
     reflectances = numbers.astype(np.float32)
     reflectances /= np.float32(benge.REFLECTANCE_SCALE)
@@ -82,16 +82,16 @@ def write_shard(
     size: int = benge.PATCH_SIZE,
     classes: Sequence[str] = benge.CLASSES,
 ) -> str:
-    """Read, check and write the tensors of some patches; the bad ones are left out and named.
+    """Read, check and write the tensors of some patches; bad patches are left out and reported.
 
-    A shard that was written before, of the same tiles in the same way, is left as it is.
+    An existing shard of the same tiles with the same options is kept.
 
     Args:
         patches: columns `patch_id`, `label` and `offset`, as `offsets.by_product` gives it.
-        tiles: theirs.
-        code: what tells versions of it apart.
-        offset: of all patches, or `auto` for that of each.
-        size: pixels a side of a patch.
+        tiles: of these patches.
+        code: identifies the version of the code.
+        offset: of all patches, or `auto` for each patch's own.
+        size: side of a patch in pixels.
 
     Returns:
         The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
@@ -105,7 +105,7 @@ def write_shard(
     stacked, good, problems, subtracted = read_patches(patches, tiles, bands, resampling, offset, size)
     if good:
         arrays = {"images": to_reflectance(stacked), "labels": patches["label"].to_numpy(np.int64)[good]}
-        # What is subtracted from all, whatever their products.
+        # The offset subtracted from all patches, regardless of their products.
         told = 0 if offset == "auto" else offset
         scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": told, "minimum": 0, "maximum": 1}
         with files.replacing(path) as part:
@@ -123,7 +123,7 @@ def _is_done(path: Path, summary: Path, patches: int) -> bool:
     try:
         bad = len(read_summary(summary.parent, summary.stem).problems)
         return bad == patches or len(tensors.load(path, "labels")[0]["labels"]) == patches - bad
-    except InputError:  # not there, or torn by a crash of the machine
+    except InputError:  # missing, or damaged by a crash of the machine
         return False
 
 
@@ -135,15 +135,15 @@ def read_summary(folder: Path, key: str) -> Summary:
 def convert(
     table: pd.DataFrame, root: Path, bands: list[str], pool: Executor, **options: Any
 ) -> tuple[dict[str, Path], dict[str, Summary]]:
-    """Write all shards of all splits, and sum them up.
+    """Write all shards of all splits and summarize them.
 
     Args:
         table: columns `patch_id`, `label`, `offset` and `split`.
         root: the dataset's folder.
-        options: more of `write_shard`'s.
+        options: further arguments of `write_shard`.
 
     Returns:
-        The shards, by the name that each is to have, and a summary of each split.
+        The shards by their final names, and a summary of each split.
     """
     folder = UNFINISHED.resolve()
     folder.mkdir(parents=True, exist_ok=True)

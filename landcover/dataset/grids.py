@@ -1,18 +1,18 @@
-"""Where the pixels of a patch's tiles lie: the bands of a patch must lie on each other."""
+"""The georeferences of a patch's tiles: its bands must be aligned."""
 
 from typing import NamedTuple
 
 from landcover.ground.benge import BANDS
 
 NOWHERE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # the transform that GDAL gives a tile without one
-SIZE_TOLERANCE = 0.01  # of a pixel's side: some data sets have pixels of 9.98 m
+SIZE_TOLERANCE = 0.01  # of a pixel's side: some datasets have pixels of 9.98 m
 CORNER_TOLERANCE = 1.0  # metres, a tenth of the finest pixel
 
 
 class Grid(NamedTuple):
-    """Of one tile.
+    """The georeference of one tile.
 
-    `transform` is GDAL's, in another order: (a, b, c, d, e, f) with x = a * column + b * row + c and
+    `transform` is GDAL's in a different order: (a, b, c, d, e, f) with x = a * column + b * row + c and
     y = d * column + e * row + f.
     """
 
@@ -32,41 +32,41 @@ class Grid(NamedTuple):
 
 
 def check(grids: dict[str, Grid], patch_metres: int) -> None:
-    """See that the tiles of a patch lie on each other, pixel by pixel.
+    """Check that the tiles of a patch are aligned.
 
-    Tiles that are nowhere, all alike, are taken at their word: some archives have lost their places.
+    If all tiles lack a georeference, they are accepted, because some archives have lost it.
 
     Args:
         grids: by band.
-        patch_metres: a side of the patch.
+        patch_metres: side of the patch.
 
     Raises:
-        ValueError: they do not; says which and why.
+        ValueError: they are not aligned; says which and why.
     """
     for band, grid in grids.items():
         a, b, _, d, e, _ = grid.transform
         metres = BANDS[band]
         within = SIZE_TOLERANCE * metres
-        # Written so that a number that is none fails.
+        # Written so that NaN fails.
         fits = b == d == 0 and abs(a - metres) <= within and abs(abs(e) - metres) <= within
         if grid.is_somewhere() and not fits:
             raise ValueError(
                 f"{band} has pixels of {a:g} x {-e:g} in the units of its coordinate system"
-                f"{' and is turned' if b or d else ''}, not {metres} x {metres} m; bring it to UTM with gdalwarp"
+                f"{' and is rotated' if b or d else ''}, not {metres} x {metres} m; reproject it to UTM with gdalwarp"
             )
     (first, reference), *others = grids.items()
     sides = {band: patch_metres // BANDS[band] for band in grids}
     for band, grid in others:
         if grid.crs != reference.crs:
             names = [grid.crs or "no coordinate system", reference.crs or "none"]
-            raise ValueError(f"{band} is in {names[0][:60]}, {first} in {names[1][:60]}; bring them to one grid")
+            raise ValueError(f"{band} is in {names[0][:60]}, but {first} in {names[1][:60]}; put them on one grid")
         if grid.is_somewhere() != reference.is_somewhere():
             lost, found = (first, band) if grid.is_somewhere() else (band, first)
-            raise ValueError(f"{lost} does not say where it lies, {found} does; copy its georeference")
+            raise ValueError(f"{lost} has no georeference, but {found} does; copy it")
         if grid.is_somewhere():
             here, there = grid.corners(sides[band]), reference.corners(sides[first])
             if not all(abs(x - y) <= CORNER_TOLERANCE for x, y in zip(here, there, strict=True)):
-                raise ValueError(f"{band} lies at {_text(here)}, {first} at {_text(there)}; bring them to one grid")
+                raise ValueError(f"{band} lies at {_text(here)}, but {first} at {_text(there)}; put them on one grid")
 
 
 def _text(corners: tuple[float, ...]) -> str:

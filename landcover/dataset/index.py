@@ -1,4 +1,4 @@
-"""data/tensors/index.csv: which patch each row of the tensors is."""
+"""data/tensors/index.csv: the patch in each row of the tensors."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,16 +12,16 @@ INDEX = "index.csv"
 
 
 class Index(NamedTuple):
-    """What the index says of the patches of one split, in its order."""
+    """The index of one split."""
 
     patch_ids: np.ndarray  # str (N,)
-    majority_fractions: np.ndarray  # float64 (N,), of the patch, covered by the class that it is labelled with
-    lon: np.ndarray  # float64 (N,), degrees; NaN where the meta table does not tell
+    majority_fractions: np.ndarray  # float64 (N,), the share of the patch that its class covers
+    lon: np.ndarray  # float64 (N,), degrees; NaN if the meta table lacks them
     lat: np.ndarray  # likewise
 
 
 def write_index(directory: Path, patches: pd.DataFrame) -> None:
-    """Write the index: a row a patch, split by split, in the order of the shards' rows."""
+    """Write the index: one row per patch, split by split, in the order of the shards' rows."""
     columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
     patches = patches.assign(row=patches.groupby("split").cumcount())
     in_order = patches.sort_values("split", key=lambda names: names.map(SPLITS.index), kind="stable")

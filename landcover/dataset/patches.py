@@ -26,30 +26,30 @@ from landcover.ground.benge import (
     REFLECTANCE_SCALE,
 )
 
-RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels that a resampled one may be mixed of
+RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels to each side that are mixed in
 
 
 class Patch(NamedTuple):
-    """What the tiles of a patch hold, on the 10 m grid, its first row in the north."""
+    """The pixels of a patch on the 10 m grid, with the first row in the north."""
 
     numbers: np.ndarray  # digital numbers, uint16 (C, H, W); NODATA where there is no valid pixel
-    offset: int | None  # to be subtracted from the numbers, as the tiles' own tags tell; None if they do not
+    offset: int | None  # to subtract from the numbers, from the tiles' own tags; None if they have none
 
 
 @functools.cache
 def _crs_name(wkt: str) -> str:
-    return CRS.from_wkt(wkt).to_string()  # a millisecond, as long as the rest of a tile takes
+    return CRS.from_wkt(wkt).to_string()  # takes a millisecond, as long as the rest of a tile
 
 
 def _own_offset(tile: DatasetReader, band: str) -> int | None:
     """The offset of a tile's digital numbers by its scale and offset tags; None if it has no such tags.
 
-    With the tags, reflectance = number * scale + offset. Here all numbers count reflectance in steps of 0.0001, and so
-    offset tags are applied in whole steps. Anything else is refused: a scale of 1 and an offset of -1000, say, leave
-    open what is counted, and numbers of another scale would have to be rounded.
+    With the tags, reflectance = number * scale + offset. Here, numbers are reflectance in steps of 0.0001, so offset
+    tags are applied in whole steps. Anything else is refused: a scale of 1 with an offset of -1000, for example, leaves
+    the unit open, and numbers with a different scale would have to be rounded.
 
     Raises:
-        ValueError: the tags say something else.
+        ValueError: the tags have other values.
     """
     scale, offset = tile.scales[0], tile.offsets[0]
     if (scale, offset) == (1, 0):
@@ -86,9 +86,9 @@ def resampled_nodata(empty: np.ndarray, factor: int, resampling: str) -> np.ndar
 def _read_with_gdal(
     content: bytes, pixels: np.ndarray, band: str, side: int, resampling: str
 ) -> tuple[Grid, int | None]:
-    """Fill `pixels` (H, W) with a tile's; gives where it lies, and the offset that its tags tell."""
-    # From memory, so that no other file is read; the driver by name, since a VRT could read others, or other machines.
-    # In a folder that MemoryFile names: threads of a Dask worker read tiles of one name at the same time.
+    """Fill `pixels` (H, W) with a tile's; return its georeference and the offset from its tags."""
+    # From memory, so that no other file is read; with a named driver, since a VRT could read other files or machines.
+    # In MemoryFile's own folder, since threads of a Dask worker read tiles of the same name at the same time.
     with MemoryFile(content, filename=f"{band}.tif") as file, file.open(driver="GTiff") as tile:
         if tile.count != 1:
             raise ValueError(f"{band} has {tile.count} bands, not 1")
@@ -99,8 +99,8 @@ def _read_with_gdal(
                 f"{band} is {tile.dtypes[0]}, not uint16; write it as reflectance x {REFLECTANCE_SCALE:,} in uint16"
             )
         if rasterio.enums.MaskFlags.per_dataset in tile.mask_flag_enums[0]:
-            raise ValueError(f"{band} has a mask; mark nodata by {NODATA} instead")
-        if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would hold a whole one
+            raise ValueError(f"{band} has a mask; mark nodata with {NODATA} instead")
+        if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would load a whole block
             raise ValueError(f"{band} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile")
         offset = _own_offset(tile, band)
         native = tile.read(1)
@@ -119,18 +119,18 @@ def _read_with_gdal(
 def read_patch(
     tiles: Tiles, patch_id: str, bands: Collection[str], resampling: str = "bilinear", size: int = PATCH_SIZE
 ) -> Patch:
-    """Read a patch's bands on the 10 m grid, and see that they lie on each other.
+    """Read a patch's bands on the 10 m grid and check that they are aligned.
 
     Args:
         bands: names in BANDS; those at 20 m and 60 m are resampled.
         resampling: a name in RESAMPLING_REACH.
-        size: pixels a side at 10 m.
+        size: side in pixels at 10 m.
 
     Returns:
-        Its numbers (C, size, size), NODATA also where a tile's own nodata tag says so, and its offset, if it tells one.
+        Its numbers (C, size, size), NODATA also where a tile's own nodata tag says so, and its offset, if it has one.
 
     Raises:
-        ValueError: a tile is missing or is not what the dataset promises; says which and why.
+        ValueError: a tile is missing or invalid; says which and why.
     """
     numbers = np.empty((len(bands), size, size), np.uint16)
     places, offsets = {}, {}
@@ -150,7 +150,7 @@ def read_patch(
             offsets[band] = None
         else:
             try:
-                with warnings.catch_warnings():  # a patch may lie nowhere
+                with warnings.catch_warnings():  # a patch may have no georeference
                     warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                     places[band], offsets[band] = _read_with_gdal(content, pixels, band, side, resampling)
             except rasterio.errors.RasterioError as error:
@@ -161,17 +161,17 @@ def read_patch(
     grids.check(places, size * METRES_PER_PIXEL)
     if len(set(offsets.values())) > 1:
         told = ", ".join(f"{band} {'none' if offset is None else offset}" for band, offset in offsets.items())
-        raise ValueError(f"its bands' tags tell different offsets ({told}); write them all alike")
+        raise ValueError(f"its bands' tags give different offsets ({told}); make them equal")
     if not all(grid.is_north_up() for grid in places.values()):  # then all of them are south up
         numbers = numbers[:, ::-1]
     return Patch(numbers, next(iter(offsets.values())))
 
 
 def without_offset(numbers: np.ndarray, offset: int) -> np.ndarray:
-    """Digital numbers, uint16, less the offset of their product.
+    """Digital numbers, uint16, minus the offset of their product.
 
-    NODATA stays what it is, and no valid number becomes it: at or below the offset it becomes 1, the darkest there is,
-    as in ESA's products without an offset.
+    NODATA is kept, and no valid number becomes NODATA: numbers at or below the offset become 1, the darkest value, as
+    in ESA's products without an offset.
     """
     if not offset:
         return numbers

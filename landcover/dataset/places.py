@@ -1,7 +1,7 @@
-"""Where patches lie on the ground, whatever their ids and dates: how near to each other, and in which block.
+"""Where patches lie on the ground, regardless of ids and dates: their distances, and their blocks.
 
-An id does not tell a place: one prefix covers several tiles, one tile's patches carry several prefixes, and the same
-ground is there again on other dates under other ids. So distance is measured from longitude and latitude.
+An id does not identify a place: one prefix covers several tiles, one tile's patches have several prefixes, and the same
+ground appears on other dates under other ids. So distances are computed from longitude and latitude.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
 
 
 def distances(patch_size: int) -> dict[str, float]:
-    """How near, in km between centres, patches of so many pixels a side lie to each other.
+    """Distances in km between the centres of patches of this side in pixels, by name.
 
     Patches of 120 pixels are 1.2 km a side, so two that share a side or a corner are 1.2 to 1.7 km apart.
     """
@@ -25,22 +25,22 @@ def distances(patch_size: int) -> dict[str, float]:
 
 
 def _on_sphere(patches: pd.DataFrame) -> np.ndarray:
-    """Points on the unit sphere, (N, 3), of columns `lon` and `lat` in degrees."""
+    """Points on the unit sphere, (N, 3), from columns `lon` and `lat` in degrees."""
     lon, lat = np.radians(patches["lon"].to_numpy()), np.radians(patches["lat"].to_numpy())
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
 
 
 def _chord(km: float) -> float:
-    """The straight line through the sphere of radius 1 between points that are so far apart on the ground."""
+    """The chord of the unit sphere between points at this distance on the ground."""
     return 2 * np.sin(km / (2 * EARTH_KM))
 
 
 def nearest_km(patches: pd.DataFrame, others: pd.DataFrame, limit: float) -> np.ndarray:
-    """How far each patch is from the nearest of `others`, along the great circle, float64 (N,); inf beyond `limit`.
+    """The great-circle distance of each patch from the nearest of `others`, float64 (N,); inf beyond `limit`.
 
     Args:
         patches, others: columns `lon` and `lat`, in degrees.
-        limit: km, up to which one needs to know.
+        limit: km.
     """
     if not len(patches) or not len(others):
         return np.full(len(patches), np.inf)
@@ -73,10 +73,10 @@ def blocks(patches: pd.DataFrame, side_km: float) -> np.ndarray:
 
 
 def gather(patches: pd.DataFrame, side_km: float) -> np.ndarray:
-    """Number the places in which patches lie together, laid around where they are densest; int64 (N,), from 0.
+    """Cluster patches into places, centred where patches are densest, and number them; int64 (N,), from 0.
 
-    A place reaches as far as the corners of a block do from its middle. Unlike the blocks of a grid, places do not cut
-    through groups of patches.
+    The radius of a place is the distance from a block's centre to its corners. Unlike the blocks of a grid, places do
+    not split clusters of patches.
 
     Args:
         patches: columns `lon` and `lat`, in degrees.

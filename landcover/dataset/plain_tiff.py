@@ -1,8 +1,8 @@
-"""The pixels and the place of tiles that are stored as BigEarthNet's are, without GDAL.
+"""The pixels and the georeference of tiles stored like BigEarthNet's, without GDAL.
 
-GDAL takes a millisecond to open a tile, for its coordinate system. tifffile is lenient with damaged headers, so a tile
-must be plain in every tag; whatever is not, GDAL reads or refuses. A plain tile has no scale, offset, nodata value or
-mask, and lies north up in a UTM zone of WGS 84, or nowhere.
+GDAL takes a millisecond to open a tile because of its coordinate system. tifffile tolerates damaged headers, so every
+tag of a tile must be plain; GDAL reads or refuses all other tiles. A plain tile has no scale, offset, nodata value or
+mask, and is north up in a UTM zone of WGS 84 or has no georeference.
 """
 
 import functools
@@ -16,7 +16,7 @@ import tifffile
 from landcover.dataset.grids import Grid
 
 STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_BYTES = 273, 278, 279
-# Tags that decide how pixels are stored, each one number, and what a plain tile has there.
+# Tags that define how pixels are stored, each a single number, and their values in a plain tile.
 STORED = {
     258: 16,  # bits per sample
     259: 1,  # compression: none
@@ -26,16 +26,16 @@ STORED = {
     284: 1,  # planar configuration
     339: 1,  # sample format: unsigned
 }
-OPTIONAL = {266, 339}  # whose default is that
+OPTIONAL = {266, 339}  # with that value as their default
 WIDTH, HEIGHT = 256, 257
 PIXEL_SCALE, TIE_POINT, GEO_KEYS, GEO_TEXTS = GEOGRAPHY = (33550, 33922, 34735, 34737)
-UTM_CODE = 27  # where in the numbers of GEO_KEYS, as GDAL writes them, the EPSG code is
+UTM_CODE = 27  # index of the EPSG code in GEO_KEYS as GDAL writes them
 NUMBERS, DOUBLE = (3, 4), 12  # TIFF's types: unsigned numbers of 16 and 32 bits, floating-point ones of 64
 
 
 @functools.cache
 def _utm(code: int) -> tuple[tuple[int, ...], str] | None:
-    """What GDAL writes as GEO_KEYS and GEO_TEXTS for a UTM zone of WGS 84; None if the code is not one's."""
+    """The GEO_KEYS and GEO_TEXTS that GDAL writes for a UTM zone of WGS 84; None for other codes."""
     zone = code % 100
     if code // 100 not in (326, 327) or not 1 <= zone <= 60:
         return None
@@ -53,7 +53,7 @@ def _utm(code: int) -> tuple[tuple[int, ...], str] | None:
 
 
 def _grid(found: dict[int, tuple], dtypes: dict[int, int]) -> Grid | None:
-    """Where a tile lies, by its tags; None if they are not those that GDAL writes for Sentinel-2's grids."""
+    """The georeference from a tile's tags; None if they are not those that GDAL writes for Sentinel-2's grids."""
     if not any(code in found for code in GEOGRAPHY):
         return Grid()
     if {dtypes.get(PIXEL_SCALE), dtypes.get(TIE_POINT)} != {DOUBLE}:
@@ -69,7 +69,7 @@ def _grid(found: dict[int, tuple], dtypes: dict[int, int]) -> Grid | None:
 
 
 def _plain_grid(tags: tifffile.TiffTags, side: int) -> Grid | None:
-    """Where a tile lies, if it is plain; None of any other."""
+    """The georeference of a plain tile; None for other tiles."""
     wanted = STORED | {WIDTH: side, HEIGHT: side}
     found = {tag.code: tag.value for tag in tags}
     dtypes = {tag.code: tag.dtype for tag in tags}
@@ -90,18 +90,18 @@ def _plain_grid(tags: tifffile.TiffTags, side: int) -> Grid | None:
 
 
 def read(content: bytes, side: int) -> tuple[np.ndarray, Grid] | None:
-    """The pixels of a plain tile, uint16 (side, side), and where they lie; None of any other tile.
+    """The pixels of a plain tile, uint16 (side, side), and its georeference; None for other tiles.
 
-    Plain is a TIFF of one page of little-endian uint16 in uncompressed strips, without tags of other meanings.
+    A plain tile is a TIFF with one page of little-endian uint16 in uncompressed strips, without further tags.
     """
     if content[:4] != b"II*\0":
         return None
-    # What it says of a damaged tile is not a stage's one line; GDAL, which reads it next, says it in an exception.
+    # Its messages on damaged tiles would break the rule of one line; GDAL, which reads the tile next, raises instead.
     logging.getLogger("tifffile").disabled = True
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
             page = file.pages.first
-            (entries,) = struct.unpack_from("<H", content, page.offset)  # it passes over those that it cannot read
+            (entries,) = struct.unpack_from("<H", content, page.offset)  # it skips those that it cannot read
             whole = len(file.pages) == 1 and len(page.tags) == entries
             grid = _plain_grid(page.tags, side) if whole else None
             return None if grid is None else (page.asarray(), grid)

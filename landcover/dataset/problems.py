@@ -1,4 +1,4 @@
-"""Bad patches: told once for each reason, with a way out."""
+"""Bad patches: reported once per reason, with a remedy."""
 
 import re
 from collections import defaultdict
@@ -8,12 +8,12 @@ import pandas as pd
 from landcover.ground.benge import SPLITS
 from landcover.ground.errors import InputError
 
-NAMED = 3  # patches of a reason
+NAMED = 3  # patches per reason
 OTHER_SIZE = re.compile(r"B\w\w is (\d+) x \1 pixels, not \d+ x \d+")
 
 
 def tell(problems: dict[str, str]) -> str:
-    """The reasons why patches are bad, each with its first patches and how many more there are.
+    """The reasons why patches are bad, each with its first patches and the number of others.
 
     Args:
         problems: the reasons, by patch id.
@@ -29,16 +29,16 @@ def tell(problems: dict[str, str]) -> str:
 
 
 def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str) -> None:
-    """See that the pipeline can go on without the bad patches.
+    """Check that the pipeline can continue without the bad patches.
 
     Args:
         table: columns `patch_id` and `split`.
         problems: why patches are left out, by patch id.
-        most: how many may be.
+        most: the maximum number of bad patches.
         dataset: its name in params.yaml.
 
     Raises:
-        InputError: they are too many, or a split is empty without them.
+        InputError: there are too many, or a split is empty without them.
     """
     used = set(table.loc[~table["patch_id"].isin(problems), "split"])
     empty = [name for name in SPLITS if name not in used]
@@ -47,11 +47,11 @@ def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str
         reasons = set(problems.values())
         sizes = {found[1] for found in map(OTHER_SIZE.fullmatch, reasons) if found}
         if len(reasons) == len(sizes) == 1 and len(problems) == len(table):
-            remedy = f"mend them, or set datasets.{dataset}.patch_size: {sizes.pop()}"
+            remedy = f"fix them, or set datasets.{dataset}.patch_size: {sizes.pop()}"
         elif emptied:
-            remedy = "mend them"
+            remedy = "fix them"
         else:
-            remedy = f"mend them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
+            remedy = f"fix them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
         if emptied:
             names = " and ".join(", ".join(emptied).rsplit(", ", 1))
             what = (

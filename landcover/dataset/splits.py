@@ -1,4 +1,4 @@
-"""Which patch is in which split, and what leaks from one split to another."""
+"""The assignment of patches to splits, and the leakage between splits."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -13,12 +13,12 @@ from landcover.ground import params
 from landcover.ground.benge import CLASSES, PATCH_SIZE, SPLITS
 from landcover.ground.errors import InputError
 
-# By what a split's list may be called: the archives' README says `validation`, the dataset's repository `val`.
+# Possible names of a split's list: the archives' README says `validation`, the dataset's repository `val`.
 LISTS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 
 
 class Assignment(NamedTuple):
-    """Which patch is in which split, and what a reviewer should know of how it came to be there."""
+    """The split of each patch, and facts for reviewers about how the splits were made."""
 
     splits: np.ndarray  # object (N,): one of SPLITS, or '' for none
     facts: dict[str, Any]
@@ -28,32 +28,32 @@ def by_order(split: params.Order, table: pd.DataFrame, root: Path) -> Assignment
     wanted = split.train + split.val + split.test
     if wanted > len(table):
         raise InputError(
-            f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches asked for, "
-            f"{len(table)} in {root.name}; lower train, val or test of the dataset's split"
+            f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches requested, "
+            f"but {root.name} has {len(table)}; lower train, val or test in the dataset's split"
         )
     splits = np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted])
     return Assignment(splits.astype(object), {})
 
 
 def read_list(path: Path) -> list[str]:
-    """The patch ids in a file, one a line, with no header.
+    """The patch ids in a file, one per line, with no header.
 
     Raises:
-        InputError: it is no such list.
+        InputError: it is not such a list.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             lines = [",".join(row).strip() for row in csv.reader(file, strict=True)]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a text of patch ids: {error}; fetch it anew") from None
+        raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
     return [line for line in lines if line]
 
 
 def _find_list(root: Path, split: str) -> tuple[Path, list[str]]:
-    """The list of a split, under whichever of its names and places it is there.
+    """The list of a split, under any of its possible names and folders.
 
     Raises:
-        InputError: there is none, or there are several that differ.
+        InputError: there is none, or several that differ.
     """
     names = [f"{root.name}_{word}.csv" for word in LISTS[split]]
     paths = [path for name in names for path in (root / "splits" / name, root / name) if path.is_file()]
@@ -62,21 +62,21 @@ def _find_list(root: Path, split: str) -> tuple[Path, list[str]]:
     lists = [read_list(path) for path in paths]
     for path, other in zip(paths[1:], lists[1:], strict=True):
         if set(other) != set(lists[0]):
-            raise InputError(f"{paths[0]} and {path} list other patches; keep the one that is right")
+            raise InputError(f"{paths[0]} and {path} list different patches; keep the correct one")
     return paths[0], lists[0]
 
 
 def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarray:
-    """Whether lists of patches to leave out name each row of the table; bool (N,).
+    """Whether a list excludes the patch in each row of the table; bool (N,).
 
     Raises:
-        InputError: a list is not there, or is none.
+        InputError: a list is missing or invalid.
     """
     listed: set[str] = set()
     for name in names:
         path = lists_dir / name
         if not path.is_file():
-            raise InputError(f"{path}: no such list of patches to exclude; put it there, a patch id a line")
+            raise InputError(f"{path}: no such list of patches to exclude; create it with one patch id per line")
         listed.update(read_list(path))
     return table["patch_id"].isin(listed).to_numpy()
 
@@ -85,7 +85,7 @@ def by_files(table: pd.DataFrame, root: Path) -> Assignment:
     """By the dataset's own lists.
 
     Raises:
-        InputError: names all that is wrong with them.
+        InputError: names everything that is wrong with them.
     """
     assigned = pd.Series("", index=table["patch_id"], dtype=object)
     problems = []
@@ -99,11 +99,11 @@ def by_files(table: pd.DataFrame, root: Path) -> Assignment:
         known = ids[ids.isin(assigned.index)]
         taken = known[(assigned[known] != "").to_numpy() | known.duplicated()].unique()
         if len(ids) == 0:
-            problems.append(f"{path}: lists no patch; fetch it anew")
+            problems.append(f"{path}: lists no patches; download it again")
         if len(unknown := ids.difference(known)):
             problems.append(f"{path}: not in the meta table: {', '.join(map(repr, unknown))}; check the split file")
         if len(taken):
-            problems.append(f"{path}: patch ids in more than one place: {', '.join(taken)}; keep one of each")
+            problems.append(f"{path}: patch ids listed more than once: {', '.join(taken)}; keep one of each")
         assigned[known] = split
     if problems:
         raise InputError(f"split by files: {'; '.join(problems)}")
@@ -111,15 +111,15 @@ def by_files(table: pd.DataFrame, root: Path) -> Assignment:
 
 
 def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, every_class: bool) -> np.ndarray:
-    """Draw groups of patches whole into splits, each class by its shares as far as whole groups allow.
+    """Assign whole groups of patches to splits, stratified by class as far as whole groups allow.
 
-    Groups go one by one, large ones first and otherwise in the order that `seed` draws, to the split that lacks most of
-    what they hold.
+    Groups are assigned one by one, large ones first and otherwise in the order drawn with `seed`, to the split that
+    lacks their classes most.
 
     Args:
         counts: patches by group and class, int (G, K).
         shares: of all patches, by split.
-        every_class: begin with a group for each split of each class that occurs, rare classes first.
+        every_class: first assign a group of each occurring class to each split, rare classes first.
 
     Returns:
         The split of each group, object (G,).
@@ -154,10 +154,10 @@ def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, ever
 
 
 def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
-    """The number of the group that each patch goes with, int (N,)."""
+    """The number of the group of each patch, int (N,)."""
     if split.groups == "tile":
         if (table["tile"] == "").any():
-            raise InputError(f"split by place: {root.name} has no patch_id_s1 that tells tiles; set groups: block")
+            raise InputError(f"split by place: {root.name} has no patch_id_s1 that names tiles; set groups: block")
         return pd.factorize(table["tile"])[0]
     if table[["lon", "lat"]].isna().any(axis=None):
         raise InputError(f"split by place: the meta table of {root.name} has no lon and lat; split by order or files")
@@ -165,12 +165,12 @@ def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
 
 
 def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequence[str]) -> Assignment:
-    """Whole blocks of ground, or tiles, whatever their dates, with a buffer between the splits.
+    """Split by whole blocks of ground, or tiles, regardless of dates, with a buffer between the splits.
 
-    A patch whose row says nothing of its place or label has a problem, of which its row tells; it is in train.
+    Patches with a problem, for example without a position or label, are put in train.
 
     Raises:
-        InputError: there are too few groups, or a class is not in each split that is to have it.
+        InputError: there are too few groups, or a split lacks a class that it must have.
     """
     sound = (table["problem"] == "").to_numpy()
     used = table[sound]
@@ -178,7 +178,7 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequ
     count = groups.max(initial=-1) + 1
     if count < len(SPLITS):
         raise InputError(
-            f"split by place: {root.name} has {count} {split.groups}s, {len(SPLITS)} are needed; lower block_km"
+            f"split by place: {root.name} has {count} {split.groups}s, but {len(SPLITS)} are needed; lower block_km"
         )
     counts = np.zeros((count, len(classes)), int)
     np.add.at(counts, (groups, used["label"]), 1)
@@ -186,7 +186,7 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequ
     drawn = draw_groups(counts, shares, split.seed, every_class=split.every_class)
     assigned = drawn[groups]
     left_out = {}
-    # Who is too near to a held-out patch goes: train to test and val, val to test.
+    # Patches too near a held-out patch are left out: train patches near test and val, val patches near test.
     for name, held in (("val", ["test"]), ("train", ["test", "val"])):
         here, there = np.flatnonzero(assigned == name), np.isin(assigned, held)
         near = places.nearest_km(used.iloc[here], used[there], split.buffer_km) < split.buffer_km
@@ -198,7 +198,7 @@ def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequ
     if lost and split.every_class:
         told = "; ".join(f"{name} has no {', '.join(lacking)}" for name, lacking in lost.items())
         raise InputError(
-            f"split by place: {told}; lower block_km or buffer_km, take another seed, or set every_class: false"
+            f"split by place: {told}; lower block_km or buffer_km, try another seed, or set every_class: false"
         )
     used_groups = {name: int((drawn == name).sum()) for name in SPLITS}
     return Assignment(splits, {"groups": used_groups, "left_out_by_buffer": left_out, "lost_classes": lost})
@@ -216,10 +216,10 @@ def assign(split: params.Split, table: pd.DataFrame, root: Path, classes: Sequen
     """Put each row of the table into a split.
 
     Args:
-        classes: by whose number the table is labelled.
+        classes: the class of each label in the table.
 
     Raises:
-        InputError: the table, or the dataset's own lists, cannot be split so.
+        InputError: the table or the dataset's own lists do not allow this split.
     """
     match split:
         case params.Order():
@@ -235,11 +235,11 @@ def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, di
 
     Args:
         patches: columns `split`, `lon`, `lat` and `date`.
-        patch_size: pixels a side.
+        patch_size: side in pixels.
 
     Returns:
-        For test and val, by places.distances, the number of such patches and their share; None where the meta table
-        does not tell where patches lie.
+        For test and val, by the keys of places.distances, the number of such patches and their share; None if positions
+        are unknown.
     """
     if patches[["lon", "lat"]].isna().any(axis=None):
         return None

@@ -14,29 +14,29 @@ from landcover.dataset import offsets
 from landcover.ground.benge import CLASSES, DATE, PATCH_ID, TILE
 from landcover.ground.errors import InputError
 
-FRACTION_TOLERANCE = 0.01  # by which the fractions of a patch may exceed 1 together, having been rounded
-# As numpy and spreadsheets write numbers; float() alone would also take blanks, 1_000, nan, infinity and other digits.
+FRACTION_TOLERANCE = 0.01  # by which the rounded fractions of a patch may exceed 1 in sum
+# As numpy and spreadsheets write numbers; float() would also accept spaces, 1_000, nan, infinity and non-ASCII digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_text(path: Path) -> str:
-    """The text of a file that is to be a table or a list.
+    """The text of a table or list.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not text.
     """
     text = path.read_text(encoding="utf-8-sig")
     if "\0" in text:  # a hole in a damaged file would join the halves of two rows
-        raise ValueError("a byte is zero")
+        raise ValueError("it contains a zero byte")
     return text
 
 
 def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
-    """Look at each row, since pandas fills up rows that are too short and puts up with stray quotes; gives the header.
+    """Check each row, since pandas pads short rows and tolerates stray quotes; return the header.
 
     Raises:
-        InputError: the header lacks or repeats a column, or rows have not as many cells.
-        csv.Error: it is no CSV.
+        InputError: the header lacks or repeats a column, or a row has a different number of cells.
+        csv.Error: it is not CSV.
     """
     rows = csv.reader(io.StringIO(text), strict=True)
     header = next(rows, [])
@@ -44,13 +44,13 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
         raise csv.Error("it has no header")
     if missing := [column for column in columns if column not in header]:
         found = ", ".join(map(repr, header))
-        raise InputError(f"{path}: has no column {', '.join(missing)} but {found}; separate columns by commas")
+        raise InputError(f"{path}: has no column {', '.join(missing)} among {found}; separate columns with commas")
     if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
-        raise InputError(f"{path}: columns stand more than once: {', '.join(repeated)}; keep one of each")
-    # A blank line is no row.
+        raise InputError(f"{path}: duplicate columns: {', '.join(repeated)}; keep one of each")
+    # Blank lines are not rows.
     if ragged := [f"{rows.line_num} ({len(row)})" for row in rows if row and len(row) != len(header)]:
         raise InputError(
-            f"{path}: lines that have not {len(header)} cells as the header has: {', '.join(ragged)}; mend them"
+            f"{path}: lines that do not have {len(header)} cells like the header: {', '.join(ragged)}; fix them"
         )
     return header
 
@@ -58,12 +58,12 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
 def read_table(
     path: Path, columns: Collection[str], optional: Collection[str] = (), texts: Collection[str] = ()
 ) -> pd.DataFrame:
-    """Some columns of a table by patch_id; other columns are passed over.
+    """Some columns of a table, indexed by patch_id; other columns are ignored.
 
     Args:
-        columns: of numbers, float64, NaN where there is none.
-        optional: more of them, all NaN if the table lacks one of these columns.
-        texts: columns of text, all '' if the table lacks one.
+        columns: numeric columns, float64, NaN where a cell is not a number.
+        optional: more numeric columns, all NaN if the table lacks them.
+        texts: text columns, all '' if the table lacks them.
 
     Raises:
         InputError: there is no such table, or it is damaged, or its patch ids are malformed or repeated.
@@ -76,22 +76,22 @@ def read_table(
     try:
         text = read_text(path)
         header = _check_shape(text, path, wanted)
-        # What is there under a name gone wrong, or in part, must not be taken for what the table lacks.
+        # Columns with misspelt names, or some but not all optional columns, must not count as absent.
         spelt = {name.strip().casefold() for name in header} | set(optional if set(optional) & set(header) else ())
         if lacking := [column for column in (*optional, *texts) if column in spelt and column not in header]:
             found = ", ".join(map(repr, header))
-            raise InputError(f"{path}: has no column {', '.join(lacking)} but {found}; separate columns by commas")
+            raise InputError(f"{path}: has no column {', '.join(lacking)} among {found}; separate columns with commas")
         wanted += [column for column in (*optional, *texts) if column in header]
         table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
     except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors
-        raise InputError(f"{path}: is not a CSV table: {error}; fetch it anew") from None
+        raise InputError(f"{path}: is not a CSV table: {error}; download it again") from None
     table = table.set_index("patch_id").reindex(columns=[*columns, *optional, *texts], fill_value="")
     if table.empty:
-        raise InputError(f"{path}: has no rows; fetch it anew")
+        raise InputError(f"{path}: has no rows; download it again")
     if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
-        raise InputError(f"{path}: not patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
+        raise InputError(f"{path}: invalid patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
     if len(repeated := table.index[table.index.duplicated()].unique()):
-        raise InputError(f"{path}: patch ids stand more than once: {', '.join(repeated)}; remove the repetitions")
+        raise InputError(f"{path}: duplicate patch ids: {', '.join(repeated)}; remove the duplicates")
     numbers = table[[*columns, *optional]]
     numbers = numbers.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
     return numbers.join(table[list(texts)])
@@ -100,21 +100,21 @@ def read_table(
 def read_tables(root: Path, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Join the labels to the meta table, by patch_id, in the meta table's row order.
 
-    The label is the class with the largest fraction; of equal fractions the first in the order of `classes` wins, as
-    with the notebook's argmax.
+    The label is the class with the largest fraction; ties go to the first in the order of `classes`, as with the
+    notebook's argmax.
 
     Args:
         classes: columns of the label table.
 
     Returns:
-        A row a patch: `patch_id`, `lon`, `lat` (degrees; NaN in all rows if the meta table lacks them), `label`
+        One row per patch: `patch_id`, `lon`, `lat` (degrees; NaN in all rows if the meta table lacks them), `label`
         (0 ... K - 1, -1 where there is none), `majority_fraction`, `tied` (whether another class is as large),
-        `problem` (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' where ids do not tell,
-        and `offset` (as `offsets.by_product`, by the meta table's `processing_baseline` or by the id).
+        `problem` (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' if ids lack them, and
+        `offset` (from `offsets.by_product`, by the meta table's `processing_baseline` or by the id).
 
     Raises:
-        InputError: a table is missing, is not a table, lacks or repeats a column, has rows of another length than its
-            header, or has malformed or repeated patch ids.
+        InputError: a table is missing, is not a table, lacks or repeats a column, has rows whose length differs from
+            the header's, or has malformed or repeated patch ids.
     """
     meta = read_table(
         root / f"{root.name}_meta.csv", [], optional=["lon", "lat"], texts=["patch_id_s1", "processing_baseline"]
@@ -143,9 +143,9 @@ def read_tables(root: Path, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
         [
             f"has no row in the {told} table",
             f"a {told} fraction is not a number",
-            f"a {told} fraction is negative or they exceed 1 together",
+            f"a {told} fraction is negative, or their sum exceeds 1",
             f"all {told} fractions are zero",
-            "its lon and lat in the meta table are no place on Earth",
+            "its lon and lat in the meta table are not a position on Earth",
         ],
         default="",
     )

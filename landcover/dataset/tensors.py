@@ -16,10 +16,10 @@ def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) ->
     """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
     texts = {key: json.dumps(value) for key, value in metadata.items()}
     content = memoryview(safetensors.numpy.save(arrays, texts))
-    # The library writes the metadata in the order of a hash map, another one in each process: sort the header.
+    # The library writes metadata in hash-map order, which differs between processes: sort the header.
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(bytes(content[8:start])), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Not by the library's save_file, whose errors are no OSError, and which leaves a file of its own if it is killed.
+    # Not with the library's save_file, whose errors are not OSErrors and which leaves a temporary file if killed.
     with open(path, "wb") as file:
         file.write(content[:8])
         file.write(header.encode().ljust(start - 8))
@@ -27,10 +27,10 @@ def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) ->
 
 
 def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `save` wrote: all arrays, or those named, and the metadata.
+    """Read what `save` wrote: all arrays, or the named ones, and the metadata.
 
     Raises:
-        InputError: the file is missing or is not what `save` writes.
+        InputError: the file is missing or was not written by `save`.
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -40,14 +40,14 @@ def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise InputError(f"{path}: not found; run dvc repro") from None
     except (safetensors.SafetensorError, ValueError, RecursionError, TypeError, AttributeError, OSError) as error:
         # Metadata that JSON cannot hold, a type that numpy lacks, a folder.
-        raise InputError(f"{path}: is not a safetensors file of this pipeline ({error}); run dvc repro") from None
+        raise InputError(f"{path}: is not a safetensors file from this pipeline ({error}); run dvc repro") from None
 
 
 class Shards:
-    """The images of a split that is too large to hold, float32 (N, C, H, W).
+    """The images of a split that does not fit in memory, float32 (N, C, H, W).
 
-    Indexes as an array does, by a row, a slice or an array of rows. What is asked for is copied out of a file that is
-    open no longer than that, so that memory stays flat however many shards there are.
+    Can be indexed like an array, by a row, a slice or an array of rows. Rows are copied from files that are closed
+    again at once, so that memory use does not depend on the number of shards.
     """
 
     def __init__(self, paths: list[Path]):
@@ -96,7 +96,7 @@ def shard_name(split: str, number: int) -> str:
 
 
 def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Split:
-    """Read a split into memory; the images of one of more than so many gigabytes stay on disk.
+    """Read a split into memory; images that exceed `gigabytes` stay on disk.
 
     Raises:
         InputError: there is no such split.

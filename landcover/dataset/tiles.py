@@ -1,4 +1,4 @@
-"""The bytes of a dataset's tiles, which lie in a file each, or in bundles."""
+"""The bytes of a dataset's tiles, stored as separate files or in bundles."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -19,10 +19,10 @@ class Tiles(NamedTuple):
 
     @classmethod
     def find(cls, root: Path) -> Self:
-        """Those below a dataset's root folder, in bundles if it has an index of them.
+        """The tiles below a dataset's root folder, in bundles if it has an index.
 
         Raises:
-            InputError: the index is not one that `Bundles` writes.
+            InputError: the index was not written by `Bundles`.
         """
         index = root / INDEX
         if not index.is_file():
@@ -32,9 +32,9 @@ class Tiles(NamedTuple):
             bundle, offset, size = (table[column] for column in ("bundle", "offset", "size"))
             sound = bundle.str.fullmatch(rf"{benge.TILES_FOLDER}-\d+\.tar") & (offset >= 0) & (size >= 0)
             if not (sound & (size <= benge.MAX_TILE_BYTES)).all() or not table.index.is_unique:
-                raise ValueError("it names other files, or places that no tile has")
+                raise ValueError("it names other files, or impossible offsets or sizes")
         except (ValueError, KeyError) as error:  # pandas' own are ValueErrors
-            raise InputError(f"{index}: is no index of bundles ({error}); run dvc repro -f unpack") from None
+            raise InputError(f"{index}: is not an index of bundles ({error}); run dvc repro -f unpack") from None
         return cls(root, table)
 
     def select(self, patch_ids: Iterable[str], bands: Collection[str]) -> Self:
@@ -48,7 +48,7 @@ class Tiles(NamedTuple):
         """The bytes of a tile's GeoTIFF, None if there is none.
 
         Raises:
-            ValueError: they are more than a tile can have.
+            ValueError: it is too large for a tile.
         """
         name = _file_name(patch_id, band)
         if self.bundled is None:
@@ -68,7 +68,7 @@ class Tiles(NamedTuple):
         return content
 
     def identity(self, patch_id: str) -> list[Any]:
-        """What changes when a tile of the patch is written to or replaced."""
+        """A value that changes when a tile of the patch is written to or replaced."""
         if self.bundled is None:
             return partial.identity(self.root / benge.TILES_FOLDER / patch_id)
         mine = self.bundled[self.bundled.index.str.startswith(f"{patch_id}_")]

@@ -16,7 +16,7 @@ from landcover.ground.errors import InputError
 
 def _distinct(bands: list[str]) -> list[str]:
     if len(set(bands)) < len(bands):
-        raise ValueError("name each band once")
+        raise ValueError("list each band once")
     return bands
 
 
@@ -25,23 +25,23 @@ BANDS = {
     "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20,
     "B07": 20, "B08": 10, "B8A": 20, "B09": 60, "B11": 20, "B12": 20,
 }  # fmt: skip
-# A choice of bands, as a parameter: names in BANDS, none twice.
+# A selection of bands as a parameter: distinct names from BANDS.
 Bands = Annotated[
     list[Literal[tuple(BANDS)]],
     pydantic.Field(min_length=1),
     pydantic.AfterValidator(_distinct),
 ]
-METRES_PER_PIXEL = 10  # of the finest bands, to which the others are resampled
-PATCH_SIZE = 120  # pixels a side, at 10 m; another dataset may have another size
+METRES_PER_PIXEL = 10  # of the finest bands; the others are resampled to it
+PATCH_SIZE = 120  # side in pixels at 10 m; other datasets may have other sizes
 PATCH_METRES = PATCH_SIZE * METRES_PER_PIXEL
-REFLECTANCE_SCALE = 10_000  # DN of a reflectance of 1, less the offset of newer products
+REFLECTANCE_SCALE = 10_000  # digital number of a reflectance of 1, without the offset of newer products
 MAX_OFFSET = 10_000
 NODATA = 0  # in tiles and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
 TILES_FOLDER = "sentinel-2"
-MAX_TILE_BYTES = 1 << 24  # hundreds of times what the dataset's tiles have
+MAX_TILE_BYTES = 1 << 24  # hundreds of times the size of the dataset's tiles
 
-# The columns of the WorldCover table, in its order, which is the order of the labels 0 ... 10.
+# The columns of the WorldCover table in its order, which is the order of the labels 0 ... 10.
 CLASSES = (
     "tree_cover",
     "shrubland",
@@ -58,11 +58,12 @@ CLASSES = (
 # ESA WorldCover's own code of each class, as in the esaworldcover/ maps.
 WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 
-# <acquisition>_<column>_<row>. It names no place: one acquisition's prefix covers several tiles, in each of which
-# columns and rows count from 0, and one tile's patches carry several prefixes. Bounded, since it becomes a file's name.
+# <acquisition>_<column>_<row>. It does not identify a place: one acquisition's prefix covers several tiles, in each of
+# which columns and rows count from 0, and one tile's patches have several prefixes. Bounded, since it becomes a file
+# name.
 PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
 DATE = r"_(\d{8})T\d+_"  # in a patch id: the day of the acquisition
-BASELINE = r"_N(\d{4})_"  # in an id of BigEarthNet v2's kind: the processing baseline, 0509 for 05.09
+BASELINE = r"_N(\d{4})_"  # in BigEarthNet v2's ids: the processing baseline, 0509 for 05.09
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
 
 
@@ -72,11 +73,11 @@ def readable(name: str) -> str:
 
 
 def patch_member(name: str, bands: Collection[str]) -> bool:
-    """Whether an archive's member is one that the pipeline reads: a table, a split file, a tile of a chosen band."""
+    """Whether the pipeline reads this member of an archive: a table, a split file, or a tile of a chosen band."""
     parts = PurePosixPath(name).parts
     match parts:
         case (_, file) | (_, "splits", file):
-            # An index of bundles is unpack's own to write: it says which files tiles are read from.
+            # Only unpack may write an index of bundles, because it says which files tiles are read from.
             return file.endswith(".csv") and file != f"{TILES_FOLDER}.csv"
         case (_, folder, patch_id, file) if folder == TILES_FOLDER:
             return any(file == f"{patch_id}_{band}.tif" for band in bands)
@@ -87,7 +88,7 @@ def find_root(directory: Path, source: Path | None = None) -> Path:
     """The dataset's root folder below `directory`: the one whose <name>_meta.csv is in it.
 
     Args:
-        source: what to name in an error, if not the directory.
+        source: what to name in an error instead of the directory.
 
     Raises:
         InputError: there is none, or more than one.
@@ -104,7 +105,7 @@ def find_root(directory: Path, source: Path | None = None) -> Path:
             or "nothing"
         )
         raise InputError(
-            f"{source or directory}: needs one folder <name> with <name>_meta.csv in it, found {found}; "
+            f"{source or directory}: needs one folder <name> that contains <name>_meta.csv, found {found}; "
             "check the source"
         )
     return roots[0]

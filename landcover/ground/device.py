@@ -1,4 +1,4 @@
-"""Which device there is to compute on. Any stage may ask; most do so without torch, which is slow to import."""
+"""The device to compute on. Every stage checks it, most of them without torch, which is slow to import."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str) -> "torch.device":
-    """The device named, or of `auto` the best there is: CUDA, else MPS, else CPU.
+    """The named device, or for `auto` the best available: CUDA, else MPS, else CPU.
 
     Raises:
-        InputError: the device named is not there.
+        InputError: the named device is not available.
     """
     import torch
 
@@ -25,11 +25,11 @@ def choose_device(name: str) -> "torch.device":
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
     }[device.type]
     if not there:
-        raise InputError(f"runtime.device: {name} is not on this machine; use auto or cpu")
+        raise InputError(f"runtime.device: {name} is not available on this machine; use auto or cpu")
     return device
 
 
 def demand_device(name: str) -> None:
-    """Refuse a device that is not there, as `choose_device` does; that there is a CPU needs no asking."""
+    """Refuse an unavailable device, as `choose_device` does; auto and cpu need no check."""
     if name not in ("auto", "cpu"):
         choose_device(name)

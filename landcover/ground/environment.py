@@ -1,7 +1,7 @@
-"""The variables that numerical libraries read once, when they are first imported.
+"""Environment variables that numerical libraries read once, when they are first imported.
 
-Sums of floats depend on the width of the processor's registers: without the pin, an AVX-512 machine and an AVX2 one
-train different weights from the same data. Child processes inherit the variables, and with them the same bytes.
+Sums of floats depend on the width of the processor's registers: without the pin, an AVX-512 machine and an AVX2 machine
+train different weights from the same data. Child processes inherit the variables and so compute the same bytes.
 """
 
 import os
@@ -10,21 +10,21 @@ import platform
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-    # Of MKL's branches the only one that it takes on processors of all makers; an epoch is 3 % slower than with AVX2.
+    # The only branch of MKL that runs on all vendors' processors; an epoch is 3% slower than with AVX2.
     "MKL_CBWR": "COMPATIBLE",
     "OPENBLAS_CORETYPE": "Haswell",
 }
 
 
 def pin(instruction_set: str) -> None:
-    """Fix what numerical libraries compute with. It has an effect only before the first of them is imported.
+    """Set the variables; effective only before a numerical library is imported.
 
     Args:
-        instruction_set: `avx2` for the same bytes on any x86-64 machine, `native` for the best that this one has.
+        instruction_set: `avx2` for the same bytes on any x86-64 machine, `native` for the best on this one.
     """
-    # Without it, cuBLAS is not deterministic, and torch refuses to go on.
+    # Without it, cuBLAS is not deterministic, and torch refuses to continue.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Pictures need no window, and Matplotlib refuses to be imported with a backend that it does not know.
+    # Pictures need no window, and Matplotlib cannot be imported with an unknown backend.
     os.environ["MPLBACKEND"] = "agg"
     if instruction_set == "avx2" and platform.machine() in ("x86_64", "AMD64"):
         os.environ.update(AVX2)

@@ -1,15 +1,15 @@
-"""What is told to people in one line, instead of a traceback."""
+"""Errors reported in one line, without a traceback."""
 
 import re
 
-CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # of an address: user and password
-QUERY = re.compile(r"((?:://|url: )[^?\s]*\?)\S*?(?=[:;,.)'\"]*(?:\s|$))")  # which may be a key, too
+CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # user and password in a URL
+QUERY = re.compile(r"((?:://|url: )[^?\s]*\?)\S*?(?=[:;,.)'\"]*(?:\s|$))")  # a query, which may contain a key
 
 
 class InputError(Exception):
-    """Something that the user gave is wrong; the message says what, and what to do about it."""
+    """Invalid input from the user; the message says what is wrong and what to do about it."""
 
 
 def redact(text: str) -> str:
-    """Text as it may be told: the addresses in it without user, password and query."""
+    """Remove user, password and query from the URLs in a text."""
     return QUERY.sub(r"\1...", CREDENTIALS.sub("", text))

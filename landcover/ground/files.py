@@ -21,14 +21,14 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to: it takes the place of `path` when all went well."""
+    """Yield a path beside `path` to write a file or a folder to; on success, it replaces `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     _remove(part)
     try:
         yield part
         if part.is_dir():
-            _remove(path)  # os.replace puts no folder over a filled one
+            _remove(path)  # os.replace cannot replace a folder that is not empty
         os.replace(part, path)
     finally:
         _remove(part)
@@ -49,6 +49,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table without its index, numbers to six digits, NaN as nothing."""
+    """Write a table without its index, numbers to six digits, NaN as an empty cell."""
     with replacing(path) as part:
         table.to_csv(part, index=False, lineterminator="\n", float_format="%.6g")

@@ -1,7 +1,7 @@
-"""What params.yaml may say: each parameter has a type and a range.
+"""The schema of params.yaml: each parameter has a type and a range.
 
-A stage checks all of the file before it does any work, so that a slip in the parameters of the last stage is not told
-after the first have run. The module imports nothing heavy, since each stage does.
+Every stage checks the whole file before it does any work, so that an error in the parameters of the last stage is
+reported before the first one runs. The module imports nothing heavy, because every stage imports it.
 """
 
 import difflib
@@ -25,9 +25,9 @@ Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
 class Section(pydantic.BaseModel):
-    """A section of params.yaml: each field has a type and a range, and a key that is no field is refused.
+    """A section of params.yaml: each field has a type and a range, and unknown keys are refused.
 
-    Numbers that YAML 1.1 reads as strings (`1e-4`) are taken as the numbers they are.
+    Numbers that YAML 1.1 reads as strings (`1e-4`) are accepted as numbers.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -36,12 +36,12 @@ class Section(pydantic.BaseModel):
     @classmethod
     def _true_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
         if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError("true and false are no values for it")
+            raise ValueError("it cannot be true or false")
         return value
 
 
 class Order(Section):
-    """The first rows of the meta table train, the next validate, the next test; the rest is not used."""
+    """The first rows of the meta table for train, the next for val, the next for test; the rest is not used."""
 
     method: Literal["order"]
     train: Count
@@ -50,15 +50,15 @@ class Order(Section):
 
 
 class Files(Section):
-    """The dataset's own lists: splits/<name>_train.csv and so on, a patch id a line, no header."""
+    """The dataset's own lists: splits/<name>_train.csv and so on, one patch id per line, no header."""
 
     method: Literal["files"]
 
 
 class Place(Section):
-    """Whole blocks of ground are drawn, whatever the dates, with a buffer between the splits.
+    """Whole blocks of ground, drawn regardless of dates, with a buffer between the splits.
 
-    So no test patch lies near a train patch. Ids do not tell places, so that neither dates nor ids count.
+    So no test patch lies near a train patch. Ids and dates are not used, because they do not identify places.
     """
 
     method: Literal["place"]
@@ -73,7 +73,7 @@ class Place(Section):
     @pydantic.model_validator(mode="after")
     def _leaves_train(self):
         if self.val + self.test >= 1:
-            raise ValueError("val and test are shares of all patches, and must leave some to train on")
+            raise ValueError("val + test must be below 1, so that some patches are left for training")
         return self
 
 
@@ -93,22 +93,22 @@ def _offset(value: Any) -> int | str:
     return number
 
 
-# Subtracted from digital numbers; `auto`: what tags, ids or the meta table say of each patch, 0 where they are silent.
+# Subtracted from digital numbers; `auto`: for each patch, from tags, ids or the meta table, else 0.
 Offset = Annotated[int | Literal["auto"], pydantic.PlainValidator(_offset)]
 
-# What pandas takes for no text, when it reads a name back from a table.
+# Names that pandas would not read back from a table as text.
 NO_NAMES = {"na", "n/a", "nan", "null", "none", "true", "false", "inf", "infinity", "patch_id"}
 
 
 def _class_name(name: str) -> str:
     if not re.fullmatch(r"[^\W\d_][\w /.,()&+-]{0,99}", name) or name.casefold() in NO_NAMES:
-        raise ValueError("name a class by a letter, then letters, digits, blanks or any of _ / . , ( ) & + -")
+        raise ValueError("start with a letter, then use letters, digits, spaces or any of _ / . , ( ) & + -")
     return name
 
 
 def _distinct(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
-        raise ValueError("name each class once")
+        raise ValueError("list each class once")
     return names
 
 
@@ -119,9 +119,9 @@ Classes = Annotated[
 ]
 
 
-# The sources that this project writes itself.
+# The synthetic sources that this project generates.
 SAMPLES = ("sample", "sample-spectral")
-# A user and a password, even of an address that is none for want of escapes: what is before its last @.
+# A user and a password, even in a URL that is invalid because it lacks escapes: everything before the last @.
 CREDENTIALS = re.compile(r"[a-z][\w+.-]*:/+(?:[^/?#]*@|[^/?#:]*:(?!\d*(?:[/?#]|$)).*@)", re.IGNORECASE)
 # Zenodo's own links end in download=1. Any other query could be a key; $NAME stands for one in the environment.
 QUERY = re.compile(r"https?://[^?]*\?(?!\$[A-Za-z_]\w*$|download=1$)", re.IGNORECASE)
@@ -129,27 +129,27 @@ QUERY = re.compile(r"https?://[^?]*\?(?!\$[A-Za-z_]\w*$|download=1$)", re.IGNORE
 
 def _no_secret(source: str) -> str:
     if CREDENTIALS.match(source):
-        raise ValueError("holds a user or a password, which dvc.lock would keep; put them into ~/.netrc")
+        raise ValueError("contains a user or a password, which dvc.lock would store; put them in ~/.netrc")
     if QUERY.match(source):
         raise ValueError(
-            "has a query, which dvc.lock would keep; leave it out, or put it into an environment variable, "
-            "for example QUERY, and end the address in ?$QUERY"
+            "has a query, which dvc.lock would store; remove it, or put it in an environment variable, "
+            "for example QUERY, and end the URL with ?$QUERY"
         )
     return source
 
 
 class Dataset(Section):
-    """Where an archive comes from, how its patches are split, and what they are."""
+    """The source of an archive, how its patches are split, and facts about them."""
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_no_secret)]
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
     exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = []
-    # Pixels a side, at 10 m: above 16, over which the texture baseline compares pixels.
+    # Side in pixels at 10 m; above 16, the largest distance at which the texture baseline compares pixels.
     patch_size: Annotated[int, pydantic.Field(gt=16, le=2048)] = benge.PATCH_SIZE
     classes: Classes = list(benge.CLASSES)  # columns of the label table
-    offset: Offset | None = None  # in place of preprocess.offset: which offset numbers have is a fact of the data
+    offset: Offset | None = None  # overrides preprocess.offset, because the offset is a fact of the data
 
     @property
     def synthetic(self) -> bool:
@@ -158,7 +158,7 @@ class Dataset(Section):
 
 
 class Unpacking(Section):
-    """How tiles are kept, and what an archive may hold, so that a crafted one fills no disk and ends in time."""
+    """How tiles are stored, and limits on archives, so that a crafted one cannot fill the disk or run forever."""
 
     layout: Literal["files", "bundles"]
     max_members: Count
@@ -197,19 +197,19 @@ class Architecture(Section):
     @pydantic.model_validator(mode="after")
     def _fits(self):
         if self.padding == "same" and self.kernel % 2 == 0:
-            raise ValueError("padding 'same' needs an odd kernel")
+            raise ValueError("padding 'same' requires an odd kernel")
         if self.residual and self.padding != "same":
             raise ValueError("residual layers add their input to their output: set padding to 'same'")
         return self
 
     def feature_sizes(self, patch_size: int) -> list[int]:
-        """Pixels a side of the feature map behind each convolutional layer.
+        """The side in pixels of the feature map after each convolutional layer.
 
         Args:
-            patch_size: pixels a side of a patch.
+            patch_size: side of a patch in pixels.
 
         Raises:
-            ValueError: a layer has nothing left to work on.
+            ValueError: a layer has no pixels left.
         """
         sizes, side = [], patch_size
         margin = self.kernel // 2 if self.padding == "same" else 0
@@ -219,7 +219,7 @@ class Architecture(Section):
             side //= self.pool
             if side < 1:
                 raise ValueError(
-                    f"convolutional layer {layer} has only {before} x {before} pixels to work on; "
+                    f"convolutional layer {layer} gets only {before} x {before} pixels; "
                     "use fewer layers, or a smaller kernel, stride or pool, or padding 'same'"
                 )
             sizes.append(side)
@@ -252,12 +252,12 @@ class Repetition(Section):
     @classmethod
     def _distinct(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("name each seed once")
+            raise ValueError("list each seed once")
         return seeds
 
 
 class Evaluation(Section):
-    """What a comparison decides by, and how chance is drawn where no formula tells it."""
+    """The metric that decides a comparison, and the random draws where no formula exists."""
 
     verdict: Literal["accuracy", "macro_f1", "nll"] = "accuracy"
     resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
@@ -277,12 +277,12 @@ def _scheduler_address(address: str) -> str:
 
 
 class Runtime(Section):
-    """How to compute. `device`, `threads`, `instruction_set` and `launcher` decide the bytes; DVC tracks them."""
+    """How to compute. `device`, `threads`, `instruction_set` and `launcher` affect the bytes; DVC tracks them."""
 
     device: Annotated[str, pydantic.AfterValidator(_device_name)]
     threads: Annotated[int, pydantic.Field(ge=1, le=1024)]
     instruction_set: Literal["avx2", "native"]
-    launcher: Annotated[str, pydantic.Field(min_length=1)]  # for dvc.yaml, which begins train's command with it
+    launcher: Annotated[str, pydantic.Field(min_length=1)]  # the start of train's command in dvc.yaml
     workers: Annotated[int, pydantic.Field(ge=1, le=1024)]
     dask: Annotated[str, pydantic.AfterValidator(_scheduler_address)] | None
     resident_gigabytes: Annotated[float, pydantic.Field(ge=0)]
@@ -310,7 +310,7 @@ def _no_such(key: str, name: str, names: list[str]) -> str:
 
 
 def _describe(error: dict, names: list[str]) -> str:
-    """One pydantic error as 'key = value: what would be accepted'."""
+    """One pydantic error as 'key = value: what is accepted'."""
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
     if error["type"] == "extra_forbidden":
@@ -319,7 +319,7 @@ def _describe(error: dict, names: list[str]) -> str:
         return f"{key}: is missing; add it"
     message = error["msg"].removeprefix("Value error, ")
     message = f"{message[0].lower()}{message[1:]}"
-    # What is wrong with a section as a whole is not told by printing it, nor is what may be secret.
+    # Sections as a whole are not printed, nor are values that may be secret.
     silent = isinstance(error["input"], dict) or (location[-1] == "source" and error["input"])
     return f"{key}: {message}" if silent else f"{key} = {error['input']!r}: {message}"
 
@@ -336,7 +336,7 @@ def validate(name: str, schema: Any, value: Any) -> Any:
     """Check one entry of params.yaml against its type.
 
     Raises:
-        InputError: names each wrong key, its value and what would be accepted.
+        InputError: names each wrong key, its value and what is accepted.
     """
     found, problems = _problems(name, schema, value)
     if problems:
@@ -345,13 +345,13 @@ def validate(name: str, schema: Any, value: Any) -> Any:
 
 
 def _dataset(name: str, value: Any) -> tuple[Dataset | None, list[str]]:
-    # Its split by itself, so that what is wrong is told of the method that was chosen, not of all three.
+    # The split is checked separately, so that errors refer to the chosen method, not to all three.
     problems = []
     if isinstance(value, dict) and "split" in value:
         method = value["split"].get("method") if isinstance(value["split"], dict) else None
         if method == "tile":
             remedy = "{method: place, block_km: 50, buffer_km: 3, val: 0.2, test: 0.2, seed: 42}"
-            told = f"{name}.split.method = 'tile': is gone, since ids do not tell tiles; split by place: {remedy}"
+            told = f"{name}.split.method = 'tile': was removed, as ids do not identify tiles; split by place: {remedy}"
             return None, [told]
         if method not in METHODS:
             return None, [f"{name}.split.method = {method!r}: choose from {', '.join(METHODS)}"]
@@ -362,10 +362,10 @@ def _dataset(name: str, value: Any) -> tuple[Dataset | None, list[str]]:
 
 
 def check(raw: dict[str, Any]) -> dict[str, Any]:
-    """All sections of params.yaml, as what their schemas say.
+    """All sections of params.yaml, typed by their schemas.
 
     Raises:
-        InputError: names each wrong key, its value and what would be accepted.
+        InputError: names each wrong key, its value and what is accepted.
     """
     found, problems = {}, [_no_such(key, key, list(SECTIONS)) for key in raw if key not in SECTIONS]
     for name, schema in SECTIONS.items():
@@ -377,7 +377,7 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
     for name in found.get("datasets") or {}:
         if not re.fullmatch(r"[\w-]+", name):
             plain = re.sub(r"[^\w-]+", "-", name)
-            problems.append(f"datasets: {name!r} is no name that DVC can look up; call it {plain}")
+            problems.append(f"datasets: DVC cannot look up the name {name!r}; call it {plain}")
         found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
         problems += wrong
     if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:
@@ -391,7 +391,7 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _misfits(found: dict[str, Any], patch_size: int) -> Iterator[str]:
-    """What does not fit the size of the chosen dataset's patches."""
+    """Parameters that do not fit the patch size of the chosen dataset."""
     if found.get("model"):
         try:
             found["model"].feature_sizes(patch_size)
@@ -400,8 +400,8 @@ def _misfits(found: dict[str, Any], patch_size: int) -> Iterator[str]:
     metres = patch_size * benge.METRES_PER_PIXEL
     if coarse := [band for band in found.get("bands") or [] if metres % benge.BANDS[band]]:
         yield (
-            f"bands: {', '.join(coarse)} has no whole number of pixels in patches of {metres} m "
-            f"(patch_size = {patch_size}); leave it out"
+            f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
+            f"{', '.join(coarse)}; leave it out"
         )
 
 
@@ -409,20 +409,20 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
     """Read params.yaml as a mapping from section to its raw values.
 
     Raises:
-        InputError: there is no such file, or it holds no sections.
+        InputError: there is no such file, or it has no sections.
     """
     try:
         params = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; run from the top of the repository") from None
+        raise InputError(f"{path}: not found; run from the root of the repository") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML; {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
-        raise InputError(f"{path}: holds no sections; restore it with git checkout {path}")
+        raise InputError(f"{path}: contains no sections; restore it with git checkout {path}")
     return params
 
 
 def instruction_set(path: Path = PARAMS) -> str:
-    """What `runtime.instruction_set` says, for a command that checks no parameters: `avx2`, unless it is `native`."""
+    """`runtime.instruction_set`, for a command that checks no parameters: `avx2` unless it is `native`."""
     runtime = load(path).get("runtime") if path.is_file() else None
     return "native" if isinstance(runtime, dict) and runtime.get("instruction_set") == "native" else "avx2"

@@ -1,7 +1,7 @@
-"""What a stage keeps over a crash: in `.partial/`, under a fingerprint of all that decides what it will become.
+"""What a stage keeps across a crash: in `.partial/`, under a fingerprint of everything that determines the result.
 
-DVC empties a stage's outputs when it starts, so what is to outlive a crash lies elsewhere. The fingerprint keeps a
-later run with other parameters, inputs or code from taking it up.
+DVC empties a stage's outputs when it starts, so what must survive a crash lies elsewhere. The fingerprint prevents a
+later run with other parameters, inputs or code from using it.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ PARTIAL = Path(".partial")
 
 
 def identity(path: Path) -> list[Any]:
-    """What changes when a file, or a file below a folder, is written to or replaced.
+    """A value that changes when a file, or a file below a folder, is written to or replaced.
 
-    The time of change is the kernel's, and no program sets it back. To read it is a thousandth of the work of
-    hashing the bytes.
+    It uses the kernel's change time, which programs cannot reset; reading it takes a thousandth of the time to hash
+    the bytes.
     """
     found = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if not file.exists():  # its reader tells
+        if not file.exists():  # its reader reports it
             found.append([file.name])
             continue
         facts = file.stat()
@@ -31,7 +31,7 @@ def identity(path: Path) -> list[Any]:
 
 
 def code(*libraries: str) -> list[str]:
-    """What tells one version of the running code from another: its own source, and the versions of libraries."""
+    """The version of the running code: hashes of its own source, and the versions of libraries."""
     sources = {
         Path(module.__file__)
         for name, module in list(sys.modules.items())
@@ -42,11 +42,11 @@ def code(*libraries: str) -> list[str]:
 
 
 def fingerprint(*facts: Any) -> str:
-    """A file name for facts that JSON can tell apart."""
+    """A file name for facts that JSON can represent."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
 def remove(stage: str) -> None:
-    """Once its outputs are in place, a stage needs none of its checkpoints."""
+    """Remove a stage's checkpoints, once its outputs are in place."""
     for checkpoint in (*PARTIAL.glob(f"{stage}-*"), *PARTIAL.glob(f".{stage}-*")):  # the latter, half-written
         checkpoint.unlink()

@@ -1,4 +1,4 @@
-"""Where work is done beside a stage's own process: in helper processes, or by the workers of a Dask cluster."""
+"""Executors besides a stage's own process: helper processes, or the workers of a Dask cluster."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ DASK_TIMEOUT = 30  # seconds, for the scheduler and for its first worker
 
 
 def live_with(parent: int) -> None:
-    """Have this process end when its parent does, however that ends, and leave Ctrl-C to it."""
+    """Make this process end when its parent does, for any reason, and leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
@@ -33,14 +33,14 @@ def live_with(parent: int) -> None:
 
 @contextmanager
 def helpers(count: int, remedy: str = "free some") -> Iterator[Executor]:
-    """Processes that work for this one.
+    """A pool of helper processes.
 
     Raises:
         InputError: one of them was killed; names the remedy.
     """
     pool = ProcessPoolExecutor(count, initializer=live_with, initargs=(os.getpid(),))
-    # An interrupt while they are started would leave some that nobody knows of. They themselves inherit the mask, until
-    # they leave Ctrl-C to their parent.
+    # An interrupt while they start would leave untracked processes. They inherit the mask until they leave Ctrl-C to
+    # their parent.
     signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
     wait = True
     try:
@@ -51,10 +51,10 @@ def helpers(count: int, remedy: str = "free some") -> Iterator[Executor]:
         yield pool
     except BrokenProcessPool:
         raise InputError(
-            f"one of {count} helper processes was killed, perhaps for want of memory; {remedy}, and run again"
+            f"one of {count} helper processes was killed, perhaps for lack of memory; {remedy}, and run again"
         ) from None
     except KeyboardInterrupt:
-        # The pool may have been at any point of its bookkeeping: to wait for it could be to wait for good.
+        # The pool may be at any point of its bookkeeping, so waiting for it could take forever.
         wait = False
         for child in multiprocessing.active_children():
             child.kill()
@@ -81,20 +81,20 @@ def _dask_executor(address: str) -> Iterator[Executor]:
         try:
             yield client.get_executor(retries=3)
         except KilledWorker as error:
-            raise InputError(f"runtime.dask = {address}: {error}; give its workers more memory, run again") from None
+            raise InputError(f"runtime.dask = {address}: {error}; give its workers more memory and run again") from None
         except ModuleNotFoundError as error:
             raise InputError(
                 f"runtime.dask = {address}: on a worker, {error}; start workers in the repository, with its virtual "
-                f"environment, by `python -m tools worker {address}`"
+                f"environment: `python -m tools worker {address}`"
             ) from None
 
 
 @contextmanager
 def executor(runtime: Runtime) -> Iterator[Executor]:
-    """Processes to work in: those of the Dask cluster, if one is named, else of this machine.
+    """The workers of the Dask cluster, if one is named, else processes on this machine.
 
     Raises:
-        InputError: the cluster is not there, or processes were killed.
+        InputError: the cluster is unavailable, or processes were killed.
     """
     if runtime.dask is not None:
         with _dask_executor(runtime.dask) as cluster:

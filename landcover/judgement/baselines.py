@@ -1,4 +1,4 @@
-"""Predictions without a network, which a network must beat."""
+"""Baselines: predictors without a network."""
 
 import warnings
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from landcover.ground.benge import NODATA
 FOLDS = 5
 BLOCK_KM = 50
 LAGS = (1, 2, 4, 8, 16)  # pixels
-TINY = np.float32(1e-6)  # a reflectance that stands for none, where one divides by it
+TINY = np.float32(1e-6)  # a reflectance that replaces 0 as a divisor
 
 
 def _by_patch(
@@ -36,10 +36,10 @@ def _by_patch(
 
 
 def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threads: int = 1) -> np.ndarray:
-    """Mean, standard deviation and percentiles of each band: what a patch is without the place of its pixels.
+    """Mean, standard deviation and percentiles of each band, regardless of where its pixels lie.
 
     Args:
-        images: float32 (N, C, H, W); 0 is nodata, and in no figure.
+        images: float32 (N, C, H, W); 0 is nodata and is ignored.
 
     Returns:
         Features, float64 (N, C * (2 + P)).
@@ -59,7 +59,7 @@ def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threa
 
 
 def _with_indices(image: np.ndarray, bands: list[str]) -> np.ndarray:
-    """The bands (C, H, W) and, where they are there to make them of, NDVI and NDWI, which are -1 ... 1."""
+    """The bands (C, H, W) and, if the bands for them are available, NDVI and NDWI, -1 ... 1."""
     if not {"B03", "B04", "B08"} <= set(bands):
         return image
     green, red, infrared = (image[bands.index(band)] for band in ("B03", "B04", "B08"))
@@ -69,29 +69,29 @@ def _with_indices(image: np.ndarray, bands: list[str]) -> np.ndarray:
 
 
 def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> np.ndarray:
-    """How the pixels of each band are arranged, at several scales. NDVI and NDWI count as bands, if they can be made.
+    """Texture features of each band at several scales. NDVI and NDWI count as bands if they can be computed.
 
-    Of each band, in this order:
+    For each band, in this order:
     - mean and standard deviation
-    - mean and standard deviation of the gradient's magnitude, in reflectance a pixel
+    - mean and standard deviation of the gradient's magnitude, in reflectance per pixel
     - coherence of its orientation, 0 (all directions alike) to 1 (one direction); source: Bigun and Granlund, ICCV 1987
     - homogeneity, 0 to 1, of neighbours: the inverse difference moment of Haralick et al., 1973, with grey levels that
-      are a quarter of the standard deviation wide and, in place of counts of a few levels, exact differences
+      are a quarter of the standard deviation wide and exact differences instead of counts over few levels
     - root mean square of the differences between pixels 1, 2, 4, 8 and 16 apart, down and across: the square root
       of twice the semivariogram; source: Woodcock et al., Remote Sensing of Environment 25, 1988
     - the same, divided by the standard deviation
 
     Args:
-        images: float32 (N, C, H, W), reflectances; H and W above 16; 0 is nodata, and so are differences from it.
+        images: float32 (N, C, H, W), reflectances; H and W above 16; 0 is nodata, as are differences with it.
 
     Returns:
-        Features, float64 (N, F): 16 of each band; 0 where a patch has too few valid pixels for one.
+        Features, float64 (N, F): 16 per band; 0 where a patch has too few valid pixels.
     """
 
     def describe(image: np.ndarray) -> np.ndarray:
         whole = image.all()
         if not whole:
-            image = np.where(image == NODATA, np.float32(np.nan), image)  # which spreads to all that is made of it
+            image = np.where(image == NODATA, np.float32(np.nan), image)  # which propagates
 
         def valid(values: np.ndarray) -> np.ndarray:
             values = values.reshape(len(values), -1)
@@ -110,7 +110,7 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
         down = image[:, 1:, :-1] - image[:, :-1, :-1]
         squared = across**2 + down**2
         steepness = np.sqrt(squared)
-        # Of the structure tensor's eigenvalues, the difference over the sum.
+        # The difference of the structure tensor's eigenvalues over their sum.
         difference = np.hypot(mean(across**2 - down**2), 2 * mean(across * down))
         coherence = difference / np.maximum(mean(squared), TINY**2)
         levels = (scale / 4).astype(np.float32)[:, None, None]
@@ -127,8 +127,8 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
 
 
 def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
-    """Log-probabilities (count, K) that are the train split's class frequencies, whatever the patch."""
-    # One patch is added to each class, or a class absent from train would be held impossible.
+    """Log-probabilities (count, K) equal to the train split's class frequencies for every patch."""
+    # One patch is added to each class, or a class absent from train would have probability 0.
     frequencies = np.bincount(train_labels, minlength=classes) + 1
     return np.tile(np.log(frequencies / frequencies.sum()), (count, 1))
 
@@ -136,12 +136,12 @@ def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
 def _predict(
     model: ClassifierMixin, features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int
 ) -> np.ndarray:
-    """Log-probabilities (N, K) of the features `test`, of a model that is fitted to `features` and `labels`."""
+    """Log-probabilities (N, K) for the features `test`, from a model fitted to `features` and `labels`."""
     known = np.unique(labels)
-    # As with the majority, one patch more of each class, or a class absent from train would be held impossible.
+    # As in `majority`, one patch is added to each class, or a class absent from train would have probability 0.
     found = np.ones((len(test), classes))
     if len(known) == 1:
-        found[:, known] += len(labels)  # nothing to tell apart
+        found[:, known] += len(labels)  # a single class
     else:
         found[:, known] += len(labels) * model.fit(features, labels).predict_proba(test)
     return np.log(found / (len(labels) + classes))
@@ -149,7 +149,8 @@ def _predict(
 
 def _regression(inverse_regularization: float) -> ClassifierMixin:
     # Newton's method takes a few steps where others take hundreds, and fewer still from a fit with another C. A step is
-    # dear with many bands and classes: the default, lbfgs, is slower on the sample and faster on thousands of 12 bands.
+    # expensive with many bands and classes: lbfgs, the default, is slower on the sample but faster on thousands of
+    # patches with 12 bands.
     regression = LogisticRegression(C=inverse_regularization, solver="newton-cholesky", warm_start=True)
     return make_pipeline(StandardScaler(), regression)
 
@@ -157,12 +158,12 @@ def _regression(inverse_regularization: float) -> ClassifierMixin:
 def logistic_regression(
     features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, inverse_regularization: float
 ) -> np.ndarray:
-    """Log-probabilities (N, K) of the features `test`, of a regression fitted to `features` and `labels`."""
+    """Log-probabilities (N, K) for the features `test`, from a regression fitted to `features` and `labels`."""
     return _predict(_regression(inverse_regularization), features, labels, test, classes)
 
 
 def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """The block of ground that each patch lies in, as a number, int (N,); each its own if places are not known.
+    """The number of the block of ground that each patch lies in, int (N,); all different if positions are unknown.
 
     Args:
         lon, lat: degrees, float64 (N,); NaN where unknown.
@@ -176,23 +177,23 @@ def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
 def choose_regularization(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray, candidates: list[float]
 ) -> float:
-    """The C of a logistic regression that is right most often in a cross-validation; of equals, the smallest.
+    """The C of a logistic regression with the highest accuracy in a cross-validation; the smallest of ties.
 
-    The five folds are alike in their classes as far as whole groups allow. With fewer than five groups, or no class of
-    five patches, or a single class, nothing can be chosen: then it is the middle candidate (of two, the smaller).
+    The five folds are stratified by class as far as whole groups allow. With fewer than five groups, no class of five
+    patches, or a single class, no choice is possible: the result is the middle candidate (of two, the smaller).
 
     Args:
         features: float64 (N, F), of the train split.
-        groups: int (N,): patches of one group are in one fold. Neighbours look alike, and would tell on each other.
+        groups: int (N,); the patches of a group stay in one fold, because similar neighbours would leak between folds.
     """
-    # By accuracy, because that is what a network is compared by. The likelihood would choose a smaller C, which is less
-    # sure but also less often right, and so a baseline that is easier to beat.
+    # By accuracy, because networks are compared by it. The likelihood would choose a smaller C, with a lower accuracy,
+    # and so a baseline that is easier to beat.
     candidates = sorted(candidates)
     counts = np.bincount(labels)
     if len(np.unique(groups)) < FOLDS or counts.max() < FOLDS or np.count_nonzero(counts) == 1:
         return candidates[(len(candidates) - 1) // 2]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # is not in each fold, which is no harm
+        warnings.filterwarnings("ignore", "The least populated class")  # may be missing in a fold, which is harmless
         folds = list(StratifiedGroupKFold(FOLDS).split(features, labels, groups))
     hits = np.zeros(len(candidates), int)
     for train, held_out in tqdm(folds, desc="cross-validation", unit="fold", disable=None):
@@ -206,12 +207,12 @@ def choose_regularization(
 
 
 def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
-    """Log-probabilities (N, K) of the features `test`, of boosted trees fitted to `features` and `labels`.
+    """Log-probabilities (N, K) for the features `test`, from boosted trees fitted to `features` and `labels`.
 
-    With fewer than twenty patches, trees cannot split, and what is predicted are the class frequencies.
+    With fewer than twenty patches, trees cannot split, and the result is the class frequencies.
     """
-    # Small trees, each split by a part of the features: by a cross-validation on the synthetic sample's train split as
-    # good as larger ones, and done in a third of a second.
+    # Small trees, with a part of the features for each split: in a cross-validation on the synthetic sample's train
+    # split, they are as good as larger ones, and they take a third of a second.
     model = HistGradientBoostingClassifier(
         max_iter=100,
         max_leaf_nodes=4,
@@ -222,6 +223,6 @@ def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray
         early_stopping=False,
         random_state=0,
     )
-    # Several threads would add up the gradients in another order, and trees may turn on the last digit.
+    # Several threads would sum the gradients in a different order, and a split may depend on the last digit.
     with threadpool_limits(1):
         return _predict(model, features, labels, test, classes)

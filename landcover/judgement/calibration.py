@@ -1,11 +1,11 @@
-"""How far a confidence is from the share of patches that are right with it, and what is chance in that."""
+"""Calibration: how far confidence is from accuracy, and how much of the difference is chance."""
 
 import numpy as np
 
 from landcover.judgement.variance import wilson
 
 MOST_BINS = 10
-LEAST_PATCHES = 25  # in a bin, or an accuracy in it says little
+LEAST_PATCHES = 25  # in a bin; fewer give a poor estimate of accuracy
 
 
 def _bins(confidence: np.ndarray) -> np.ndarray:
@@ -16,7 +16,7 @@ def _bins(confidence: np.ndarray) -> np.ndarray:
 
 
 def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.ndarray]:
-    """Bins of equal count: patches, mean confidence, accuracy, and `low` and `high` of its 95 % interval, each (B,)."""
+    """For bins of equal count: patches, mean confidence, accuracy, and the bounds of its 95% interval, each (B,)."""
     bins = _bins(confidence)
     count = np.bincount(bins)
     accuracy = np.bincount(bins, correct) / count
@@ -26,7 +26,7 @@ def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.nda
 
 
 def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
-    """Expected calibration error: how far confidence is from accuracy, by bin of equal count, weighted by its patches.
+    """Expected calibration error: mean |confidence - accuracy| over bins of equal count, weighted by patches.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3; bins of equal count by Nixon
     et al., "Measuring Calibration in Deep Learning", CVPR workshops 2019.
@@ -35,14 +35,14 @@ def ece(correct: np.ndarray, confidence: np.ndarray) -> float:
 
 
 def ece_by_chance(confidence: np.ndarray, *, resamples: int, seed: int) -> tuple[float, float]:
-    """The ECE that a perfectly calibrated network of these confidences shows: its mean, and its 95th percentile."""
+    """The mean and the 95th percentile of the ECE of a perfectly calibrated network with these confidences."""
     bins = _bins(confidence)
     order = np.argsort(bins, kind="stable")
     starts = np.flatnonzero(np.diff(bins[order], prepend=-1))
     sure = confidence[order].astype(np.float32)
     rng = np.random.default_rng(seed)
     found = np.empty(resamples)
-    for row in range(0, resamples, 500):  # so that little is held
+    for row in range(0, resamples, 500):  # to limit memory
         part = found[row : row + 500]
         correct = rng.random((len(part), len(sure)), np.float32) < sure
         part[:] = np.abs(np.add.reduceat(correct - sure, starts, axis=1)).sum(1) / len(sure)

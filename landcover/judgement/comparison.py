@@ -1,4 +1,4 @@
-"""Are other predictions of the same patches better? Differences with intervals and p-values."""
+"""Differences between predictions for the same patches, with intervals and p-values."""
 
 from typing import Any
 
@@ -15,22 +15,22 @@ from landcover.judgement.variance import NORMAL, clustered, difference
 from landcover.judgement.verdict import judge
 
 VERDICTS_BY = ("accuracy", "macro_f1", "nll")
-GATED = ("accuracy", "nll")  # a significant loss in one of them is a regression, whatever the verdict is by
-PLACE_KM = 50  # the side of the blocks in which patches are split
+GATED = ("accuracy", "nll")  # a significant loss in one of them is a regression, whichever metric decides
+PLACE_KM = 50  # as the blocks of a split by place
 
 
 def places_of(predictions: Predictions) -> np.ndarray | None:
-    """In which place each patch lies, int (N,), numbered from 0; None where that is not known."""
+    """The number of the place of each patch, int (N,), from 0; None if positions are unknown."""
     if predictions.positions is None:
         return None
     return gather(pd.DataFrame(predictions.positions, columns=["lon", "lat"]), PLACE_KM)
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """McNemar's mid-p-value, two-sided: are two classifiers right on equally many of the same patches?
+    """McNemar's two-sided mid-p-value: do two classifiers have the same accuracy on the same patches?
 
     Args:
-        fixed, broken: patches that only the second gets right, and only the first.
+        fixed, broken: patches that only the second, and only the first, classifies correctly.
 
     Source: Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data: mid-p and asymptotic are
     better than exact conditional", BMC Medical Research Methodology 13, 2013.
@@ -41,7 +41,7 @@ def mcnemar(fixed: int, broken: int) -> float:
 
 
 def tango(fixed: int, broken: int, count: int) -> tuple[float, float]:
-    """The 95 % score interval of the difference (fixed - broken) / count of two paired shares.
+    """The 95% score interval of the difference (fixed - broken) / count of two paired proportions.
 
     Source: Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design", Statistics in Medicine 17, 1998.
@@ -64,22 +64,22 @@ def tango(fixed: int, broken: int, count: int) -> tuple[float, float]:
 def compare_scores(
     metric: str, before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, fixed: bool = False
 ) -> dict[str, Any]:
-    """After minus before of one metric, of scores (S, N) and (T, N) of the same patches.
+    """After minus before for one metric, from scores (S, N) and (T, N) of the same patches.
 
     Args:
-        fixed: a side of one row has no seed, as a logistic regression has none.
+        fixed: a side with one row has no seed, like a logistic regression.
 
     Returns:
-        `before`, `after`, `difference`, `low` and `high` of its 95 % interval, `p`, and `verdict`.
+        `before`, `after`, `difference`, `low` and `high` of its 95% interval, `p`, and `verdict`.
     """
     found = difference(before, after, places, fixed=fixed)
     (low, high), p = found.interval(), found.p()
     if metric == "accuracy" and not clustered(places) and len(before) == len(after) == 1:
-        # Of single runs it is known how their difference is distributed, with few patches too.
+        # For single runs, the distribution of the difference is known, even with few patches.
         gained, lost = int((after > before).sum()), int((after < before).sum())
         (low, high), p = tango(gained, lost, before.shape[1]), mcnemar(gained, lost)
     elif metric == "accuracy" and found.value and not found.error:
-        # All patches change alike. That is no certainty: it is as if each place were one patch.
+        # All patches change alike. This is not certainty: treat each place as one patch.
         count = int(places.max() + 1) if clustered(places) else before.shape[1]
         gained, lost = (count, 0) if found.value > 0 else (0, count)
         (low, high), p = tango(gained, lost, count), mcnemar(gained, lost)
@@ -89,26 +89,26 @@ def compare_scores(
 
 
 def same(before: Predictions, after: Predictions) -> bool:
-    """Whether both predict the same, with the same probabilities, as far as both tell them."""
+    """Whether both make the same predictions, with the same probabilities if both have them."""
     if not np.array_equal(before.predicted, after.predicted):
         return False
     return before.p_actual is None or after.p_actual is None or np.array_equal(before.p_actual, after.p_actual)
 
 
 def compare(before: Predictions, after: Predictions, metric: str = "accuracy") -> dict[str, Any]:
-    """Are the predictions `after` better than those `before`, of the same patches?
+    """Compare the predictions `after` with those `before`, for the same patches.
 
     Args:
-        metric: what the verdict is by.
+        metric: the metric that the verdict is based on.
 
     Returns:
         `verdict`: 'better', 'worse', 'within noise' or 'no difference'; `metric`; `scope`: 'two runs', or
-        'configurations' if a side has several seeds; `seeds` of each side; `patches`; `places`, in which they lie, or
-        None; `metrics`: by metric that both tables tell, what `compare_scores` returns; `losses`: those of GATED that
+        'configurations' if a side has several seeds; `seeds` of each side; `patches`; `places`, or None if unknown;
+        `metrics`: the result of `compare_scores` for each metric available on both sides; `losses`: those of GATED that
         are significantly worse.
 
     Raises:
-        InputError: the tables do not tell the metric.
+        InputError: a table lacks what the metric needs.
     """
     places = places_of(after) if after.positions is not None else places_of(before)
     sides = {name: (scores(before, name), scores(after, name)) for name in METRICS}
@@ -118,7 +118,7 @@ def compare(before: Predictions, after: Predictions, metric: str = "accuracy") -
         if all(side is not None for side in both)
     }
     if metric not in found:
-        raise InputError(f"the verdict is by {metric}, which needs a column p_actual on both sides; choose accuracy")
+        raise InputError(f"the verdict by {metric} needs a column p_actual on both sides; choose accuracy")
     return {
         "verdict": "no difference" if same(before, after) else found[metric]["verdict"],
         "metric": metric,
@@ -132,10 +132,10 @@ def compare(before: Predictions, after: Predictions, metric: str = "accuracy") -
 
 
 def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The accuracy minus that of each baseline on the same patches, as `compare_scores` has it.
+    """The accuracy minus that of each baseline on the same patches, as returned by `compare_scores`.
 
     Args:
-        baselines: a baseline_predictions.csv; a baseline that an older revision does not have is left out.
+        baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
     """
     places, right = places_of(predictions), scores(predictions, "accuracy")
     return {

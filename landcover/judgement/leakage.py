@@ -1,8 +1,8 @@
-"""How near test patches lie to train patches, by reports/data.json."""
+"""How many test patches lie near train patches, from reports/data.json."""
 
 from typing import Any
 
-# What reports/data.json calls the distances of leakage, in words.
+# The names of the distances in reports/data.json, and their labels on pages.
 NEARNESS = {
     "same_ground": "on the same ground",
     "same_ground_other_date": "on the same ground, on a different date",
@@ -13,6 +13,6 @@ NEARNESS = {
 
 
 def leakage_shares(data: dict[str, Any]) -> dict[str, float]:
-    """By NEARNESS, the share of test patches with a train patch so near; nothing where the dataset does not tell."""
+    """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
     found = (data.get("leakage") or {}).get("test", {})
     return {what: found[what]["share"] for what in NEARNESS if what in found}

@@ -1,7 +1,7 @@
-"""How good the predictions of one run are, and how sure one can be of it.
+"""The metrics of one run and their uncertainty.
 
-Means over classes are over the classes that occur among the labels: a class without a label has no recall, and what is
-wrongly predicted as it counts against the recall of the true class.
+Means over classes include only the classes that occur among the labels: a class without labels has no recall, and wrong
+predictions of it count against the recall of the true class.
 """
 
 import itertools
@@ -24,9 +24,9 @@ PURITY_RANGES = tuple(
 
 
 def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.DataFrame:
-    """Support, precision, recall with its 95 % interval, and F1 by class, a row each.
+    """Support, precision, recall with its 95% interval, and F1, one row per class.
 
-    NaN where there is nothing to tell: precision of a class never predicted, recall and F1 of one without a label.
+    NaN where undefined: precision of a class never predicted, recall and F1 of a class without labels.
     """
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predictions, labels=range(classes), zero_division=np.nan
@@ -39,19 +39,17 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.D
 
 
 def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """Mean negative log-likelihood of the labels, in nats; of log-probabilities (N, K)."""
+    """Mean negative log-likelihood of the labels, in nats, given log-probabilities (N, K)."""
     return float(-log_probabilities[np.arange(len(labels)), labels].mean())
 
 
 def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
-    """In which of PURITY_RANGES the majority fraction of each patch lies; int (N,)."""
+    """The index in PURITY_RANGES of the majority fraction of each patch; int (N,)."""
     return np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right")
 
 
 def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
-    """Accuracy with its 95 % Wilson interval, of the patches in each range of the share that their class covers.
-
-    The fewer pixels are of the class that a patch is named after, the less there is to be right about.
+    """Accuracy with its 95% Wilson interval for the patches in each range of purity.
 
     Returns:
         Rows of `purity`, `n`, `accuracy`, `low`, `high`, for the ranges that have a patch.
@@ -91,11 +89,11 @@ def headline(found: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
 
 
 def summary(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
-    """All metrics of one run on one split, with 95 % intervals for accuracy and macro F1.
+    """All metrics of one run on one split, with 95% intervals for accuracy and macro F1.
 
     Args:
         table: as `tabulate` makes it.
-        resamples, seed: of the draws that tell which calibration error is owed to chance.
+        resamples, seed: for the calibration error by chance.
     """
     table = table.sort_values("patch_id")
     predictions, confidence = parse(table), table["confidence"].to_numpy()
@@ -103,7 +101,7 @@ def summary(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]
     values = {name: scores(predictions, name) for name in METRICS}
     right = values["accuracy"][0] == 1
     of_accuracy = share_interval(right, places)
-    # Where all is right, the other has no spread to tell its error from.
+    # If every prediction is correct, macro F1 has no spread from which to estimate its error.
     of_f1 = of_accuracy if right.all() else mean(values["macro_f1"], places).interval()
     found: dict[str, Any] = {}
     for name, one in values.items():

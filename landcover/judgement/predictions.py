@@ -1,4 +1,4 @@
-"""Tables of predictions in reports/, and of any other model: class names for people, a row a patch (and seed)."""
+"""Tables of predictions, from reports/ or from any other model: one row per patch (and seed), with class names."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
 from landcover.ground.errors import InputError
 
-# The columns of baseline_predictions.csv, in words.
+# The columns of baseline_predictions.csv and their labels on pages.
 BASELINES = {
     "majority": "majority class",
     "band_statistics": "logistic regression on band statistics",
@@ -19,23 +19,23 @@ NEEDED = ("patch_id", "actual", "predicted")
 
 
 class Predictions(NamedTuple):
-    """What one model, or one configuration trained with several seeds, makes of N patches, in the order of patch_id."""
+    """The predictions of a model, or of a configuration with S seeds, for N patches, sorted by patch_id."""
 
     patch_ids: np.ndarray  # str (N,)
     actual: np.ndarray  # class names (N,)
-    predicted: np.ndarray  # class names (S, N): a row a seed, ascending
+    predicted: np.ndarray  # class names (S, N): one row per seed, ascending
     seeds: list  # of the rows
-    p_actual: np.ndarray | None = None  # float64 (S, N), the probability that was given to the actual class
+    p_actual: np.ndarray | None = None  # float64 (S, N), the probability assigned to the actual class
     brier: np.ndarray | None = None  # float64 (S, N), as `tabulate` defines it
     positions: np.ndarray | None = None  # float64 (N, 2), longitude and latitude in degrees
 
 
 def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.DataFrame:
-    """What one network makes of a split, by its log-probabilities (N, K): a row a patch, in the order of the index.
+    """A network's predictions for a split, from log-probabilities (N, K): one row per patch, in index order.
 
     Columns: `patch_id`, `actual`, `predicted`, `confidence`, `p_actual`, `brier`, `majority_fraction`, `lon`, `lat`.
-    The Brier score is the squared distance of the probabilities from the truth, 0 to 2.  Source: Brier, "Verification
-    of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    The Brier score is the squared distance between the probabilities and the one-hot truth, 0 to 2.  Source: Brier,
+    "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
     """
     names, labels = np.array(split.classes), split.labels
     probabilities = np.exp(log_probabilities)
@@ -55,10 +55,10 @@ def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.Da
 
 
 def parse(table: pd.DataFrame) -> Predictions:
-    """Predictions of a table: columns `patch_id`, `actual`, `predicted`, and if known `seed`, `p_actual`, `lon`, `lat`.
+    """Predictions from a table with `patch_id`, `actual`, `predicted`, and if known `seed`, `p_actual`, `lon`, `lat`.
 
     Raises:
-        InputError: a column is missing, or its values are not what they should be; says which.
+        InputError: a column is missing or has invalid values; says which.
     """
     if lacking := [name for name in NEEDED if name not in table]:
         raise InputError(f"has no column {', '.join(lacking)}; needs {', '.join(NEEDED)}")
@@ -106,10 +106,10 @@ def parse(table: pd.DataFrame) -> Predictions:
 
 
 def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Predictions:
-    """A column of baseline_predictions.csv as predictions of the same patches as `like`.
+    """A column of baseline_predictions.csv as predictions for the same patches as `like`.
 
     Raises:
-        InputError: they are not of the same patches.
+        InputError: the patches differ.
     """
     found = parse(table.assign(predicted=table[name]))
     if not np.array_equal(found.patch_ids, like.patch_ids) or not np.array_equal(found.actual, like.actual):

@@ -1,4 +1,4 @@
-"""models/log_probabilities.safetensors and seeds.safetensors: what networks make of each split."""
+"""The networks' predictions for each split: models/log_probabilities.safetensors and seeds.safetensors."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 
-COST = ("parameters", "epochs", "device")  # of the network and its training, which its report tells
+COST = ("parameters", "epochs", "device")  # facts about the network and its training for the report
 
 
 def read_log_probabilities(
@@ -17,7 +17,7 @@ def read_log_probabilities(
     """What train wrote of each split, float64 (N, K); the temperature that it fitted, and COST.
 
     Raises:
-        InputError: it is of other patches, bands, classes or scaling than the tensors have, or not finite.
+        InputError: its patches, bands, classes or scaling differ from the tensors', or it is not finite.
     """
     found, metadata = tensors.load(path)
     _check(path, found, metadata, splits, ())
@@ -27,10 +27,10 @@ def read_log_probabilities(
 
 
 def read_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], dict[str, np.ndarray]]:
-    """The seeds that repeat trained with, and what it wrote of each split, float64 (S, N, K); none without a seed.
+    """The seeds and the output of repeat for each split, float64 (S, N, K); empty without seeds.
 
     Raises:
-        InputError: as of `read_log_probabilities`.
+        InputError: as in `read_log_probabilities`.
     """
     found, metadata = tensors.load(path)
     seeds = metadata.get("seeds")
@@ -52,11 +52,11 @@ def _check(
         for fact in ("bands", "classes", "scale"):
             if metadata.get(fact) != getattr(split, fact):
                 raise InputError(
-                    f"{path}: is of a network trained with {fact} {metadata.get(fact)}, the tensors have "
+                    f"{path}: comes from a network trained with {fact} {metadata.get(fact)}, but the tensors have "
                     f"{getattr(split, fact)}; run dvc repro"
                 )
         shape = (*leading, len(split.labels), len(split.classes))
         if name not in found or found[name].shape != shape or not np.isfinite(found[name]).all():
             raise InputError(
-                f"{path}: is not finite, or not of the {len(split.labels)} patches of the {name} split; run dvc repro"
+                f"{path}: is not finite, or does not cover the {len(split.labels)} {name} patches; run dvc repro"
             )

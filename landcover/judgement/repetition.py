@@ -1,4 +1,4 @@
-"""What other seeds make of the same configuration."""
+"""The results of the same configuration with other seeds."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from landcover.judgement.predictions import Predictions, parse, tabulate
 from landcover.judgement.scores import METRICS, scores
 from landcover.judgement.variance import difference, mean
 
-SPLITS = ("val", "test")  # val, so that experiments can be chosen without a look at test
+SPLITS = ("val", "test")  # val, so that experiments can be chosen without looking at test
 TOGETHER = ("accuracy", "nll")  # what is told of an ensemble
 COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
 
@@ -21,7 +21,7 @@ COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon"
 def tables(
     seeds: list[int], log_probabilities: dict[str, np.ndarray], splits: dict[str, Split], indices: dict[str, Index]
 ) -> dict[str, pd.DataFrame]:
-    """The predictions of each split, a row a seed and patch, of log-probabilities (S, N, K); empty without a seed."""
+    """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds."""
     found = {}
     for name in SPLITS:
         parts = [
@@ -33,10 +33,10 @@ def tables(
 
 
 def summary(predicted: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
-    """Of each metric the mean over seeds and, of two seeds or more, their deviation and the mean's 95 % interval.
+    """For each metric the mean over seeds and, with two seeds or more, the standard deviation and 95% interval.
 
-    The interval holds what is owed to patches, places and seeds. Under `val` are the same of the val split, and under
-    `against` the differences from the baselines.
+    The interval accounts for patches, places and seeds. `val` has the same for the val split, and `against` has the
+    differences from the baselines.
     """
     if not len(predicted["test"]):
         return {"seeds": 0}

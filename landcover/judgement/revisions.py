@@ -1,4 +1,4 @@
-"""The state of the repository at a commit, an experiment, or now in the workspace: its small files, out of Git."""
+"""The small files of the repository at a commit, in an experiment, or in the workspace, read through Git."""
 
 import io
 import json
@@ -13,15 +13,15 @@ import yaml
 from landcover.ground.errors import InputError
 
 WORKSPACE = "workspace"
-NO = 1  # git's exit code where there is no such thing; a higher one is a failure
+NO = 1  # git's exit code for "no such thing"; a higher one is a failure
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints, without the line end; None where it says no.
+    """What git prints, without the final newline; None if it exits with NO.
 
     Raises:
-        InputError: git itself fails, and says why.
+        InputError: git fails; says why.
     """
     found = _git(*arguments)
     return None if found is None else found.decode(errors="replace").rstrip("\n")
@@ -34,19 +34,19 @@ def _git(*arguments: str) -> bytes | None:
         raise InputError("git is not installed; install it and run again") from None
     reason = " ".join(done.stderr.decode(errors="replace").split())
     if done.returncode > NO and reason:
-        raise InputError(f"git {arguments[0]}: {reason}; mend that and run again")
+        raise InputError(f"git {arguments[0]}: {reason}; fix that and run again")
     return done.stdout if done.returncode == 0 else None
 
 
 def merge_base() -> str:
-    """The commit at which the current one left the main branch, which is what a pull request compares with."""
+    """The merge base with the main branch, which a pull request compares with."""
     for branch in MAIN_BRANCHES:
         if git("rev-parse", "--verify", "--quiet", branch) is not None:
             if (commit := git("merge-base", "HEAD", branch)) is None:
-                raise InputError(f"no common ancestor with {branch}; fetch the whole history, or name one with --base")
+                raise InputError(f"no common ancestor with {branch}; fetch the full history, or give one with --base")
             return commit
     raise InputError(
-        f"none of {', '.join(MAIN_BRANCHES)} is here; name what to compare with, such as the last commit: "
+        f"none of {', '.join(MAIN_BRANCHES)} exists; give a revision, for example the last commit: "
         "make compare BASE=HEAD, or --base HEAD"
     )
 
@@ -59,7 +59,7 @@ def _names() -> list[str]:
 
 
 class Revision:
-    """A commit, tag, branch or experiment by its name, or the files as they are in the workspace.
+    """A commit, tag, branch or experiment by name, or the current files of the workspace.
 
     Raises:
         InputError: there is no such revision.
@@ -69,7 +69,7 @@ class Revision:
         self.name, self.commit = name, None
         if name != WORKSPACE:
             # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
-            # The newest, where several commits have one of that name.
+            # The newest, if several commits have one of that name.
             newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
@@ -83,12 +83,12 @@ class Revision:
         return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
 
     def read(self, path: str) -> bytes:
-        """The content of a file that Git holds.
+        """The content of a file tracked by Git.
 
         Raises:
             InputError: the revision has no such file.
         """
-        missing = InputError(f"{self} has no {path}; run dvc repro there and commit what it makes")
+        missing = InputError(f"{self} has no {path}; run dvc repro there and commit the result")
         if self.commit is None:
             try:
                 return Path(path).read_bytes()

@@ -1,4 +1,4 @@
-"""Metrics as means of scores, one a patch, so that what is known of means holds for each of them."""
+"""Metrics as means of scores, one per patch, so that the statistics of means apply to all of them."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from landcover.judgement.predictions import Predictions
 
 METRICS = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "brier")
 LOWER_IS_BETTER = ("nll", "brier")
-LEAST_PROBABILITY = 1e-15  # below it, the logarithm is that of it, as in scikit-learn's log_loss
+LEAST_PROBABILITY = 1e-15  # lower ones are clipped, as in scikit-learn's log_loss
 
 
 def scores(predictions: Predictions, metric: str) -> np.ndarray | None:
-    """Numbers (S, N) whose means over patches are the metric of each seed; None where the table does not tell."""
+    """Scores (S, N) whose means over patches are the metric of each seed; None if the table lacks the columns."""
     match metric:
         case "accuracy":
             return (predictions.predicted == predictions.actual).astype(float)
@@ -23,9 +23,9 @@ def scores(predictions: Predictions, metric: str) -> np.ndarray | None:
     return np.stack([linear(predictions.actual, one) for one in predictions.predicted])
 
 
-# A mean over classes is no mean over patches. To first order it is one: of its value, plus the influence of each patch,
-# which is its derivative by the weight of the patch.  Source: Hampel, "The influence curve and its role in robust
-# estimation", JASA 69, 1974. Both functions take class labels of any kind, (N,), and return float64 (N,).
+# A mean over classes is not a mean over patches, but to first order it is the mean of its value plus the influence of
+# each patch, which is its derivative with respect to the patch's weight.  Source: Hampel, "The influence curve and its
+# role in robust estimation", JASA 69, 1974. Both functions take class labels of any type and return float64, (N,).
 
 
 def linear_recall(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which of several configurations to take, and what it costs to choose on the data that one judges by."""
+"""Choosing between configurations, and the bias of choosing on the data used for evaluation."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from landcover.judgement.verdict import holm
 
 
 class Choice(NamedTuple):
-    """The configuration of the highest accuracy, and those that cannot be told from it."""
+    """The configuration with the highest accuracy, and those that do not differ significantly from it."""
 
     name: str
     equals: list[str]
@@ -29,9 +29,9 @@ def choose(candidates: dict[str, Predictions]) -> Choice:
 
 
 def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -> float:
-    """By how much the best of several configurations looks better on the patches it is chosen on than it is.
+    """By how much the best of several configurations looks better than it is on the patches it is chosen on.
 
-    A bootstrap over patches and seeds: in each resample the best is chosen, and its accuracy there is compared with its
+    A bootstrap over patches and seeds: the best is chosen in each resample, and its accuracy there is compared with its
     accuracy on all patches.  Source: Efron, "Estimating the error rate of a prediction rule", JASA 78, 1983.
     """
     if len(candidates) == 1:

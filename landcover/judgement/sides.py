@@ -1,4 +1,4 @@
-"""The two sides of a comparison: what the reports of two revisions say, and whether they can be compared."""
+"""The two sides of a comparison: the reports of two revisions, and whether they can be compared."""
 
 from typing import Any, NamedTuple
 
@@ -13,21 +13,21 @@ from landcover.judgement.revisions import Revision
 
 
 class Side(NamedTuple):
-    """What one revision says."""
+    """The reports of one revision."""
 
     revision: Revision
     data: dict[str, Any]
     metrics: dict[str, Any]
     params: dict[str, Any]
     lock: dict[str, Any]
-    table: pd.DataFrame  # predictions.csv, in the order of patch_id
+    table: pd.DataFrame  # predictions.csv, sorted by patch_id
     run: Predictions  # the same
-    seeds: Predictions | None  # of the repetition, if there are two seeds or more
+    seeds: Predictions | None  # from repeat, if there are at least two seeds
     baselines: pd.DataFrame | None  # baseline_predictions.csv
 
     @property
     def predictions(self) -> Predictions:
-        """What is compared: the repetition over seeds, or else the single run."""
+        """What is compared: the runs over seeds if there are any, else the single run."""
         return self.run if self.seeds is None else self.seeds
 
 
@@ -40,7 +40,7 @@ def _predictions(revision: Revision, path: str) -> tuple[pd.DataFrame, Predictio
 
 
 def read(revision: Revision) -> Side:
-    """Read one side, and look at all that the comparison uses, so that what is amiss is told at once.
+    """Read one side and check everything that the comparison uses, so that errors are reported early.
 
     Raises:
         InputError: a file is missing or is not what the pipeline writes.
@@ -55,9 +55,9 @@ def read(revision: Revision) -> Side:
     params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
     try:
         if run is None or len(run.seeds) > 1:
-            raise ValueError("predictions.csv is not of one run")
+            raise ValueError("predictions.csv does not hold exactly one run")
         if seeds is not None and not np.array_equal(seeds.patch_ids, run.patch_ids):
-            raise ValueError("seed_predictions.csv is not of the patches of predictions.csv")
+            raise ValueError("seed_predictions.csv does not cover the patches of predictions.csv")
         table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         for fact in ("membership_sha256", "labels_sha256"):
@@ -76,10 +76,10 @@ def read(revision: Revision) -> Side:
 
 
 def beside_baselines(side: Side) -> dict[str, dict[str, Any]]:
-    """What `against_baselines` says of the side; nothing where it has no baselines.
+    """The result of `against_baselines` for the side; empty if it has no baselines.
 
     Raises:
-        InputError: its baselines are of other patches, or no such table.
+        InputError: its baselines cover other patches, or are not a valid table.
     """
     try:
         return {} if side.baselines is None else against_baselines(side.predictions, side.baselines)
@@ -90,28 +90,30 @@ def beside_baselines(side: Side) -> dict[str, dict[str, Any]]:
 def other_patches(before: Predictions, after: Predictions) -> list[str]:
     """Why predictions cannot be compared; empty if they can."""
     if set(before.patch_ids) != set(after.patch_ids):
-        return [f"the patches are not the same ({len(before.patch_ids)} before, {len(after.patch_ids)} after)"]
+        return [f"the patches differ ({len(before.patch_ids)} before, {len(after.patch_ids)} after)"]
     if differing := int((before.actual != after.actual).sum()):
-        return [f"{differing} of {len(before.patch_ids)} patches have another actual class"]
+        return [f"{differing} of {len(before.patch_ids)} patches have a different actual class"]
     return []
 
 
 def incomparable(base: Side, head: Side) -> list[str]:
     """Why the test figures of two sides cannot be compared; empty if they can."""
     reasons = []
-    for fact, what in (("membership_sha256", "are not the same patches"), ("labels_sha256", "have other labels")):
+    for fact, what in (("membership_sha256", "patches"), ("labels_sha256", "labels")):
         if base.data[fact]["test"] != head.data[fact]["test"]:
             count = [side.data["patches"]["test"] for side in (base, head)]
-            reasons.append(f"the test splits {what} ({count[0]} patches before, {count[1]} after)")
+            reasons.append(f"the test splits have different {what} ({count[0]} patches before, {count[1]} after)")
             break
     for side in (base, head):
         if len(side.table) != side.data["patches"]["test"]:
-            reasons.append(f"reports/predictions.csv of {side.revision} is not of its test split; run dvc repro there")
+            reasons.append(
+                f"reports/predictions.csv of {side.revision} does not match its test split; run dvc repro there"
+            )
     return reasons or other_patches(base.run, head.run)
 
 
 def grown_leakage(base: Side, head: Side) -> list[str]:
-    """How near more of the test split than before has a train patch."""
+    """The kinds of leakage that affect more of the test split than before, with both shares."""
     grown = []
     before, after = (leakage_shares(side.data) for side in (base, head))
     for what in before:
@@ -128,7 +130,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def stale_parameters(side: Side) -> list[str]:
-    """Parameters whose value in params.yaml is not the one that a stage ran with, by dvc.lock."""
+    """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with."""
     written = flatten(side.params)
     ran = [stage.get("params", {}).get("params.yaml", {}) for stage in side.lock["stages"].values()]
     return sorted({key for used in ran for key, value in flatten(used).items() if written.get(key) != value})

@@ -1,7 +1,7 @@
-"""How far a mean over patches and seeds may be from the truth: components of variance.
+"""The uncertainty of a mean over patches and seeds, from components of variance.
 
-A mean varies with the patches that were drawn, with the places in which they lie, and with the seeds. Each part is
-estimated by itself, and Satterthwaite's formula says how many degrees of freedom their sum has.
+A mean varies with the patches that were drawn, with the places in which they lie, and with the seeds. Each component is
+estimated separately, and Satterthwaite's formula gives the degrees of freedom of their sum.
 
 Sources: Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946;
 Bell and McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples", Survey
@@ -16,8 +16,8 @@ import scipy.stats
 
 CONFIDENCE = 0.95
 NORMAL = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
-MOST_OF_A_SHARE = 0.25  # the variance that one patch is taken to have, which alone tells nothing of it
-MANY = 1000  # places, beyond which their sizes matter no more to the degrees of freedom
+MOST_OF_A_SHARE = 0.25  # the variance assumed for a single patch, from which none can be estimated
+MANY = 1000  # places, beyond which their sizes hardly affect the degrees of freedom
 
 
 class Estimate(NamedTuple):
@@ -28,19 +28,19 @@ class Estimate(NamedTuple):
     freedom: float
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval, by Student's t."""
+        """The 95% interval, by Student's t."""
         reach = self.error * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)
         return float(self.value - reach), float(self.value + reach)
 
     def p(self) -> float:
-        """Two-sided, of the true value being 0."""
+        """The two-sided p-value for a true value of 0."""
         if self.error == 0:
             return float(self.value == 0)
         return float(2 * scipy.stats.t.sf(abs(self.value) / self.error, self.freedom))
 
 
 def wilson(share: float, count: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """The 95 % interval of a share of `count` patches.
+    """The 95% interval of a proportion of `count` patches.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
@@ -54,7 +54,7 @@ Parts = list[tuple[float, float]]  # variances, which add up, and their degrees 
 
 
 def clustered(places: np.ndarray | None) -> bool:
-    """Whether places, int (N,), tell anything: they are known, several, and not each patch is one of its own."""
+    """Whether places, int (N,), are informative: known, more than one, and fewer than the patches."""
     return places is not None and 1 < places.max() + 1 < len(places)
 
 
@@ -65,8 +65,8 @@ def _of_patches(scores: np.ndarray, places: np.ndarray | None) -> Parts:
         return [(MOST_OF_A_SHARE, 1)]
     if not clustered(places):
         return [(scores.var(ddof=1) / count, count - 1)]
-    # Bell and McCaffrey's CR2 for a mean. Residuals add up within a place, and those of a large place are widened,
-    # since it has drawn the mean towards itself.
+    # Bell and McCaffrey's CR2 for a mean. Residuals are summed within a place, and those of a large place are inflated,
+    # since it has pulled the mean towards itself.
     sizes = np.bincount(places)
     share = sizes / count
     sums = np.bincount(places, scores - scores.mean())
@@ -92,10 +92,10 @@ def _within_places(scores: np.ndarray, places: np.ndarray) -> float:
 
 
 def _of_seeds(scores: np.ndarray) -> Parts:
-    """The variance that seeds add to the mean of `scores` (S, N), beyond what the patches' variance already holds.
+    """The variance that seeds add to the mean of `scores` (S, N), beyond what the patches' variance already contains.
 
-    The second part is negative: what remains between seeds on the same patches is in the patches' variance too. The sum
-    may come out below zero; cut off there, it would be too large on average.
+    The second part is negative: the residual variation between seeds on the same patches is in the patches' variance
+    too. The sum may be below zero; truncating it there would bias it upwards.
     """
     seeds, patches = scores.shape
     if seeds < 2 or patches < 2:
@@ -110,7 +110,7 @@ def _of_seeds(scores: np.ndarray) -> Parts:
 def _estimate(value: float, patches: Parts, seeds: Parts) -> Estimate:
     parts = patches + seeds
     variance = sum(part for part, _ in parts)
-    least = sum(part for part, _ in patches) / 2  # of what the patches leave open, chance takes away no more
+    least = sum(part for part, _ in patches) / 2  # the total is not set below this
     if variance < least:
         variance, parts = least, patches
     spread = sum(part**2 / free for part, free in parts)
@@ -119,9 +119,9 @@ def _estimate(value: float, patches: Parts, seeds: Parts) -> Estimate:
 
 
 def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> tuple[float, float]:
-    """The 95 % interval of the share of patches that are right, of bool (N,): Wilson's, which holds at 100 %, too.
+    """The 95% interval of the share of correct patches, from bool (N,): Wilson's, which is valid at 100%, too.
 
-    Patches that come in places tell less than as many that do not: they count as those whose share would vary as much.
+    With places, the count is the effective number of independent patches, whose share would have the same variance.
     Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data", Survey Methodology 24, 1998, with Wilson's interval.
     """
@@ -134,7 +134,7 @@ def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> tuple
 
 
 def mean(scores: np.ndarray, places: np.ndarray | None = None) -> Estimate:
-    """The mean of scores (S, N): a row a seed, a column a patch, whose places are int (N,), numbered from 0."""
+    """The mean of scores (S, N), one row per seed and one column per patch; places are int (N,), numbered from 0."""
     return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_seeds(scores))
 
 
@@ -144,8 +144,8 @@ def difference(
     """The mean of `after` (T, N) minus that of `before` (S, N), scores of the same patches.
 
     Args:
-        fixed: a side of one row has no seed, as a logistic regression has none. Otherwise it is one run of several
-            that might have been, and is taken to vary as the other side does.
+        fixed: a side with one row has no seed, like a logistic regression. Otherwise, it is one of many possible runs
+            and is assumed to vary as the other side does.
     """
     paired = after.mean(0) - before.mean(0)
     seeds = _of_seeds(before) + _of_seeds(after)
@@ -156,6 +156,6 @@ def difference(
 
 
 def independent(one: Estimate, other: Estimate) -> Estimate:
-    """`one` minus `other`, of different patches."""
+    """`one` minus `other`, for different patches."""
     parts = [(estimate.error**2, estimate.freedom) for estimate in (one, other)]
     return _estimate(one.value - other.value, parts, [])

@@ -1,4 +1,4 @@
-"""What a difference is called."""
+"""Verdicts on differences."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from landcover.judgement.variance import CONFIDENCE
 
 
 def judge(found: dict[str, float], metric: str = "accuracy") -> str:
-    """Whether a difference is 'better', 'worse' or 'within noise': its interval and its p-value must both tell it."""
+    """'better' or 'worse' if both the interval and the p-value are significant, else 'within noise'."""
     if found["p"] >= 1 - CONFIDENCE or found["low"] <= 0 <= found["high"]:
         return "within noise"
     return "better" if (found["difference"] > 0) != (metric in LOWER_IS_BETTER) else "worse"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values for a family of comparisons: below 0.05 for any of equal things in no more than 5 % of families.
+    """Adjusted p-values for a family of comparisons, which control the family-wise error rate.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
     """

@@ -1,1 +1,1 @@
-"""The network, and how it learns and predicts."""
+"""The network, its training and its predictions."""

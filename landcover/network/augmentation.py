@@ -1,4 +1,4 @@
-"""Patches mirrored and turned at random."""
+"""Random flips and rotations of patches."""
 
 import torch
 
@@ -6,11 +6,11 @@ from landcover.ground.params import Training
 
 
 def augment(images: torch.Tensor, flipped: torch.Tensor | None, turns: torch.Tensor | None) -> torch.Tensor:
-    """Mirror and turn the patches of a batch (N, C, H, W).
+    """Mirror and rotate the patches of a batch (N, C, H, W).
 
     Args:
         flipped: bool (N,), on the host, or None for no flips.
-        turns: quarter turns, int64 (N,), on the host, or None for no turns.
+        turns: quarter turns, int64 (N,), on the host, or None for no rotations.
     """
     if flipped is not None:
         images = torch.where(flipped.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
@@ -26,9 +26,9 @@ def augment(images: torch.Tensor, flipped: torch.Tensor | None, turns: torch.Ten
 def draw_symmetries(
     count: int, settings: Training, generator: torch.Generator
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """For each of `count` patches, whether it is flipped and how often it is turned.
+    """For each of `count` patches, whether it is flipped and its number of quarter turns.
 
-    Land cover looks the same from any side, so the eight of them are equally likely.
+    Land cover has no preferred orientation, so all eight symmetries are equally likely.
     """
     flipped = torch.rand(count, generator=generator) < 0.5 if settings.flips else None
     turns = torch.randint(4, (count,), generator=generator) if settings.quarter_turns else None

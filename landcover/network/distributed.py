@@ -1,4 +1,4 @@
-"""The processes that train together: one, unless `torchrun` started several."""
+"""The group of processes that train together: one, unless `torchrun` started several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-Rows = slice | torch.Tensor  # which patches: in order, or int64 (N,)
+Rows = slice | torch.Tensor  # row numbers of patches: a slice, or int64 (N,)
 
 
 class Group(NamedTuple):
@@ -15,7 +15,7 @@ class Group(NamedTuple):
     size: int = 1
 
     def share(self, rows: Rows) -> Rows:
-        """The rows that fall to this process: each `size`-th one, so that the shares differ by one at most."""
+        """The rows of this process: every `size`-th one, so that the shares differ by at most one."""
         if self.size == 1:
             return rows
         if isinstance(rows, slice):
@@ -23,7 +23,7 @@ class Group(NamedTuple):
         return rows[self.rank :: self.size]
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over the processes, in each of them."""
+        """The sum over all processes, returned in each of them."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
@@ -34,7 +34,7 @@ ALONE = Group()
 
 @contextmanager
 def join(device: torch.device) -> Iterator[Group]:
-    """Meet the other processes that `torchrun` started, over NCCL on GPUs and gloo on CPUs."""
+    """Join the processes that `torchrun` started, over NCCL on GPUs and gloo on CPUs."""
     if not dist.is_torchelastic_launched():
         yield Group()
         return

@@ -1,4 +1,4 @@
-"""How patches reach the network: held on the device where they fit, else read from disk as they are needed."""
+"""Feeding patches to the network: held on the device if they fit, else read from disk as needed."""
 
 import math
 from collections import deque
@@ -12,21 +12,21 @@ import torch
 from landcover.dataset import tensors
 from landcover.network.distributed import ALONE, Group, Rows
 
-AHEAD = 2  # batches that are read while the network works on one
-# One for all passes: each thread has memory of its own to draw from, and keeps some of it when it ends.
+AHEAD = 2  # batches read in advance
+# One thread for all passes: each thread has its own memory arena and keeps some of it when it ends.
 READER = ThreadPoolExecutor(1)
-SHARE_OF_GPU = 0.7  # of its free memory that patches may take; the rest is for the network
-PIECE = 100  # patches that are brought to the device at a time
+SHARE_OF_GPU = 0.7  # of its free memory for patches; the rest is for the network
+PIECE = 100  # patches copied to the device at a time
 
 
 class Patches(NamedTuple):
-    """A split, as the network sees it."""
+    """A split in the form that the network reads."""
 
-    images: torch.Tensor | np.ndarray | tensors.Shards  # float32 (N, C, H, W); a tensor is on the device, channels last
+    images: torch.Tensor | np.ndarray | tensors.Shards  # float32 (N, C, H, W); tensors are on the device, channels last
     labels: torch.Tensor  # int64 (N,), on the device
 
     def batches(self, order: Iterable[Rows]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(images, labels) of each of `order`, on the device."""
+        """(images, labels) for each item of `order`, on the device."""
         device = self.labels.device
         if isinstance(self.images, torch.Tensor):
             for rows in order:
@@ -62,10 +62,10 @@ class Patches(NamedTuple):
 
 
 def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf) -> Patches:
-    """Hold a split on the device, its channels last, as convolutions are fastest; stream it if it does not fit.
+    """Hold a split on the device, channels last, which is fastest for convolutions; stream it if it does not fit.
 
     Args:
-        gigabytes: how many may be held.
+        gigabytes: the largest size to hold.
     """
     images = split.images
     fits = images.nbytes <= gigabytes * 1e9
@@ -73,7 +73,7 @@ def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf
         fits = images.nbytes <= SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
     if fits:
         held = torch.empty(images.shape, device=device, memory_format=torch.channels_last)
-        for start in range(0, len(images), PIECE):  # so that no second copy of them all is held
+        for start in range(0, len(images), PIECE):  # to avoid a second copy of the whole split
             held[start : start + PIECE] = torch.from_numpy(images[start : start + PIECE])
         images = held
     return Patches(images, torch.from_numpy(split.labels).to(device))

@@ -1,4 +1,4 @@
-"""The network: built from its architecture, saved with all that a prediction needs."""
+"""The network: built from its architecture, saved with everything that a prediction needs."""
 
 import math
 from collections import defaultdict
@@ -17,7 +17,7 @@ from landcover.network.distributed import ALONE, Group
 from landcover.network.loader import Patches
 
 GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
-FARTHEST = 5.0  # spreads from the center, beyond which a pixel is an outlier
+FARTHEST = 5.0  # spreads from the center, beyond which values are clipped
 # What is assumed of a model that does not say it.
 DEFAULTS = {"patch_size": PATCH_SIZE, "temperature": 1.0, "patch_means": {}, "synthetic": False}
 FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
@@ -44,14 +44,14 @@ class Residual(nn.Module):
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int, padding: int, norm: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     if kernel == 1 and stride > 1:
-        # The same pixels, taken before: torch 2.13's backward pass of a strided convolution of one pixel, channels
-        # last, on the CPU, writes beyond its memory.
+        # Select the same pixels beforehand: torch 2.13's backward pass of a strided 1 x 1 convolution, channels last,
+        # on the CPU, writes out of bounds.
         layers, stride = [nn.MaxPool2d(1, stride)], 1
     layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=norm == "none"))
     match norm:
         case "batch":
             layers.append(nn.BatchNorm2d(outputs))
-        case "group":  # Wu and He, ECCV 2018: by patch, so that the batch does not matter
+        case "group":  # Wu and He, ECCV 2018: per patch, independent of the batch
             layers.append(nn.GroupNorm(math.gcd(outputs, GROUPS), outputs))
     return layers
 
@@ -61,7 +61,7 @@ class Network(nn.Module):
 
     Args:
         patch_size: H.
-        center, spread: of each band, (C,), if the architecture standardizes its input.
+        center, spread: per band, (C,), if the architecture standardizes its input.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Network(nn.Module):
                 values = torch.ones(bands) if values is None else torch.as_tensor(values)
                 self.register_buffer(name, values.reshape(1, bands, 1, 1))
 
-        # Layers draw their initial weights as they are made: with the notebook's architecture and seed, in its order.
+        # Layers draw their initial weights when created, in the notebook's order.
         layers: list[nn.Module] = []
         channels = bands
         kernel, stride = architecture.kernel, architecture.stride
@@ -92,7 +92,7 @@ class Network(nn.Module):
                 layers += _convolution(channels, outputs, kernel, stride, margin, architecture.normalization)
             if architecture.pool > 1:
                 layers.append(nn.MaxPool2d(architecture.pool))
-            # The largest of rectified values is the rectified largest: after the pooling there are fewer to rectify.
+            # ReLU and max pooling commute, and after pooling there are fewer values to rectify.
             layers.append(nn.ReLU(inplace=True))
             channels = outputs
         side = architecture.feature_sizes(patch_size)[-1]
@@ -118,7 +118,7 @@ class Network(nn.Module):
         if self.standardize != "none":
             x = (x - self.center) / self.spread
         if self.standardize == "quantiles":
-            x = x.clamp(-FARTHEST, FARTHEST)  # a cloud is no brighter than other bright ground
+            x = x.clamp(-FARTHEST, FARTHEST)  # a cloud counts as no brighter than other bright ground
         return x
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,7 @@ class Network(nn.Module):
 
 
 def parameter_count(network: nn.Module) -> int:
-    """The number of weights that training adjusts."""
+    """The number of trainable weights."""
     return sum(weights.numel() for weights in network.parameters())
 
 
@@ -134,8 +134,8 @@ def parameter_count(network: nn.Module) -> int:
 def infer(network: Network, patches: Patches, batch_size: int, group: Group = ALONE) -> torch.Tensor:
     """Logits (N, K) of this process's share of the patches, on their device."""
     network.eval()
-    # Made before: a small tensor a batch, between large ones that come and go, would keep their memory from being used
-    # again, up to all that the batches take.
+    # Allocated in advance: a small tensor per batch between large temporary ones would fragment the memory, up
+    # to the size of all batches.
     share = len(range(group.rank, len(patches.labels), group.size))
     weights = network.classifier[-1].weight
     logits = weights.new_empty(share, len(weights))
@@ -170,7 +170,7 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
     """Rebuild a network and its metadata from what `save` wrote.
 
     Raises:
-        InputError: the file is no such model, or its weights do not fit its architecture or are not finite.
+        InputError: the file is not such a model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
     return _rebuild(path, weights, metadata), DEFAULTS | metadata
@@ -198,16 +198,16 @@ def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any
         if lacking := [fact for fact in FACTS if fact not in metadata]:
             raise ValueError(f"it has no {', '.join(lacking)}")
         architecture = Architecture.model_validate(metadata["architecture"])
-        # On no device, so that an architecture takes no memory before it is known to be that of the weights.
+        # On the meta device, so that an architecture takes no memory before it is known to match the weights.
         with torch.device("meta"):
             size = (DEFAULTS | metadata)["patch_size"]
             network = Network(architecture, len(metadata["bands"]), len(metadata["classes"]), patch_size=size)
         network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
         if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"not all is finite in {', '.join(bad)}")
+            raise ValueError(f"non-finite values in {', '.join(bad)}")
         if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
             raise ValueError(f"not float32: {', '.join(bad)}")
     except (TypeError, ValueError, RuntimeError) as error:  # pydantic's errors are ValueErrors
         why = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a model of this pipeline ({why}); run dvc repro") from None
+        raise InputError(f"{path}: is not a model from this pipeline ({why}); run dvc repro") from None
     return network

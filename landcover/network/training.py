@@ -1,4 +1,4 @@
-"""How a network learns: batches, optimizer, schedule, and the epochs of a run."""
+"""Training: batches, optimizer, schedule, and the epochs of a run."""
 
 import copy
 import math
@@ -25,7 +25,7 @@ from landcover.network.loader import Patches
 from landcover.network.model import Network, infer, parameter_count
 
 REFLECTANCE_STEP = 1e-4  # of one digital number
-EXPLODED = 1e4  # nats; from such a loss no training comes back
+EXPLODED = 1e4  # nats; training does not recover from such a loss
 
 
 class Epoch(NamedTuple):
@@ -40,12 +40,12 @@ class Epoch(NamedTuple):
 
 
 def epoch_seed(seed: int, *parts: int) -> int:
-    """A seed of its own for each epoch, so that a run can go on from any of them."""
+    """A separate seed for each epoch, so that a run can resume after any of them."""
     return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
 
 
 def visits(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
-    """Of each batch of an epoch its place among all visits, and its rows: in the order of the index, or shuffled."""
+    """For each batch of an epoch, its range of visits and its rows, in index order or shuffled."""
     order = torch.randperm(count, generator=generator) if settings.shuffle else None
     for start in range(0, count, settings.batch_size):
         places = slice(start, min(start + settings.batch_size, count))
@@ -53,7 +53,7 @@ def visits(count: int, settings: Training, generator: torch.Generator) -> Iterat
 
 
 def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optimizer:
-    """Adam, AdamW, or SGD with Nesterov's momentum; each step is one fused operator over all weights."""
+    """Adam, AdamW, or SGD with Nesterov momentum; each step is one fused operator over all weights."""
     options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
     match settings.optimizer:
         case "adam":
@@ -65,7 +65,7 @@ def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optim
 
 
 def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRScheduler:
-    """How the learning rate goes over the optimizer's steps.
+    """The learning rate over the optimizer's steps.
 
     Source of one_cycle: Smith and Topin, "Super-Convergence", 2018.
     """
@@ -81,14 +81,14 @@ def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRSch
 
 
 def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
-    """Weights by class, inverse to its patches, with a mean of 1 over the patches; 0 for a class without any."""
+    """Class weights, inversely proportional to the number of patches, with a mean of 1 over patches; 0 if none."""
     counts = torch.bincount(labels, minlength=classes).float()
     weights = len(labels) / ((counts > 0).sum() * counts)
     return torch.where(counts > 0, weights, 0.0)
 
 
 def check(network: Network, train: int, val: int, settings: Training, group: Group) -> None:
-    """Refuse what so many patches cannot be trained with.
+    """Refuse settings that do not fit the number of patches or processes.
 
     Raises:
         InputError: says why, and what to change.
@@ -103,17 +103,17 @@ def check(network: Network, train: int, val: int, settings: Training, group: Gro
     if group.size > 1 and batch_norm:
         raise InputError(
             f"model.normalization = 'batch': each of {group.size} processes would normalize by its own share of a "
-            "batch; train in one process, or take 'group'"
+            "batch; train in one process, or use 'group'"
         )
     if group.size > min(settings.batch_size, train, val):
         raise InputError(
             f"{group.size} processes share train.batch_size = {settings.batch_size}, {train} train and {val} val "
-            "patches: start no more than the least of them"
+            "patches; start no more processes than the smallest of these"
         )
 
 
 def checkpoint_path(stage: str, tensors_dir: Path, *facts: Any) -> Path:
-    """Where a run of these tensors and these facts is kept over a crash."""
+    """Where a run with these tensors and facts keeps its checkpoint."""
     code = partial.code("torch", "numpy", "safetensors")
     return partial.PARTIAL / f"{stage}-{partial.fingerprint(partial.identity(tensors_dir), code, *facts)}.safetensors"
 
@@ -122,10 +122,10 @@ class Run:
     """The training of one network, in place, epoch by epoch.
 
     Args:
-        group: the processes that share each batch; all hold the same network, and end with the same.
+        group: the processes that share each batch; all hold the same network, before and after.
 
     Raises:
-        InputError: what is asked for cannot be trained, or the loss explodes.
+        InputError: the settings cannot be trained with, or the loss explodes.
     """
 
     def __init__(self, network: Network, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
@@ -154,17 +154,17 @@ class Run:
         return done == self.settings.epochs or bool(patience and done - self.best_epoch >= patience)
 
     def epochs(self, checkpoint: Path) -> Iterator[Epoch]:
-        """Train until it is finished; the network then has the weights of the last or of the best epoch.
+        """Train until finished; the network then has the weights of the last or of the best epoch.
 
         Args:
-            checkpoint: where each finished epoch is kept, to go on from if it is there already.
+            checkpoint: written after each epoch; if it exists already, training resumes from it.
         """
         if checkpoint.is_file():
             try:
                 self.restore(checkpoint)
-                told = f"going on after epoch {len(self.history)}"
-            except InputError as error:  # torn by a crash of the machine, say
-                told = f"training from the start, since {error}"
+                told = f"resuming after epoch {len(self.history)}"
+            except InputError as error:  # for example, damaged by a crash of the machine
+                told = f"training from the start: {error}"
             if self.group.rank == 0 and not self.finished:
                 print(told, file=sys.stderr)
             yield from self.history
@@ -194,14 +194,14 @@ class Run:
         """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
         settings, group, count = self.settings, self.group, len(self.train.labels)
         device = self.train.labels.device
-        # Each process draws the same for the whole batch and takes its share; dropout alone is its own.
+        # Each process draws the same numbers for the whole batch and uses its share; only dropout differs.
         generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
         torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
         order = list(visits(count, settings, generator))
         symmetries = draw_symmetries(count, settings, generator)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
-        # Kept on the device until the end: to look at a number here would have the host wait for each batch.
+        # Kept on the device until the end: reading a value here would make the host wait for each batch.
         losses, predictions, targets = torch.zeros(len(order), device=device), [], []
         batches = self.train.batches(group.share(rows) for _, rows in order)
         for batch, ((places, rows), (images, labels)) in enumerate(zip(order, batches, strict=True)):
@@ -215,7 +215,7 @@ class Run:
             loss = F.cross_entropy(
                 logits.float(), labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
             )
-            # The processes' gradients are averaged, so that each is as large as if it were alone.
+            # DDP averages the processes' gradients, so each is scaled up by the number of processes.
             loss = loss / (total / group.size)
             loss.backward()
             self.optimizer.step()
@@ -225,7 +225,7 @@ class Run:
             predictions.append(logits.detach().argmax(1))
             targets.append(labels)
         means = group.sum(losses) / group.size
-        exploded = (means.abs() < EXPLODED).logical_not()  # true of NaN, too
+        exploded = (means.abs() < EXPLODED).logical_not()  # also true for NaN
         if exploded.any():
             batch = int(exploded.nonzero()[0])
             raise InputError(
@@ -234,7 +234,7 @@ class Run:
         return float(means.mean()), self._accuracy(torch.cat(predictions), torch.cat(targets))
 
     def _evaluate(self) -> tuple[float, float]:
-        """Of the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
+        """For the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
         size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
         mine = slice(group.rank, None, group.size)
         logits = infer(self.network, self.val, size, group)
@@ -248,7 +248,7 @@ class Run:
         return loss, self._accuracy(logits.argmax(1), labels[mine])
 
     def _accuracy(self, predictions: torch.Tensor, labels: torch.Tensor) -> float:
-        """The share of all processes' patches that are predicted right; torchmetrics adds up over the processes."""
+        """The accuracy over all processes' patches; torchmetrics sums over the processes."""
         self.accuracy.reset()
         self.accuracy.update(predictions, labels)
         return float(self.accuracy.compute())
@@ -263,7 +263,7 @@ class Run:
         return {f"network.{name}": value for name, value in self.network.state_dict().items()} | moments
 
     def save(self, path: Path) -> None:
-        """Write all that `restore` needs to go on after the last epoch; no random state, since epochs have seeds."""
+        """Write what `restore` needs to resume after the last epoch; no random state, since epochs have seeds."""
         state = self._state() | {f"best.{name}": value for name, value in self.best_weights.items()}
         facts = {
             "history": self.history,
@@ -275,7 +275,7 @@ class Run:
             tensors.save(part, arrays, facts)
 
     def restore(self, path: Path) -> None:
-        """Go on from what `save` wrote for a run of the same network, patches and settings."""
+        """Restore what `save` wrote for a run with the same network, patches and settings."""
         arrays, facts = tensors.load(path)
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "optimizer": {}, "best": {}}
         for name, array in arrays.items():
@@ -285,7 +285,7 @@ class Run:
         state: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
         for key, value in parts["optimizer"].items():
             number, _, name = key.partition(".")
-            # In the memory layout of the weights: the fused operators go through both side by side.
+            # In the memory layout of the weights, because the fused operators traverse both together.
             moment = value.shape == weights[int(number)].shape
             state[int(number)][name] = torch.empty_like(weights[int(number)]).copy_(value) if moment else value
         self.network.load_state_dict(parts["network"])
@@ -297,7 +297,7 @@ class Run:
 
 def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each band over all valid pixels of images (C, H, W); float64 (C,)."""
-    # Patch by patch, since there may be more of them than memory holds. Nodata, which is 0, adds nothing to a sum.
+    # Patch by patch, since they may exceed memory. Nodata, which is 0, adds nothing to a sum.
     moments, valid = [], []
     for image in images:
         moments.append([np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)])
@@ -307,9 +307,9 @@ def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Median of each band over all valid pixels of images (C, H, W), and half its middle 68 %; float64 (C,).
+    """Median of each band over all valid pixels of images (C, H, W), and half its middle 68%; float64 (C,).
 
-    Of a normal distribution these are mean and standard deviation. Unlike those, some snow does not move them. They are
+    For a normal distribution, these are the mean and the standard deviation, but they are robust to some snow. They are
     exact to REFLECTANCE_STEP.
     """
     counts = 0
@@ -323,7 +323,7 @@ def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 
 
 def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Center and spread of each band, by model.standardize; float32 (C,).
+    """Center and spread of each band, according to model.standardize; float32 (C,).
 
     Raises:
         InputError: a band has no spread.
@@ -331,8 +331,8 @@ def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray,
     center, spread = band_moments(images) if method == "moments" else band_quantiles(images)
     if not spread.all():
         raise InputError(
-            f"model.standardize: band {int(np.flatnonzero(spread == 0)[0]) + 1} of {len(spread)} is the same nearly "
-            "everywhere; leave it out of bands, or set standardize to none"
+            f"model.standardize: band {int(np.flatnonzero(spread == 0)[0]) + 1} of {len(spread)} is nearly "
+            "constant; leave it out of bands, or set standardize to none"
         )
     return center.astype(np.float32), spread.astype(np.float32)
 
@@ -362,7 +362,7 @@ def make_network(facts: tensors.Split, architecture: Architecture, seed: int, de
     """A network for the bands and classes of `facts`, the train split, with weights drawn from `seed`."""
     standardize = architecture.standardize
     scaling = (None, None) if standardize == "none" else band_scaling(facts.images, standardize)
-    # Drawn on the CPU, so that the weights are the same wherever the network then trains.
+    # Drawn on the CPU, so that the initial weights are the same on every device.
     torch.manual_seed(seed)
     network = Network(architecture, len(facts.bands), len(facts.classes), *scaling, facts.images.shape[-1])
     return network.to(device, memory_format=torch.channels_last)

@@ -55,7 +55,7 @@ def verdict(compared: Compared) -> str:
         change = markdown.points(found["difference"], found["low"], found["high"])
     else:
         change = f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
-    what = f"{METRICS[name]} {change}, 95 % interval, {markdown.p_value(found['p'])}, on {patches}"
+    what = f"{METRICS[name]} {change}, 95% interval, {markdown.p_value(found['p'])}, on {patches}"
     before, after = compared["seeds"].values()
     if compared["scope"] == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
@@ -90,7 +90,7 @@ def _metric_rows(compared: Compared) -> Rows:
             "before": found["before"],
             "after": found["after"],
             "change": f"{found['difference']:+.3f}",
-            "95 % interval": f"{found['low']:+.3f} to {found['high']:+.3f}",
+            "95% interval": f"{found['low']:+.3f} to {found['high']:+.3f}",
             "p": markdown.p_value(found["p"]).removeprefix("p = ").removeprefix("p "),
             "verdict": found["verdict"],
         }

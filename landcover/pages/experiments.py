@@ -62,7 +62,7 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
             "predictor": name,
             "seeds": len(one.seeds) if trained else "-",
             "val accuracy": f"{scores(experiments.val[name], 'accuracy').mean():.3f}" if trained else "-",
-            "test accuracy (95 % interval)": _share(one),
+            "test accuracy (95% interval)": _share(one),
             "macro F1": f"{scores(one, 'macro_f1').mean():.3f}",
         }
         for other in references:

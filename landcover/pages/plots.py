@@ -128,7 +128,7 @@ def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str)
     axes, counts = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True, gridspec_kw=margins)
     reach = (bins["accuracy"] - bins["low"], bins["high"] - bins["accuracy"])
     axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linestyle="--", label="perfectly calibrated")
-    label = f"about {round(bins['count'].mean())} patches each, 95 % interval"
+    label = f"about {round(bins['count'].mean())} patches each, 95% interval"
     axes.errorbar(
         bins["confidence"], bins["accuracy"], reach, fmt="o", color=COLOURS["bar"], capsize=3, markersize=5, label=label
     )
@@ -141,7 +141,7 @@ def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str)
 
 
 def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw accuracy with its 95 % interval by majority fraction, from the rows of metrics.accuracy_by_purity."""
+    """Draw accuracy with its 95% interval by majority fraction, from the rows of metrics.accuracy_by_purity."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))

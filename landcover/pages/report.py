@@ -53,8 +53,8 @@ def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[
     return [
         {
             "predictor": name,
-            "accuracy (95 % interval)": _with_interval(values, "accuracy"),
-            "macro F1 (95 % interval)": _with_interval(values, "macro_f1"),
+            "accuracy (95% interval)": _with_interval(values, "accuracy"),
+            "macro F1 (95% interval)": _with_interval(values, "macro_f1"),
             "balanced accuracy": values["balanced_accuracy"],
             "NLL": values["nll"],
             "Brier": values["brier"],
@@ -73,7 +73,7 @@ def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
     names |= {"nll": "NLL", "brier": "Brier"}
     return [
         {
-            "mean over seeds (95 % interval)": words,
+            "mean over seeds (95% interval)": words,
             "test": text(seeds[name]),
             "val": text(seeds["val"][name]),
             "standard deviation over seeds, test": seeds[name]["std"],
@@ -97,7 +97,7 @@ def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
             "class": readable(row["class"]) + (" *" if row["support"] < FEW else ""),
             "support": row["support"],
             "precision": row["precision"],
-            "recall (95 % interval)": f"{row['recall']:.3f} ({row['recall_low']:.3f} to {row['recall_high']:.3f})",
+            "recall (95% interval)": f"{row['recall']:.3f} ({row['recall_low']:.3f} to {row['recall_high']:.3f})",
             "F1": row["f1"],
         }
         for row in per_class[per_class["support"] > 0].to_dict("records")

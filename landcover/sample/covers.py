@@ -1,7 +1,7 @@
 """How the classes look: each has a spectrum, varied by texture, relief, season, haze and cloud.
 
-In COVERS the vegetated classes share their range of values, so that it is mostly their structure that tells them apart.
-In SPECTRAL_COVERS all classes have one structure, and only their spectra differ.
+In COVERS, the vegetated classes share a range of values, so that mostly their texture distinguishes them.
+In SPECTRAL_COVERS, all classes have the same texture, and only their spectra differ.
 """
 
 import math
@@ -15,9 +15,9 @@ from landcover.ground.benge import BANDS, CLASSES, PATCH_SIZE
 from landcover.sample.landscape import Patch
 from landcover.sample.noise import noise, smooth, spline
 
-# How a dry season or spot changes each band, in the order of BANDS: near infrared down, the rest up.
+# How a dry season or spot changes each band, in the order of BANDS: near infrared decreases, the others increase.
 DRYNESS = np.float32([0.2, 0.25, 0.2, 0.55, 0.3, -0.1, -0.2, -0.22, -0.22, -0.2, 0.35, 0.45])[:, None]
-# Haze scatters blue light most; clouds are white, up to the bands that water vapour and ice absorb.
+# Haze scatters blue light most; clouds are white except in bands absorbed by water vapour and ice.
 HAZE = np.float32([1.0, 0.85, 0.65, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.05, 0.0])[:, None, None]
 CLOUD = np.float32([8200, 8300, 8100, 8300, 8400, 8500, 8600, 8700, 8700, 5000, 4700, 3600])[:, None, None]
 
@@ -49,7 +49,7 @@ def _meadow(patch: Patch, rng: np.random.Generator) -> np.ndarray:
 
 
 def _parcels(patch: Patch, rng: np.random.Generator) -> np.ndarray:
-    """Fields, each of one brightness and dryness, with furrows and dark borders."""
+    """Fields of uniform brightness and dryness, with furrows and dark borders."""
     along, across, fields = patch.fields()
     breadth, length = patch.land.parcel
     parcels = patch.land.parcels.reshape(2, -1)[:, fields]
@@ -92,7 +92,7 @@ def _mottles(patch: Patch, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cover:
-    """How a class looks: digital numbers in the order of BANDS, its texture, the texture's two contrasts.
+    """How a class looks: digital numbers in the order of BANDS, its texture, and the texture's two contrasts.
 
     `variation` is the standard deviation, from one patch to another, of the gain that multiplies each band.
     """
@@ -104,7 +104,7 @@ class Cover:
     variation: float = 0.0
 
 
-# Mangroves do not grow in Europe: their column in the table stays zero.
+# Mangroves do not grow in Europe, so their column in the table is zero.
 COVERS = {
     "tree_cover": Cover((250, 280, 480, 340, 800, 1750, 2100, 2230, 2350, 2400, 1400, 720), _canopy),
     "shrubland": Cover((330, 380, 600, 560, 980, 1750, 2050, 2180, 2300, 2350, 2000, 1200), _clumps),

@@ -1,7 +1,7 @@
-"""The landscape: which class lies where, in the sample's tiles of ground, and when each was looked at.
+"""The landscape: the class at each point of the sample's tiles, and the dates of the acquisitions.
 
-It is a lattice of classes per tile: regions of a main and a second class, with islands of others. Interpolated,
-it gives continuous maps, so that neighbouring patches are alike as in nature, and a random split leaks.
+Each tile has a lattice of classes: regions of a main and a second class, with islands of others. Interpolation gives
+continuous maps, so that neighbouring patches are alike as in nature, and a random split leaks.
 """
 
 import math
@@ -48,9 +48,9 @@ GROUNDS = (
     (34, 5, 49, "continental"),
     (32, 5, 53, "mountain"),
 )
-# What satellites took of them: the prefixes of its patch ids, from north to south, and the number of its ground. As in
-# the real dataset, a prefix names no tile: one overpass's is shared by tiles, one tile's patches carry two of them, and
-# some ground is there on two dates, in two seasons.
+# The acquisitions: the prefixes of the patch ids, from north to south, and the number of the ground. As in the real
+# dataset, a prefix does not identify a tile: tiles of one overpass share it, one tile's patches have two, and some
+# ground was acquired on two dates, in two seasons.
 ACQUISITIONS = (
     (("S2A_MSIL2A_20170613T101031",), 0),
     (("S2A_MSIL2A_20170617T113321",), 1),
@@ -74,7 +74,7 @@ ACQUISITIONS = (
     (("S2B_MSIL2A_20180521T113319",), 1),
 )
 GRID = 90  # patches along a side of an acquisition
-CLUSTER = (5, 2)  # columns and rows of adjacent patches; an acquisition's patches come in such clusters
+CLUSTER = (5, 2)  # columns and rows of the clusters of adjacent patches in an acquisition
 CELL = 24  # pixels along a side of a cell of the class lattice: five cells a patch
 REGION = 12  # cells along a side of a region
 CROPLAND = CLASSES.index("cropland")
@@ -117,7 +117,7 @@ class Patch:
 
     @property
     def id_s1(self) -> str:
-        """The id of the Sentinel-1 patch of the same ground, which was taken some days earlier or later."""
+        """The id of the Sentinel-1 patch of the same ground, acquired up to a few days earlier or later."""
         satellite = "AB"[self.land.number % 2]
         return f"S1{satellite}_IW_GRDH_1SDV_{self.taken_s1:%Y%m%dT%H%M%S}_{self.land.tile}_{self.column}_{self.row}"
 
@@ -207,7 +207,7 @@ def _clusters(order: np.ndarray, number: int) -> np.ndarray:
 
 
 def make_landscape(seed: int, number: int) -> Landscape:
-    """What one of ACQUISITIONS shows."""
+    """The landscape of one of ACQUISITIONS."""
     prefixes, ground = ACQUISITIONS[number]
     zone, easting, northing, biome = GROUNDS[ground]
     # Tiles begin at multiples of 100 km, moved out to the 60 m grid.

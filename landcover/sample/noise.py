@@ -1,7 +1,7 @@
-"""Random fields of exactly rounded operations only (+ - * /, sqrt, integers).
+"""Random fields from exactly rounded operations only (+ - * /, sqrt, integers).
 
-numpy's exp or sin, and the order in which BLAS adds, differ from one CPU to another in the last bit, and with it a
-digital number of the sample.
+The last bit of numpy's exp and sin, and of sums by BLAS, differs between CPUs and could change a digital number of the
+sample.
 """
 
 import math
@@ -15,7 +15,7 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Nearly normal, of mean 0 and variance 1: four uniforms added, which need no logarithm."""
+    """Nearly normal noise with mean 0 and variance 1: sums of four uniforms, which need no logarithm."""
     a, b, c, d = rng.random((4, *shape), dtype=np.float32)
     return (a + b + c + d - 2) * np.float32(math.sqrt(3))
 

@@ -1,4 +1,4 @@
-"""The samples: synthetic ben-ge archives, the same to the byte anywhere, that need no network."""
+"""The samples: synthetic ben-ge archives, with the same bytes on any machine and without a download."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -29,17 +29,17 @@ from landcover.sample.landscape import (
 )
 from landcover.sample.noise import generator, noise
 
-# How the classes of each sample look, and its seed: the first two seeds with which each class but mangroves is at least
-# twice in each part of 500, 150 and 150 rows.
+# The covers and the seed of each sample: the first two seeds with which every class but mangroves occurs at least twice
+# in each part of 500, 150 and 150 rows.
 LOOKS = dict(zip(SAMPLES, [(COVERS, 4), (SPECTRAL_COVERS, 13)], strict=True))
 SPLITS = {"train": 10, "val": 3, "test": 3}  # in sixteenths of the rows: 500 / 150 / 150 of 800
 
 
 def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """Each band as its sensor sees the scene: area means on its own grid, noise, whole numbers."""
+    """Each band as seen by the sensor: area means on its own grid, noise, whole numbers."""
     for light, (band, metres) in zip(scene, BANDS.items(), strict=True):
         step = metres * PATCH_SIZE // PATCH_METRES
-        # Added one by one: the order in which numpy's mean adds is its own.
+        # Summed one by one, because the order of numpy's mean is not specified.
         mean = sum(light[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
         noisy = mean + noise(rng, *mean.shape) * (8 + np.float32(0.01) * mean)
         yield band, np.clip(np.rint(noisy), NODATA + 1, 2 * REFLECTANCE_SCALE).astype("<u2")
@@ -47,9 +47,9 @@ def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np
 
 @cache
 def _template(dtype: str, side: int, epsg: int) -> tuple[bytes, bytes, bytes]:
-    """A GeoTIFF's bytes before its corner, from there to its pixels, and after: what tiles have in common.
+    """The bytes that tiles have in common: before the corner, from there to the pixels, and after them.
 
-    GDAL takes a millisecond to write a tile, longer than its pixels take.
+    GDAL takes a millisecond to write a tile, longer than its pixels take to compute.
     """
     corner, pixels = (123456.0, 7654321.0), np.arange(side * side).astype(dtype)
     grid = Affine(PATCH_METRES / side, 0, corner[0], 0, -PATCH_METRES / side, corner[1])
@@ -99,7 +99,7 @@ def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> It
 
     fractions = {}
     for patch in tqdm(rows, desc="sample", unit="patch", disable=None):
-        # The map is the ground's, whatever the date.
+        # The map depends on the ground, not on the date.
         classes = class_map(patch, generator(seed, patch.land.ground, patch.column, patch.row))
         rng = generator(seed, len(GROUNDS) + patch.land.number, patch.column, patch.row)
         fractions[patch.id] = np.bincount(classes.ravel(), minlength=len(CLASSES)) / classes.size
@@ -114,9 +114,9 @@ def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> It
 
 
 def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, seed: int | None = None) -> None:
-    """Write a sample as a .tar.gz: twelve bands and a WorldCover map a patch, the tables, the split files.
+    """Write a sample as a .tar.gz: twelve bands and a WorldCover map per patch, the tables, the split files.
 
-    A smaller sample is a part of a larger one of the same seed: the same tiles, in another order of rows.
+    A smaller sample is a subset of a larger one with the same seed: the same tiles, with the rows in another order.
 
     Args:
         source: which of SAMPLES.
@@ -125,7 +125,7 @@ def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, se
     Raises:
         ValueError: `patches` is less than 1, or more than the acquisitions hold.
     """
-    most = len(ACQUISITIONS) * GRID * GRID // 2  # since two of the acquisitions share the places of a tile
+    most = len(ACQUISITIONS) * GRID * GRID // 2  # since two acquisitions share one tile
     if not 1 <= patches <= most:
         raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
     covers, own_seed = LOOKS[source]

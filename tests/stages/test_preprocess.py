@@ -211,20 +211,20 @@ def test_an_offset_that_nobody_told_is_seen_in_the_pixels(run_stage, tmp_path):
     entry = bright(tmp_path, 20)
     done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": entry}, bands=["B02"]))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "error: tiny: 99 % of the blue pixels are above 1299" in done.stderr
+    assert "error: tiny: 99% of the blue pixels are above 1299" in done.stderr
     assert "set datasets.tiny.offset to the number that was added (1000 by baseline 04.00), or to 0" in done.stderr
     assert not (tmp_path / "reports").exists()
     for offset, warned in ((0, True), (1000, False)):
         entry["offset"] = offset
         done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": entry}, bands=["B02"]))
-        assert (done.returncode, done.stderr.startswith("warning: tiny: 99 %")) == (0, warned)
+        assert (done.returncode, done.stderr.startswith("warning: tiny: 99%")) == (0, warned)
         assert ("warnings" in data_of(tmp_path)) is warned
 
 
 def test_few_bright_patches_are_suspicious_only(run_stage, tmp_path):
     done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": bright(tmp_path, 8)}, bands=["B02"]))
     assert done.returncode == 0
-    assert data_of(tmp_path)["warnings"][0].startswith("99 % of the blue pixels are above 1299, which suggests")
+    assert data_of(tmp_path)["warnings"][0].startswith("99% of the blue pixels are above 1299, which suggests")
 
 
 # -- own data
@@ -265,7 +265,7 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     assert (facts["patch_size"], facts["classes"]) == (64, classes)
     assert pd.read_csv(tmp_path / "r/per_class.csv")["class"].tolist() == classes
     page = (tmp_path / "r/report.md").read_text()
-    assert "A patch is 64 x 64 pixels of 10 m in 1 bands (B02). Its label is the class that\ncovers most of it." in page
+    assert "Bands: B02. A patch has 64 x 64 pixels at 10 m, and its label is the class that\ncovers" in page
     assert "Sea Lake" in page
     card = (tmp_path / "card.md").read_text()
     assert "patch of 64 x 64 pixels of 10 m, 0.64 km a side" in card
@@ -282,5 +282,5 @@ def test_patches_of_a_size_that_nobody_told_are_an_error_with_a_way_out(tmp_path
     assert done.stderr == (
         "error: the train, val and test splits are empty without 8 bad patches: "
         f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
-        "mend them, or set datasets.tiny.patch_size: 64\n"
+        "fix them, or set datasets.tiny.patch_size: 64\n"
     )

@@ -37,13 +37,13 @@ def test_the_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):
 
 
 FAULTS = {
-    "empty": ("holds no <name>/<name>_meta.csv", []),
-    "something else": ("holds no <name>/<name>_meta.csv", [("readme.txt", b"")]),
-    "no root": ("holds no <name>/<name>_meta.csv", [("tiny_meta.csv", b"")]),
-    "root too deep": ("holds no <name>/<name>_meta.csv", [("data/tiny/tiny_meta.csv", b"")]),
-    "wrong root": ("needs one folder <name> with <name>_meta.csv in it", [("small/tiny_meta.csv", b"")]),
+    "empty": ("contains no <name>/<name>_meta.csv", []),
+    "something else": ("contains no <name>/<name>_meta.csv", [("readme.txt", b"")]),
+    "no root": ("contains no <name>/<name>_meta.csv", [("tiny_meta.csv", b"")]),
+    "root too deep": ("contains no <name>/<name>_meta.csv", [("data/tiny/tiny_meta.csv", b"")]),
+    "wrong root": ("needs one folder <name> that contains <name>_meta.csv", [("small/tiny_meta.csv", b"")]),
     "two roots": ("found small, tiny", [META, ("small/small_meta.csv", b"")]),
-    "hostile at the end": ("unsafe archive: '../escaped.csv' leads out", [META, ("../escaped.csv", b"")]),
+    "hostile at the end": ("unsafe archive: '../escaped.csv' points outside", [META, ("../escaped.csv", b"")]),
     "a bomb": ("unpack.max_gigabytes", [META, ("tiny/a.csv", bytes(10**7))]),
     "many members": ("unpack.max_members", [META, *((f"tiny/{i}.csv", b"") for i in range(100))]),
 }

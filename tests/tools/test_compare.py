@@ -162,7 +162,7 @@ def test_a_better_experiment_is_called_better_with_all_that_changed(repository):
     repository.write(wrong(20), train={"learning_rate": 0.001}, colour="blue")
     page = repository.compare("--fail-on-regression")
     assert page.startswith("**Better**: accuracy +20.0 points (+")
-    assert "95 % interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
+    assert "95% interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
     assert "| accuracy | 0.667 | 0.867 | +0.200 | +0.1" in page
     for metric in ("macro F1", "balanced accuracy", f"{PROBABILITY}, lower is better", "Brier score, lower is better"):
         assert re.search(rf"^\| {re.escape(metric)} \|.*\| better \|$", page, re.MULTILINE), metric
@@ -266,9 +266,7 @@ def test_the_head_says_what_the_verdict_is_by(repository):
     repository.commit()
     repository.write(wrong(60), evaluate={"verdict": "macro_f1"})
     first = repository.compare().splitlines()[0]
-    assert re.match(
-        r"\*\*Worse\*\*: macro F1 -[0-9.]+ points \(-[0-9.]+ to -[0-9.]+\), 95 % interval, p < 0.001", first
-    )
+    assert re.match(r"\*\*Worse\*\*: macro F1 -[0-9.]+ points \(-[0-9.]+ to -[0-9.]+\), 95% interval, p < 0.001", first)
     assert repository.figures()["metric"] == "macro_f1"
     assert repository.figures("--head", "HEAD", "--base", "HEAD~1")["metric"] == "nll"
 
@@ -340,7 +338,7 @@ def test_reports_of_an_older_version_are_compared_as_far_as_they_tell(repository
     assert re.search(r"^\| gradient boosting on texture features \| - \| better: ", page, re.MULTILINE)
     assert re.search(r"^\| before \| 0.[0-9]{3} \| - \| - \|$", page, re.MULTILINE)
     message = repository.run("--base", "HEAD", "--verdict", "nll", expect=1).stderr
-    assert message.startswith("error: the verdict is by nll, which needs a column p_actual on both sides")
+    assert message.startswith("error: the verdict by nll needs a column p_actual on both sides")
     assert message.count("\n") == 1
 
 
@@ -359,7 +357,7 @@ def test_other_test_splits_get_no_verdict(repository, change):
     page = repository.compare(expect=4)
     assert page.startswith("**Not comparable**: the test splits")
     assert "No verdict is given." in page
-    for word in ("Better", "Worse", "Within noise", "95 % interval", "p ="):
+    for word in ("Better", "Worse", "Within noise", "95% interval", "p ="):
         assert word not in page
     found = repository.figures("--fail-on-regression", expect=4)
     assert (found["verdict"], found["comparable"], found["regressions"]) == (None, False, [])
@@ -447,7 +445,7 @@ def test_bad_revisions_and_missing_files_are_one_clear_line(repository):
     (repository.folder / "reports" / "metrics.json").unlink()
     message = repository.compare("--base", "HEAD", expect=1)
     short = repository.git("rev-parse", "--short=7", "HEAD")
-    missing = f"the workspace on {short} has no reports/metrics.json; run dvc repro there and commit what it makes"
+    missing = f"the workspace on {short} has no reports/metrics.json; run dvc repro there and commit the result"
     assert message == f"error: {missing}\n"
     assert "ending in .md" in repository.compare("--output", "page.html", expect=1)
 
@@ -657,9 +655,9 @@ def test_the_verdict_on_tables_is_one_of_four(run_tables, tmp_path, after, expec
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda table: table.assign(actual="oak"), "100 of 150 patches have another actual class"),
-        (lambda table: table.head(140), "the patches are not the same (150 before, 140 after)"),
-        (lambda table: table.assign(patch_id=table["patch_id"].astype(int)), "the patches are not the same (150"),
+        (lambda table: table.assign(actual="oak"), "100 of 150 patches have a different actual class"),
+        (lambda table: table.head(140), "the patches differ (150 before, 140 after)"),
+        (lambda table: table.assign(patch_id=table["patch_id"].astype(int)), "the patches differ (150"),
     ],
     ids=["labels", "fewer patches", "ids without their zeros"],
 )
@@ -684,7 +682,7 @@ OTHERS = GOOD["patch_id"] != "007"
 BAD = {
     "no actual": (GOOD.drop(columns="actual"), "has no column actual; needs patch_id, actual, predicted"),
     "no known column": (pd.DataFrame({"x": [1, 2]}), "has no column patch_id, actual, predicted; needs"),
-    "a patch twice": (pd.concat([GOOD, GOOD[~OTHERS]]), "has patch 007 twice; needs one row"),
+    "a patch twice": (pd.concat([GOOD, GOOD[~OTHERS]]), "lists patch 007 twice; needs one row"),
     "a patch twice with a seed": (pd.concat([TWO, TWO.tail(1)]), "twice; needs one row"),
     "an empty cell": (GOOD.assign(predicted=GOOD["predicted"].where(OTHERS)), "has an empty cell in"),
     "an empty id": (GOOD.assign(patch_id=GOOD["patch_id"].where(OTHERS)), "has an empty cell in"),
@@ -697,13 +695,13 @@ BAD = {
     "one patch": (GOOD.head(1), "has fewer than two patches"),
     "one patch of two seeds": (TWO[TWO["patch_id"] == "007"], "has fewer than two patches"),
     "a header": (GOOD.head(0), "has no rows"),
-    "a patch less with one seed": (TWO.drop_duplicates().iloc[1:], "not every seed has the same patches"),
+    "a patch less with one seed": (TWO.drop_duplicates().iloc[1:], "the seeds do not all have the same patches"),
     "other patches with one seed": (
         TWO.assign(patch_id=TWO["patch_id"].where(TWO["seed"] == 10, "x" + TWO["patch_id"])),
-        "not every seed has the same patches",
+        "the seeds do not all have the same patches",
     ),
     "other labels with one seed": (
-        TWO.assign(actual=TWO["actual"].where(TWO["seed"] == 10, "oak")), "another actual class with another seed"
+        TWO.assign(actual=TWO["actual"].where(TWO["seed"] == 10, "oak")), "different actual classes for different seeds"
     ),
 }  # fmt: skip
 
@@ -744,7 +742,7 @@ def test_what_is_no_table_is_refused_in_one_line(run_tables, tmp_path, content, 
 def test_a_verdict_by_what_the_tables_do_not_tell_is_refused(run_tables):
     told = GOOD.assign(p_actual=0.5)
     for tables in ((GOOD, told), (told, GOOD)):
-        with pytest.raises(InputError, match="the verdict is by nll, which needs a column p_actual on both sides"):
+        with pytest.raises(InputError, match="the verdict by nll needs a column p_actual on both sides"):
             run_tables(*tables, "--verdict", "nll")
 
 

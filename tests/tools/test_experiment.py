@@ -74,7 +74,7 @@ def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
     assert list(by_name) == [MAJORITY, STATISTICS, TEXTURE, "notebook", "strong"]
     assert [row["seeds"] for row in rows] == ["-", "-", "-", 3, 3]
     assert [row["val accuracy"] for row in rows] == ["-", "-", "-", "0.400", "0.600"]
-    accuracies = [row["test accuracy (95 % interval)"].split()[0] for row in rows]
+    accuracies = [row["test accuracy (95% interval)"].split()[0] for row in rows]
     assert accuracies == ["0.333", "0.600", "0.667", "0.500", "0.800"]
     assert by_name["notebook"]["against notebook"] == "-"
     assert by_name[STATISTICS]["against notebook"].startswith("**+10.0 points")
@@ -87,7 +87,7 @@ def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
     pairs = [(row["predictor"], key) for row in rows for key, text in row.items() if "against" in key and text != "-"]
     assert len(pairs) == 3 + 1 + 2 + 0 + 3
     one_seed = mean(scores(parse(table(right(90))), "accuracy")).interval()
-    assert by_name[STATISTICS]["test accuracy (95 % interval)"] == f"0.600 ({one_seed[0]:.3f} to {one_seed[1]:.3f})"
+    assert by_name[STATISTICS]["test accuracy (95% interval)"] == f"0.600 ({one_seed[0]:.3f} to {one_seed[1]:.3f})"
 
 
 def test_a_baseline_has_no_noise_of_seeds_on_either_side_of_a_difference():

@@ -75,7 +75,7 @@ def test_bundles_are_the_same_bytes_each_time_and_go_through_the_pipeline(datase
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("b/sentinel-2/P/P_B02.tif", b"x")], "has tiles of tiny and of b"),
+        ([("b/sentinel-2/P/P_B02.tif", b"x")], "has tiles from tiny and b"),
         (
             [("tiny/sentinel-2/P/P_B02.tif", bytes(bundles.MAX_TILE_BYTES + 1))],
             "P_B02.tif has more than 16777216 bytes",

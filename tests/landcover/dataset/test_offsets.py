@@ -35,7 +35,7 @@ def test_tags_go_before_ids_and_the_parameter_before_both(setting, own, product,
 def test_a_parameter_that_contradicts_the_tags_is_refused():
     with pytest.raises(
         ValueError,
-        match="its tags tell an offset of 1000, the parameter offset is 0; set it to auto, or remove the tags",
+        match="its tags give an offset of 1000, the parameter offset is 0; set it to auto, or remove the tags",
     ):
         offsets.choose(0, 1000, -1)
 
@@ -52,13 +52,13 @@ def of(**counts: int) -> np.ndarray:
     [
         (of(n1=2, n6000=98), 100, False, "", False),  # water among snow
         (of(n500=2, n600=98), 100, False, "", False),
-        (of(n501=2, n600=98), 100, False, "99 % of the blue pixels are above 500", False),
-        (of(n1001=2, n1300=98), 20, False, "99 % of the blue pixels are above 1000", True),
-        (of(n1001=2, n1300=98), 19, False, "99 % of the blue pixels are above 1000", False),
-        (of(n900=1, n1300=99), 20, True, "99 % of the blue pixels are above 899", False),
+        (of(n501=2, n600=98), 100, False, "99% of the blue pixels are above 500", False),
+        (of(n1001=2, n1300=98), 20, False, "99% of the blue pixels are above 1000", True),
+        (of(n1001=2, n1300=98), 19, False, "99% of the blue pixels are above 1000", False),
+        (of(n900=1, n1300=99), 20, True, "99% of the blue pixels are above 899", False),
         (of(n1=5, n300=95), 100, True, "", False),
-        (of(n1=6, n300=94), 100, True, "6% of the blue pixels are not above their offset", False),
-        (of(n1=60, n300=40), 100, True, "60% of the blue pixels are not above their offset", True),
+        (of(n1=6, n300=94), 100, True, "6% of the blue pixels are at or below the offset", False),
+        (of(n1=60, n300=40), 100, True, "60% of the blue pixels are at or below the offset", True),
         (of(n1=60, n300=40), 100, False, "", False),
     ],
 )

@@ -17,20 +17,20 @@ def told(bad: dict[str, str], most: int = 0) -> str:
 def test_a_reason_is_told_once_with_its_first_patches():
     assert told({f"p{i}": "B02 is missing" for i in range(9)} | {"p600": "B08 is all nodata"}) == (
         "10 bad patches: p0, p1, p2 and 6 more: B02 is missing; p600: B08 is all nodata: "
-        "mend them, or leave them out with preprocess.max_bad_patches: 10"
+        "fix them, or leave them out with preprocess.max_bad_patches: 10"
     )
 
 
 def test_patches_that_are_all_of_another_size_have_a_way_out():
     assert told(dict.fromkeys(TABLE["patch_id"], SMALL), most=800) == (
         "the train, val and test splits are empty without 800 bad patches: "
-        f"p0, p1, p2 and 797 more: {SMALL}: mend them, or set datasets.mine.patch_size: 64"
+        f"p0, p1, p2 and 797 more: {SMALL}: fix them, or set datasets.mine.patch_size: 64"
     )
 
 
 def test_leaving_patches_out_is_no_remedy_where_it_empties_a_split():
     bad = dict.fromkeys(TABLE.loc[TABLE["split"] == "val", "patch_id"], "B02 is missing")
-    assert told(bad, most=0).endswith("B02 is missing: mend them")
+    assert told(bad, most=0).endswith("B02 is missing: fix them")
     assert told(bad, most=150).startswith("the val split is empty without 150 bad patches: p500, p502, p504 and 147")
 
 

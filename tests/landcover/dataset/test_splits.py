@@ -27,7 +27,7 @@ def test_by_order_the_first_rows_train_and_the_rest_is_not_used(dataset):
 
 
 def test_by_order_more_patches_than_there_are_is_refused(dataset):
-    with pytest.raises(InputError, match=r"500 \+ 150 \+ 150 = 800 patches asked for, 8 in tiny"):
+    with pytest.raises(InputError, match=r"500 \+ 150 \+ 150 = 800 patches requested, but tiny has 8"):
         assign({"method": "order", "train": 500, "val": 150, "test": 150}, dataset)
 
 
@@ -43,8 +43,8 @@ def test_by_the_datasets_own_files(dataset, folder):
     ("test_ids", "message"),
     [
         (["S2A_MSIL2A_X_1_1"], "not in the meta table: 'S2A_MSIL2A_X_1_1'"),
-        (["S2A_MSIL2A_20170610T101031_0_7"], "in more than one place: S2A_MSIL2A_20170610T101031_0_7"),
-        (["S2A_MSIL2A_20170611T101031_0_7"] * 2, "in more than one place"),
+        (["S2A_MSIL2A_20170610T101031_0_7"], "listed more than once: S2A_MSIL2A_20170610T101031_0_7"),
+        (["S2A_MSIL2A_20170611T101031_0_7"] * 2, "listed more than once"),
         (None, "tiny has no tiny_test.csv"),
     ],
 )
@@ -73,7 +73,9 @@ def test_lists_of_both_names_must_agree(dataset):
     other.write_text(dataset.ids[0])
     assert assign({"method": "files"}, dataset)[0] == "val"
     other.write_text(dataset.ids[3])
-    with pytest.raises(InputError, match=r"tiny_val.csv and .*tiny_validation.csv list other patches; keep the one"):
+    with pytest.raises(
+        InputError, match=r"tiny_val.csv and .*tiny_validation.csv list different patches; keep the correct"
+    ):
         assign({"method": "files"}, dataset)
 
 
@@ -115,7 +117,7 @@ def test_each_split_has_a_group_however_few_there_are():
         np.array([[9], [1], [1]]), {"train": 0.9, "val": 0.05, "test": 0.05}, 0, every_class=False
     )
     assert sorted(drawn) == ["test", "train", "val"]
-    with pytest.raises(InputError, match="tiny has 2 blocks, 3 are needed; lower block_km"):
+    with pytest.raises(InputError, match="tiny has 2 blocks, but 3 are needed; lower block_km"):
         by_place(table([10.0, 10.01, 12.0], 50.0))
 
 
@@ -159,7 +161,7 @@ def test_by_tile_whole_tiles_are_held_out():
     found = by_place(patches, groups="tile", buffer_km=0).splits.reshape(4, 3)
     assert all(len(set(tile)) == 1 for tile in found)
     assert sorted(found[:, 0]) == ["test", "train", "train", "val"]
-    with pytest.raises(InputError, match="has no patch_id_s1 that tells tiles; set groups: block"):
+    with pytest.raises(InputError, match="has no patch_id_s1 that names tiles; set groups: block"):
         by_place(patches.assign(tile=""), groups="tile")
 
 

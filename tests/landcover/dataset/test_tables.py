@@ -27,8 +27,8 @@ def test_of_tied_classes_the_first_is_the_label(dataset):
     ("change", "problem"),
     [
         ({"cropland": 0.0}, "all WorldCover fractions are zero"),
-        ({"tree_cover": -0.1}, "a WorldCover fraction is negative or they exceed 1 together"),
-        ({"tree_cover": 0.75}, "a WorldCover fraction is negative or they exceed 1 together"),
+        ({"tree_cover": -0.1}, "a WorldCover fraction is negative, or their sum exceeds 1"),
+        ({"tree_cover": 0.75}, "a WorldCover fraction is negative, or their sum exceeds 1"),
         ({"tree_cover": "nan"}, "a WorldCover fraction is not a number"),
         ({"tree_cover": "much"}, "a WorldCover fraction is not a number"),
         ({"patch_id": "S2A_MSIL2A_20170613T101031_99_99"}, "has no row in the WorldCover table"),
@@ -46,10 +46,10 @@ def test_a_patch_without_a_usable_label_is_named(dataset, change, problem):
     ("text", "message"),
     [
         ("", "is not a CSV table"),
-        ("patch_id;lon;lat\nS2A_MSIL2A_X_1_2;1;2\n", "separate columns by commas"),
-        ("patch_ids,lon\n", "has no column patch_id but 'patch_ids', 'lon'"),
-        ("patch_id,lon,lat\n../../etc/passwd,1,2\n", "not patch ids: '../../etc/passwd'"),
-        ("patch_id,lon,lat\nS2A_MSIL2A_X_1_2,1,2\nS2A_MSIL2A_X_1_2,1,2\n", "stand more than once: S2A_MSIL2A_X_1_2"),
+        ("patch_id;lon;lat\nS2A_MSIL2A_X_1_2;1;2\n", "separate columns with commas"),
+        ("patch_ids,lon\n", "has no column patch_id among 'patch_ids', 'lon'"),
+        ("patch_id,lon,lat\n../../etc/passwd,1,2\n", "invalid patch ids: '../../etc/passwd'"),
+        ("patch_id,lon,lat\nS2A_MSIL2A_X_1_2,1,2\nS2A_MSIL2A_X_1_2,1,2\n", "duplicate patch ids: S2A_MSIL2A_X_1_2"),
     ],
 )
 def test_a_broken_table_is_refused(dataset, text, message):
@@ -70,5 +70,5 @@ def test_half_a_place_or_a_name_gone_wrong_is_refused(dataset, old, new):
     path = dataset.root / "tiny_meta.csv"
     header, rest = path.read_text().split("\n", 1)
     path.write_text(f"{header.replace(old, new)}\n{rest}")
-    with pytest.raises(InputError, match=f"has no column {old} but "):
+    with pytest.raises(InputError, match=f"has no column {old} among "):
         read_tables(dataset.root)

@@ -30,7 +30,7 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
         ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: input should be a finite"),
         ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': input should be 'adam', 'adamw' or"),
         ("train", Training, {"epoch": 3}, "train.epoch: no such parameter; did you mean 'epochs'?"),
-        ("train", Training, {"epochs": True}, "train.epochs = True: true and false are no values for it"),
+        ("train", Training, {"epochs": True}, "train.epochs = True: it cannot be true or false"),
         ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
         ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
         ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
@@ -68,7 +68,9 @@ def test_bands_are_checked(bands, message):
         params.validate("bands", Bands, bands)
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is not YAML"), ("", "holds no sections"), (None, "not found")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "is not YAML"), ("", "contains no sections"), (None, "not found")]
+)
 def test_a_broken_params_file_is_one_clear_line(tmp_path: Path, text, message):
     path = tmp_path / "params.yaml"
     if text is not None:
@@ -125,23 +127,23 @@ def mine() -> dict:
         ({"split": {"method": "files", "train": 5}}, "mine.split.train: no such parameter"),
         (
             {"split": {"method": "tile", "val": 0.2, "test": 0.2, "seed": 0}},
-            "mine.split.method = 'tile': is gone, since ids do not tell tiles; split by place: {method: place, ",
+            "mine.split.method = 'tile': was removed, as ids do not identify tiles; split by place: {method: place, ",
         ),
         (
             {"split": {"method": "place", "val": 0.5, "test": 0.5, "seed": 0}},
-            "mine.split: val and test are shares of all patches, and must leave some to train on",
+            "mine.split: val + test must be below 1",
         ),
         ({"split": {"method": "place", "val": 1.5, "test": 0.5, "seed": 0}}, "mine.split.val = 1.5: "),
         ({"exclude": ["../clouds.csv"]}, "mine.exclude.0 = '../clouds.csv': "),
         ({"patch_size": 16}, "mine.patch_size = 16: input should be greater than 16"),
         ({"classes": ["forest"]}, "mine.classes = ['forest']: list should have at least 2 items"),
-        ({"classes": ["forest", "forest"]}, "mine.classes = ['forest', 'forest']: name each class once"),
-        ({"classes": ["forest", "None"]}, "mine.classes.1 = 'None': name a class by a letter, then letters"),
-        ({"classes": ["forest", "a|b"]}, "mine.classes.1 = 'a|b': name a class"),
+        ({"classes": ["forest", "forest"]}, "mine.classes = ['forest', 'forest']: list each class once"),
+        ({"classes": ["forest", "None"]}, "mine.classes.1 = 'None': start with a letter, then use letters"),
+        ({"classes": ["forest", "a|b"]}, "mine.classes.1 = 'a|b': start with a letter"),
         ({"offset": "automatic"}, "mine.offset = 'automatic': choose auto, or a whole number from 0 to 10000"),
         ({"offset": 1.5}, "mine.offset = 1.5: choose auto"),
         ({"offset": -1}, "mine.offset = -1: choose auto"),
-        ({"offset": True}, "mine.offset = True: true and false are no values for it"),
+        ({"offset": True}, "mine.offset = True: it cannot be true or false"),
     ],
     ids=str,
 )
@@ -162,9 +164,13 @@ def test_own_classes_size_and_offset_are_accepted(default_params, mine):
 @pytest.mark.parametrize(
     ("size", "change", "message"),
     [
-        (120, {"convolutions": [8, 16, 32]}, "model: convolutional layer 3 has only 6 x 6 pixels to work on"),
-        (20, {}, "model: convolutional layer 2 has only 4 x 4 pixels to work on"),
-        (64, {"bands": ["B02", "B01"]}, "bands: B01 has no whole number of pixels in patches of 640 m"),
+        (120, {"convolutions": [8, 16, 32]}, "model: convolutional layer 3 gets only 6 x 6 pixels"),
+        (20, {}, "model: convolutional layer 2 gets only 4 x 4 pixels"),
+        (
+            64,
+            {"bands": ["B02", "B01"]},
+            "bands: patches of 640 m (patch_size = 64) do not hold a whole number of pixels of B01",
+        ),
     ],
 )
 def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, change, message):
@@ -187,7 +193,7 @@ def test_all_that_is_wrong_is_told_at_once(default_params):
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        *((source, "put them into ~/.netrc") for source in (
+        *((source, "put them in ~/.netrc") for source in (
             "https://user:s3cret@host/a.tar.gz", "https://s3cret@h/a", "ftp://u:s3cret@host/a", "https:/u:s3cret@h/a",
             "https://u:s3/cret@host/a", "https://u:s3cret#@host/a", "https://u:s3cret?@host/a",
         )),
@@ -227,4 +233,4 @@ def test_a_dataset_has_a_name_that_dvc_can_look_up(default_params, name, plain):
     datasets = default_params["datasets"] | {name: {"source": "sample", "split": {"method": "files"}}}
     with pytest.raises(InputError) as error:
         params.check(default_params | {"datasets": datasets, "dataset": name})
-    assert str(error.value) == f"params.yaml: datasets: {name!r} is no name that DVC can look up; call it {plain}"
+    assert str(error.value) == f"params.yaml: datasets: DVC cannot look up the name {name!r}; call it {plain}"

@@ -37,10 +37,13 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
         (TABLE.drop(columns="actual"), "has no column actual"),
         (TABLE.head(0), "has no rows"),
         (TABLE.assign(predicted=["tree", None, "tree"]), "has an empty cell"),
-        (pd.concat([TABLE, TABLE.head(1)]), "has patch b twice"),
-        (TABLE.assign(seed=[1, 1, 2]), "not every seed has the same patches"),
-        (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, patch_id=list("abd"))]), "not every seed has the same"),
-        (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, actual="tree")]), "another actual class"),
+        (pd.concat([TABLE, TABLE.head(1)]), "lists patch b twice"),
+        (TABLE.assign(seed=[1, 1, 2]), "the seeds do not all have the same patches"),
+        (
+            pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, patch_id=list("abd"))]),
+            "the seeds do not all have the same",
+        ),
+        (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, actual="tree")]), "different actual classes"),
         (TABLE.assign(p_actual=[0.1, 1.5, 0.3]), "p_actual is not a number from 0 to 1 in every row"),
         (TABLE.assign(p_actual=["x", 0.5, 0.3]), "p_actual is not a number"),
         (TABLE.assign(lon=[1, 2, np.nan], lat=1), "lon is not a number"),
@@ -72,5 +75,5 @@ def test_a_baseline_is_of_the_same_patches():
     table = TABLE.assign(texture="tree")
     found = predictions.of_baseline(table, "texture", predictions.parse(TABLE))
     assert found.predicted.tolist() == [["tree"] * 3]
-    with pytest.raises(InputError, match="is not of the patches"):
+    with pytest.raises(InputError, match="does not cover the same patches"):
         predictions.of_baseline(table.head(2), "texture", predictions.parse(TABLE))

@@ -1,7 +1,7 @@
 """The verdicts of comparisons, on simulated models of which it is known by how much they differ.
 
 `make simulate` draws thousands of pairs in each case. Here are hundreds, at fixed seeds, so that a share is known to
-three standard errors of a binomial count. Methods that forget places or seeds have false verdicts in 10 % and more of
+three standard errors of a binomial count. Methods that forget places or seeds have false verdicts in 10% and more of
 these pairs, which is beyond that.
 """
 
@@ -20,7 +20,7 @@ def reach(share: float, count: int) -> float:
 
 
 def nominal(rates: verdicts.Rates, pairs: int = EQUAL) -> bool:
-    """Whether the false verdicts may be 5 %, and the intervals those of 95 %."""
+    """Whether the false verdicts may be 5%, and the intervals those of 95%."""
     return max(abs(rates.told - 0.05), abs(rates.covered - 0.95)) < reach(0.05, pairs)
 
 
@@ -80,7 +80,7 @@ def test_a_table_of_equal_experiments_has_a_false_verdict_as_rarely_as_one_compa
 @pytest.mark.parametrize("ground", [Ground(), Ground(150, 20, 0.15)])
 @pytest.mark.parametrize("model", [Model(0.65, deviation=0), Model(0.98, deviation=0), Model(0.65, seeds=3)])
 def test_the_interval_of_an_accuracy_holds_it(model, ground):
-    """With few wrong patches, whose number jumps, in 93 to 98 %, as is known of Wilson's interval."""
+    """With few wrong patches, whose number jumps, in 93 to 98%, as is known of Wilson's interval."""
     covered = verdicts.accuracy_covered(model, ground, 600, seed=1)
     assert 0.93 - reach(0.07, 600) < covered < 0.98 + reach(0.02, 600)
 

@@ -71,7 +71,7 @@ def test_feature_sizes_are_those_of_the_network(changes, sizes):
 
 def test_an_architecture_that_runs_out_of_pixels_is_refused():
     deep = architecture(convolutions=[8, 16, 32])
-    with pytest.raises(ValueError, match="convolutional layer 3 has only 6 x 6 pixels to work on"):
+    with pytest.raises(ValueError, match="convolutional layer 3 gets only 6 x 6 pixels"):
         deep.feature_sizes(120)
     assert deep.feature_sizes(256)[-1] == 3
 
@@ -160,10 +160,10 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path):
     path = tmp_path / "m.safetensors"
     facts = {"architecture": NOTEBOOK, "bands": ["B02"], "classes": list("abcdefghijk")}
     model.save(path, build(), facts)  # its weights are for four bands
-    with pytest.raises(InputError, match="is not a model of this pipeline"):
+    with pytest.raises(InputError, match="is not a model from this pipeline"):
         model.load(path)
     tensors.save(path, {"weights": np.zeros(3)}, {})
-    with pytest.raises(InputError, match="is not a model of this pipeline"):
+    with pytest.raises(InputError, match="is not a model from this pipeline"):
         model.load(path)
     with pytest.raises(InputError, match="not found"):
         model.load(tmp_path / "none")
