@@ -232,7 +232,7 @@ def test_every_command_of_the_documents_works_in_their_order(repository):
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert TOLD.get(command, "") in done.stdout, f"{command}\n{done.stdout}\n{done.stderr}"
         if resumed:
-            assert "going on after epoch" in done.stderr
+            assert "resuming after epoch" in done.stderr
             assert list((repository / ".partial").rglob("*")) == [repository / ".partial" / "experiments"]
             assert (repository / "comparison" / "strong.md").is_file()
             # It changes the last commit, not the workspace, in which train.shuffle is true.

@@ -126,7 +126,7 @@ def patches_root(path: Path) -> Path | None:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 or not share else "less than 1 %"
+    return f"{100 * share:.0f}%" if share >= 0.01 or not share else "less than 1%"
 
 
 def tell_shares(shares: dict[str, float], most: int = 4) -> str:
@@ -191,7 +191,7 @@ def map_scene(scene: Scene, truth: Path | None, model: Model, runtime: Runtime, 
     warn_unlike(scene.name, told["unlike_train"])
     print(f"{out}: {tell_shares({row['class']: row['share'] for row in told['classes']})}")
     print(
-        f"{percent(told['uncertain_share'])} of the cells are below {100 * given.threshold:g} % confidence, "
+        f"{percent(told['uncertain_share'])} of the cells are below {100 * given.threshold:g}% confidence, "
         f"{percent(told['nodata_share'])} have no data"
     )
     if truth and told["truth"]["cells"]:
@@ -216,7 +216,7 @@ def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse
         files.write_csv(part / PREDICTIONS, table[columns])
     print(f"{out / PREDICTIONS}: {tell_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
     uncertain = (good["confidence"] < given.threshold).mean() if len(good) else 0
-    print(f"{percent(uncertain)} of {len(good)} patches are below {100 * given.threshold:g} % confidence")
+    print(f"{percent(uncertain)} of {len(good)} patches are below {100 * given.threshold:g}% confidence")
 
 
 def main(command_line: list[str]) -> None:

@@ -64,7 +64,7 @@ def ensemble(
     """What the seeds' networks are worth together, of log-probabilities (S, N, K) and what `tables` makes of them.
 
     The mean of their probabilities predicts. Of TOGETHER there is its `value`, and its `difference` from the
-    mean over seeds, with a 95 % interval over patches and places, for these seeds. Under `val` are the same of the val
+    mean over seeds, with a 95% interval over patches and places, for these seeds. Under `val` are the same of the val
     split.
     """
     found = {}

@@ -157,7 +157,7 @@ def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> str | None:
         land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
         if land.size < LAND_SHARE * bright.size or (largest := float(np.percentile(land, 99))) > LAND_DARK:
             return None
-        why = f"99 % of the land is below {largest:g} in the near infrared"
+        why = f"99% of the land is below {largest:g} in the near infrared"
     likely = 10 ** math.ceil(math.log10(largest))
     remedy = f"give --quantification {likely}, or --quantification {REFLECTANCE_SCALE} if the numbers are right"
     return f"{why}, which suggests other numbers than reflectance x {REFLECTANCE_SCALE:,}: {remedy}"

@@ -88,7 +88,7 @@ def scene_map(
     ]
     if uncertain.any():
         share = (uncertain & valid).sum() / max(valid.sum(), 1)
-        legend.append((None, f"below {100 * threshold:g} % confidence: {_percent(share)}"))
+        legend.append((None, f"below {100 * threshold:g}% confidence: {_percent(share)}"))
     if not valid.all():
         legend.append((np.array(NOTHING), f"no data: {_percent(1 - valid.mean())} of the map"))
 
@@ -126,4 +126,4 @@ def scene_map(
 
 def _percent(share: float) -> str:
     """A share for people, one that is there as more than nothing."""
-    return f"{100 * share:.0f} %" if share >= 0.01 or not share else "< 1 %"
+    return f"{100 * share:.0f}%" if share >= 0.01 or not share else "< 1%"

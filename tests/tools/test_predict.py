@@ -49,8 +49,8 @@ def run(capsys, *arguments: str) -> tuple[list[str], str]:
 def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     lines, errors = run(capsys, "scene.tif")
     assert lines == [
-        "maps/scene: 67 % cropland, 33 % tree cover",
-        "0 % of the cells are below 50 % confidence, 0 % have no data",
+        "maps/scene: 67% cropland, 33% tree cover",
+        "0% of the cells are below 50% confidence, 0% have no data",
     ]
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
@@ -68,7 +68,7 @@ def test_uncertain_cells_can_be_left_out(workspace, capsys):
     # Confidence is 1 / (1 + exp(-0.5)) = 0.62 on the left, and 1 / (1 + exp(-1)) = 0.73 on the right.
     options = ("--threshold", "0.7", "--mask", "--probabilities", "--out", "m")
     lines, _ = run(capsys, "scene.tif", *options)
-    assert lines[1] == "33 % of the cells are below 70 % confidence, 0 % have no data"
+    assert lines[1] == "33% of the cells are below 70% confidence, 0% have no data"
     with rasterio.open("m/classes.tif") as raster:
         assert raster.read(1).tolist() == [[0, 40, 40], [0, 40, 40]]
     with rasterio.open("m/probabilities.tif") as raster:
@@ -82,8 +82,8 @@ def test_windows_unlike_those_of_training_are_told(workspace, capsys):
     write_scene(workspace / "bright.tif", pixels)
     _, errors = run(capsys, "bright.tif")
     assert (
-        "warning: bright.tif: 33 % of the windows are unlike all patches that the model was trained on "
-        "(B08 is brighter in 33 %); do not trust the map there\n"
+        "warning: bright.tif: 33% of the windows are unlike all patches that the model was trained on "
+        "(B08 is brighter in 33%); do not trust the map there\n"
     ) in errors
 
 
@@ -103,8 +103,8 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     data.tile(data.ids[1], "B02").unlink()
     lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "found")
     assert lines[2:] == [
-        "found/tiny/predictions.csv: 100 % cropland",
-        "0 % of 1 patches are below 50 % confidence",
+        "found/tiny/predictions.csv: 100% cropland",
+        "0% of 1 patches are below 50% confidence",
     ]
     assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
     table = pd.read_csv("found/tiny/predictions.csv", keep_default_na=False)

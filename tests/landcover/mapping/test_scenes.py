@@ -140,7 +140,7 @@ def test_each_band_may_have_an_offset_of_its_own(tmp_path):
 
 def test_pixels_that_contradict_stop_unless_the_offset_is_given(tmp_path):
     unknown = str(write(tmp_path / "scene.tif", WITH_OFFSET))
-    with pytest.raises(InputError, match=r"^scene.tif: 99 % of the blue .*: give --offset 1000, or --offset 0 if"):
+    with pytest.raises(InputError, match=r"^scene.tif: 99% of the blue .*: give --offset 1000, or --offset 0 if"):
         open_scene(unknown, ["B04"])
     assert (whole(open_scene(unknown, [*BANDS], offset=1000)) == AS_TENSORS).all()
     assert "give --offset 1000" in open_scene(unknown, [*BANDS], offset=0).facts["warnings"][0]

@@ -35,7 +35,7 @@ def test_cells_are_painted_where_they_lie(tmp_path):
     assert painted(pixels, (255, 255, 255))[:91].all()
     assert words == [
         "scene", "true colour", "land cover", "500 m",
-        "cropland: 67 %", "tree cover: 33 %", "no data: 25 % of the map",
+        "cropland: 67%", "tree cover: 33%", "no data: 25% of the map",
     ]  # fmt: skip
 
 
@@ -44,14 +44,14 @@ def test_uncertain_cells_are_hatched(tmp_path):
     assert painted(pixels, PINK)[:183, 183:].all()
     green = painted(pixels, GREEN)[:183, :183]
     assert green.mean() == pytest.approx(0.8, abs=0.01)  # a line every five pixels
-    assert words[-1] == "below 60 % confidence: 50 %"
+    assert words[-1] == "below 60% confidence: 50%"
 
 
 def test_shares_are_of_the_cells_with_data_and_small_ones_are_told(tmp_path):
     labels = np.zeros((20, 20), int)
     labels[0, 0] = 2
     words, _ = draw(tmp_path, labels)
-    assert words[-2:] == ["tree cover: 100 %", "snow and ice: < 1 %"]
+    assert words[-2:] == ["tree cover: 100%", "snow and ice: < 1%"]
 
 
 @pytest.mark.parametrize("metres", [(100_000, 1000), (1000, 100_000), (120, 120)])
