@@ -207,23 +207,23 @@ def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_
 
 TEN = np.zeros((10, 11))
 REFUSED = {
-    "fewer patches": ({"test": np.zeros((9, 11))}, {}, "not of the 10 patches of the test split"),
-    "fewer classes": ({"test": np.zeros((10, 10))}, {}, "not of the 10 patches of the test split"),
+    "fewer patches": ({"test": np.zeros((9, 11))}, {}, "does not cover the 10 test patches"),
+    "fewer classes": ({"test": np.zeros((10, 10))}, {}, "does not cover the 10 test patches"),
     "not finite": ({"test": np.full((10, 11), np.nan)}, {}, "is not finite"),
-    "no test split": ({"test": None}, {}, "not of the 10 patches of the test split"),
-    "no val split": ({"val": None}, {}, "not of the 10 patches of the val split"),
-    "classes": ({}, {"classes": ["a"]}, "trained with classes ['a'], the tensors have ['tree_cover'"),
-    "bands": ({}, {"bands": ["B08"]}, "trained with bands ['B08'], the tensors have ['B04']"),
-    "scale": ({}, {"scale": {}}, "trained with scale {}, the tensors have {'divisor': 10000}"),
+    "no test split": ({"test": None}, {}, "does not cover the 10 test patches"),
+    "no val split": ({"val": None}, {}, "does not cover the 10 val patches"),
+    "classes": ({}, {"classes": ["a"]}, "trained with classes ['a'], but the tensors have ['tree_cover'"),
+    "bands": ({}, {"bands": ["B08"]}, "trained with bands ['B08'], but the tensors have ['B04']"),
+    "scale": ({}, {"scale": {}}, "trained with scale {}, but the tensors have {'divisor': 10000}"),
 }
 OF_RUN = {
-    "no train split": ({"train": None}, {}, "not of the 10 patches of the train split"),
+    "no train split": ({"train": None}, {}, "does not cover the 10 train patches"),
     "no cost": ({}, {"epochs": None}, "has no epochs; run dvc repro train"),
     "no temperature": ({}, {"temperature": None}, "has no temperature; run dvc repro train"),
 }
 OF_SEEDS = {
     "no seeds": ({}, {"seeds": None}, "has no seeds; run dvc repro repeat"),
-    "another number of seeds": ({}, {"seeds": [1, 2, 3]}, "not of the 10 patches of the val split"),
+    "another number of seeds": ({}, {"seeds": [1, 2, 3]}, "does not cover the 10 val patches"),
 }
 
 
