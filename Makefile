@@ -4,7 +4,7 @@
 # make gate BASE=main      the same, and fail on a regression
 # make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see tools/predict.py
 # make lint    check style
-# make experiment NAME=strong   run an experiment from experiments.yaml;  make experiments: all of them, and their table
+# make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: all, and their table
 # make export   write the model as ONNX, models/model.onnx, and check it
 # make bench   compare the speed with the notebook's and measure scaling: a quarter of an hour, benchmarks/README.md
 # make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md

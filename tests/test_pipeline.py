@@ -163,6 +163,8 @@ NOT_RUN = {
     "make lint": "is run beside the tests",
     "dvc exp run --name real -S dataset=ben-ge-800": "fetches 183 MB; real patches have a test below",
     "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]'": "make experiment runs seeds",
+    "python -m tools compare --base A.csv --head B.csv": "the same is run with --json",
+    "python -m tools compare --base A.csv --head B.csv --verdict nll --json": "the same is run without --verdict",
     "python -m tools experiment run --dataset ben-ge-sample-spectral": "takes an hour",
     "python -m tools experiment table --dataset ben-ge-sample-spectral": "is of what that makes",
     "dvc remote add -d storage /some/folder": "has a test below",
