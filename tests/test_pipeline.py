@@ -171,7 +171,7 @@ NOT_RUN = {
     "dvc push": "has a test below",
     "pip install -r requirements-dask.txt": "is optional",
     "HOST=$(hostname)": CLUSTER,
-    "dask scheduler --port 8786 &": CLUSTER,
+    "python -m dask scheduler --port 8786 &": CLUSTER,
     "python -m tools worker tcp://$HOST:8786 --nthreads 1 --nworkers 16": CLUSTER,
     "dvc exp run -S runtime.dask=tcp://$HOST:8786 -S dataset=ben-ge-8k": CLUSTER,
     "dvc exp run -S 'runtime.launcher=torchrun --nproc-per-node 4'": "several processes have tests of their own",

@@ -75,13 +75,20 @@ def _dask_executor(address: str) -> Iterator[Executor]:
     except (OSError, TimeoutError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"runtime.dask = {address}: {reason}; start `dask scheduler` and `python -m tools worker`"
+            f"runtime.dask = {address}: {reason}; start `python -m dask scheduler` and `python -m tools worker`"
         ) from None
     with client:
         try:
             yield client.get_executor(retries=3)
         except KilledWorker as error:
             raise InputError(f"runtime.dask = {address}: {error}; give its workers more memory and run again") from None
+        except RuntimeError as error:
+            if "deserialization" not in str(error):
+                raise
+            raise InputError(
+                f"runtime.dask = {address}: its scheduler does not find the project's code; start it in the repository "
+                "with `python -m dask scheduler`"
+            ) from None
         except ModuleNotFoundError as error:
             raise InputError(
                 f"runtime.dask = {address}: on a worker, {error}; start workers in the repository, with its virtual "

@@ -165,28 +165,22 @@ def test_a_killed_worker_is_told_and_its_parent_takes_the_others_along():
 
 
 class Cluster:
-    """A real scheduler and its workers, each a process of its own."""
+    """A real scheduler and its workers, each a process of its own, started as docs/scaling.md says."""
 
     def __init__(self, folder: Path):
         self.folder, self.processes = folder, []
         file = folder / "scheduler.json"
-        self._start("scheduler", "--scheduler-file", str(file), "--port", "0", "--dashboard-address", ":0")
+        self._start("dask", "scheduler", "--scheduler-file", str(file), "--port", "0", "--dashboard-address", ":0")
         deadline = time.monotonic() + 60
         while not file.exists():
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.05)
         self.address = json.loads(file.read_text())["address"]
-        self.workers = [self._start("worker", self.address, "--no-nanny", "--nthreads", "1") for _ in range(2)]
+        self.workers = [self._start("tools", "worker", self.address, "--no-nanny", "--nthreads", "1") for _ in range(2)]
 
     def _start(self, *command: str) -> subprocess.Popen:
         with open(self.folder / f"{len(self.processes)}.log", "w") as log:
-            process = subprocess.Popen(
-                [Path(sys.executable).parent / "dask", *command],
-                cwd=self.folder,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-                stdout=log,
-                stderr=log,
-            )
+            process = subprocess.Popen([sys.executable, "-m", *command], cwd=REPOSITORY, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
@@ -247,11 +241,17 @@ def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
         assert (done.returncode, done.stderr) == (0, ""), cluster.logs()
         made[dask] = [path.read_bytes() for path in sorted((tmp_path / "t").iterdir())]
     assert made[None] == made[cluster.address]
+    # So distributed tells that the scheduler was started elsewhere, and does not find the code.
+    refused = pytest.raises(InputError, match="start it in the repository, by `python -m dask scheduler`")
+    with refused, executor(runtime(dask=cluster.address)):
+        raise RuntimeError("Error during deserialization of the task graph. This frequently\noccurs if ...")
     assert not (tmp_path / conversion.UNFINISHED).exists()
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(processes, "DASK_TIMEOUT", 0.5)
-    refused = pytest.raises(InputError, match=r"runtime\.dask = tcp://127\.0\.0\.1:9: .*; start `dask scheduler`")
+    refused = pytest.raises(
+        InputError, match=r"runtime\.dask = tcp://127\.0\.0\.1:9: .*; start `python -m dask scheduler`"
+    )
     with refused, executor(runtime(dask="tcp://127.0.0.1:9")):
         raise AssertionError
