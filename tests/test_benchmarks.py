@@ -1,14 +1,19 @@
 import numpy as np
 import pytest
 import torch
-from tiny import Dataset, write_tile
+from tiny import LOCAL, Dataset, write_tile
 
-from benchmarks import growth, measure, notebook, serial
+from benchmarks import growth, measure, notebook, serial, windows
 from benchmarks.epochs import Lean
 from landcover.dataset import tensors
 from landcover.dataset.tables import read_tables
-from landcover.ground.benge import PATCH_ID
+from landcover.ground.benge import CLASSES, PATCH_ID
+from landcover.ground.params import Architecture
+from landcover.mapping.maps import predict
+from landcover.mapping.models import Model
+from landcover.mapping.scenes import open_scene
 from landcover.network.loader import load
+from landcover.network.model import Network
 
 ROWS = {"train": slice(0, 20), "val": slice(20, 38), "test": slice(38, 44)}
 
@@ -46,6 +51,20 @@ def test_the_leanest_loop_learns_as_the_notebook_does(noisy, prepared):
     for theirs in notebook.run(noisy.root, 3, ROWS, workers=0):
         for name, loss in next(lean).items():
             assert loss == pytest.approx(theirs[name], abs=1e-4)
+
+
+@pytest.mark.parametrize("step", [24, 120])
+def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_params, step):
+    pixels = np.random.default_rng(0).integers(1, 4000, (4, 170, 290), np.uint16)
+    write_tile(tmp_path / "scene.tif", pixels)
+    torch.manual_seed(0)
+    network = Network(Architecture(**default_params["model"]), 4, 11)
+    model = Model([network.eval()], {"classes": CLASSES})
+    theirs, chosen, rows = windows.loop(tmp_path / "scene.tif", network, step)
+    scene = open_scene(str(tmp_path / "scene.tif"), serial.BANDS, positions=[1, 2, 3, 4], offset=0)
+    ours = predict(scene, model, step, LOCAL, keep_probabilities=True)
+    assert (rows, len(chosen)) == ours.labels.shape[:1] * 2
+    np.testing.assert_allclose(ours.probabilities.transpose(1, 2, 0), theirs, atol=1e-5)
 
 
 def test_patches_are_multiplied_under_ids_of_their_own(dataset, tmp_path):
