@@ -38,7 +38,7 @@ from landcover.sample.scene import SCENE, TRUTH, write_scene
 MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # which names no folder
 PREDICTIONS = "predictions.csv"  # of patches
-FAR = 0.01  # the share of windows from which on it is worth a warning that they are unlike those trained on
+SHARE_TOLD = 0.01  # of windows, from which on it is worth a warning that they are unlike the train split's
 # What a folder may hold that a new map takes the place of.
 OURS = {
     "classes.tif", "classes.tif.aux.xml", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
@@ -155,7 +155,7 @@ def draw(path: Path, found: Map, scene: Scene, model: Model, uncertain: np.ndarr
 
 def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
     """Tell that windows are not like what the model was trained on, if they are more than a few."""
-    if unlike is None or unlike["share"] < FAR:
+    if unlike is None or unlike["share"] < SHARE_TOLD:
         return
     bands = [
         f"{band} is {side} in {percent(share)}"
@@ -170,9 +170,11 @@ def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
     )
 
 
-def map_scene(scene: Scene, truth: Path | None, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path):
+def map_scene(
+    scene: Scene, truth: Path | None, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path
+) -> None:
     """Write the map of a scene, and tell what it shows."""
-    step = given.step or model.patch_size
+    step = model.patch_size if given.step is None else given.step
     found = maps.predict(scene, model, step, runtime, keep_probabilities=given.probabilities)
     uncertain = (found.labels != maps.NOTHING) & (found.confidence < given.threshold)
     told = rasters.summary(found, scene, model, given.threshold) | {"masked": given.mask}
@@ -221,6 +223,8 @@ def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse
 
 def main(command_line: list[str]) -> None:
     given = arguments_of(command_line)
+    if given.truth and len(given.scenes) > 1:
+        raise InputError("--truth: is of one scene; name no other")
     runtime = params.validate("runtime", Runtime, params.load().get("runtime"))
     device = choose_device(runtime.device)
     set_deterministic(1, device)  # since strips are computed side by side, each by one thread

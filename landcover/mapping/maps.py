@@ -35,7 +35,7 @@ class Map(NamedTuple):
     probabilities: np.ndarray | None  # float32 (K, rows, columns), if they were to be kept; NaN there
     # By band, int8 (rows, columns): -1 where the window is darker than all patches that the model was trained on, 1
     # where it is brighter. Empty if the model does not tell.
-    strange: dict[str, np.ndarray]
+    unlike: dict[str, np.ndarray]
     thumbnail: np.ndarray  # float32 (C, h, w), reflectances
 
 
@@ -136,7 +136,7 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
         )
     labels, confidence = np.empty(shape, np.int16), np.empty(shape, np.float32)
     probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
-    strange = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
+    unlike = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
     thumbnail = Thumbnail(len(scene.bands), scene.height, scene.width)
     parts = _parts(windows, scene)
     strips = _strips(scene, parts, runtime, model=model, windows=windows, thumbnail=thumbnail)
@@ -149,10 +149,10 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
         if probabilities is not None:
             probabilities[:, rows] = strip.probabilities
         for band, mean in zip(scene.bands, strip.means, strict=True):
-            if band in strange:
+            if band in unlike:
                 low, high = model.patch_means[band]
-                strange[band][rows] = np.where(nothing, 0, (mean > high).astype(np.int8) - (mean < low))
+                unlike[band][rows] = np.where(nothing, 0, (mean > high).astype(np.int8) - (mean < low))
         thumbnail.add(strip.sums, part.fresh)
     margin = (windows.size - step) / 2
     transform = Affine(*scene.transform) @ Affine.translation(margin, margin) @ Affine.scale(step)
-    return Map(windows, transform, labels, confidence, probabilities, strange, thumbnail.means())
+    return Map(windows, transform, labels, confidence, probabilities, unlike, thumbnail.means())

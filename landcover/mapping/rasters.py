@@ -127,12 +127,12 @@ def unlike_train(found: Map) -> dict[str, Any] | None:
 
     None if the model does not tell.
     """
-    if not found.strange:
+    if not found.unlike:
         return None
     known = max(int((found.labels != NOTHING).sum()), 1)
-    any_band = np.any([sides != 0 for sides in found.strange.values()], axis=0)
+    any_band = np.any([sides != 0 for sides in found.unlike.values()], axis=0)
     bands = {
         band: {"darker": int((sides < 0).sum()) / known, "brighter": int((sides > 0).sum()) / known}
-        for band, sides in found.strange.items()
+        for band, sides in found.unlike.items()
     }
     return {"share": int(any_band.sum()) / known, "bands": bands}

@@ -114,11 +114,11 @@ def test_one_network_is_softened_by_its_temperature(scene, model):
 
 
 def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, model):
-    assert maps.predict(scene, model, SIZE, LOCAL).strange == {}
+    assert maps.predict(scene, model, SIZE, LOCAL).unlike == {}
     known = model.metadata | {"patch_means": {"B02": [0.31, 0.41], "B08": [0.1, 0.29]}}
     found = maps.predict(scene, model._replace(metadata=known), SIZE, LOCAL)
-    assert found.strange["B02"].tolist() == [[0, -1, -1]] * 2
-    assert found.strange["B08"].tolist() == [[1, 1, 1]] * 2
+    assert found.unlike["B02"].tolist() == [[0, -1, -1]] * 2
+    assert found.unlike["B08"].tolist() == [[1, 1, 1]] * 2
 
 
 def test_what_does_not_fit_is_refused(scene, model):

@@ -25,9 +25,9 @@ def found() -> Map:
     labels = np.array([[0, 1, 2, 2], [0, 0, 2, NOTHING], [2, 2, 2, NOTHING]], np.int16)
     confidence = np.where(labels == NOTHING, np.nan, 0.4 + 0.1 * labels).astype(np.float32)
     probabilities = np.stack([confidence, confidence / 2, confidence / 4])
-    strange = {"B02": np.zeros((3, 4), np.int8), "B08": np.zeros((3, 4), np.int8)}
-    strange["B02"][0, :2], strange["B08"][0, 1:3] = 1, -1
-    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, strange, np.zeros((2, 1, 1)))
+    unlike = {"B02": np.zeros((3, 4), np.int8), "B08": np.zeros((3, 4), np.int8)}
+    unlike["B02"][0, :2], unlike["B08"][0, 1:3] = 1, -1
+    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, unlike, np.zeros((2, 1, 1)))
 
 
 def test_codes_are_worldcovers_or_count_from_one():
@@ -124,6 +124,6 @@ def test_the_summary_counts_cells_and_square_kilometres(found, tmp_path):
 
 def test_a_map_without_data_has_a_summary(found):
     empty = np.full((3, 4), NOTHING, np.int16)
-    told = rasters.summary(found._replace(labels=empty, strange={}), SCENE, MODEL, 0.5)
+    told = rasters.summary(found._replace(labels=empty, unlike={}), SCENE, MODEL, 0.5)
     keys = ("nodata_share", "mean_confidence", "uncertain_share", "unlike_train")
     assert [told[key] for key in keys] == [1, None, 0, None]
