@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio import Affine
 
 from landcover.ground.errors import InputError
 from landcover.mapping.maps import NOTHING
+from landcover.mapping.pixels import opened
 
 
 def read_labels(
@@ -27,9 +27,9 @@ def read_labels(
         patch_size: pixels of the raster along a side of a window.
 
     Raises:
-        InputError: the raster does not lie on the scene's pixels.
+        InputError: the raster cannot be read, or does not lie on the scene's pixels.
     """
-    with rasterio.open(path) as raster:
+    with opened(str(path)) as raster:
         pixels = raster.read(1)
         to_pixels = ~raster.transform @ transform
     column, row = to_pixels @ (0.5, 0.5)  # the middle of the first cell, and of its window

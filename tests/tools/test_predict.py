@@ -164,3 +164,29 @@ def test_a_scene_that_is_not_there_is_told_before_any_is_mapped(workspace):
     with pytest.raises(InputError, match=r"^nowhere.tif: not found; "):
         predict.main(["scene.tif", "nowhere.tif"])
     assert not (workspace / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
+        (["--truth", "params.yaml"], "^params.yaml cannot be read"),
+        (["scene.tif", "--truth", "scene.tif"], "^--truth: is of one scene"),
+    ],
+)
+def test_what_asks_for_no_map_is_refused(workspace, options, message):
+    with pytest.raises(InputError, match=message):
+        predict.main(["scene.tif", *options])
+    assert not (workspace / "maps").exists()
+
+
+def test_a_map_is_held_against_the_truth(workspace, capsys):
+    truth = np.full((1, 40, 60), 40, np.uint8)
+    truth[:, :, :10] = 10  # half of the first column's windows, of equal shares the first class
+    write_tile(workspace / "truth.tif", truth)
+    truth[:, :20] = 10
+    write_tile(workspace / "other.tif", truth)
+    lines, _ = run(capsys, "scene.tif", "--truth", "truth.tif")
+    assert lines[2] == "accuracy 1.000 over 6 cells"
+    lines, _ = run(capsys, "scene.tif", "--truth", "other.tif")
+    assert lines[2] == "accuracy 0.667 over 6 cells"
