@@ -80,7 +80,7 @@ def clone() -> Iterator[Path]:
             work = folder / git("rev-parse", "--show-prefix")
             (work / PARTIAL).symlink_to(kept)
             # Links into the cache take no space, and are the same file each time, by which a checkpoint is known.
-            (work / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n    type = symlink\n")
+            (work / ".dvc" / "config.local").write_text(f'[cache]\n    dir = "{cache}"\n    type = symlink\n')
             yield work
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -99,7 +99,8 @@ def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> 
     # In a session of its own, so that an interrupt of this process, whatever its kind, reaches all of it once.
     dvc = subprocess.Popen(
         ["dvc", "exp", "run", "--name", called, *given],
-        cwd=work, stdout=subprocess.PIPE, text=True, close_fds=False, start_new_session=True,
+        cwd=work, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
+        close_fds=False, start_new_session=True,
     )  # fmt: skip
     try:
         for line in dvc.stdout:

@@ -204,7 +204,7 @@ def test_a_clone_shares_the_cache_keeps_the_checkpoints_and_goes(workspace):
     for _ in range(2):
         with experiment.clone() as work:
             assert (work / "params.yaml").read_text() == "dataset: a\n"
-            assert (work / ".dvc" / "config.local").read_text() == "[cache]\n    dir = /cache\n    type = symlink\n"
+            assert (work / ".dvc" / "config.local").read_text() == '[cache]\n    dir = "/cache"\n    type = symlink\n'
             status = subprocess.run(
                 ["git", "status", "--porcelain"], cwd=work, capture_output=True, check=True, text=True
             )
