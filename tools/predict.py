@@ -148,8 +148,8 @@ def draw(path: Path, found: Map, scene: Scene, model: Model, uncertain: np.ndarr
     ]
     metres = (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL)
     plots.draw(
-        path, model.synthetic, scene_map, scene.name, found.thumbnail, scene.bands, metres,
-        found.labels, (*first, *last), uncertain, threshold, model.classes,
+        path, False, scene_map, scene.name, found.thumbnail, scene.bands, metres,
+        found.labels, (*first, *last), uncertain, threshold, model.classes, synthetic_model=model.synthetic,
     )  # fmt: skip
 
 

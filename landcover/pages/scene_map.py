@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from landcover.ground.benge import readable
 from landcover.pages.palette import class_colours
-from landcover.pages.plots import DPI
+from landcover.pages.plots import COLOURS, DPI
 from landcover.pages.sheets import TRUE_COLOUR, to_pictures
 
 # In pixels. A page on GitHub shows a picture of this width unscaled.
@@ -48,6 +48,8 @@ def scene_map(
     uncertain: np.ndarray,
     threshold: float,
     classes: Sequence[str],
+    *,
+    synthetic_model: bool,
 ) -> Figure:
     """Draw a scene's picture and, beside it, its classes with their shares; uncertain cells are hatched.
 
@@ -58,6 +60,7 @@ def scene_map(
         labels: int (rows, columns), -1 where there is none.
         place: top, left, bottom and right of the cells, as shares of the scene's height and width.
         uncertain: bool (rows, columns), whether a cell's confidence is below the threshold.
+        synthetic_model: whether the model was trained on synthetic data.
     """
     scale = min((WIDTH - 2 * MARGIN - GAP) / 2 / metres[1], TALLEST / metres[0])  # pixels a metre
     down, across = (max(1, round(scale * length)) for length in metres)
@@ -97,8 +100,8 @@ def scene_map(
     figure = Figure(figsize=(WIDTH / DPI, height / DPI))
     canvas = np.ones((height, WIDTH, 3))
 
-    def write(x: float, y: float, text: str, size: float) -> None:
-        figure.text(x / WIDTH, 1 - y / height, text, fontsize=size, va="center")
+    def write(x: float, y: float, text: str, size: float, **style: str) -> None:
+        figure.text(x / WIDTH, 1 - y / height, text, fontsize=size, va="center", **style)
 
     right_panel = MARGIN + across + GAP
     canvas[HEADER : HEADER + down, MARGIN : MARGIN + across] = picture
@@ -107,6 +110,8 @@ def scene_map(
     shown = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
     write(MARGIN, 40, shown, 9)
     write(right_panel, 40, "land cover", 9)
+    if synthetic_model:
+        write(WIDTH - MARGIN, 40, "by a model of synthetic data", 9, ha="right", color=COLOURS["caution"])
 
     length = _bar(metres[1] / 3)
     y = HEADER + down + 18

@@ -9,11 +9,13 @@ BANDS, CLASSES = ["B04", "B03", "B02"], ["tree_cover", "cropland", "snow_and_ice
 GREEN, PINK = (0, 0x64, 0), (0xF0, 0x96, 0xFF)
 
 
-def draw(tmp_path, labels, uncertain=None, place=(0, 0, 1, 1), metres=(2000, 2000), name="scene"):
+def draw(tmp_path, labels, uncertain=None, place=(0, 0, 1, 1), metres=(2000, 2000), name="scene", synthetic=False):
     thumbnail = np.linspace(0.05, 0.3, 3 * 40 * 40, dtype=np.float32).reshape(3, 40, 40)
     labels = np.array(labels)
     uncertain = np.zeros(labels.shape, bool) if uncertain is None else np.array(uncertain)
-    figure = scene_map(name, thumbnail, BANDS, metres, labels, place, uncertain, 0.6, CLASSES)
+    figure = scene_map(
+        name, thumbnail, BANDS, metres, labels, place, uncertain, 0.6, CLASSES, synthetic_model=synthetic
+    )
     plots.save(figure, tmp_path / "map.png", synthetic=False)
     pixels = np.round(255 * imread(tmp_path / "map.png")[..., :3]).astype(int)
     return [text.get_text() for text in figure.texts], pixels
@@ -45,6 +47,11 @@ def test_uncertain_cells_are_hatched(tmp_path):
     green = painted(pixels, GREEN)[:183, :183]
     assert green.mean() == pytest.approx(0.8, abs=0.01)  # a line every five pixels
     assert words[-1] == "below 60% confidence: 50%"
+
+
+def test_a_model_of_synthetic_data_is_told(tmp_path):
+    words, _ = draw(tmp_path, [[0]], synthetic=True)
+    assert words[3] == "by a model of synthetic data"
 
 
 def test_shares_are_of_the_cells_with_data_and_small_ones_are_told(tmp_path):
