@@ -119,10 +119,10 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
     images = torch.rand(2, 4, 120, 120)
     for network, expected in zip(loaded, networks.values(), strict=True):
         assert torch.equal(network(images), expected(images))
-    with pytest.raises(InputError, match="is not a model of this pipeline"):
+    with pytest.raises(InputError, match="is not a model from this pipeline"):
         model.load(path)
     model.save(path, networks[9], facts)
-    with pytest.raises(InputError, match="is not a model of this pipeline"):
+    with pytest.raises(InputError, match="is not a model from this pipeline"):
         model.load_ensemble(path)
 
 
