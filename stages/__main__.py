@@ -1,12 +1,12 @@
-"""The front door of the stages, as dvc.yaml calls it:  python -m stages <stage> <path> ...
+"""The entry point of the stages, which dvc.yaml calls:  python -m stages <stage> <path> ...
 
-A stage is a function of its module's name. Its positional parameters are the paths that dvc.yaml passes, in order; its
-keyword-only parameters are sections of params.yaml, as `params.SECTIONS` types them:
+A stage is a function with the name of its module. Its positional parameters are the paths that dvc.yaml passes, in
+order; its keyword-only parameters are sections of params.yaml, with the types in `params.SECTIONS`:
 
     def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
 
-Here, and nowhere else, all parameters are checked, the instruction set is pinned before a numerical library is
-imported, interrupts and bad input are met, and a stage waits until it is alone in its folder.
+Only here, all parameters are checked, the instruction set is pinned before a numerical library is imported, interrupts
+and bad input are handled, and a stage waits until no other one runs in its folder.
 """
 
 import argparse
@@ -24,10 +24,12 @@ STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "ev
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages", description="Run one stage, as dvc.yaml does.")
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="as dvc.yaml names them")
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="the stage's inputs and outputs, as in dvc.yaml"
+    )
     given = parser.parse_args()
 
-    from landcover.ground import params  # here, since it takes a moment, in which an interrupt is already met
+    from landcover.ground import params  # here, since it is slow, and interrupts are handled by now
 
     sections = params.check(params.load())
     environment.pin(sections["runtime"].instruction_set)

@@ -1,6 +1,6 @@
 """Train again with other seeds.  data/tensors -> models/seeds.safetensors, models/ensemble.safetensors
 
-The former holds the networks' log-probabilities, which evaluate needs; the latter the networks themselves.
+The first file holds the networks' log-probabilities, for evaluate; the second holds the networks.
 """
 
 import os
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def at_once(seeds: int, runtime: Runtime) -> int:
-    """How many seeds can train side by side: on the CPU as many as there are cores for their threads, else one."""
+    """How many seeds train in parallel: on the CPU, as many as there are cores for their threads; else one."""
     if choose_device(runtime.device).type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # not on macOS
@@ -34,7 +34,7 @@ def train_side_by_side(
 ) -> None:
     """Train each seed in one of `count` helper processes, up to the checkpoint of its last epoch."""
     runtime = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
-    tqdm.get_lock()  # made before the helpers are, so that their bars share it
+    tqdm.get_lock()  # created before the helpers, so that their progress bars share it
     with helpers(count, remedy="lower runtime.resident_gigabytes") as pool:
         options = (model, train, runtime)
         for job in [pool.submit(train_ahead, tensors_dir, [seed], *options, line) for line, seed in enumerate(seeds)]:
@@ -42,7 +42,7 @@ def train_side_by_side(
 
 
 def train_ahead(*arguments: Any) -> None:
-    train_again(*arguments)  # only its checkpoint is wanted
+    train_again(*arguments)  # for its checkpoint alone
 
 
 def train_again(
@@ -51,9 +51,9 @@ def train_again(
     """Train with each seed: networks, log-probabilities of val and test, float64 (S, N, K), and an ensemble's metadata.
 
     Args:
-        line: of the terminal, for the progress bar of a helper process, which disappears when it is done.
+        line: of the terminal, for the progress bar of a helper process, which disappears at the end.
     """
-    # Here, so that without a seed, as by default, nobody waits for these.
+    # Imported here, since the stage does not need them without seeds, as by default.
     from scipy.special import logsumexp
 
     from landcover.network.calibration import fit_temperature
@@ -99,9 +99,9 @@ def repeat(
     repeat: Repetition,
     runtime: Runtime,
 ) -> None:
-    """Train with each seed, and keep what it predicts of the val and test splits, and its network. No seed, no work."""
+    """Train with each seed, and save the networks and their log-probabilities; without seeds, both files are empty."""
     if seeds := sorted(repeat.seeds):
-        from landcover.network.model import save_ensemble  # here, since without a seed nobody is to wait for torch
+        from landcover.network.model import save_ensemble  # here, since it imports torch, which is slow
 
         what = (tensors_dir, seeds, model, train, runtime)
         if (count := at_once(len(seeds), runtime)) > 1:

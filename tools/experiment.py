@@ -1,11 +1,11 @@
-"""Run the experiments of experiments.yaml through DVC, and set them side by side.
+"""Run the experiments in experiments.yaml through DVC, and compare them.
 
-    python -m tools experiment run [NAME ...]       all of them, if none is named; each that is named gets its verdict
-    python -m tools experiment table                of those that were run, from their last run
-    python -m tools experiment splits               the same on two datasets, say by row order and by place
+    python -m tools experiment run [NAME ...]       all of them, if none is named; ends with a verdict on each named one
+    python -m tools experiment table                from the last run of each
+    python -m tools experiment splits               the same on two datasets, such as by row order and by place
 
 Each runs as `dvc exp run --name NAME -S ...` on the last commit, apart from the workspace, and is repeated over SEEDS.
-With --dataset it runs on another entry of `datasets` in params.yaml, under the name NAME-DATASET.
+With --dataset, it runs on another entry of `datasets` in params.yaml, under the name NAME-DATASET.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from landcover.pages import markdown
 from landcover.pages.experiments import REFERENCE, Experiments, recommendation, summarize, summarize_splits
 
 EXPERIMENTS = Path("experiments.yaml")
-CODE = ("dvc.yaml", "stages", "landcover", "data/lists")  # what decides a result, beside parameters
+CODE = ("dvc.yaml", "stages", "landcover", "data/lists")  # what determines a result, apart from parameters
 SEEDS = [1, 2, 3]
 BY_PLACE = "ben-ge-sample-by-place"
 NOT_COMPARABLE = 4  # exit code of the comparison
-OF_THE_CLONE = "Experiment results have been applied to your workspace."  # so DVC says, and means the clone
+OF_THE_CLONE = "Experiment results have been applied to your workspace."  # DVC's message; it means the clone
 
 
 def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
@@ -48,7 +48,7 @@ def full_name(name: str, dataset: str | None) -> str:
 
 
 def demand_committed_code() -> None:
-    """Refuse code that is not committed, and tell of parameters that are not.
+    """Refuse code that is not committed, and warn of parameters that are not.
 
     Raises:
         InputError: names the files.
@@ -57,17 +57,17 @@ def demand_committed_code() -> None:
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         names = ", ".join(line[3:] for line in changed[:3])
-        raise InputError(f"{names}{more}: changed since the last commit, which experiments run; commit or stash first")
+        raise InputError(f"{names}{more}: changed since the last commit, which experiments use; commit or stash first")
     if git("diff", "--name-only", "HEAD", "--", PARAMS.name):
-        print(f"experiments change {PARAMS} as it is in the last commit, not in the workspace", file=sys.stderr)
+        print(f"experiments start from {PARAMS} in the last commit, not in the workspace", file=sys.stderr)
 
 
 @contextmanager
 def clone() -> Iterator[Path]:
-    """A clone of the last commit, beside the workspace and with its DVC cache, in which to run experiments.
+    """A clone of the last commit, apart from the workspace but with its DVC cache, in which to run experiments.
 
-    It goes when they end. What a killed training has kept stays, and the next clone goes on from that. DVC's own
-    `exp run --temp` has a new folder each time, in which training starts anew, and leaves those of killed runs behind.
+    It is removed when they end. Checkpoints of a killed training are kept, and the next clone resumes from them. DVC's
+    own `exp run --temp` uses a new folder each time, in which training restarts, and leaves the folders of killed runs.
     """
     kept, folder = ((PARTIAL / name).resolve() for name in ("experiments", "clone"))
     kept.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def clone() -> Iterator[Path]:
             git("clone", "--quiet", "--shared", git("rev-parse", "--show-toplevel"), str(folder))
             work = folder / git("rev-parse", "--show-prefix")
             (work / PARTIAL).symlink_to(kept)
-            # Links into the cache take no space, and are the same file each time, by which a checkpoint is known.
+            # Links into the cache take no space, and lead to the same file each time, which identifies a checkpoint.
             (work / ".dvc" / "config.local").write_text(f'[cache]\n    dir = "{cache}"\n    type = symlink\n')
             yield work
         finally:
@@ -87,16 +87,16 @@ def clone() -> Iterator[Path]:
 
 
 def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> None:
-    """Run one experiment by `dvc exp run` in a clone, and take it over.
+    """Run one experiment with `dvc exp run` in a clone, and fetch it.
 
     Raises:
-        InputError: DVC or a stage failed, and said why.
+        InputError: DVC or a stage failed, and has printed why.
     """
     settings = {**changes, "repeat.seeds": SEEDS} | ({} if dataset is None else {"dataset": dataset})
     given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
     called = full_name(name, dataset)
-    git("-C", str(work), "reset", "--quiet", "--hard")  # or it would begin where the one before it ended
-    # In a session of its own, so that an interrupt of this process, whatever its kind, reaches all of it once.
+    git("-C", str(work), "reset", "--quiet", "--hard")  # else it would start from where the previous one ended
+    # In a session of its own, so that any interrupt of this process reaches all of it exactly once.
     dvc = subprocess.Popen(
         ["dvc", "exp", "run", "--name", called, *given],
         cwd=work, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
@@ -110,18 +110,18 @@ def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> 
     except KeyboardInterrupt:
         os.killpg(dvc.pid, signal.SIGINT)
         dvc.wait()
-        raise KeyboardInterrupt(f"experiment {called} goes on where it was") from None
+        raise KeyboardInterrupt(f"experiment {called} will resume where it stopped") from None
     if code:
-        raise InputError(f"experiment {called}: dvc exp run failed; mend what it says above, and run it again")
+        raise InputError(f"experiment {called}: dvc exp run failed; fix the error above, and run it again")
     ref = git("-C", str(work), "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{called}")
     git("fetch", "--quiet", str(work), f"+{ref}:{ref}")
 
 
 def judge(name: str, dataset: str | None) -> None:
-    """Compare an experiment with what it changes: over seeds, if those were run on the same commit, else as committed.
+    """Compare an experiment with its reference: over seeds, if that was run on the same commit, else as committed.
 
     Raises:
-        InputError: the comparison failed, and said why.
+        InputError: the comparison failed, and has printed why.
     """
     called, base = full_name(name, dataset), full_name(REFERENCE, dataset)
     commit = git("rev-parse", "HEAD")
@@ -131,15 +131,15 @@ def judge(name: str, dataset: str | None) -> None:
     command = [sys.executable, "-m", "tools", "compare", "--base", base, "--head", called, "--output", str(page)]
     print(f"\n{called} against {base}:", flush=True)
     if subprocess.run(command).returncode not in (0, NOT_COMPARABLE):
-        raise InputError(f"experiment {called} was run, but has no verdict; mend what is said above, and compare")
-    print(f"To take it over into the workspace: dvc exp apply {called}")
+        raise InputError(f"experiment {called} was run, but has no verdict; fix the error above, and compare again")
+    print(f"To apply it to the workspace: dvc exp apply {called}")
 
 
 def read(names: list[str], dataset: str | None) -> Experiments:
-    """What the last run of each experiment predicted, of those that were run over seeds.
+    """The predictions of the last run of each experiment that was run over seeds.
 
     Raises:
-        InputError: none was.
+        InputError: no experiment was.
     """
     called = {name: full_name(name, dataset) for name in names}
     revisions = {name: Revision(full) for name, full in called.items() if git("for-each-ref", f"refs/exps/*/*/{full}")}
@@ -160,7 +160,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools experiment", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["run", "table", "splits"])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--dataset", help="run on this one, or show those that were; for splits, default: %(const)s",
+    parser.add_argument("--dataset", help="run on this dataset, or show the runs on it; default for splits: %(const)s",
                         nargs="?", const=BY_PLACE)  # fmt: skip
     given = parser.parse_args(arguments)
     known = load()

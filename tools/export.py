@@ -2,9 +2,9 @@
 
     python -m tools export [--model FILE] [--out FILE.onnx] [--tensors FOLDER]
 
-The ONNX model takes `reflectances`, float32 (patches, bands, side, side), and gives `log_probabilities`, float32
-(patches, classes), not yet divided by the temperature. Its metadata_props are the metadata of the model file, each as
-JSON. If there are tensors, onnxruntime must find the log-probabilities of their test split that torch finds.
+The ONNX model takes `reflectances`, float32 (patches, bands, side, side), and returns `log_probabilities`, float32
+(patches, classes), to which the temperature has not been applied. Its metadata_props are the model file's metadata, as
+JSON. If there are tensors, onnxruntime's log-probabilities of their test split must agree with torch's.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BATCH = 16
 
 
 class LogProbabilities(torch.nn.Module):
-    """A network, and the last step of its prediction."""
+    """A network followed by log-softmax."""
 
     def __init__(self, network: Network):
         super().__init__()
@@ -41,10 +41,10 @@ class LogProbabilities(torch.nn.Module):
 
 
 def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
-    """Write the network as ONNX, the same bytes for the same network."""
+    """Write the network as ONNX; the same network gives the same bytes."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which no network here needs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that it lacks torchvision, which is not needed
     side = metadata["patch_size"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch's own code
@@ -63,10 +63,10 @@ def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
 
 
 def check(path: Path, network: Network, split: tensors.Split) -> float:
-    """By how much onnxruntime's log-probabilities of a split differ from torch's at most.
+    """The largest difference between onnxruntime's log-probabilities of a split and torch's.
 
     Raises:
-        InputError: by more than TOLERANCE.
+        InputError: they differ by more than TOLERANCE.
     """
     import onnxruntime
 
@@ -78,7 +78,7 @@ def check(path: Path, network: Network, split: tensors.Split) -> float:
     if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
         raise InputError(
             f"export: onnxruntime's log-probabilities differ from torch's by up to {largest:.2g}; "
-            "pip install -r requirements-onnx.txt, whose versions are tested"
+            "install the tested versions: pip install -r requirements-onnx.txt"
         )
     return largest
 
@@ -86,8 +86,10 @@ def check(path: Path, network: Network, split: tensors.Split) -> float:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools export", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"), help="default: %(default)s")
-    parser.add_argument("--out", type=Path, help="default: beside the model, as .onnx")
-    parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="to check it; default: %(default)s")
+    parser.add_argument("--out", type=Path, help="default: the model's path, with .onnx")
+    parser.add_argument(
+        "--tensors", type=Path, default=Path("data/tensors"), help="for the check; default: %(default)s"
+    )
     given = parser.parse_args(arguments)
     if lacking := [name for name in PACKAGES if find_spec(name) is None]:
         raise InputError(f"export needs {' and '.join(lacking)}; pip install -r requirements-onnx.txt")
@@ -97,13 +99,13 @@ def main(arguments: list[str]) -> None:
         theirs = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
         theirs["patch_size"] = split.images.shape[-1]
         if other := [fact for fact, value in theirs.items() if metadata[fact] != value]:
-            told = f"has other {', '.join(other)} than {given.model}; give the tensors of this model by --tensors"
+            told = f"differs in {', '.join(other)} from {given.model}; give this model's tensors by --tensors"
             raise InputError(f"{given.tensors}: {told}")
     out = given.out or given.model.with_suffix(".onnx")
     with files.replacing(out) as part:
         export(part, network, metadata)
         largest = check(part, network, split) if split else None
     if split:
-        print(f"{out}: on {len(split.labels)} test patches, its log-probabilities are torch's to within {largest:.1g}")
+        print(f"{out}: on {len(split.labels)} test patches, its log-probabilities agree with torch's to {largest:.1g}")
     else:
-        print(f"{out}: not checked, since there is no {given.tensors}")
+        print(f"{out}: not checked, because there is no {given.tensors}")

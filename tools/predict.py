@@ -2,8 +2,8 @@
 
     python -m tools predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities] [--ensemble]
 
-A scene is a GeoTIFF, a folder with a file a band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is a
-synthetic one, whose truth is known. Of a folder in the ben-ge layout, the patches are predicted, into a table.
+A scene is a GeoTIFF, a folder with one file per band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
+a synthetic one whose truth is known. For a folder in the ben-ge layout, it predicts the patches, and writes a table.
 """
 
 import argparse
@@ -36,19 +36,19 @@ from landcover.pages.scene_map import scene_map
 from landcover.sample.scene import SCENE, TRUTH, write_scene
 
 MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
-SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # which names no folder
+SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
 PREDICTIONS = "predictions.csv"  # of patches
-SHARE_TOLD = 0.01  # of windows, from which on it is worth a warning that they are unlike the train split's
-# What a folder may hold that a new map takes the place of.
+SHARE_TOLD = 0.01  # of windows: if as many are unlike the train split's, it is worth a warning
+# What a folder may hold that a new map replaces.
 OURS = {
     "classes.tif", "classes.tif.aux.xml", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
 }  # fmt: skip
 
 
 def positions(text: str) -> list[int]:
-    """Of bands in a file, from 1 on: 'b1,b2,b3,b7', or '1,2,3,7'."""
+    """Positions of bands in a file, from 1: 'b1,b2,b3,b7', or '1,2,3,7'."""
     if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: give the places of the model's bands in the file, as b1,b2,b3,b7")
+        raise argparse.ArgumentTypeError(f"{text!r}: give the positions of the model's bands, as b1,b2,b3,b7")
     return [int(place.removeprefix("b")) for place in text.split(",")]
 
 
@@ -64,33 +64,31 @@ def share(text: str) -> float:
 
 def arguments_of(command_line: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools predict", description=__doc__.splitlines()[0])
-    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="file, folder, product or STAC item, or sample")
+    parser.add_argument("scenes", nargs="+", metavar="SCENE", help="a file, folder, product or STAC item, or sample")
     parser.add_argument(
-        "--out", type=Path, help=f"the folder to write; default: {MAPS}/<scene>; a folder for each of many"
+        "--out", type=Path, help=f"the folder to write, or for several scenes its parent; default: {MAPS}/<scene>"
     )
     parser.add_argument("--model", type=Path, help=f"default: {MODEL}, or {ENSEMBLE} with --ensemble")
     parser.add_argument(
-        "--ensemble", action="store_true", help="the mean of the networks that repeat.seeds has trained"
+        "--ensemble", action="store_true", help="average the networks that were trained with repeat.seeds"
     )
     parser.add_argument("--step", type=int, help="pixels from one window to the next; default: a window's size")
+    parser.add_argument("--threshold", type=share, default=0.5, help="hatch cells with less confidence; default: 0.5")
+    parser.add_argument("--mask", action="store_true", help="set these cells to nodata in classes.tif")
+    parser.add_argument("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
+    parser.add_argument("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
+    parser.add_argument("--bands", type=positions, help="positions of the model's bands in the file, as b1,b2,b3,b7")
+    parser.add_argument("--offset", type=int, help="what was added to the scene's numbers; default: from its metadata")
     parser.add_argument(
-        "--threshold", type=share, default=0.5, help="cells of less confidence are hatched; default: 0.5"
+        "--quantification", type=int, help="the number for a reflectance of 1; default: from the metadata"
     )
-    parser.add_argument("--mask", action="store_true", help="these cells are nodata in classes.tif")
-    parser.add_argument("--probabilities", action="store_true", help="write probabilities.tif too, a band a class")
-    parser.add_argument("--truth", type=Path, help="a raster of the classes, to tell the map's accuracy")
-    parser.add_argument("--bands", type=positions, help="where the model's bands are in the file, as b1,b2,b3,b7")
-    parser.add_argument("--offset", type=int, help="that was added to the scene's numbers; default: as it says itself")
-    parser.add_argument(
-        "--quantification", type=int, help="the number of a reflectance of 1; default: as it says itself"
-    )
-    parser.add_argument("--crs", help="bring the scene to this system, EPSG:<code>, or utm for the zone of its centre")
-    parser.add_argument("--level", choices=["any"], help="take Level-1C too, which the model does not fit")
+    parser.add_argument("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
+    parser.add_argument("--level", choices=["any"], help="accept Level-1C too, which the model was not trained on")
     return parser.parse_args(command_line)
 
 
 def replaceable(folder: Path) -> Path:
-    """A folder that a map may take the place of.
+    """A folder that a map may replace.
 
     Raises:
         InputError: it holds something else.
@@ -98,7 +96,7 @@ def replaceable(folder: Path) -> Path:
     if folder.exists():
         foreign = sorted({path.name for path in folder.iterdir()} - OURS) if folder.is_dir() else [folder.name]
         if foreign:
-            raise InputError(f"--out {folder}: holds {foreign[0]}, which no map has; name another folder")
+            raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
     return folder
 
 
@@ -107,19 +105,19 @@ def folder_name(name: str) -> str:
 
 
 def outs(names: list[str], folder: Path | None) -> list[Path]:
-    """Where the results of each scene go: of one into the folder that is named, of several each into one of its own.
+    """The folder for each scene's results: for a single scene, the given one; for several, one below it for each.
 
     Raises:
-        InputError: two would go into one, or one holds something else.
+        InputError: two scenes have the same folder, or a folder holds something else.
     """
     found = [(folder or MAPS) / folder_name(name) for name in names]
     if repeated := [path for path, count in Counter(found).items() if count > 1]:
-        raise InputError(f"{repeated[0]} would be of several scenes; map them one by one, each with its own --out")
+        raise InputError(f"several scenes would be written to {repeated[0]}; map them one by one, with --out")
     return [replaceable(path) for path in ([folder] if folder and len(names) == 1 else found)]
 
 
 def patches_root(path: Path) -> Path | None:
-    """The dataset's folder, if a path leads to one in the ben-ge layout."""
+    """The dataset's folder, if a path is one in the ben-ge layout or contains one."""
     if is_benge(path):
         return path
     return find_root(path) if any(path.glob("*/*_meta.csv")) else None
@@ -130,12 +128,12 @@ def percent(share: float) -> str:
 
 
 def tell_shares(shares: dict[str, float], most: int = 4) -> str:
-    """The largest shares of classes, for people."""
+    """The largest shares of classes, as text."""
     by_size = sorted((item for item in shares.items() if item[1]), key=lambda item: -item[1])
     told = [f"{percent(share)} {readable(name)}" for name, share in by_size[:most]]
     if rest := sum(share for _, share in by_size[most:]):
         told.append(f"{percent(rest)} other classes")
-    return ", ".join(told) or "no data at all"
+    return ", ".join(told) or "no data"
 
 
 def draw(path: Path, found: Map, scene: Scene, model: Model, uncertain: np.ndarray, threshold: float) -> None:
@@ -154,7 +152,7 @@ def draw(path: Path, found: Map, scene: Scene, model: Model, uncertain: np.ndarr
 
 
 def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
-    """Tell that windows are not like what the model was trained on, if they are more than a few."""
+    """Warn if more than a few windows are unlike the patches that the model was trained on."""
     if unlike is None or unlike["share"] < SHARE_TOLD:
         return
     bands = [
@@ -164,7 +162,7 @@ def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
         if share
     ]
     print(
-        f"warning: {name}: {percent(unlike['share'])} of the windows are unlike all patches that the model was trained "
+        f"warning: {name}: {percent(unlike['share'])} of the windows are unlike any patch that the model was trained "
         f"on ({', '.join(bands)}); do not trust the map there",
         file=sys.stderr,
     )
@@ -173,7 +171,7 @@ def warn_unlike(name: str, unlike: dict[str, Any] | None) -> None:
 def map_scene(
     scene: Scene, truth: Path | None, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path
 ) -> None:
-    """Write the map of a scene, and tell what it shows."""
+    """Write the map of a scene, and print what it shows."""
     step = model.patch_size if given.step is None else given.step
     found = maps.predict(scene, model, step, runtime, keep_probabilities=given.probabilities)
     uncertain = (found.labels != maps.NOTHING) & (found.confidence < given.threshold)
@@ -201,7 +199,7 @@ def map_scene(
 
 
 def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse.Namespace, out: Path) -> None:
-    """Write what is predicted of the patches of a folder in the ben-ge layout, and tell it."""
+    """Write predictions for the patches of a folder in the ben-ge layout, and print a summary."""
     offset = "auto" if given.offset is None else given.offset
     table, suspicion = predict_patches(root, model, offset, runtime)
     if suspicion and suspicion.certain and offset == "auto":
@@ -224,16 +222,16 @@ def tabulate_patches(root: Path, model: Model, runtime: Runtime, given: argparse
 def main(command_line: list[str]) -> None:
     given = arguments_of(command_line)
     if given.truth and len(given.scenes) > 1:
-        raise InputError("--truth: is of one scene; name no other")
+        raise InputError("--truth: applies to a single scene; name only one")
     runtime = params.validate("runtime", Runtime, params.load().get("runtime"))
     device = choose_device(runtime.device)
-    set_deterministic(1, device)  # since strips are computed side by side, each by one thread
+    set_deterministic(1, device)  # since strips are computed in parallel, each by one thread
     path = given.model or (ENSEMBLE if given.ensemble else MODEL)
     model = load_model(path, ensemble=given.ensemble).to(device)
     options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}
     options |= {"crs": given.crs, "any_level": given.level == "any"}
     with tempfile.TemporaryDirectory() as folder:
-        # All are opened before the first is predicted, which may take a while.
+        # All are opened before the first is predicted, so that a bad one is found before a long computation.
         opened = []
         for name in given.scenes:
             if root := patches_root(Path(name)):

@@ -1,4 +1,4 @@
-"""How sure a network may be of what it predicts."""
+"""Temperature scaling, which calibrates a network's confidences."""
 
 import numpy as np
 from scipy.optimize import brentq
@@ -8,13 +8,13 @@ TEMPERATURES = (0.02, 50)
 
 
 def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """The temperature that logits are divided by so that the negative log-likelihood is least.
+    """The temperature by which to divide logits to minimize the negative log-likelihood.
 
-    Above 1 the predictions were too sure of themselves. Source: Guo et al., ICML 2017, section 4.2.
+    Above 1, the predictions were overconfident. Source: Guo et al., ICML 2017, section 4.2.
     """
     actual = log_probabilities[np.arange(len(labels)), labels].mean()
 
-    # The likelihood is convex in the inverse of the temperature: its slope changes its sign once, at most.
+    # The negative log-likelihood is convex in the inverse of the temperature: its slope changes sign at most once.
     def slope(logarithm: float) -> float:
         softened = log_softmax(log_probabilities / np.exp(logarithm), axis=1)
         return actual - (np.exp(softened) * log_probabilities).sum(1).mean()

@@ -18,9 +18,9 @@ from landcover.network.loader import Patches
 
 GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
 FARTHEST = 5.0  # spreads from the center, beyond which values are clipped
-# What is assumed of a model that does not say it.
+# What is assumed of a model without these metadata.
 DEFAULTS = {"patch_size": PATCH_SIZE, "temperature": 1.0, "patch_means": {}, "synthetic": False}
-FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its report need
+FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its summary need
 
 
 class Residual(nn.Module):
@@ -155,7 +155,7 @@ def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
 
 
 def save_ensemble(path: Path, networks: dict[int, Network], metadata: dict[str, Any]) -> None:
-    """Write networks of one architecture, by their seeds, in one file: weights are called <seed>/<name>."""
+    """Write networks of one architecture, by seed, to one file, with weights named <seed>/<name>."""
     weights = {
         f"{seed}/{name}": value for seed, network in networks.items() for name, value in _weights(network).items()
     }
@@ -180,7 +180,7 @@ def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
     """Rebuild the networks and their metadata from what `save_ensemble` wrote.
 
     Raises:
-        InputError: as of `load`, or there is no network in it.
+        InputError: as for `load`, or the file holds no network.
     """
     weights, metadata = tensors.load(path)
     by_seed: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
@@ -188,8 +188,8 @@ def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
         seed, _, name = key.partition("/")
         by_seed[seed][name] = value
     if not by_seed:
-        raise InputError(f"{path}: holds no network; name seeds in repeat.seeds, and run dvc repro repeat")
-    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as they are in `seeds`
+        raise InputError(f"{path}: holds no network; list seeds in repeat.seeds, and run dvc repro repeat")
+    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as in `seeds`
     return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], DEFAULTS | metadata
 
 

@@ -182,7 +182,7 @@ class Run:
             if not checkpoint.is_file():
                 raise
             kept = len(tensors.load(checkpoint)[1]["history"])
-            raise KeyboardInterrupt(f"training goes on after epoch {kept}") from None
+            raise KeyboardInterrupt(f"training will resume after epoch {kept}") from None
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
 
@@ -338,7 +338,7 @@ def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray,
 
 
 def patch_means(train: tensors.Split) -> dict[str, list[float]]:
-    """By band, the least and the largest mean that a patch has over its valid pixels."""
+    """For each band, the smallest and the largest mean of a patch over its valid pixels."""
     with np.errstate(invalid="ignore"):  # NaN where a patch has no valid pixel
         means = [image.sum((1, 2), dtype=np.float64) / np.count_nonzero(image, axis=(1, 2)) for image in train.images]
     ends = np.stack([np.nanmin(means, axis=0), np.nanmax(means, axis=0)], axis=1)
@@ -346,7 +346,7 @@ def patch_means(train: tensors.Split) -> dict[str, list[float]]:
 
 
 def describe(network: Network, architecture: Architecture, train: tensors.Split) -> dict[str, Any]:
-    """What the model file says of a network that was trained on the split: its input, its output, what it has seen."""
+    """What the model file states about a network trained on the split: its inputs, outputs and training data."""
     return {
         "architecture": architecture.model_dump(),
         "bands": train.bands,

@@ -90,10 +90,10 @@ def test_a_bug_shows_its_traceback():
 @pytest.mark.parametrize(
     ("reason", "told"),
     [
-        ((), "interrupted: run the same command again; what is finished is kept\n"),
+        ((), "interrupted: run the same command again; finished work is kept\n"),
         (
-            ("training goes on after epoch 3",),
-            "interrupted: run the same command again; training goes on after epoch 3\n",
+            ("training will resume after epoch 3",),
+            "interrupted: run the same command again; training will resume after epoch 3\n",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_an_interrupt_at_any_moment_exits_130_with_no_more_than_a_line(default_p
         process.send_signal(number)
         words = process.communicate(timeout=60)[1]  # a stage that waits for its helpers for good would hang
         # Too late for the signal, the stage has ended for want of its input; too early, it has not begun.
-        told = "interrupted: run the same command again; what is finished is kept\n"
+        told = "interrupted: run the same command again; finished work is kept\n"
         assert (process.returncode, words) in ((130, ""), (130, told), (1, words), (-number, words))
 
 

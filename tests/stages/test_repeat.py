@@ -67,7 +67,7 @@ def test_without_a_seed_nothing_is_trained(tmp_path, run_stage):
     assert (done.returncode, done.stderr) == (0, "")
     for name in REPEATED[1:]:
         assert tensors.load(tmp_path / name) == ({}, {"seeds": []})
-    with pytest.raises(InputError, match=r"holds no network; name seeds in repeat\.seeds, and run dvc repro repeat"):
+    with pytest.raises(InputError, match=r"holds no network; list seeds in repeat\.seeds, and run dvc repro repeat"):
         load_ensemble(tmp_path / "e.safetensors")
 
 

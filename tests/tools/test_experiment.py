@@ -185,9 +185,7 @@ def test_code_that_is_not_committed_is_named_and_parameters_are_told_of(workspac
     assert capsys.readouterr().err == ""
     (workspace / "params.yaml").write_text("dataset: b\n")
     experiment.demand_committed_code()
-    assert (
-        capsys.readouterr().err == "experiments change params.yaml as it is in the last commit, not in the workspace\n"
-    )
+    assert capsys.readouterr().err == "experiments start from params.yaml in the last commit, not in the workspace\n"
     (workspace / "landcover" / "a.py").write_text("a = 1\n")
     (workspace / "stages" / "new.py").touch()
     with pytest.raises(InputError, match=r"^landcover/a\.py, stages/new\.py: changed since the last commit, .* commit"):
@@ -232,7 +230,7 @@ def test_an_interrupt_reaches_dvc_and_leaves_no_clone(workspace):
     tool, _ = start()
     tool.send_signal(signal.SIGTERM)  # to this process alone, unlike Ctrl-C
     assert tool.communicate()[1] == (
-        "interrupted: run the same command again; experiment notebook goes on where it was\n"
+        "interrupted: run the same command again; experiment notebook will resume where it stopped\n"
     )
     assert tool.returncode == 130
     assert (workspace / ".partial" / "experiments" / "interrupted").exists()

@@ -53,7 +53,7 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
     import onnxruntime
 
     export.main([*MODEL])
-    told = "model.onnx: on 19 test patches, its log-probabilities are torch's to within "
+    told = "model.onnx: on 19 test patches, its log-probabilities agree with torch's to "
     assert capsys.readouterr().out.startswith(told)
     session = onnxruntime.InferenceSession("model.onnx")
     properties = session.get_modelmeta().custom_metadata_map
@@ -76,14 +76,14 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
 def test_without_tensors_it_is_told_that_nothing_was_checked(images, monkeypatch, capsys):
     monkeypatch.setattr(export, "export", lambda path, *_: path.touch())
     export.main([*MODEL, "--tensors", "none", "--out", "other.onnx"])
-    assert capsys.readouterr().out == "other.onnx: not checked, since there is no none\n"
+    assert capsys.readouterr().out == "other.onnx: not checked, because there is no none\n"
     assert Path("other.onnx").exists()
 
 
 @needs_onnx
 def test_tensors_of_another_model_are_no_check(images):
     save(Path("model.safetensors"), network(), FACTS | {"bands": ["B03", "B08"], "scale": {"divisor": 1}})
-    with pytest.raises(InputError, match=r"data/tensors: has other bands, scale than model\.safetensors; give"):
+    with pytest.raises(InputError, match=r"data/tensors: differs in bands, scale from model\.safetensors; give"):
         export.main([*MODEL])
     assert not Path("model.onnx").exists()
 

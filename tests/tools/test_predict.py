@@ -82,7 +82,7 @@ def test_windows_unlike_those_of_training_are_told(workspace, capsys):
     write_scene(workspace / "bright.tif", pixels)
     _, errors = run(capsys, "bright.tif")
     assert (
-        "warning: bright.tif: 33% of the windows are unlike all patches that the model was trained on "
+        "warning: bright.tif: 33% of the windows are unlike any patch that the model was trained on "
         "(B08 is brighter in 33%); do not trust the map there\n"
     ) in errors
 
@@ -117,9 +117,11 @@ def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
     for _ in range(2):
         run(capsys, "scene.tif")
     (workspace / "maps" / "scene" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"--out maps/scene: holds notes.txt, which no map has; name another folder"):
+    with pytest.raises(
+        InputError, match=r"--out maps/scene: holds notes.txt, which is not part of a map; name another"
+    ):
         predict.main(["scene.tif"])
-    with pytest.raises(InputError, match=r"--out params.yaml: holds params.yaml, which no map has"):
+    with pytest.raises(InputError, match=r"--out params.yaml: holds params.yaml, which is not part of a map"):
         predict.main(["scene.tif", "--out", "params.yaml"])
     assert (workspace / "maps" / "scene" / "notes.txt").read_text() == "mine"
 
@@ -137,7 +139,7 @@ def test_what_fails_leaves_nothing(workspace, monkeypatch):
 def test_two_scenes_of_one_name_are_refused(workspace):
     (workspace / "other").mkdir()
     (workspace / "other" / "scene.tif").write_bytes((workspace / "scene.tif").read_bytes())
-    with pytest.raises(InputError, match="maps/scene would be of several scenes; map them one by one"):
+    with pytest.raises(InputError, match="several scenes would be written to maps/scene; map them one by one"):
         predict.main(["scene.tif", "other/scene.tif"])
 
 
@@ -171,7 +173,7 @@ def test_a_scene_that_is_not_there_is_told_before_any_is_mapped(workspace):
     [
         (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
         (["--truth", "params.yaml"], "^params.yaml cannot be read"),
-        (["scene.tif", "--truth", "scene.tif"], "^--truth: is of one scene"),
+        (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
     ],
 )
 def test_what_asks_for_no_map_is_refused(workspace, options, message):

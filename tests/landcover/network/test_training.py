@@ -478,9 +478,9 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
     (checkpoint,) = checkpoints()
     epochs = len(tensors.load(checkpoint)[1]["history"])
     assert 3 <= epochs < 120
-    goes_on = f"training goes on after epoch {epochs}"
-    between = "what is finished is kept"  # the signal came between two epochs
-    assert told.splitlines()[1:] in ([f"interrupted: run the same command again; {it}"] for it in (goes_on, between))
+    resumes = f"training will resume after epoch {epochs}"
+    between = "finished work is kept"  # the signal came between two epochs
+    assert told.splitlines()[1:] in ([f"interrupted: run the same command again; {it}"] for it in (resumes, between))
     done = run_stage("train", "tensors", *KILLED, params=params)
     assert done.stderr == f"resuming after epoch {epochs}\n"
     for name in ("safetensors", "l.safetensors", "csv"):
