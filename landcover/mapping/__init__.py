@@ -1,1 +1,1 @@
-"""From a scene to a map."""
+"""Maps of scenes."""

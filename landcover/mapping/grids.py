@@ -1,4 +1,4 @@
-"""Where a scene's layers lie, and the north-up grid of 10 m on which it is read."""
+"""The grids of a scene's layers, and the north-up 10 m grid on which the scene is read."""
 
 import math
 from typing import NamedTuple
@@ -13,16 +13,18 @@ from landcover.dataset.grids import CORNER_TOLERANCE
 from landcover.ground.benge import BANDS, METRES_PER_PIXEL
 from landcover.ground.errors import InputError
 
-FACTORS = sorted({metres // METRES_PER_PIXEL for metres in BANDS.values()})  # 10 m pixels a side of Sentinel-2's pixels
+FACTORS = sorted(
+    {metres // METRES_PER_PIXEL for metres in BANDS.values()}
+)  # sides of Sentinel-2's pixels, in pixels of 10 m
 PIXEL_TOLERANCE = 0.1  # of the finest pixel, by which the corners of a scene's layers may differ
-GROUND_TOLERANCE = 0.05  # by which a metre of a coordinate system may differ from one on the ground
-MEASURED = 1000  # metres over which that is measured
+GROUND_TOLERANCE = 0.05  # by which a metre in a coordinate system may differ from a metre on the ground
+MEASURED = 1000  # metres over which this is measured
 EARTH_RADIUS = 6_371_000  # metres
 DEGREES = "EPSG:4326"
 
 
 class Grid(NamedTuple):
-    """Of a layer, or of a scene."""
+    """The pixel grid of a layer or of a scene."""
 
     crs: CRS
     transform: Affine
@@ -30,12 +32,12 @@ class Grid(NamedTuple):
     height: int
 
     def is_upright(self) -> bool:
-        """Whether its rows run from west to east, be the first of them in the north or in the south."""
+        """Whether its rows run from west to east, whichever of them is the northernmost."""
         a, b, _, d, _, _ = self.transform[:6]
         return b == d == 0 and a > 0
 
     def factor(self) -> int | None:
-        """How many pixels of 10 m its own have a side; None if they are not those of Sentinel-2's grids."""
+        """The side of its pixels in pixels of 10 m; None if they are not those of Sentinel-2's grids."""
         factor = round(self.transform.a / METRES_PER_PIXEL)
         metres = factor * METRES_PER_PIXEL
         drift = abs(self.transform.a - metres) * self.width, abs(abs(self.transform.e) - metres) * self.height
@@ -45,7 +47,7 @@ class Grid(NamedTuple):
         return self.transform @ (self.width / 2, self.height / 2)
 
     def lies_on(self, finest: "Grid") -> bool:
-        """Whether it is the finest layer's grid, or another of Sentinel-2's own from the same corner."""
+        """Whether it is the finest layer's grid, or another of Sentinel-2's grids with the same corner."""
         factors = self.factor(), finest.factor()
         ratio = 1 if None in factors else factors[0] / factors[1]
         sizes = tuple(math.ceil(side / ratio) for side in finest[2:4])
@@ -60,7 +62,7 @@ class Grid(NamedTuple):
         return abs(self.transform.determinant)
 
     def pixel_side(self, crs: CRS) -> float:
-        """That of the pixel in the centre, in the units of a coordinate system."""
+        """The side of the pixel at the centre, in the units of a coordinate system."""
         if crs == self.crs:
             return math.sqrt(self.pixel_area())
         x, y = self.width / 2, self.height / 2
@@ -74,16 +76,16 @@ def transformed(crs: CRS, other: CRS | str, x: float, y: float) -> np.ndarray:
     """A point in another coordinate system, float64 (2,).
 
     Raises:
-        InputError: it is no place on Earth.
+        InputError: it is not a place on Earth.
     """
-    point = np.array(rasterio.warp.transform_bounds(crs, other, x, y, x, y)[:2])  # for a point alone, GDAL may fail
+    point = np.array(rasterio.warp.transform_bounds(crs, other, x, y, x, y)[:2])  # GDAL may fail for a single point
     if not np.isfinite(point).all():
-        raise InputError("it lies nowhere on Earth; correct its place by `rio edit-info`")
+        raise InputError("its coordinates are not on Earth; correct its georeference with `rio edit-info`")
     return point
 
 
 def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
-    """The length on the ground of a unit to the east and of one to the north, on a sphere.  Source: the haversine."""
+    """The lengths on the ground of a unit eastwards and of one northwards, on a sphere.  Source: haversine formula."""
     places = ((x, y), (x + MEASURED, y), (x, y + MEASURED))
     here, *there = (np.radians(transformed(crs, DEGREES, *place)) for place in places)
     found = []
@@ -95,13 +97,13 @@ def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
 
 
 def metric(grid: Grid, wanted: str | None) -> CRS:
-    """The coordinate system to read a scene in: the one that is wanted, else its own.
+    """The coordinate system in which to read a scene: the requested one, or else its own.
 
     Args:
         wanted: EPSG:<code>, or `utm` for the UTM zone of the scene's centre.
 
     Raises:
-        InputError: it is unknown, or a metre in it is none on the ground.
+        InputError: it is unknown, or a unit in it is not a metre on the ground.
     """
     centre = grid.centre()
     lon, lat = transformed(grid.crs, DEGREES, *centre)
@@ -113,20 +115,20 @@ def metric(grid: Grid, wanted: str | None) -> CRS:
         except rasterio.errors.CRSError:
             raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
     if not crs.is_projected:
-        raise InputError(f"{crs.to_string()[:40]} is not in metres; give --crs {zone} to bring the scene to metres")
+        raise InputError(f"{crs.to_string()[:40]} is not in metres; give --crs {zone} to reproject the scene to metres")
     for metres in _ground_metres(crs, *transformed(grid.crs, crs, *centre)):
         if abs(metres - 1) > GROUND_TOLERANCE:
             raise InputError(
-                f"a unit of {crs.to_string()[:40]} is {metres:.2f} m on the ground there; give --crs {zone} to bring "
-                "the scene to metres"
+                f"a unit of {crs.to_string()[:40]} is {metres:.2f} m on the ground there; give --crs {zone} to "
+                "reproject the scene to metres"
             )
     return crs
 
 
 def around(finest: Grid, crs: CRS) -> Grid:
-    """The grid of 10 m, north up, in a coordinate system, that has all of a layer in it.
+    """The north-up 10 m grid in a coordinate system that covers all of a layer.
 
-    If the layer lies upright in that system, its corner in the north-west is kept.
+    If the layer is upright in that system, its north-west corner is kept.
     """
     step = METRES_PER_PIXEL
     corners = [finest.transform @ (finest.width * i, finest.height * j) for i in (0, 1) for j in (0, 1)]

@@ -1,4 +1,4 @@
-"""The bands of a scene: the names they go by, where they lie, and what their source says of them."""
+"""The bands of a scene: their names, their files, and what their source says about their numbers."""
 
 import re
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from landcover.ground.benge import BANDS
 
 # `B02`, `B2` or `b8a` by itself, or in `T33UUP_20230613T101031_B02_10m` and `B2, central wavelength 490 nm`.
 CODE = re.compile(r"(?<![a-z0-9])b(\d{1,2}|8a)(?![a-z0-9])", re.IGNORECASE)
-# STAC's common names, and how else people call the bands; compared without blanks, hyphens and case.
+# STAC's common names, and other usual names of the bands; compared without spaces, hyphens, underscores and case.
 WORDS = {
     "coastal": "B01", "coastalaerosol": "B01", "blue": "B02", "green": "B03", "red": "B04",
     "rededge1": "B05", "rededge071": "B05", "rededge2": "B06", "rededge075": "B06", "rededge3": "B07",
@@ -19,20 +19,20 @@ LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0
 
 
 class Layer(NamedTuple):
-    """A band in a file, and what its source says of its numbers; None where it does not say.
+    """A band in a file, and what its source says about its numbers; None where it says nothing.
 
     reflectance = (number - offset) / quantification, or number * scale[0] + scale[1].
     """
 
     path: str  # as GDAL opens it
-    index: int = 1  # of the band in the file, from 1
+    index: int = 1  # position of the band in the file, from 1
     offset: float | None = None
     quantification: float | None = None
     scale: tuple[float, float | None] | None = None
 
 
 class Source(NamedTuple):
-    """What a scene is made of, before its rasters are looked at."""
+    """The parts of a scene, before its rasters are opened."""
 
     kind: str
     name: str
@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def band_of(text: str) -> str | None:
-    """The band, a name in BANDS, that a description, a file's name or a common name tells; None if it tells none."""
+    """The band, a name in BANDS, in a description, a file's name or a common name; None if it names none or several."""
     found = {code.upper().zfill(2) for code in CODE.findall(text)}
     if not found:
         return WORDS.get(re.sub(r"[\s_-]", "", text).casefold())
@@ -52,6 +52,6 @@ def band_of(text: str) -> str | None:
 
 
 def level_of(text: str) -> str | None:
-    """The processing level, 2A or 1C, that a product's or a file's name tells."""
+    """The processing level, 2A or 1C, in a product's or a file's name; None if there is none."""
     found = LEVEL.search(text)
     return (found[1] or found[2]).upper() if found else None

@@ -1,4 +1,4 @@
-"""The map of a scene, a cell for each window, made strip by strip."""
+"""The map of a scene, with one cell per window, computed strip by strip."""
 
 import functools
 from collections import deque
@@ -22,19 +22,19 @@ from landcover.mapping.windows import Windows, complete, logits, means
 from landcover.network.device import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-READ = 500  # rows at a time, or somewhat more, so that no block of the files is read twice
+READ = 500  # rows at a time, or slightly more, so that no block of the files is read twice
 
 
 class Map(NamedTuple):
-    """What a model makes of a scene."""
+    """A model's predictions for a scene."""
 
     windows: Windows
-    transform: Affine  # of the cells: each is the square of step x step pixels in the middle of its window
+    transform: Affine  # of the cells: each is the square of step x step pixels at the centre of its window
     labels: np.ndarray  # int16 (rows, columns); NOTHING where the window has nodata
     confidence: np.ndarray  # float32 (rows, columns); NaN there
-    probabilities: np.ndarray | None  # float32 (K, rows, columns), if they were to be kept; NaN there
+    probabilities: np.ndarray | None  # float32 (K, rows, columns), if they were requested; NaN there
     # By band, int8 (rows, columns): -1 where the window is darker than all patches that the model was trained on, 1
-    # where it is brighter. Empty if the model does not tell.
+    # where it is brighter. Empty if the model file has no range.
     unlike: dict[str, np.ndarray]
     thumbnail: np.ndarray  # float32 (C, h, w), reflectances
 
@@ -42,13 +42,13 @@ class Map(NamedTuple):
 class _Part(NamedTuple):
     """A strip of a scene."""
 
-    windows: range  # rows of windows: those that are whole once its pixels are read
+    windows: range  # rows of windows: those that are complete once its pixels are read
     pixels: range  # rows of pixels, from the first of these windows on
-    fresh: range  # those of them that no earlier part has
+    fresh: range  # those that no earlier part has
 
 
 def _parts(windows: Windows, scene: Scene) -> list[_Part]:
-    least = max(READ, windows.size)  # so that a window ends in each part
+    least = max(READ, windows.size)  # so that at least one window ends in each part
     block = min(scene.block_rows, least)
     rows = -(-least // block) * block
     parts, done, read = [], 0, 0
@@ -60,11 +60,11 @@ def _parts(windows: Windows, scene: Scene) -> list[_Part]:
 
 
 class _Strip(NamedTuple):
-    """What a model makes of a part."""
+    """A model's predictions for a part."""
 
     probabilities: np.ndarray  # float32 (K, rows, columns), NaN where a window has nodata
     means: np.ndarray  # float32 (C, rows, columns), of each band over a window
-    sums: np.ndarray  # what it adds to the thumbnail
+    sums: np.ndarray  # its contribution to the thumbnail
 
 
 @torch.inference_mode()
@@ -84,7 +84,7 @@ def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, 
 
 
 def _read_once(scene: Scene, parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """The pixels of each part, (C, rows, width); those that it shares with the one before are not read again."""
+    """The pixels of each part, (C, rows, width); those that it shares with the previous part are not read again."""
     pixels = np.empty((len(scene.bands), 0, scene.width), np.float32)
     for part in parts:
         shared = len(part.pixels) - len(part.fresh)
@@ -109,21 +109,21 @@ def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: A
         while waiting:
             yield waiting.popleft().result()
     finally:
-        workers.shutdown(wait=False, cancel_futures=True)  # so that an interrupt waits for no strip
+        workers.shutdown(wait=False, cancel_futures=True)  # so that an interrupt does not wait for strips
 
 
 def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_probabilities: bool = False) -> Map:
     """Slide windows over a scene, and classify each.
 
-    Strips of the scene are read one after the other, and computed side by side by `runtime.threads` threads, on the
-    device of the networks; let torch itself use one thread. If a Dask cluster is named, its workers read and compute
-    them.
+    Strips of the scene are read one after the other, and `runtime.threads` threads compute them in parallel, on the
+    networks' device; torch itself should use one thread. If a Dask cluster is named, its workers read and compute the
+    strips.
 
     Args:
         step: pixels from one window to the next.
 
     Raises:
-        InputError: the scene is smaller than a window, the step is none, or the probabilities do not fit into
+        InputError: the scene is smaller than a window, the step is not possible, or the probabilities do not fit into
             `runtime.resident_gigabytes`.
     """
     windows = Windows.over(scene, model.patch_size, step)

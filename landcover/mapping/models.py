@@ -1,4 +1,4 @@
-"""What a scene is predicted with: one network, or several whose probabilities are averaged."""
+"""The model that predicts a scene: one network, or several whose probabilities are averaged."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from landcover.network.model import Network, load, load_ensemble
 
 
 class Model(NamedTuple):
-    """Networks, and the metadata of the file that they are from."""
+    """Networks, and the metadata of their file."""
 
     networks: Sequence[Network]
     metadata: dict[str, Any]
@@ -37,7 +37,7 @@ class Model(NamedTuple):
 
     @property
     def patch_means(self) -> dict[str, tuple[float, float]]:
-        """By band, the least and the largest mean of the patches that the networks were trained on; {} if not known."""
+        """By band, the smallest and the largest mean of the train patches; {} if unknown."""
         return self.metadata["patch_means"]
 
     @property
@@ -48,13 +48,13 @@ class Model(NamedTuple):
         return self._replace(networks=[network.to(device) for network in self.networks])
 
     def facts(self) -> dict[str, Any]:
-        """What a summary tells of it."""
+        """The details of the model for a summary."""
         names = ("dataset", "synthetic", "bands", "temperature", "architecture", "parameters", "epochs", "seeds")
         told = {name: self.metadata[name] for name in names if name in self.metadata}
         return {"file": self.file, "sha256": self.sha256, "networks": len(self.networks)} | told
 
     def probabilities(self, logits: Callable[[Network], torch.Tensor]) -> torch.Tensor:
-        """The mean over networks of the probabilities of classes, softened by the temperature; of logits (..., K)."""
+        """The mean over networks of the class probabilities, scaled by the temperature; from logits (..., K)."""
         of_each = torch.stack([logits(network).log_softmax(-1) for network in self.networks])
         return ((of_each.logsumexp(0) - math.log(len(of_each))) / self.temperature).softmax(-1)
 
@@ -63,7 +63,7 @@ def load_model(path: Path, *, ensemble: bool = False) -> Model:
     """Read a file of one network, or of an ensemble.
 
     Raises:
-        InputError: it is none.
+        InputError: it is no such file.
     """
     if ensemble:
         networks, metadata = load_ensemble(path)

@@ -18,7 +18,7 @@ from landcover.ground.params import Runtime
 from landcover.ground.processes import executor
 from landcover.mapping.models import Model
 
-BATCH = 25  # patches that a network sees at a time
+BATCH = 25  # patches that a network predicts at a time
 
 
 @torch.inference_mode()
@@ -31,15 +31,15 @@ def _probabilities(read: Read, model: Model) -> np.ndarray:
 def predict_patches(
     root: Path, model: Model, offset: int | Literal["auto"], runtime: Runtime
 ) -> tuple[pd.DataFrame, offsets.Suspicion | None]:
-    """Classify the patches of the meta table, which no label table need join.
+    """Classify the patches in the meta table; no label table is needed.
 
     Args:
         root: the dataset's folder.
-        offset: of all patches, or `auto` for that of each.
+        offset: of all patches, or `auto` for each patch's own.
 
     Returns:
-        A row a patch: `patch_id`, `predicted`, `confidence`, `p_<class>` for each class, and `problem`, why a patch has
-        none of these, or ''. And what the pixels say against the offsets, if anything.
+        One row per patch: `patch_id`, `predicted`, `confidence`, `p_<class>` for each class, and `problem`, why a patch
+        has no prediction, or ''. Also, the evidence in the pixels against the offsets, if any.
 
     Raises:
         InputError: there is no meta table, or it is damaged.

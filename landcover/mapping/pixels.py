@@ -1,4 +1,4 @@
-"""The pixels of a scene's files, read in strips: as they are, resampled from 20 m and 60 m, or warped."""
+"""The pixels of a scene's files, read in strips: unchanged, resampled from 20 m and 60 m, or warped."""
 
 import math
 import warnings
@@ -20,12 +20,12 @@ from landcover.dataset.patches import resampled_nodata
 from landcover.ground.benge import NODATA
 from landcover.ground.errors import InputError, redact
 
-RESAMPLING = "bilinear"  # preprocess's own default
-WARPED_ROWS = 128  # warped together, wherever a strip begins: GDAL's result depends on what is warped together
-WARP_TOLERANCE = 0.01  # of a pixel: by which GDAL may simplify the way from one coordinate system to another
+RESAMPLING = "bilinear"  # preprocess's default
+WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together
+WARP_TOLERANCE = 0.01  # of a pixel: the error that GDAL may make when it approximates the transformation
 SAMPLE = 1000
-SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to meet water or shadows, and a quarter of the work of all
-CACHE_BYTES = 1 << 28  # holds a row of blocks of all bands
+SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to include water or shadows, for a quarter of the time
+CACHE_BYTES = 1 << 28  # holds one row of blocks of all bands
 OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
     "GDAL_NUM_THREADS": "ALL_CPUS",  # to decode blocks
@@ -33,21 +33,21 @@ OPTIONS = {
     "GDAL_HTTP_TIMEOUT": 60,
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
-    "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed addresses are good for GET alone
+    "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed URLs are valid for GET only
 }
 REMOTE = "/vsicurl/"
-# Else GDAL asks the host for a list of files, and for files beside the one that is read.
+# Otherwise, GDAL asks the host for a list of files, and for files beside the one that is read.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 
 def file_name(path: str) -> str:
-    """The name of a file, without its folder, and of an address without its query."""
+    """The name of a file, without its folder; of a URL, without its query."""
     return Path(urlsplit(path).path if path.startswith(REMOTE) else path).name
 
 
 @contextmanager
 def opened(path: str) -> Iterator[DatasetReader]:
-    """A raster, by a driver that reads no other files or addresses.
+    """A raster, opened with a driver that reads no other files or URLs.
 
     Raises:
         InputError: it cannot be opened, or read from while it is open.
@@ -61,17 +61,17 @@ def opened(path: str) -> Iterator[DatasetReader]:
                 yield raster
     except rasterio.errors.RasterioError as error:
         why = redact(" ".join(str(error.__cause__ or error).split()))
-        if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL tells it without the address
+        if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL reports it without the URL
             why = why.replace(query, "...")
-        remedy = "check the network and the address, and run again" if remote else "give a whole GeoTIFF or JPEG 2000"
+        remedy = "check the network and the URL, and run again" if remote else "give an intact GeoTIFF or JPEG 2000"
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 
 
 def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (C, H, W), and where they are nodata: by number, tag or mask, or because they are none.
+    """Numbers (C, H, W), and where they are nodata: by value, tag or mask, or because they are not finite.
 
     Args:
-        place: `window` or `out_shape`, as rasterio has them.
+        place: `window` or `out_shape`, as in rasterio.
     """
     numbers = raster.read(indexes, **place)
     return numbers, _empty(raster, numbers, indexes, **place)
@@ -91,7 +91,7 @@ def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **pla
 
 
 def sample(raster: DatasetReader, indexes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """As `read`, of about SAMPLE pixels a side: of an overview, or of SAMPLED_STRIPS strips where there is none."""
+    """Like `read`, for about SAMPLE pixels a side: from an overview, or from SAMPLED_STRIPS strips if there is none."""
     step = math.ceil(max(raster.width, raster.height) / SAMPLE)
     thickness = raster.height if raster.overviews(indexes[0]) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
     starts = range(0, raster.height, thickness)
@@ -111,7 +111,7 @@ def _stacked(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np
 def read_resampled(
     raster: DatasetReader, indexes: list[int], factor: int, row: int, rows: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `read`, of some rows on a grid that is `factor` times as fine, resampled as `read_patch` does.
+    """Like `read`, for some rows of a grid that is `factor` times as fine, resampled as in `read_patch`.
 
     Args:
         row, rows, width: on the fine grid.
@@ -123,7 +123,7 @@ def read_resampled(
         out_shape=(len(indexes), (stop - start) * factor, raster.width * factor),
         resampling=Resampling[RESAMPLING],
     )
-    # With the rows above and below, whose nodata is mixed in.
+    # With the rows above and below, whose nodata resampling mixes in.
     above, below = max(0, start - 1), min(raster.height, stop + 1)
     _, empty = read(raster, indexes, window=Window(0, above, raster.width, below - above))
     empty = np.stack([resampled_nodata(none, factor, RESAMPLING) for none in empty])
@@ -137,22 +137,22 @@ def read_resampled(
 def read_warped(
     raster: DatasetReader, indexes: list[int], grid: dict[str, Any], scale: float, row: int, rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `read`, of some rows of another grid.
+    """Like `read`, for some rows of another grid.
 
     Args:
         grid: `crs`, `transform`, `width` and `height`.
-        scale: how many of its pixels a side one of the raster's has, which GDAL else estimates anew for each part.
+        scale: the side of the raster's pixels in pixels of the grid, which GDAL would otherwise estimate for each part.
     """
     tag = raster.nodatavals[indexes[0] - 1]
     match raster.mask_flag_enums[0]:
         case [MaskFlags.per_dataset]:
             nodata = {"add_alpha": True}
         case [MaskFlags.per_dataset, MaskFlags.alpha]:
-            nodata = {}  # it goes along with the bands
+            nodata = {}  # alpha is warped with the bands
         case _:
             nodata = dict.fromkeys(("src_nodata", "nodata"), tag or NODATA)
     options = {"resampling": Resampling[RESAMPLING], "tolerance": WARP_TOLERANCE, "XSCALE": scale, "YSCALE": scale}
-    options["UNIFIED_SRC_NODATA"] = "NO"  # a pixel may be nodata in one band alone
+    options["UNIFIED_SRC_NODATA"] = "NO"  # a pixel may be nodata in only one band
     parts = []
     with WarpedVRT(raster, **grid, **nodata, **options) as warped:
         for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):

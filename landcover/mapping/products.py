@@ -1,4 +1,4 @@
-"""Scenes with a file a band: products as ESA ships them, a .SAFE folder or its .zip, and folders of bands."""
+"""Scenes with one file per band: products as ESA ships them, a .SAFE folder or its .zip, and folders of bands."""
 
 import math
 import re
@@ -18,8 +18,8 @@ from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
 IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
-MAX_METADATA_BYTES = 1 << 24  # a hundred times what they have
-# The bands by their number in the metadata, `band_id`.
+MAX_METADATA_BYTES = 1 << 24  # a hundred times the usual size
+# The bands in the order of `band_id` in the metadata.
 ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 
 
@@ -27,8 +27,8 @@ class _Files(NamedTuple):
     """The files of a folder or of a zip."""
 
     names: list[str]  # relative, with slashes
-    prefix: str  # that GDAL needs before a name
-    read: Callable[[str], bytes]  # of a name, at most MAX_METADATA_BYTES and one more
+    prefix: str  # what GDAL needs before a name
+    read: Callable[[str], bytes]  # by name, at most MAX_METADATA_BYTES + 1 bytes
 
 
 def is_benge(path: Path) -> bool:
@@ -37,10 +37,10 @@ def is_benge(path: Path) -> bool:
 
 
 def find(path: Path) -> Source:
-    """The bands of a product or of a folder of bands, and what the product's metadata say of them.
+    """The bands of a product or of a folder of bands, with what the product's metadata say about them.
 
     Raises:
-        InputError: there are none, or a band is there more than once, or the metadata are damaged.
+        InputError: there are no bands, a band occurs more than once, or the metadata are damaged.
     """
     if path.is_dir():
         found = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
@@ -50,8 +50,8 @@ def find(path: Path) -> Source:
         with zipfile.ZipFile(path) as archive:
             prefix = f"/vsizip/{{{path.absolute()}}}/"
             return _find(path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name))))
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last of an encrypted one
-        raise InputError(f"{path.name}: is no zip that can be read ({error}); fetch it anew") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
+        raise InputError(f"{path.name}: is not a readable zip ({error}); download it again") from None
 
 
 def _read(file: IO[bytes]) -> bytes:
@@ -66,14 +66,14 @@ def _find(name: str, files: _Files) -> Source:
         return Source("folder", name, _layers(name, files.prefix, images))
     if len(found) > 1:
         told = ", ".join(match[0] for match in found)
-        raise InputError(f"{name}: has the metadata of more than one product ({told}); give one product")
+        raise InputError(f"{name}: contains the metadata of more than one product ({told}); give one product")
     metadata, root, level = found[0].group(0, 1, 2)
     images = [file for file in files.names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]
     layers = _layers(name, files.prefix, images)
     try:
         offsets, quantification, baseline, date = _parse(files.read(metadata), level)
     except (ValueError, TypeError, IndexError, ElementTree.ParseError) as error:
-        raise InputError(f"{name}: {metadata} is damaged ({error}); fetch the product anew") from None
+        raise InputError(f"{name}: {metadata} is damaged ({error}); download the product again") from None
     layers = {
         band: layer._replace(offset=offsets.get(band), quantification=quantification) for band, layer in layers.items()
     }
@@ -81,7 +81,7 @@ def _find(name: str, files: _Files) -> Source:
 
 
 def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
-    """A band's file of the finest resolution, by band."""
+    """For each band, its file of the finest resolution."""
     by_band: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for image in images:
         stem = Path(image).stem
@@ -90,26 +90,26 @@ def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
             by_band[band].append((int(metres[1]) if metres else 0, image))
     if not by_band:
         raise InputError(
-            f"{name}: has no file of a band, named as <name>_B02.tif or <name>_B02_10m.jp2; give a folder that has, "
-            "or a GeoTIFF"
+            f"{name}: contains no band, in a file such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
+            "these, or a GeoTIFF"
         )
     for band, found in by_band.items():
         found.sort()
         if len(found) > 1 and found[0][0] in (0, found[1][0]):
             told = " and ".join(image for _, image in found[:2])
-            raise InputError(f"{name}: {band} is there more than once, as {told}; leave one scene's files in it")
+            raise InputError(f"{name}: {band} occurs more than once, as {told}; keep only one scene's files")
     return {band: Layer(prefix + found[0][1]) for band, found in by_band.items()}
 
 
 def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, str, str | None]:
-    """Offsets by band, quantification, processing baseline and date, by a product's MTD_MSI<level>.xml.
+    """Offsets by band, quantification, processing baseline and date, from a product's MTD_MSI<level>.xml.
 
     Source: Sentinel-2 Products Specification Document: reflectance = (number + ADD_OFFSET) / QUANTIFICATION_VALUE.
     """
     if len(content) > MAX_METADATA_BYTES:
         raise ValueError(f"it has more than {MAX_METADATA_BYTES} bytes")
     text = content.decode()
-    if "<!DOCTYPE" in text:  # entities of entities would fill the memory
+    if "<!DOCTYPE" in text:  # nested entities could fill the memory
         raise ValueError("it declares a document type")
     elements = [(element.tag.rpartition("}")[2], element) for element in ElementTree.fromstring(text).iter()]
 

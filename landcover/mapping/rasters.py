@@ -17,13 +17,13 @@ NODATA_CODE = 0  # which no class has
 
 
 def codes(classes: Sequence[str]) -> list[int]:
-    """The number of each class in a raster: WorldCover's own, or from 1 on if some are not WorldCover's."""
+    """The number of each class in a raster: WorldCover's code, or from 1 if some classes are not WorldCover's."""
     known = dict(zip(CLASSES, WORLDCOVER_CODES, strict=True))
     return [known[name] for name in classes] if set(classes) <= set(known) else list(range(1, len(classes) + 1))
 
 
 def _write(path: Path, bands: np.ndarray, found: Map, crs: str, nodata: float, resampling: str, **names: Any) -> None:
-    """Write bands (N, rows, columns), N names if they are given, and a colour for each number if they are given."""
+    """Write bands (N, rows, columns), with N descriptions and a colour for each number if they are given."""
     count, height, width = bands.shape
     profile = {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
     profile |= {"crs": crs, "transform": found.transform, "nodata": nodata}
@@ -36,9 +36,9 @@ def _write(path: Path, bands: np.ndarray, found: Map, crs: str, nodata: float, r
 
 
 def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, tuple[int, ...]]) -> None:
-    """Write what a class raster's numbers mean beside it, where GDAL looks for it.
+    """Write the meaning of a class raster's numbers beside the raster, where GDAL looks for it.
 
-    QGIS takes its legend from the attribute table, before version 3.30 from the names and the colours in the raster.
+    QGIS takes its legend from the attribute table; before version 3.30, from the names and the raster's colours.
     """
     dataset = ET.Element("PAMDataset")
     band = ET.SubElement(dataset, "PAMRasterBand", band="1")
@@ -46,7 +46,7 @@ def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, 
     for number in range(max(names) + 1):
         ET.SubElement(categories, "Category").text = names.get(number, "")
     table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
-    # GDAL's numbers: of the types, 0 is integer and 2 is text.
+    # GDAL's codes for type and usage; type 0 is integer and type 2 is text.
     columns = [("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8)]
     for index, (name, kind, usage) in enumerate(columns):
         column = ET.SubElement(table, "FieldDefn", index=str(index))
@@ -72,10 +72,10 @@ def write(
 
     Args:
         colours: of each class, as '#rrggbb'.
-        uncertain: cells that are to have no class, bool (rows, columns).
+        uncertain: cells to write without a class, bool (rows, columns).
     """
     numbers = codes(classes)
-    lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING is its last
+    lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING, -1, selects the last
     shown = lookup[found.labels if uncertain is None else np.where(uncertain, NOTHING, found.labels)]
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
     path = folder / "classes.tif"
@@ -88,7 +88,7 @@ def write(
 
 
 def summary(found: Map, scene: Scene, model: Model, threshold: float) -> dict[str, Any]:
-    """What a map shows: shares and areas of the classes, and how far it can be trusted.
+    """A map in figures: shares and areas of the classes, and how far it can be trusted.
 
     Args:
         threshold: the confidence below which a cell is uncertain.
@@ -123,9 +123,9 @@ def summary(found: Map, scene: Scene, model: Model, threshold: float) -> dict[st
 
 
 def unlike_train(found: Map) -> dict[str, Any] | None:
-    """Shares of the cells with data whose windows are darker or brighter than all patches that the model knows.
+    """Shares of the cells with data whose windows are darker or brighter than all patches of the training.
 
-    None if the model does not tell.
+    None if the model file has no range.
     """
     if not found.unlike:
         return None

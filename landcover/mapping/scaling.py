@@ -1,4 +1,4 @@
-"""What a scene's numbers mean: offset and quantification, by whatever tells them, and whether the pixels agree."""
+"""What a scene's numbers mean: offset and quantification, where they come from, and whether the pixels agree."""
 
 import math
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from landcover.ground.benge import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
 from landcover.ground.errors import InputError
 from landcover.mapping.layers import Layer
 
-ARGUMENT, PIXELS, NOTHING = "argument", "pixels", "nothing"  # what may tell, beside what the scene says of itself
-BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the pixels that may
-# The 99th percentile of land in the near infrared ends above LAND_DARK if the numbers are reflectance x 10,000: in the
-# darkest of ben-ge's real patches, bare fields in December, it is 1,510. Reflectance x 1,000 ends at some 700. Land is
-# brighter there than in blue, as water is not, but for noise below LAND_LEAST.
+ARGUMENT, PIXELS, NOTHING = "argument", "pixels", "nothing"  # sources, besides the scene's own metadata
+BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the bands whose pixels are checked
+# The 99th percentile of land in the near infrared is above LAND_DARK if the numbers are reflectance x 10,000: in the
+# darkest of ben-ge's real patches, bare fields in December, it is 1,510. For reflectance x 1,000, it is about 700.
+# Unlike water, land is brighter in the near infrared than in blue, except for noise below LAND_LEAST.
 LAND_RATIO, LAND_LEAST, LAND_SHARE, LAND_DARK = 1.5, 150, 0.05, 1000
 TOO_BRIGHT = 12_000  # above the median of any scene, snow included
-REFLECTANCES = 2.0  # floating-point numbers that end below it are reflectances as they are
+REFLECTANCES = 2.0  # floating-point numbers below it are taken as reflectances
 
 
 class Scaling(NamedTuple):
-    """reflectance = (number - offset) / quantification, and what told so."""
+    """reflectance = (number - offset) / quantification, and the source of each."""
 
     offset: float | None
     offset_by: str
@@ -33,10 +33,10 @@ class Scaling(NamedTuple):
 
 
 def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]:
-    """Offset and quantification by GDAL's and STAC's scale and offset: reflectance = number * scale + offset.
+    """Offset and quantification from GDAL's or STAC's scale and offset: reflectance = number * scale + offset.
 
     Args:
-        offset: None if only the scale is told.
+        offset: None if only the scale is known.
 
     Raises:
         InputError: they cannot be those of reflectances.
@@ -44,7 +44,7 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
     added = -(offset or 0) / scale if scale else math.nan
     if not 0 < scale < 1 or not 0 <= round(added, 3) <= MAX_OFFSET:
         raise InputError(
-            f"scale {scale:g} and offset {offset or 0:g} give no reflectances; give --offset and --quantification"
+            f"scale {scale:g} and offset {offset or 0:g} do not give reflectances; give --offset and --quantification"
         )
     return None if offset is None else abs(round(added, 3)), round(1 / scale, 3)
 
@@ -52,15 +52,15 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
 def told(
     layer: Layer, tags: tuple[float, float], product: int, offset: int | None, quantification: int | None
 ) -> Scaling:
-    """What tells a layer's offset and quantification, each by the first that does; None where nothing does.
+    """A layer's offset and quantification, each from the first source that has it; None where no source does.
 
     Args:
         tags: the file's own scale and offset, (1, 0) if it has none.
-        product: as `offsets.by_product`.
-        offset, quantification: as given by hand.
+        product: as from `offsets.by_product`.
+        offset, quantification: as given on the command line.
 
     Raises:
-        InputError: a scale and an offset are needed that cannot be those of reflectances.
+        InputError: the scale and the offset in use cannot be those of reflectances.
     """
     found = [(ARGUMENT, offset, quantification), ("metadata", layer.offset, layer.quantification)]
     for by, scale in (("STAC item", layer.scale), ("tags", None if tags == (1, 0) else tags)):
@@ -75,10 +75,10 @@ def _first(rows: list[tuple], column: int) -> tuple[float | None, str]:
 
 
 def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
-    """A scaling without gaps: reflectance x 10,000 with no offset, unless the numbers are reflectances as they are.
+    """A complete scaling: by default, reflectance x 10,000 with no offset, or reflectances if the numbers are such.
 
     Args:
-        numbers: valid ones of the scene.
+        numbers: valid numbers of the scene.
 
     Raises:
         InputError: they are those of a picture.
@@ -87,12 +87,12 @@ def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
     if quantification is None:
         if numbers.dtype == np.uint8:
             raise InputError(
-                f"it is uint8, as pictures are; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number of "
-                "reflectance 1 by --quantification"
+                f"it is uint8, like a picture; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number for a "
+                "reflectance of 1 by --quantification"
             )
         if numbers.dtype.kind == "f" and numbers.size and np.percentile(numbers, 99) < REFLECTANCES:
             quantification, by = 1, PIXELS
-            if scaling.offset_by != ARGUMENT:  # any other tells of digital numbers
+            if scaling.offset_by != ARGUMENT:  # any other source refers to digital numbers
                 scaling = scaling._replace(offset=0, offset_by=PIXELS)
         else:
             quantification = REFLECTANCE_SCALE
@@ -100,7 +100,7 @@ def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
 
 
 def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """Numbers as a tile of the dataset has them, less the offset: uint16, reflectance x 10,000, NODATA where empty."""
+    """Numbers like those of a dataset's tile without offset: uint16, reflectance x 10,000, NODATA where empty."""
     offset, quantification = scaling.offset, scaling.quantification
     if numbers.dtype == np.uint16 and quantification == REFLECTANCE_SCALE and offset == int(offset):
         return without_offset(np.where(empty, np.uint16(NODATA), numbers), int(offset))
@@ -114,7 +114,7 @@ def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.nda
 
 
 def reflectances(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """Numbers as the tensors have them: float32 in [0, 1]; 0 is nodata, and only nodata is 0.
+    """Numbers like those of the tensors: float32 in [0, 1]; 0 is nodata, and only nodata is 0.
 
     Args:
         numbers: of any real type.
@@ -124,11 +124,11 @@ def reflectances(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np
 
 
 def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -> Iterator[tuple[str, bool]]:
-    """What the pixels say against their scaling and what to do about it, and whether that is certain.
+    """Evidence in the pixels against their scaling with a remedy, and whether it is certain.
 
     Args:
         scalings: by band.
-        steps: of BLUE and NEAR_INFRARED, as far as the scene has them, as `in_steps`: of pixels all over the scene.
+        steps: of BLUE and NEAR_INFRARED, where the scene has them, as from `in_steps`; pixels from all over the scene.
     """
     blue, scaling = steps.get(BLUE), scalings.get(BLUE)
     if blue is None or not blue.any():
@@ -136,7 +136,7 @@ def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -
     if scaling.quantification == REFLECTANCE_SCALE:
         histogram = np.bincount(blue.ravel(), minlength=1 << 16)
         histogram[NODATA] = 0
-        # A few patches may be all snow; but here somebody is at hand who can say so.
+        # A scene may be all snow, but here the user can say so.
         found = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
         if found and found.likely != scaling.offset:
             remedy = f"give --offset {found.likely}, or --offset {scaling.offset:g} if the numbers are right"

@@ -1,4 +1,4 @@
-"""A scene of Sentinel-2, whatever it comes as, read as reflectances on a north-up grid of 10 m."""
+"""A Sentinel-2 scene in any supported format, read as reflectances on a north-up 10 m grid."""
 
 import math
 import re
@@ -24,11 +24,11 @@ from landcover.mapping.layers import Layer, Source, band_of, level_of
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
-MAX_BLOCK_BYTES = 1 << 27  # GDAL holds a whole one
+MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
 
 
 class Scene(NamedTuple):
-    """What is known of a scene that was looked at: paths and numbers, so that any process can read from it."""
+    """An inspected scene: only paths and numbers, so that any process can read from it."""
 
     name: str
     bands: list[str]
@@ -36,19 +36,19 @@ class Scene(NamedTuple):
     transform: tuple[float, ...]  # (a, b, c, d, e, f), as Affine has it: north up, pixels of 10 m
     width: int
     height: int
-    facts: dict[str, Any]  # for a summary in JSON
+    facts: dict[str, Any]  # for a JSON summary
     layers: list[Layer]  # by band
     scalings: list[Scaling]  # by band
-    scales: list[float | int]  # by band: how many pixels of the scene a side one of the file's has
-    warped: bool  # the files are on other grids than Sentinel-2's, or in another coordinate system
+    scales: list[float | int]  # by band: the side of the file's pixels, in pixels of the scene
+    warped: bool  # the files are not on Sentinel-2's grids, or in another coordinate system
     south_up: bool  # their first row is the southernmost
-    block_rows: int  # strips of a multiple of so many rows read each block of the files once
+    block_rows: int  # strips of a multiple of this many rows read each block of the files once
 
     def read(self, row: int, rows: int) -> np.ndarray:
         """Reflectances of some rows, float32 (C, rows, width) in [0, 1]; 0 is nodata, and only nodata is 0.
 
         Raises:
-            InputError: a file is damaged, or the host that it is read from fails.
+            InputError: a file is damaged, or its host fails.
         """
         found = np.empty((len(self.bands), rows, self.width), np.float32)
         first = self.height - row - rows if self.south_up else row
@@ -70,7 +70,7 @@ class Scene(NamedTuple):
 
 @contextmanager
 def _about(name: str) -> Iterator[None]:
-    """Have errors begin with the scene's name."""
+    """Prefix errors with the scene's name."""
     try:
         yield
     except InputError as error:
@@ -78,14 +78,14 @@ def _about(name: str) -> Iterator[None]:
 
 
 def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
-    """The positions of the layers that lie in one file, and are read together."""
+    """By file, the positions of its layers, which are read together."""
     found = defaultdict(list)
     for position, layer in enumerate(layers):
         found[layer.path].append(position)
     return found
 
 
-# -- what a scene is made of
+# -- the parts of a scene
 
 
 def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
@@ -93,11 +93,11 @@ def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
     try:
         file = Path(urlsplit(path).path if remote else path).absolute()
     except ValueError as error:
-        raise InputError(redact(f"{path}: is no address ({error}); correct it")) from None
+        raise InputError(redact(f"{path}: is not a valid URL ({error}); correct it")) from None
     suffix = file.suffix.lower()
     if not remote and not file.exists():
         raise InputError(
-            f"{path}: not found; give a GeoTIFF, a folder with a file a band, a .SAFE folder, its .zip, or a STAC item"
+            f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
         source = stac.find(path if remote else str(file))
@@ -107,12 +107,12 @@ def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
         with _about(file.name):
             return _raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
-        raise InputError(f"{source.name}: its bands go by their names, not by positions; leave out --bands")
+        raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source
 
 
 def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
-    """The bands of one raster, by its descriptions or by positions."""
+    """The bands of a single raster, by its descriptions or by positions."""
     with pixels.opened(path) as raster:
         descriptions, count = raster.descriptions, raster.count
     if positions is not None:
@@ -123,20 +123,20 @@ def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None
     for index, text in enumerate(descriptions, 1):
         band = band_of(text or (file.stem if count == 1 else ""))
         if band in layers and band in bands:
-            raise InputError(f"{band} is there more than once; give the positions of {', '.join(bands)} by --bands")
+            raise InputError(f"{band} occurs more than once; give the positions of {', '.join(bands)} by --bands")
         if band:
             layers[band] = Layer(path, index)
     if lacking := [band for band in bands if band not in layers]:
         named = ", ".join(f"{index} {text}" for index, text in enumerate(descriptions, 1) if text)
         raise InputError(
-            f"has no {', '.join(lacking)} but {named or f'{count} bands without names'}; if they are among these, give "
-            f"the positions of {', '.join(bands)} by --bands"
+            f"has no {', '.join(lacking)}, only {named or f'{count} bands without names'}; if they are among these, "
+            f"give the positions of {', '.join(bands)} by --bands"
         )
     return Source("raster", file.name, layers)
 
 
 def _completed(source: Source, bands: list[str]) -> Source:
-    """With the level, the baseline and the date that names tell, where the source does not."""
+    """The source, with the level, the baseline and the date from its names where it does not give them."""
     names = f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"
     baseline, day = re.search(BASELINE, names), re.search(DATE, names)
     return source._replace(
@@ -146,11 +146,11 @@ def _completed(source: Source, bands: list[str]) -> Source:
     )
 
 
-# -- what its files say
+# -- metadata of its files
 
 
 class _Look(NamedTuple):
-    """What a file says of a layer."""
+    """A layer's metadata in its file."""
 
     grid: Grid
     scale: tuple[float, float]  # its tags of scale and offset
@@ -165,17 +165,17 @@ def _look(layers: list[Layer]) -> list[_Look]:
             on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
             degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
             if not on_earth or degenerate or raster.transform == Affine.identity():
-                raise InputError(f"{file} does not say where it lies; give it its place by `rio edit-info`")
+                raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
             for position in positions:
                 band = layers[position].index - 1
                 dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
                 if dtype.kind not in "uif":
-                    raise InputError(f"{file} has {dtype} numbers, which are no reflectances; give the right file")
+                    raise InputError(f"{file} has {dtype} numbers, which cannot be reflectances; give another file")
                 together = raster.count if raster.interleaving == Interleaving.pixel else 1
                 if math.prod(block) * dtype.itemsize * together > MAX_BLOCK_BYTES:
                     raise InputError(
-                        f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read it in parts; "
-                        "rewrite it by `rio convert --driver COG`"
+                        f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read in parts; "
+                        "rewrite it with `rio convert --driver COG`"
                     )
                 grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
                 found[position] = _Look(grid, (raster.scales[band], raster.offsets[band]), block[0])
@@ -186,7 +186,7 @@ def _look(layers: list[Layer]) -> list[_Look]:
 
 
 def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Numbers and nodata of pixels from all over the layers."""
+    """Numbers and nodata of pixels from all over each layer."""
     found = {}
     for path, positions in _by_file(layers).items():
         with pixels.opened(path) as raster:
@@ -198,7 +198,7 @@ def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
 def _scalings(
     source: Source, looks: dict[str, _Look], offset: int | None, quantification: int | None
 ) -> tuple[dict[str, Scaling], list[tuple[str, bool]]]:
-    """Offset and quantification of the layers, by band, and what the pixels say against them."""
+    """Offset and quantification of the layers, by band, and the pixels' evidence against them."""
     product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
     measured = [band for band in (BLUE, NEAR_INFRARED) if band in looks] or list(looks)[:1]
     samples = dict(zip(measured, _sample([source.layers[band] for band in measured]), strict=True))
@@ -208,7 +208,7 @@ def _scalings(
         told = scaling.told(source.layers[band], look.scale, product, offset, quantification)
         found[band] = scaling.assume(told, numbers[~empty])
     if source.level == "1C":
-        return found, []  # the air's own light is in all pixels
+        return found, []  # light scattered by the atmosphere is in all pixels
     steps = {band: scaling.in_steps(*sample, found[band]) for band, sample in samples.items()}
     return found, list(scaling.contradictions(found, steps))
 
@@ -223,32 +223,32 @@ def open_scene(
     crs: str | None = None,
     any_level: bool = False,
 ) -> Scene:
-    """Look at a scene: what it is made of, where it lies, and what its numbers mean.
+    """Inspect a scene: its parts, its location, and what its numbers mean.
 
     Args:
-        path: a GeoTIFF or COG, a folder with a file a band, a Level-2A .SAFE folder or its .zip, or a STAC item; of a
-            raster and an item also an http(s) URL.
-        bands: names in BANDS, in the order in which `read` is to give them.
-        positions: those of the bands in the one raster, from 1, where its descriptions do not tell.
-        offset, quantification: what the numbers mean, whatever the scene says: reflectance = (number - offset) /
+        path: a GeoTIFF or COG, a folder with one file per band, a Level-2A .SAFE folder or its .zip, or a STAC item; a
+            raster or an item may also be an http(s) URL.
+        bands: names in BANDS, in the order in which `read` returns them.
+        positions: those of the bands in a single raster, from 1, if its descriptions do not name them.
+        offset, quantification: what the numbers mean, instead of what the scene says: reflectance = (number - offset) /
             quantification.
-        crs: what to bring the scene to, EPSG:<code>, or `utm` for the UTM zone of its centre.
-        any_level: take a scene of Level 1C as well.
+        crs: the coordinate system to reproject to, EPSG:<code>, or `utm` for the UTM zone of its centre.
+        any_level: accept a scene of Level 1C as well.
 
     Raises:
-        InputError: it is no such scene, or lacks a band, or its pixels contradict what is told of them.
+        InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
     source = _find(path, bands, positions)
     with _about(source.name):
         if lacking := [band for band in bands if band not in source.layers]:
             raise InputError(
-                f"has no {', '.join(lacking)} but {', '.join(sorted(source.layers))}; give a scene that has all bands"
+                f"has no {', '.join(lacking)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
         source = _completed(source, bands)
         if source.level == "1C" and not any_level:
             raise InputError(
-                "is Level 1C, top of atmosphere, and the networks know Level 2A; give the Level-2A product, or insist "
-                "by --level any"
+                "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
+                "it by --level any"
             )
         looked = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
         looks = dict(zip(looked, _look([source.layers[band] for band in looked]), strict=True))
@@ -256,7 +256,9 @@ def open_scene(
         finest = min(own, key=lambda band: own[band].pixel_area())
         for band, grid in own.items():
             if not grid.lies_on(own[finest]):
-                raise InputError(f"{band} lies on another grid than {finest}; bring all to one by `rio warp`")
+                raise InputError(
+                    f"{band} is not on the same grid as {finest}; warp all bands to one grid with `rio warp`"
+                )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
         scales = {
@@ -300,5 +302,5 @@ def open_scene(
 
 
 def _one_or_each(values: dict[str, Any]) -> Any:
-    """The value of all bands if it is one, else all by band."""
+    """The common value of all bands, or else the values by band."""
     return next(iter(values.values())) if len(set(values.values())) == 1 else values

@@ -1,4 +1,4 @@
-"""Scenes that a STAC item describes.  Source: the STAC specification, versions 1.0 and 1.1, and its eo and raster."""
+"""Scenes as STAC items.  Source: the STAC specification, versions 1.0 and 1.1, and its eo and raster extensions."""
 
 import itertools
 import json
@@ -14,8 +14,8 @@ from landcover.ground.errors import InputError, redact
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
-CHUNK, MAX_BYTES = 1 << 20, 1 << 24  # hundreds of times what an item has
-# Hosts' own word that the offset is no longer in the numbers, whatever else the item says.
+CHUNK, MAX_BYTES = 1 << 20, 1 << 24  # hundreds of times the size of an item
+# Hosts' own properties for numbers from which the offset was removed, whatever else the item says.
 REMOVED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 BASELINE = ("s2:processing_baseline", "processing:version", "sentinel:processing_baseline")
 LEVEL = ("processing:level", "s2:product_type", "s2:product_uri", "sentinel:product_id")
@@ -26,10 +26,10 @@ def is_url(path: str) -> bool:
 
 
 def find(path: str) -> Source:
-    """The bands of an item, a file or an http(s) URL, and what it says of them.
+    """The bands of an item, a file or an http(s) URL, with what it says about them.
 
     Raises:
-        InputError: it cannot be read, is no item, or has no asset of a band or more than one.
+        InputError: it cannot be read, is not an item, or has several assets for one band.
     """
     name = redact(path).rpartition("/")[2]
     content = _fetch(path) if is_url(path) else Path(path).read_bytes()
@@ -43,12 +43,14 @@ def find(path: str) -> Source:
                 found[band].append((rank, key, layer))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{name}: is no STAC item ({why}); give an item, no catalogue and no search") from None
+        raise InputError(
+            f"{name}: is not a STAC item ({why}); give an item, not a catalogue or a search result"
+        ) from None
     for band, candidates in found.items():
         candidates.sort(key=lambda candidate: candidate[:2])
         if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
             keys = " and ".join(key for _, key, _ in candidates[:2])
-            raise InputError(f"{name}: {band} is there more than once, as {keys}; leave one of these assets in it")
+            raise InputError(f"{name}: {band} occurs more than once, as {keys}; keep only one of these assets")
     told = " ".join(str(text) for text in (name, item.get("collection"), *map(properties.get, LEVEL)))
     baseline = next((str(properties[word]) for word in BASELINE if properties.get(word)), "")
     layers = {band: candidates[0][2] for band, candidates in found.items()}
@@ -62,14 +64,14 @@ def _fetch(url: str) -> bytes:
             response.raise_for_status()
             content = b"".join(itertools.islice(response.iter_content(CHUNK), MAX_BYTES // CHUNK + 1))
     except requests.RequestException as error:
-        raise InputError(redact(f"{url}: cannot be fetched ({error}); check the address and the network")) from None
+        raise InputError(redact(f"{url}: cannot be fetched ({error}); check the URL and the network")) from None
     if len(content) > MAX_BYTES:
-        raise InputError(redact(f"{url}: has more than {MAX_BYTES} bytes, too many for a STAC item; check the address"))
+        raise InputError(redact(f"{url}: has more than {MAX_BYTES} bytes, too many for a STAC item; check the URL"))
     return content
 
 
 def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterator[tuple[str, tuple, Layer]]:
-    """The bands of an asset, each with a rank, of which the lowest is to be taken."""
+    """The bands of an asset, each with a rank; the lowest rank is preferred."""
     entries = asset.get("bands") or asset.get("eo:bands") or [{}]
     rasters = asset.get("raster:bands") or [{}] * len(entries)
     for position, (entry, raster) in enumerate(zip(entries, rasters, strict=False)):
@@ -92,16 +94,16 @@ def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterato
 
 
 def _number(word: str, *parts: dict[str, Any]) -> float | None:
-    """What the first part that has it says of a number, under its name in STAC 1.0 or 1.1."""
+    """A number from the first part that has it, under its name in STAC 1.0 or 1.1."""
     told = (part.get(name) for part in parts for name in (word, f"raster:{word}"))
     return next((float(number) for number in told if number is not None), None)
 
 
 def _resolve(path: str, href: str) -> str:
-    """An asset's address as GDAL opens it."""
+    """An asset's path as GDAL opens it."""
     address = urljoin(path, href) if is_url(path) else href
     if is_url(address):
         return f"/vsicurl/{address}"
     if is_url(path) or "://" in address:
-        raise InputError(redact(f"{address}: is not read; give an item whose assets have http(s) addresses or paths"))
+        raise InputError(redact(f"{address}: is not supported; give an item whose assets have http(s) URLs or paths"))
     return str(Path(path).parent / address)

@@ -1,4 +1,4 @@
-"""A small picture of a scene, gathered from strips of its rows."""
+"""A small picture of a scene, accumulated from strips of its rows."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ SIDE = 400  # pixels of the longer side, at most
 
 
 def _places(pixels: range, size: int, shrunk: int) -> np.ndarray:
-    """Which of the `shrunk` pixels of an axis each of some of its `size` pixels falls into."""
+    """For some of an axis's `size` pixels, which of the `shrunk` pixels each falls into."""
     return np.arange(pixels.start, pixels.stop) * shrunk // size
 
 
@@ -24,7 +24,7 @@ class Thumbnail:
         self._sums = np.zeros((bands, *self.shrunk), np.float32)
 
     def sums(self, pixels: np.ndarray, rows: range) -> np.ndarray:
-        """What some rows, (C, rows, width), add to the picture, for `add`; (C, n, w)."""
+        """The contribution of some rows, (C, rows, width), to the picture, for `add`; (C, n, w)."""
         for axis, part in ((1, rows), (2, range(self.size[1]))):
             breaks = np.flatnonzero(np.diff(_places(part, self.size[axis - 1], self.shrunk[axis - 1]))) + 1
             # Four times as fast as np.add.reduceat.
@@ -36,7 +36,7 @@ class Thumbnail:
         self._sums[:, top : top + sums.shape[1]] += sums
 
     def means(self) -> np.ndarray:
-        """The picture, float32 (C, h, w), once all rows were added."""
+        """The picture, float32 (C, h, w), once all rows have been added."""
         down, across = (
             np.bincount(_places(range(size), size, shrunk)) for size, shrunk in zip(self.size, self.shrunk, strict=True)
         )

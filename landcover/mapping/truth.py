@@ -1,4 +1,4 @@
-"""A map against the truth, where it is known."""
+"""The accuracy of a map where the truth is known."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,19 +15,19 @@ from landcover.mapping.pixels import opened
 def read_labels(
     path: Path, numbers: Sequence[int], transform: Affine, shape: tuple[int, int], patch_size: int
 ) -> np.ndarray:
-    """The class that covers most of each cell's window, as patches are labelled: int16 (rows, columns).
+    """The class that covers most of each cell's window, as for patches' labels: int16 (rows, columns).
 
-    It is the first of several that cover equally much, and NOTHING where the raster has no class.
+    In a tie, it is the first such class; where the raster has no class, it is NOTHING.
 
     Args:
         path: a raster of classes in the map's coordinate system.
-        numbers: that of each class in it.
-        transform: of the map's cells, each the middle of its window.
+        numbers: the number of each class in it.
+        transform: of the map's cells, each at the centre of its window.
         shape: rows and columns of the map.
-        patch_size: pixels of the raster along a side of a window.
+        patch_size: side of a window, in pixels of the raster.
 
     Raises:
-        InputError: the raster cannot be read, or does not lie on the scene's pixels.
+        InputError: the raster cannot be read, or its pixels are not aligned with the scene's.
     """
     with opened(str(path)) as raster:
         pixels = raster.read(1)
@@ -41,10 +41,10 @@ def read_labels(
     bottom, right = top + patch_size, left + patch_size
     inside = min(top[0], left[0]) >= 0 and bottom[-1] <= pixels.shape[0] and right[-1] <= pixels.shape[1]
     if not (inside and np.allclose(exact[0], top, atol=0.01) and np.allclose(exact[1], left, atol=0.01)):
-        raise InputError(f"{path}: does not lie on the scene's pixels; bring it to the scene's grid with gdalwarp")
+        raise InputError(f"{path}: is not aligned with the scene's pixels; warp it to the scene's grid with gdalwarp")
     covered = np.empty((len(numbers), *shape), np.int64)
     for cells, number in zip(covered, numbers, strict=True):
-        # How many pixels above and left of each corner are of the class.
+        # The number of the class's pixels above and left of each corner.
         before = np.pad(np.cumsum(np.cumsum(pixels == number, axis=0), axis=1), ((1, 0), (1, 0)))
         cells[:] = before[np.ix_(bottom, right)] - before[np.ix_(top, right)]
         cells -= before[np.ix_(bottom, left)] - before[np.ix_(top, left)]
@@ -54,10 +54,10 @@ def read_labels(
 def score(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """The accuracy of a map, and the recall of each class of the truth.
 
-    Windows that overlap show the same ground, so that the figures are less certain than the number of cells suggests.
+    Overlapping windows show the same ground, so the figures are less certain than the number of cells suggests.
 
     Args:
-        labels, predictions: integers (rows, columns); where either is NOTHING, the cell does not count.
+        labels, predictions: integers (rows, columns); cells where either is NOTHING do not count.
     """
     known = (labels != NOTHING) & (predictions != NOTHING)
     labels, right = labels[known], (labels == predictions)[known]

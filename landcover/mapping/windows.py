@@ -1,4 +1,4 @@
-"""Windows that slide over pixels, and what a network makes of each."""
+"""Windows that slide over pixels, and the network's output for each."""
 
 import copy
 import math
@@ -14,11 +14,11 @@ from landcover.ground.errors import InputError
 from landcover.mapping.scenes import Scene
 from landcover.network.model import Network
 
-FLOATS = 1 << 24  # of the widest layer's output, computed at a time
+FLOATS = 1 << 24  # values of the widest layer's output that are computed at a time
 
 
 class Windows(NamedTuple):
-    """Those of a scene: the window in row i and column j begins at pixel (i * step, j * step)."""
+    """The windows of a scene: the one in row i and column j starts at pixel (i * step, j * step)."""
 
     size: int  # pixels a side
     step: int  # pixels, at most `size`
@@ -27,10 +27,10 @@ class Windows(NamedTuple):
 
     @classmethod
     def over(cls, scene: Scene, size: int, step: int) -> Self:
-        """All that lie in a scene.
+        """All windows in a scene.
 
         Raises:
-            InputError: none does, or the step would leave gaps.
+            InputError: there are none, or the step would leave gaps.
         """
         height, width = scene.height, scene.width
         if not 1 <= step <= size:
@@ -43,10 +43,10 @@ class Windows(NamedTuple):
 
 
 def _as_convolutions(network: Network) -> list[nn.Module]:
-    """The network's layers, those of its classifier as convolutions, for prediction only.
+    """The network's layers, with those of its classifier as convolutions, for prediction only.
 
-    They compute the same, on feature maps of any size. On the CPU they are also faster, where MKL, which computes
-    linear layers, is held to the instructions that all processors have.
+    They compute the same, on feature maps of any size. On the CPU they are also faster, since MKL, which computes
+    linear layers, may be restricted to instructions that all processors have.
     """
     channels = [layer for layer in network.features.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
     layers: list[nn.Module] = [*network.features]
@@ -69,17 +69,17 @@ def _widest(layers: nn.Module) -> int:
 
 
 def _ignores_borders(layer: nn.Module) -> bool:
-    """Whether a layer makes the same of a window alone as of a window among others."""
+    """Whether a layer gives the same for a window alone as for a window among others."""
     if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
         return not any(layer.padding) if isinstance(layer.padding, tuple) else not layer.padding
     return isinstance(layer, (nn.ReLU, nn.BatchNorm2d))
 
 
 def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, found: torch.Tensor) -> None:
-    """Fill `found` (rows, columns, K) with what the layers make of the windows of x (1, C, h, w).
+    """Fill `found` (rows, columns, K) with the layers' outputs for the windows of x (1, C, h, w).
 
-    As long as windows overlap and their borders do not matter, a layer is computed once for all of them. Where its
-    stride does not divide the step, it is computed once for each group of windows whose outputs it does compute.
+    As long as windows overlap and their borders do not matter, a layer is computed once for all of them. If its stride
+    does not divide the step, it is computed once for each group of windows whose distance the stride divides.
 
     Args:
         side, step: of the windows, in pixels of x.
@@ -108,7 +108,7 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
     else:
         found.copy_(x[0, :, :rows, :columns].permute(1, 2, 0))
         return
-    # The other layers see the windows one by one.
+    # The other layers are computed for each window separately.
     rest = nn.Sequential(*layers[number:])
     windows = x[0].unfold(1, side, step).unfold(2, side, step).permute(1, 2, 0, 3, 4)  # (rows, columns, C, side, side)
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
@@ -119,14 +119,14 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
 
 @torch.inference_mode()
 def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """What a network makes of windows, float32 (rows, columns, K).
+    """A network's logits for windows, float32 (rows, columns, K).
 
     The first layers are computed once for overlapping windows, up to the first one for which a window's border matters:
-    a convolution that is padded (`padding: same`), group norm, or a residual block. From there on, the network sees the
-    windows in batches.
+    a convolution that is padded (`padding: same`), group norm, or a residual block. From there on, windows are
+    computed separately, in batches.
 
     Args:
-        pixels: reflectances (C, height, width), on any device; the windows lie in them.
+        pixels: reflectances (C, height, width), on any device, which contain the windows.
     """
     network.eval()
     device = network.classifier[-1].weight.device
@@ -145,9 +145,9 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
 
 
 def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """The mean of each band over each window, (C, rows, columns); of pixels (C, height, width).
+    """The mean of each band over each window, (C, rows, columns); from pixels (C, height, width).
 
-    It is taken of the blocks that all windows are made of, and one axis after the other.
+    It is computed from the blocks that make up all windows, one axis after the other.
     """
     block = math.gcd(windows.size, windows.step)
     down, across = (length // block for length in pixels.shape[1:])
@@ -159,7 +159,7 @@ def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
 
 
 def complete(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """Whether a window has no nodata, bool (rows, columns); of pixels (C, height, width)."""
+    """Whether a window has no nodata, bool (rows, columns); from pixels (C, height, width)."""
     if pixels.amin() > NODATA:
         return torch.ones(windows.rows, windows.columns, dtype=torch.bool)
     gaps = (pixels == NODATA).any(0, keepdim=True)

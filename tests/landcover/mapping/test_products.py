@@ -69,7 +69,7 @@ def test_a_level_1c_product_has_other_tags(tmp_path):
 def test_damaged_metadata_are_named(tmp_path, content, why):
     root = write_safe(tmp_path, land(8), content)
     with pytest.raises(
-        InputError, match=rf"^{root.name}: MTD_MSIL2A.xml is damaged \(.*({why}).*\); fetch the product"
+        InputError, match=rf"^{root.name}: MTD_MSIL2A.xml is damaged \(.*({why}).*\); download the product"
     ):
         products.find(root)
 
@@ -87,16 +87,16 @@ def test_a_folder_has_a_file_a_band(tmp_path):
 def test_a_band_that_is_there_twice_is_refused(tmp_path, other):
     for name in ("x_B02_10m.tif", other):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(InputError, match=r"B02 is there more than once, as .*B02.* and .*; leave one scene's files"):
+    with pytest.raises(InputError, match=r"B02 occurs more than once, as .*B02.* and .*; keep only one scene's files"):
         products.find(tmp_path)
 
 
 def test_folders_and_zips_without_bands_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"has no file of a band, named as <name>_B02.tif"):
+    with pytest.raises(InputError, match=r"contains no band, in a file such as <name>_B02.tif"):
         products.find(tmp_path)
     damaged = tmp_path / "x.zip"
     damaged.write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match=r"x.zip: is no zip that can be read .*; fetch it anew"):
+    with pytest.raises(InputError, match=r"x.zip: is not a readable zip .*; download it again"):
         products.find(damaged)
     with zipfile.ZipFile(damaged, "w") as archive:
         for root in "ab":

@@ -26,7 +26,7 @@ def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offse
     ("scale", "offset"), [(1, -1000), (0.0001, 0.1), (0, 0), (-0.0001, 0), (np.nan, 0), (0.0001, np.nan), (0.0001, -2)]
 )
 def test_scales_that_give_no_reflectances_are_refused(scale, offset):
-    with pytest.raises(InputError, match="give no reflectances; give --offset and --quantification"):
+    with pytest.raises(InputError, match="do not give reflectances; give --offset and --quantification"):
         scaling.from_scale(scale, offset)
 
 
@@ -60,7 +60,7 @@ def test_what_nothing_tells_is_assumed():
     product = Scaling(1000, "processing baseline", None, "nothing")
     assert scaling.assume(product, dark) == (1000, "processing baseline", 10_000, "nothing")
     assert scaling.assume(product, bright / 1000) == (0, "pixels", 1, "pixels")
-    with pytest.raises(InputError, match="it is uint8, as pictures are; give reflectance x 10,000 in uint16"):
+    with pytest.raises(InputError, match="it is uint8, like a picture; give reflectance x 10,000 in uint16"):
         scaling.assume(unknown, np.array([5, 200], np.uint8))
     assert scaling.assume(Scaling(None, "nothing", 250, "argument"), np.array([5], np.uint8)).quantification == 250
 

@@ -60,7 +60,7 @@ def test_bands_go_by_their_descriptions_wherever_they_stand(tmp_path, names):
 def test_bands_go_by_positions_where_they_have_no_names(tmp_path):
     path = str(write(tmp_path / "scene.tif", NUMBERS, ()))
     assert (whole(open_scene(path, ["B04", "B02"], positions=[3, 1])) == AS_TENSORS[[2, 0]]).all()
-    with pytest.raises(InputError, match=r"has no B02, B08 but 4 bands without names; .* of B02, B08 by --bands"):
+    with pytest.raises(InputError, match=r"has no B02, B08, only 4 bands without names; .* of B02, B08 by --bands"):
         open_scene(path, ["B02", "B08"])
     for positions in ([1], [0, 1], [1, 5]):
         with pytest.raises(InputError, match="--bands takes 2 positions from 1 to 4, those of B02, B08"):
@@ -78,7 +78,7 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
     assert scene.name == f"{PRODUCT}.SAFE"
     assert scene.facts["kind"] == "Level-2A product"
     assert [scene.facts[key] for key in ("offset", "offset_by", "date")] == [1000, "metadata", "2023-06-13"]
-    with pytest.raises(InputError, match="its bands go by their names, not by positions; leave out --bands"):
+    with pytest.raises(InputError, match="its bands are found by name, not by position; omit --bands"):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
 
@@ -146,7 +146,7 @@ def test_pixels_that_contradict_stop_unless_the_offset_is_given(tmp_path):
     assert "give --offset 1000" in open_scene(unknown, [*BANDS], offset=0).facts["warnings"][0]
 
     removed = str(write_safe(tmp_path, NUMBERS // 5))
-    with pytest.raises(InputError, match="as if they had none: give --offset 0, or --offset 1000 if"):
+    with pytest.raises(InputError, match="which suggests numbers without one: give --offset 0, or --offset 1000 if"):
         open_scene(removed, [*BANDS])
     assert (whole(open_scene(removed, [*BANDS], offset=0)) == to_reflectance(np.maximum(NUMBERS // 5, 0))).all()
 
@@ -266,7 +266,9 @@ def test_a_scene_is_brought_to_another_zone_alike_in_any_strips(tmp_path):
 def test_bands_of_other_grids_are_refused(tmp_path):
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
     write(tmp_path / "x_B08.tif", NUMBERS[3], (), transform=Affine(10, 0, LEFT + 10, 0, -10, TOP))
-    with pytest.raises(InputError, match=r"B08 lies on another grid than B02; bring all to one by `rio warp`"):
+    with pytest.raises(
+        InputError, match=r"B08 is not on the same grid as B02; warp all bands to one grid with `rio warp`"
+    ):
         open_scene(str(tmp_path), ["B02", "B08"])
 
 
@@ -275,7 +277,7 @@ def test_bands_of_other_grids_are_refused(tmp_path):
 
 def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
     path = str(write(tmp_path / "x_l1c.tif", WITH_OFFSET))
-    with pytest.raises(InputError, match=r"^x_l1c.tif: is Level 1C, .* insist by --level any"):
+    with pytest.raises(InputError, match=r"^x_l1c.tif: is Level 1C, .* force it by --level any"):
         open_scene(path, [*BANDS])
     assert open_scene(path, [*BANDS], any_level=True).facts["level"] == "1C"
 
@@ -283,13 +285,13 @@ def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
 @pytest.mark.parametrize(
     ("profile", "why"),
     [
-        ({"crs": None}, r"scene.tif: scene.tif does not say where it lies; give it its place by `rio edit-info`"),
+        ({"crs": None}, r"scene.tif: scene.tif has no georeference; add one with `rio edit-info`"),
         (
             {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)},
             "is not in metres; give --crs EPSG:32633",
         ),
-        ({"dtype": "uint8"}, "it is uint8, as pictures are"),
-        ({"dtype": "complex64"}, "has complex64 numbers, which are no reflectances"),
+        ({"dtype": "uint8"}, "it is uint8, like a picture"),
+        ({"dtype": "complex64"}, "has complex64 numbers, which cannot be reflectances"),
     ],
 )
 def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
@@ -305,7 +307,9 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
     (tmp_path / "text.tif").write_text("<VRTDataset/>")
     (tmp_path / "text.jp2").write_text("no picture")
     for name in ("scene.jpg", "empty.tif", "text.tif", "text.jp2"):
-        with pytest.raises(InputError, match=rf"^{name}: {name} cannot be read \(.*\); give a whole GeoTIFF") as error:
+        with pytest.raises(
+            InputError, match=rf"^{name}: {name} cannot be read \(.*\); give an intact GeoTIFF"
+        ) as error:
             open_scene(str(tmp_path / name), [*BANDS])
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"nowhere.tif: not found; give a GeoTIFF, a folder"):
@@ -313,13 +317,13 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
 
 
 def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
-    with pytest.raises(InputError, match=r"has no B11 but 1 B02, 2 B03, 3 B04, 4 B08; if they are among these"):
+    with pytest.raises(InputError, match=r"has no B11, only 1 B02, 2 B03, 3 B04, 4 B08; if they are among these"):
         open_scene(str(geotiff), ["B02", "B11"])
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
-    with pytest.raises(InputError, match=r"has no B08 but B02; give a scene that has all"):
+    with pytest.raises(InputError, match=r"has no B08, only B02; give a scene with all"):
         open_scene(str(tmp_path), ["B02", "B08"])
     twice = write(tmp_path / "twice.tif", NUMBERS, ("B02", "blue", "B04", "B08"))
-    with pytest.raises(InputError, match="B02 is there more than once; give the positions"):
+    with pytest.raises(InputError, match="B02 occurs more than once; give the positions"):
         open_scene(str(twice), ["B02"])
     assert open_scene(str(twice), ["B04"]).bands == ["B04"]
 
@@ -331,7 +335,7 @@ def test_a_torn_file_is_met_while_it_is_read(tmp_path, suffix):
     scene = open_scene(str(tmp_path), [*BANDS])
     torn = tmp_path / f"x_B04.{suffix}"
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
-    with pytest.raises(InputError, match=rf"^{tmp_path.name}: x_B04.{suffix} cannot be read \(.*\); give a whole"):
+    with pytest.raises(InputError, match=rf"^{tmp_path.name}: x_B04.{suffix} cannot be read \(.*\); give an intact"):
         whole(scene)
 
 

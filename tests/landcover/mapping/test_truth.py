@@ -42,7 +42,7 @@ def test_windows_overlap_where_the_step_is_smaller(truth):
 
 @pytest.mark.parametrize(("step", "side", "aside"), [(2, 2, 0.5), (2, 3, 0), (1, 3, -1)])
 def test_windows_beside_the_pixels_are_refused(truth, step, side, aside):
-    with pytest.raises(InputError, match=r"truth\.tif: does not lie on the scene's pixels; bring it"):
+    with pytest.raises(InputError, match=r"truth\.tif: is not aligned with the scene's pixels; warp it"):
         labels(truth, step, side, aside)
 
 
