@@ -1,9 +1,9 @@
-"""Measure what a map of a whole scene costs, beside the plain loop over its windows.
+"""Measure the cost of mapping a whole scene, compared with a plain loop over its windows.
 
     python -m benchmarks.scene [--steps 12 120] [--folder FOLDER] [--write]
 
-prints Markdown; with --write it puts it into benchmarks/README.md. It works in a temporary folder, below FOLDER if one
-is named, on 1 GB of disk.
+prints Markdown, and with --write puts it into benchmarks/README.md. It works in a temporary folder, below FOLDER if one
+is given, and needs 1 GB of disk.
 """
 
 import argparse
@@ -20,7 +20,7 @@ COMPARED, WHOLE = 5_490, 10_980  # pixels a side: a quarter of a product, and al
 
 
 def compared(clone: Clone, steps: list[int]) -> str:
-    """Both, in turn, in one process that has imported all; medians."""
+    """Loop and pipeline in turn, in one process that has imported everything; medians."""
     scene = f"{COMPARED}.tif"
     command = ("python", "-m", "benchmarks.windows", "compare", scene, "model.safetensors", *map(str, steps))
     found = json.loads(clone.run(*command, variables=AVX2).output)
@@ -34,15 +34,15 @@ def compared(clone: Clone, steps: list[int]) -> str:
                 "windows": f"{runs[0]['windows']:,}",
                 "looped over": f"{runs[0]['looped']:,}",
                 "loop, s": figure(theirs),
-                "ours, s": figure(ours),
-                "loop / ours": figure(theirs / ours),
+                "pipeline, s": figure(ours),
+                "loop / pipeline": figure(theirs / ours),
             }
         )
-    return f"{table(rows)}\n\nNo probability of ours differs from the loop's by more than {apart:.2g}."
+    return f"{table(rows)}\n\nNo probability from the pipeline differs from the loop's by more than {apart:.2g}."
 
 
 def whole(clone: Clone, steps: list[int]) -> str:
-    """The command as people run it."""
+    """The whole command."""
     rows = []
     for step in steps:
         command = ("tools", "predict", f"{WHOLE}.tif", "--model", "model.safetensors", "--step", str(step))
@@ -56,7 +56,9 @@ def whole(clone: Clone, steps: list[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[12, 120])
-    parser.add_argument("--folder", type=Path, help="where to work, if not where temporary files go")
+    parser.add_argument(
+        "--folder", type=Path, help="work below this folder; default: the system's folder for temporary files"
+    )
     parser.add_argument("--write", action="store_true", help="put the result into benchmarks/README.md")
     given = parser.parse_args()
     machine = measure.machine()

@@ -1,10 +1,10 @@
-"""Slide windows over a scene by the plain loop and by ours, in turn, in one process.
+"""Slide windows over a scene with a plain loop and with the pipeline, in turn, in one process.
 
     python -m benchmarks.windows write FOLDER SIZE ...         scenes of SIZE x SIZE pixels, and an untrained model
     python -m benchmarks.windows compare SCENE MODEL STEP ...  prints JSON
 
-The loop opens the scene once. It reads one window after the other with rasterio, and shows it to the network. At a step
-of less than a window it does so for some rows of windows, evenly spread. `python -m benchmarks.scene` runs both.
+The loop opens the scene once. It reads one window after another with rasterio, and applies the network to it. If the
+step is smaller than a window, it does so for some evenly spaced rows. `python -m benchmarks.scene` runs both.
 """
 
 import json
@@ -34,7 +34,7 @@ LOOPED = 2000  # windows, at least
 
 
 def write(folder: Path, sizes: list[int]) -> None:
-    """Write <size>.tif, the scene of the sample mirrored over and over, tiled and compressed, and a model."""
+    """Write <size>.tif, the synthetic scene mirrored repeatedly, tiled and compressed, and a model."""
     chosen = params.check(params.load())
     with tempfile.TemporaryDirectory() as place:
         write_scene(Path(place))
@@ -70,14 +70,14 @@ def loop(scene: Path, network: Network, step: int) -> tuple[np.ndarray, np.ndarr
 
 
 def compare(scene: Path, model: Model, step: int) -> dict[str, float]:
-    """Seconds of the loop, extrapolated to all windows, and of ours, and by how much their probabilities differ."""
+    """Seconds of the loop, extrapolated to all windows, and of the pipeline, and their largest difference."""
     runtime = params.check(params.load())["runtime"]
     cpu = torch.device("cpu")
     set_deterministic(runtime.threads, cpu)
     start = time.perf_counter()
     theirs, chosen, rows = loop(scene, model.networks[0], step)
     seconds = (time.perf_counter() - start) * rows / len(chosen)
-    set_deterministic(1, cpu)  # as the command does: strips are computed side by side
+    set_deterministic(1, cpu)  # as in the command: strips are computed in parallel
     start = time.perf_counter()
     ours = predict(open_scene(str(scene), model.bands), model, step, runtime, keep_probabilities=True)
     return {

@@ -1,4 +1,4 @@
-"""The model's card, for whoever is handed the model."""
+"""The model card, for people who receive the model."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The land cover of a scene, beside its picture: painted pixel by pixel, with its words."""
+"""The land cover of a scene beside its picture, painted pixel by pixel, with a legend."""
 
 from collections.abc import Sequence
 
@@ -11,29 +11,29 @@ from landcover.pages.palette import class_colours
 from landcover.pages.plots import COLOURS, DPI
 from landcover.pages.sheets import TRUE_COLOUR, to_pictures
 
-# In pixels. A page on GitHub shows a picture of this width unscaled.
+# In pixels. GitHub shows pictures of this width unscaled.
 WIDTH, TALLEST, MARGIN, GAP, HEADER, LINE, SWATCH = 760, 600, 9, 10, 54, 20, 13
 COLUMNS = 3  # of the legend
 NOTHING, OUTSIDE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 HATCH = 5  # pixels from one line to the next
-LETTERS = 90  # of a name that have room above the map
+LETTERS = 90  # of a name that fit above the map
 
 
 def _hatched(painted: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) with diagonal lines over some of its pixels, dark on bright ground and bright on dark."""
+    """A picture (H, W, 3) with diagonal lines over some of its pixels, dark on bright colours and bright on dark."""
     down, across = np.indices(where.shape)
     lines = np.where(painted.mean(-1, keepdims=True) < 0.3, 0.8, 0.25)
     return np.where((where & ((down + across) % HATCH == 0))[..., None], lines, painted)
 
 
 def _nearest(fractions: np.ndarray, low: float, high: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of `count` cells from `low` to `high` places on an axis are in, and whether they are in one."""
+    """Which of `count` cells from `low` to `high` positions on an axis are in, and whether they are in any."""
     places = np.floor((fractions - low) / (high - low) * count).astype(int)
     return places.clip(0, count - 1), (places >= 0) & (places < count)
 
 
 def _bar(metres: float) -> float:
-    """The longest round number of metres, 1, 2 or 5 by a power of ten, that is not longer."""
+    """The largest round number, 1, 2 or 5 times a power of ten, that is not above `metres`."""
     power = 10 ** np.floor(np.log10(metres))
     return max(factor * power for factor in (1, 2, 5) if factor * power <= metres)
 
@@ -54,15 +54,15 @@ def scene_map(
     """Draw a scene's picture and, beside it, its classes with their shares; uncertain cells are hatched.
 
     Args:
-        name: the scene's.
+        name: of the scene.
         thumbnail: reflectances (C, h, w) of the bands.
         metres: the scene's height and width.
         labels: int (rows, columns), -1 where there is none.
-        place: top, left, bottom and right of the cells, as shares of the scene's height and width.
+        place: top, left, bottom and right edges of the cells, as shares of the scene's height and width.
         uncertain: bool (rows, columns), whether a cell's confidence is below the threshold.
         synthetic_model: whether the model was trained on synthetic data.
     """
-    scale = min((WIDTH - 2 * MARGIN - GAP) / 2 / metres[1], TALLEST / metres[0])  # pixels a metre
+    scale = min((WIDTH - 2 * MARGIN - GAP) / 2 / metres[1], TALLEST / metres[0])  # pixels per metre
     down, across = (max(1, round(scale * length)) for length in metres)
     rows, columns = (np.arange(length) + 0.5 for length in (down, across))
     rows, columns = rows / down, columns / across
@@ -130,5 +130,5 @@ def scene_map(
 
 
 def _percent(share: float) -> str:
-    """A share for people, one that is there as more than nothing."""
+    """A share as text, in which only 0 is 0%."""
     return f"{100 * share:.0f}%" if share >= 0.01 or not share else "< 1%"

@@ -1,4 +1,4 @@
-"""A synthetic scene to try a prediction on: one GeoTIFF of all bands, and the truth beside it."""
+"""A synthetic scene for trying out predictions: one GeoTIFF with all bands, and the truth beside it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,22 +30,22 @@ from landcover.sample.writer import LOOKS, sense
 
 SCENE, TRUTH = "scene.tif", "truth.tif"
 SOUTHWARDS = ("mountain", "lowland", "atlantic")  # the biomes, which together have every class but mangroves
-ACQUISITION = 6  # of the sample: its light, its haze and its parcels are the scene's
-EPSG, CORNER = 32632, (660_000, 5_240_040)  # where no patch of the sample lies
-# In the default scene, each class but mangroves is the most prevalent of at least two windows, and windows are as pure
+ACQUISITION = 6  # of the sample: the scene has its light, haze and parcels
+EPSG, CORNER = 32632, (660_000, 5_240_040)  # away from the sample's patches
+# In the default scene, each class but mangroves is the most prevalent in at least two windows, and windows are as pure
 # as the patches of the sample.
 SEED = 87
 
 
 def _cells(rng: np.random.Generator, side: int) -> np.ndarray:
-    """A class lattice in which one biome follows the other, (side, side)."""
+    """A class lattice in which one biome follows another, (side, side)."""
     lattices = [draw_lattice(rng, BIOMES[name][1])[:side, :side] for name in SOUTHWARDS]
     aside = rng.integers(0, REGION // 2, (side, side))  # ragged borders, as between regions
     return np.choose((np.arange(side)[:, None] + aside) * len(SOUTHWARDS) // (side + REGION // 2), lattices)
 
 
 def _stands(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Stands of about a patch each, with wavy borders: their numbers, (size, size)."""
+    """Stands about as large as a patch, with wavy borders: their numbers, (size, size)."""
     across = size // PATCH_SIZE
     places = np.indices((size, size)) + smooth(rng, 40, size) * np.float32(12)
     row, column = np.clip(places // PATCH_SIZE, 0, across - 1).astype(int)
@@ -53,7 +53,7 @@ def _stands(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _on_grid(pixels: np.ndarray, size: int) -> np.ndarray:
-    """A band on the grid of the finest, resampled as a patch's is."""
+    """A band on the finest band's grid, resampled like a patch."""
     if len(pixels) == size:
         return pixels
     with MemoryFile() as file:
@@ -68,7 +68,7 @@ def _on_grid(pixels: np.ndarray, size: int) -> np.ndarray:
 def lay_out(
     source: str = SAMPLES[0], patches: int = 10, seed: int = SEED
 ) -> tuple[Patch, np.ndarray, np.random.Generator]:
-    """The scene, its classes as indices into CLASSES, (size, size), and the generator of all that is random in it."""
+    """The scene, its classes as indices into CLASSES, (size, size), and its random generator."""
     rng = generator(seed, len(GROUNDS) + len(ACQUISITIONS))
     _, own_seed = LOOKS[source]
     cells = _cells(rng, patches * PATCH_SIZE // CELL + 2)
@@ -80,12 +80,12 @@ def lay_out(
 def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, seed: int = SEED) -> None:
     """Write scene.tif, the digital numbers of all bands at 10 m, and truth.tif, the classes as WorldCover's codes.
 
-    The land is made as the sample's is, and looks as on one of its days: mountains in the north, a coast in the south.
-    The bytes are the same anywhere.
+    The land is made like the sample's, and looks as on one of its dates: mountains in the north, a coast in the south.
+    The bytes are the same on every machine.
 
     Args:
-        source: which of SAMPLES.
-        patches: along a side, 1.2 km each.
+        source: one of SAMPLES.
+        patches: along each side, of 1.2 km each.
 
     Raises:
         ValueError: `patches` is less than 1, or more than a landscape holds.
@@ -102,7 +102,7 @@ def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, se
     profile |= {"transform": grid, "nodata": NODATA}
     with replacing(folder / TRUTH) as part, rasterio.open(part, "w", **profile, count=1, dtype="uint8") as raster:
         raster.write(np.uint8(WORLDCOVER_CODES)[classes], 1)
-    # Not compressed, since compressors differ from one build to another.
+    # Not compressed, since compressors differ between builds.
     profile |= {"count": len(BANDS), "dtype": "uint16", "interleave": "band"}
     with replacing(folder / SCENE) as part, rasterio.open(part, "w", **profile) as raster:
         raster.descriptions = tuple(BANDS)
