@@ -5,8 +5,8 @@ order; its keyword-only parameters are sections of params.yaml, with the types i
 
     def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
 
-Only here, all parameters are checked, the instruction set is pinned before a numerical library is imported, interrupts
-and bad input are handled, and a stage waits until no other one runs in its folder.
+This module checks all parameters, pins the instruction set before a numerical library is imported, handles interrupts
+and bad input, and waits until no other stage runs in the folder. Stages do none of this.
 """
 
 import argparse

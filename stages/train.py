@@ -44,7 +44,7 @@ def fit(
     device: torch.device,
     group: Group,
 ) -> tuple[Network, list[Epoch]]:
-    """Train on the train split and watch the val split; a run that was killed goes on after its last finished epoch.
+    """Train on the train split and watch the val split; a run that was killed resumes after its last finished epoch.
 
     The history is written after each epoch, for whoever watches the curves.
     """

@@ -1,4 +1,4 @@
-"""How a command ends: bad input with one line, an interrupt with exit code 130; and one stage at a time in a folder.
+"""How a command runs: one stage at a time in a folder; bad input ends with one line, an interrupt with exit code 130.
 
 For the entry points, `stages/__main__.py` and `tools/__main__.py`.
 """

@@ -75,7 +75,7 @@ def _first(rows: list[tuple], column: int) -> tuple[float | None, str]:
 
 
 def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
-    """A complete scaling: by default, reflectance x 10,000 with no offset, or reflectances if the numbers are such.
+    """The scaling with its gaps filled: reflectance x 10,000 with no offset, unless the numbers are plain reflectances.
 
     Args:
         numbers: valid numbers of the scene.
