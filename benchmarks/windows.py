@@ -34,7 +34,7 @@ LOOPED = 2000  # windows, at least
 
 
 def write(folder: Path, sizes: list[int]) -> None:
-    """Write <size>.tif, the synthetic scene mirrored repeatedly, tiled and compressed, and a model."""
+    """Write <size>.tif, the synthetic scene mirrored repeatedly, as scenes are published, and a model."""
     chosen = params.check(params.load())
     with tempfile.TemporaryDirectory() as place:
         write_scene(Path(place))
@@ -44,8 +44,8 @@ def write(folder: Path, sizes: list[int]) -> None:
     for size in sizes:
         side = numbers.shape[1]
         pixels = np.pad(numbers, ((0, 0), (0, size - side), (0, size - side)), mode="symmetric")
-        profile = {"driver": "GTiff", "count": len(bands), "dtype": "uint16", "height": size, "width": size, "crs": crs}
-        profile |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "predictor": 2}
+        profile = {"driver": "COG", "count": len(bands), "dtype": "uint16", "height": size, "width": size, "crs": crs}
+        profile |= {"blocksize": 512, "compress": "deflate", "predictor": "yes"}
         with rasterio.open(folder / f"{size}.tif", "w", transform=Affine(10, 0, 6e5, 0, -10, 5e6), **profile) as raster:
             raster.descriptions = tuple(chosen["bands"])
             raster.write(pixels)

@@ -37,8 +37,7 @@ def to_reflectance(numbers: np.ndarray) -> np.ndarray:
 
     NODATA stays 0, and no valid pixel is 0, so that the tensors alone distinguish the two.
     """
-    reflectances = numbers.astype(np.float32)
-    reflectances /= np.float32(benge.REFLECTANCE_SCALE)
+    reflectances = np.divide(numbers, np.float32(benge.REFLECTANCE_SCALE), dtype=np.float32)
     return np.clip(reflectances, 0, 1, out=reflectances)
 
 

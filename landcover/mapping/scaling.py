@@ -103,7 +103,7 @@ def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.nda
     """Numbers like those of a dataset's tile without offset: uint16, reflectance x 10,000, NODATA where empty."""
     offset, quantification = scaling.offset, scaling.quantification
     if numbers.dtype == np.uint16 and quantification == REFLECTANCE_SCALE and offset == int(offset):
-        return without_offset(np.where(empty, np.uint16(NODATA), numbers), int(offset))
+        return without_offset(np.where(empty, np.uint16(NODATA), numbers) if empty.any() else numbers, int(offset))
     steps = np.where(empty, 0, numbers).astype(np.float64)
     steps -= offset
     steps *= REFLECTANCE_SCALE / quantification
