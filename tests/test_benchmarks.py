@@ -13,7 +13,7 @@ from landcover.mapping.maps import predict
 from landcover.mapping.models import Model
 from landcover.mapping.scenes import open_scene
 from landcover.network.loader import load
-from landcover.network.model import Network
+from landcover.network.model import DEFAULTS, Network
 
 ROWS = {"train": slice(0, 20), "val": slice(20, 38), "test": slice(38, 44)}
 
@@ -59,7 +59,7 @@ def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_para
     write_tile(tmp_path / "scene.tif", pixels)
     torch.manual_seed(0)
     network = Network(Architecture(**default_params["model"]), 4, 11)
-    model = Model([network.eval()], {"classes": CLASSES})
+    model = Model([network.eval()], DEFAULTS | {"classes": CLASSES})
     theirs, chosen, rows = windows.loop(tmp_path / "scene.tif", network, step)
     scene = open_scene(str(tmp_path / "scene.tif"), serial.BANDS, positions=[1, 2, 3, 4], offset=0)
     ours = predict(scene, model, step, LOCAL, keep_probabilities=True)

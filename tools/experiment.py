@@ -108,7 +108,8 @@ def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> 
                 print(line, end="", flush=True)
         code = dvc.wait()
     except KeyboardInterrupt:
-        os.killpg(dvc.pid, signal.SIGINT)
+        ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as under nohup, and then by DVC as well
+        os.killpg(dvc.pid, signal.SIGTERM if ignored else signal.SIGINT)
         dvc.wait()
         raise KeyboardInterrupt(f"experiment {called} will resume where it stopped") from None
     if code:

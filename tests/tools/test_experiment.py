@@ -156,7 +156,7 @@ def test_what_a_split_flatters_is_told_with_its_interval():
 
 DVC = """#!/bin/bash
 if [ "$1" = cache ]; then echo /cache; exit; fi
-trap 'touch .partial/interrupted; exit 130' INT
+trap 'touch .partial/interrupted; exit 130' INT TERM
 echo $$ > .partial/pid
 while true; do sleep 0.02; done
 """

@@ -242,7 +242,7 @@ def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
         made[dask] = [path.read_bytes() for path in sorted((tmp_path / "t").iterdir())]
     assert made[None] == made[cluster.address]
     # So distributed tells that the scheduler was started elsewhere, and does not find the code.
-    refused = pytest.raises(InputError, match="start it in the repository, by `python -m dask scheduler`")
+    refused = pytest.raises(InputError, match="start it in the repository with `python -m dask scheduler`")
     with refused, executor(runtime(dask=cluster.address)):
         raise RuntimeError("Error during deserialization of the task graph. This frequently\noccurs if ...")
     assert not (tmp_path / conversion.UNFINISHED).exists()
