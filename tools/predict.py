@@ -32,7 +32,7 @@ from landcover.mapping.truth import read_labels, score
 from landcover.network.device import set_deterministic
 from landcover.pages import plots
 from landcover.pages.palette import class_colours
-from landcover.pages.scene_map import scene_map
+from landcover.pages.scene_map import percent, scene_map
 from landcover.sample.scene import SCENE, TRUTH, write_scene
 
 MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
@@ -121,10 +121,6 @@ def patches_root(path: Path) -> Path | None:
     if is_benge(path):
         return path
     return find_root(path) if any(path.glob("*/*_meta.csv")) else None
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.01 or not share else "less than 1%"
 
 
 def tell_shares(shares: dict[str, float], most: int = 4) -> str:

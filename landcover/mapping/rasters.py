@@ -22,17 +22,27 @@ def codes(classes: Sequence[str]) -> list[int]:
     return [known[name] for name in classes] if set(classes) <= set(known) else list(range(1, len(classes) + 1))
 
 
-def _write(path: Path, bands: np.ndarray, found: Map, crs: str, nodata: float, resampling: str, **names: Any) -> None:
-    """Write bands (N, rows, columns), with N descriptions and a colour for each number if they are given."""
+def _write(
+    path: Path,
+    bands: np.ndarray,
+    found: Map,
+    crs: str,
+    names: Sequence[str],
+    *,
+    nodata: float,
+    resampling: str,
+    colours: Mapping[int, tuple[int, ...]] | None = None,
+) -> None:
+    """Write bands (N, rows, columns) with their names and, if given, a colour for each number."""
     count, height, width = bands.shape
     profile = {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
     profile |= {"crs": crs, "transform": found.transform, "nodata": nodata}
     profile |= {"compress": "deflate", "predictor": "yes", "overview_resampling": resampling, "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)
-        raster.descriptions = names.get("descriptions", raster.descriptions)
-        if "colours" in names:
-            raster.write_colormap(1, names["colours"])
+        raster.descriptions = names
+        if colours:
+            raster.write_colormap(1, colours)
 
 
 def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, tuple[int, ...]]) -> None:
@@ -79,12 +89,12 @@ def write(
     shown = lookup[found.labels if uncertain is None else np.where(uncertain, NOTHING, found.labels)]
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
     path = folder / "classes.tif"
-    _write(path, shown[None], found, scene.crs, NODATA_CODE, "mode", descriptions=["land cover"], colours=rgb)
+    _write(path, shown[None], found, scene.crs, ["land cover"], nodata=NODATA_CODE, resampling="mode", colours=rgb)
     _write_legend(path, dict(zip(numbers, map(readable, classes), strict=True)), rgb)
-    told = {"nodata": np.nan, "resampling": "average"}
-    _write(folder / "confidence.tif", found.confidence[None], found, scene.crs, **told, descriptions=["confidence"])
+    options = {"nodata": np.nan, "resampling": "average"}
+    _write(folder / "confidence.tif", found.confidence[None], found, scene.crs, ["confidence"], **options)
     if found.probabilities is not None:
-        _write(folder / "probabilities.tif", found.probabilities, found, scene.crs, **told, descriptions=classes)
+        _write(folder / "probabilities.tif", found.probabilities, found, scene.crs, classes, **options)
 
 
 def summary(found: Map, scene: Scene, model: Model, threshold: float) -> dict[str, Any]:

@@ -19,6 +19,11 @@ HATCH = 5  # pixels from one line to the next
 LETTERS = 90  # of a name that fit above the map
 
 
+def percent(share: float) -> str:
+    """A share as text, in which only 0 is 0%."""
+    return f"{100 * share:.0f}%" if share >= 0.01 or not share else "< 1%"
+
+
 def _hatched(painted: np.ndarray, where: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) with diagonal lines over some of its pixels, dark on bright colours and bright on dark."""
     down, across = np.indices(where.shape)
@@ -85,15 +90,15 @@ def scene_map(
     valid = labels >= 0
     shares = np.bincount(labels[valid], minlength=len(classes)) / max(valid.sum(), 1)
     legend = [
-        (np.array(to_rgb(colours[classes[i]])), f"{readable(classes[i])}: {_percent(shares[i])}")
+        (np.array(to_rgb(colours[classes[i]])), f"{readable(classes[i])}: {percent(shares[i])}")
         for i in np.argsort(-shares, kind="stable")
         if shares[i]
     ]
     if uncertain.any():
         share = (uncertain & valid).sum() / max(valid.sum(), 1)
-        legend.append((None, f"below {100 * threshold:g}% confidence: {_percent(share)}"))
+        legend.append((None, f"below {100 * threshold:g}% confidence: {percent(share)}"))
     if not valid.all():
-        legend.append((np.array(NOTHING), f"no data: {_percent(1 - valid.mean())} of the map"))
+        legend.append((np.array(NOTHING), f"no data: {percent(1 - valid.mean())} of the map"))
 
     lines = -(-len(legend) // COLUMNS)
     height = HEADER + down + 40 + lines * LINE + MARGIN
@@ -127,8 +132,3 @@ def scene_map(
         write(x + SWATCH + 6, y + SWATCH / 2, text, 9)
     figure.figimage(canvas)
     return figure
-
-
-def _percent(share: float) -> str:
-    """A share as text, in which only 0 is 0%."""
-    return f"{100 * share:.0f}%" if share >= 0.01 or not share else "< 1%"
