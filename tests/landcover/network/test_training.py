@@ -494,15 +494,14 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"shuffle": True, "flips": True, "quarter_turns": True, "class_weights": "balanced", "label_smoothing": 0.1},
-    ],
-    ids=str,
-)
-def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path, changes):
+def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path):
+    changes = {
+        "shuffle": True,
+        "flips": True,
+        "quarter_turns": True,
+        "class_weights": "balanced",
+        "label_smoothing": 0.1,
+    }
     """Of 21 patches in batches of 4 the last is alone, and of 7 val patches one process has one more."""
     params = prepared(21, 7, 8) | {"train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.001} | changes}
     histories, weights = [], []
@@ -529,12 +528,11 @@ def test_what_processes_cannot_share_is_refused(six_patches, default_params):
 
 
 def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path):
-    for shuffle in (False, True):
-        params = prepared(21, 7, 8) | {"train": {"epochs": 2, "shuffle": shuffle}}
-        made = []
-        for gigabytes in (4, 0):
-            params["runtime"] = {"resident_gigabytes": gigabytes, "threads": 1}
-            done = run_stage(*TRAIN, params=params)
-            assert (done.returncode, done.stderr) == (0, "")
-            made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
-        assert made[0] == made[1]
+    params = prepared(21, 7, 8) | {"train": {"epochs": 2, "shuffle": True}}
+    made = []
+    for gigabytes in (4, 0):
+        params["runtime"] = {"resident_gigabytes": gigabytes, "threads": 1}
+        done = run_stage(*TRAIN, params=params)
+        assert (done.returncode, done.stderr) == (0, "")
+        made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
+    assert made[0] == made[1]
