@@ -47,7 +47,8 @@ def wilson(share: float, count: float, quantile: float = NORMAL) -> tuple[float,
     square = quantile**2 / count
     middle = (share + square / 2) / (1 + square)
     reach = np.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return max(float(middle - reach), 0.0), min(float(middle + reach), 1.0)
+    # It contains the proportion itself, 0 and 1 included, which the last digit may miss.
+    return max(float(min(middle - reach, share)), 0.0), min(float(max(middle + reach, share)), 1.0)
 
 
 Parts = list[tuple[float, float]]  # variances, which add up, and their degrees of freedom

@@ -106,6 +106,13 @@ def test_wilson_by_hand():
     assert variance.wilson(0.4, 150) == pytest.approx((expected.low, expected.high))
 
 
+def test_wilsons_interval_contains_the_proportion_to_the_last_digit():
+    # Else the length of an error bar would be negative, which Matplotlib refuses.
+    for count in range(1, 400):
+        assert variance.wilson(1.0, count)[1] == 1
+        assert variance.wilson(0.0, count)[0] == 0
+
+
 def test_patches_of_one_place_tell_less_than_as_many_of_many():
     right = np.repeat([True, False, True, True, False, True, False, True, True, True], 15)
     places = np.repeat(np.arange(10), 15)  # in each place all is right, or nothing
