@@ -139,8 +139,9 @@ def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -
         # A scene may be all snow, but here the user can say so.
         found = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
         if found and found.likely != scaling.offset:
-            remedy = f"give --offset {found.likely}, or --offset {scaling.offset:g} if the numbers are right"
-            yield f"{found.why}: {remedy}", found.certain and scaling.offset_by != ARGUMENT
+            given = scaling.offset_by == ARGUMENT
+            unless = "" if given else f", or --offset {scaling.offset:g} if the numbers are right"
+            yield f"{found.why}: give --offset {found.likely}{unless}", found.certain and not given
     unknown = NEAR_INFRARED in steps and scalings[NEAR_INFRARED].quantification_by == NOTHING
     if unknown and (why := _implausible(blue, steps[NEAR_INFRARED])):
         yield why, True

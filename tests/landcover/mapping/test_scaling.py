@@ -107,9 +107,9 @@ LAND = spread(300, 4000)
     [
         (told(), spread(1100, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", True),
         (told(), spread(600, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", False),
-        (told(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000, or --offset 0 if", False),
+        (told(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000$", False),
         (told(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
-        (told(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", False),
+        (told(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0$", False),
         (told(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or", True),
         (told(), spread(20, 100), spread(20_000, 60_000), r"half .* is above 40000, .* --quantification 100000", True),
     ],
