@@ -18,8 +18,8 @@ from landcover.ground.params import PARAMS, SAMPLES, Dataset
 LOCK = Path("dvc.lock")
 
 # The files of an unpacked dataset that preprocess may need, and the folders that contain them.
-WANTED = ("*.csv", "splits/*.csv", "sentinel-2/*/*.tif")
-FOLDERS = ("splits", "sentinel-2", "sentinel-2/*")
+WANTED = ("*.csv", "splits/*.csv", "sentinel-2/*/*.tif", "sentinel-1/*/*.tif", "dem/*.tif")
+FOLDERS = ("splits", "sentinel-2", "sentinel-2/*", "sentinel-1", "sentinel-1/*", "dem")
 
 
 def _members(directory: Path) -> Iterator[tuple[str, bytes]]:

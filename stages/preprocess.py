@@ -5,13 +5,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from landcover.dataset import offsets, problems, splits
+from landcover.dataset import context, offsets, pairing, problems, splits
 from landcover.dataset.contract import describe
 from landcover.dataset.conversion import UNFINISHED, Summary, convert
 from landcover.dataset.index import write_index
 from landcover.dataset.tables import read_tables
 from landcover.ground import benge, files
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import Inputs, context_features, image_channels
 from landcover.ground.params import Dataset, Preprocessing, Runtime
 from landcover.ground.processes import executor
 
@@ -41,6 +42,7 @@ def preprocess(
     *,
     dataset: str,
     datasets: dict[str, Dataset],
+    inputs: Inputs,
     bands: benge.Bands,
     preprocess: Preprocessing,
     runtime: Runtime,
@@ -48,7 +50,8 @@ def preprocess(
     """Join the labels, split the patches and check each tile; write tensors, index and data contract."""
     root, entry = benge.find_root(patches_dir).resolve(), datasets[dataset]
     offset = preprocess.offset if entry.offset is None else entry.offset
-    table = read_tables(root, entry.classes)
+    channels, features = image_channels(inputs, bands), context_features(inputs)
+    table = context.join(read_tables(root, entry.classes), root, channels, features)
     table["split"], facts = splits.assign(entry.split, table, root, entry.classes)
     table = table[table["split"] != ""]
     excluded = splits.excluded(entry.exclude, LISTS, table)
@@ -56,7 +59,7 @@ def preprocess(
     options = {"resampling": preprocess.resampling, "offset": offset}
     options |= {"size": entry.patch_size, "classes": entry.classes}
     with executor(runtime) as pool:
-        shards, summaries = convert(table[table["problem"] == ""], root, bands, pool, **options)
+        shards, summaries = convert(table[table["problem"] == ""], root, channels, pool, features, **options)
 
     bad = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy())
     for summary in summaries.values():
@@ -65,7 +68,7 @@ def preprocess(
     if bad:
         print(f"left out {len(bad)} bad patches; see {data_json}", file=sys.stderr)
     used = table[~table["patch_id"].isin(bad)]
-    warnings = offset_warnings(summaries, bands, offset, dataset)
+    warnings = offset_warnings(summaries, channels, offset, dataset) + pairing.warnings(used, summaries)
     for warning in warnings:
         print(f"warning: {dataset}: {warning}", file=sys.stderr)
 
@@ -74,7 +77,7 @@ def preprocess(
         write_index(part, used)
         for name, path in shards.items():
             shutil.move(path, part / name)
-        own = (entry.classes, entry.patch_size, warnings)
-        contract = describe(used, facts, int(excluded.sum()), bad, summaries, bands, *own)
+        own = (channels, features, entry.classes, entry.patch_size, warnings)
+        contract = describe(used, facts, int(excluded.sum()), bad, summaries, *own)
         files.write_json(data_json, contract)
     shutil.rmtree(UNFINISHED)

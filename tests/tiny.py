@@ -70,6 +70,28 @@ class Dataset:
     def tile(self, patch_id: str, band: str) -> Path:
         return self.root / "sentinel-2" / patch_id / f"{patch_id}_{band}.tif"
 
+    def add_modalities(self) -> None:
+        """Add the other inputs; patch i has VV = -10 - i dB, an elevation of 100 i metres and the climate zone i."""
+        for i, row in enumerate(self.meta):
+            day = f"2017061{i % 4 + 2}"  # two days after the Sentinel-2 image
+            column_row = "_".join(row["patch_id"].split("_")[-2:])
+            row |= {"patch_id_s1": f"S1A_IW_GRDH_1SDV_{day}T050000_33UUP_{column_row}"}
+            row |= {"season_s2": 0.25, "climatezone": i % 31}
+            for band, value in (("VV", -10 - i), ("VH", -20)):
+                write_tile(self.radar_tile(i, band), np.full((120, 120), value, np.float32))
+            write_tile(self.elevation_tile(i), np.full((120, 120), 100 * i, np.int16))
+        self.write_tables()
+        weather = {"temperature_s2": 260, "relhumidity_s2": 60, "wind-u_s2": 0, "wind-v_s2": -12}
+        self.weather = [{"patch_id": name, "atmpressure_level": 1000} | weather for name in self.ids]
+        write_table(self.root / f"{self.root.name}_era-5.csv", self.weather)
+
+    def radar_tile(self, i: int, band: str) -> Path:
+        patch_id = self.meta[i]["patch_id_s1"]
+        return self.root / "sentinel-1" / patch_id / f"{patch_id}_{band}.tif"
+
+    def elevation_tile(self, i: int) -> Path:
+        return self.root / "dem" / f"{self.ids[i]}_dem.tif"
+
     def write_tables(self) -> None:
         write_table(self.root / f"{self.root.name}_meta.csv", self.meta)
         write_table(self.root / f"{self.root.name}_esaworldcover.csv", self.cover)

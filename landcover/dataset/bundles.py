@@ -12,14 +12,44 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from landcover.ground.benge import MAX_TILE_BYTES, TILES_FOLDER
+from landcover.ground.benge import MAX_TILE_BYTES, TILES_FOLDERS
 
 TILES_PER_BUNDLE = 4000  # about 120 MB
-INDEX = f"{TILES_FOLDER}.csv"
+INDICES = [f"{folder}.csv" for folder in TILES_FOLDERS]
+
+
+class _Series:
+    """The bundles of one folder of tiles, and their index."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._tar: tarfile.TarFile | None = None
+        self._rows: list[tuple[str, str, int, int]] = []
+
+    def write(self, name: str, tile: bytes) -> None:
+        bundle = f"{self._folder.name}-{len(self._rows) // TILES_PER_BUNDLE:05d}.tar"
+        if len(self._rows) % TILES_PER_BUNDLE == 0:
+            self.close()
+            self._folder.parent.mkdir(exist_ok=True)
+            self._tar = tarfile.open(self._folder.with_name(bundle), "x", format=tarfile.GNU_FORMAT)  # noqa: SIM115
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(tile), 0o644
+        self._tar.addfile(member, BytesIO(tile))
+        self._tar.members.clear()  # kept only for reading
+        padded = -(-len(tile) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        self._rows.append((PurePosixPath(name).name, bundle, self._tar.offset - padded, len(tile)))
+
+    def close(self) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
+    def write_index(self) -> None:
+        with open(self._folder.with_name(f"{self._folder.name}.csv"), "x", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([("tile", "bundle", "offset", "size"), *self._rows])
 
 
 class Bundles:
-    """Writes tiles to bundles in the dataset's root folder and finally their index beside them.
+    """Writes tiles to bundles in the dataset's root folder, and finally an index for each folder of tiles.
 
     Args:
         directory: the parent of the root folder.
@@ -27,15 +57,14 @@ class Bundles:
 
     def __init__(self, directory: Path):
         self._directory = directory
-        self._root: Path | None = None
-        self._tar: tarfile.TarFile | None = None
-        self._rows: list[tuple[str, str, int, int]] = []
+        self._root: str | None = None
+        self._series: dict[str, _Series] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def takes(self, path: PurePosixPath) -> bool:
-        return len(path.parts) == 4 and path.parts[1] == TILES_FOLDER
+        return len(path.parts) > 2 and path.parts[1] in TILES_FOLDERS
 
     def write(self, path: PurePosixPath, content: Iterable[bytes]) -> None:
         """Add a tile.
@@ -43,33 +72,20 @@ class Bundles:
         Raises:
             TarError: it is too large for a tile, or belongs to another dataset than the tiles before it.
         """
-        root = self._directory / path.parts[0]
+        root, folder, *rest = path.parts
         if self._root not in (None, root):
-            raise tarfile.ReadError(f"it has tiles from {self._root.name} and {root.name}")
+            raise tarfile.ReadError(f"it has tiles from {self._root} and {root}")
+        self._root = root
         tile = b""
         for piece in content:
             tile += piece
             if len(tile) > MAX_TILE_BYTES:
                 raise tarfile.ReadError(f"{path.name} has more than {MAX_TILE_BYTES} bytes")
-        self._root = root
-        bundle = f"{TILES_FOLDER}-{len(self._rows) // TILES_PER_BUNDLE:05d}.tar"
-        if len(self._rows) % TILES_PER_BUNDLE == 0:
-            self._close()
-            root.mkdir(exist_ok=True)
-            self._tar = tarfile.open(root / bundle, "x", format=tarfile.GNU_FORMAT)  # noqa: SIM115
-        member = tarfile.TarInfo("/".join(path.parts[2:]))
-        member.size, member.mode = len(tile), 0o644
-        self._tar.addfile(member, BytesIO(tile))
-        self._tar.members.clear()  # kept only for reading
-        padded = -(-len(tile) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        self._rows.append((path.name, bundle, self._tar.offset - padded, len(tile)))
-
-    def _close(self) -> None:
-        if self._tar is not None:
-            self._tar.close()
+        series = self._series.setdefault(folder, _Series(self._directory / root / folder))
+        series.write("/".join(rest), tile)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._close()
-        if kind is None and self._root is not None:
-            with open(self._root / INDEX, "x", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([("tile", "bundle", "offset", "size"), *self._rows])
+        for series in self._series.values():
+            series.close()
+            if kind is None:
+                series.write_index()

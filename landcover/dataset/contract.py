@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landcover.dataset import splits
-from landcover.dataset.conversion import Summary, to_reflectance
+from landcover.dataset import pairing, splits
+from landcover.dataset.conversion import Summary, to_value
 from landcover.ground import benge
 
 PERCENTILES = (1, 50, 99)
 
 
-def band_statistics(histogram: np.ndarray) -> dict[str, float]:
-    """Mean, standard deviation and percentiles of reflectance, from the histogram of one band.
+def band_statistics(histogram: np.ndarray, band: str) -> dict[str, float]:
+    """Mean, standard deviation and percentiles of an image channel, in its physical unit, from its histogram.
 
     Args:
         histogram: as in a Summary, (65536,): of valid pixels.
     """
-    values = to_reflectance(np.arange(1 << 16)).astype(np.float64)
+    values = to_value(np.arange(len(histogram)), band)
     count = histogram.sum()
     mean = (histogram * values).sum() / count
     deviation = np.sqrt((histogram * (values - mean) ** 2).sum() / count)
@@ -29,6 +29,18 @@ def band_statistics(histogram: np.ndarray) -> dict[str, float]:
     return {"mean": mean, "std": deviation} | {
         f"p{p}": values[rank] for p, rank in zip(PERCENTILES, ranks, strict=True)
     }
+
+
+def _context_statistics(parts: dict[str, pd.DataFrame], features: list[str]) -> dict[str, Any]:
+    """Mean, standard deviation and extremes of each context feature, in its unit, by split; without absent zones."""
+    found = {}
+    for split, part in parts.items():
+        known = {name: part[name].to_numpy() for name in features if part[name].any()}
+        found[split] = {
+            name: {"mean": values.mean(), "std": values.std(), "min": values.min(), "max": values.max()}
+            for name, values in known.items()
+        }
+    return found
 
 
 def _digest(lines: pd.Series) -> str:
@@ -42,6 +54,7 @@ def describe(
     problems: dict[str, str],
     summaries: dict[str, Summary],
     bands: list[str],
+    features: list[str],
     classes: Sequence[str],
     patch_size: int,
     warnings: list[str],
@@ -49,11 +62,14 @@ def describe(
     """Counts, statistics, leakage and hashes of the splits.
 
     Args:
-        used: columns `patch_id`, `split`, `label`, `tied`, `lon`, `lat`, `date`; one row per patch.
+        used: columns `patch_id`, `split`, `label`, `tied`, `lon`, `lat`, `date`, and what `context.join` added; one row
+            per patch.
         split_facts: how the splits were made.
         excluded: the number of patches excluded by lists.
         problems: why patches were left out, by patch id.
         summaries: of the shards of each split.
+        bands: the image channels.
+        features: the context features.
         patch_size: side in pixels.
         warnings: what looks wrong but is not certain.
     """
@@ -68,7 +84,7 @@ def describe(
         ],
         "bands": {
             split: {
-                band: band_statistics(histogram)
+                band: band_statistics(histogram, band)
                 for band, histogram in zip(bands, summaries[split].histogram, strict=True)
             }
             for split in parts
@@ -85,7 +101,9 @@ def describe(
             split: _digest((part["patch_id"] + " " + part["label"].astype(str)).sort_values())
             for split, part in parts.items()
         },
-        # Absent for most data.
+        # Absent without such inputs, or for most data.
+        **({"context": _context_statistics(parts, features)} if features else {}),
+        **({"radar": pairing.facts(used, summaries)} if "days_apart" in used else {}),
         **({"warnings": warnings} if warnings else {}),
         **({"offsets": {str(own): subtracted[own] for own in sorted(subtracted)}} if any(subtracted) else {}),
     }

@@ -11,25 +11,41 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from landcover.dataset import offsets, tensors
+from landcover.dataset import context, offsets, tensors
+from landcover.dataset.grids import Center
 from landcover.dataset.patches import read_patch, without_offset
+from landcover.dataset.radar_and_elevation import read_channel
 from landcover.dataset.tiles import Tiles
 from landcover.ground import benge, files, partial
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import QUANTITIES
 
 PATCHES_PER_SHARD = 100  # 23 MB with four bands: enough shards to share the work, few enough files for DVC
 UNFINISHED = partial.PARTIAL / "shards"
+MAX_LEVEL = (1 << 16) - 1  # of histograms
+NEAR_INFRARED = ("B08", "B8A", "B07")  # the first one available is compared with radar
 
 
 class Summary(NamedTuple):
     """Facts about one or more shards, known once they are written."""
 
     problems: dict[str, str]  # why a patch is left out, by patch id
-    histogram: (
-        np.ndarray
-    )  # int64 (C, 65536): how often each digital number occurs, less its offset; nodata is not in it
+    # int64 (C, 65536): how often each level occurs, as `to_value` reads it; nodata is not in it.
+    histogram: np.ndarray
     with_nodata: int  # patches with some nodata pixels
     offsets: Counter[int]  # number of patches by the offset that was subtracted
+    far_apart: list[str]  # patches whose radar or elevation lies elsewhere on the ground than their bands
+    vh_and_nir: np.ndarray  # float64 (N, 2): the means of a patch in these channels; (0, 2) unless both are inputs
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.problems | other.problems,
+            self.histogram + other.histogram,
+            self.with_nodata + other.with_nodata,
+            self.offsets + other.offsets,
+            self.far_apart + other.far_apart,
+            np.concatenate([self.vh_and_nir, other.vh_and_nir]),
+        )
 
 
 def to_reflectance(numbers: np.ndarray) -> np.ndarray:
@@ -41,32 +57,83 @@ def to_reflectance(numbers: np.ndarray) -> np.ndarray:
     return np.clip(reflectances, 0, 1, out=reflectances)
 
 
+def to_value(levels: np.ndarray, channel: str) -> np.ndarray:
+    """Levels of a channel's histogram as physical values, float64: reflectance, dB or metres.
+
+    The level of a band is its digital number, less its offset. The levels of other channels divide their plausible
+    range into 65,535 steps.
+    """
+    if channel in QUANTITIES:
+        return QUANTITIES[channel].physical(levels / MAX_LEVEL)
+    return to_reflectance(levels).astype(np.float64)
+
+
 class Read(NamedTuple):
     """What the tiles of some patches hold."""
 
-    numbers: np.ndarray  # uint16 (N, C, H, W) of the good patches, less their offsets
+    numbers: np.ndarray  # uint16 (N, B, H, W): the bands of the good patches, less their offsets
+    others: np.ndarray  # float32 (N, C - B, H, W): their other channels, scaled to 0 ... 1
     good: list[int]  # their rows
     problems: dict[str, str]  # by patch id, why the others are bad
     offsets: Counter[int]  # from how many patches which offset was subtracted
+    far_apart: list[str]  # patches whose radar or elevation lies elsewhere on the ground than their bands
+
+    def images(self) -> np.ndarray:
+        """All channels, float32 (N, C, H, W), as in the tensors."""
+        if not self.others.shape[1]:
+            return to_reflectance(self.numbers)
+        return np.concatenate([to_reflectance(self.numbers), self.others], axis=1)
+
+
+def tiles_of(patches: pd.DataFrame, channels: Sequence[str]) -> list[tuple[str, str]]:
+    """The tiles of patches: for each, the id in its name, and its channel.
+
+    Args:
+        patches: columns `patch_id` and, if radar is among the channels, `patch_id_s1`.
+    """
+    ids = {
+        channel: patches["patch_id_s1" if channel in benge.RADAR_BANDS else "patch_id"].tolist() for channel in channels
+    }
+    return [(ids[channel][row], channel) for row in range(len(patches)) for channel in channels]
 
 
 def read_patches(
     patches: pd.DataFrame, tiles: Tiles, bands: list[str], resampling: str, offset: int | Literal["auto"], size: int
 ) -> Read:
     """Read and check patches; the arguments are those of `write_shard`."""
-    numbers = np.empty((len(patches), len(bands), size, size), np.uint16)
-    good, problems, subtracted = [], {}, Counter()
+    light = [name for name in bands if name in benge.BANDS]
+    others = [name for name in bands if name not in benge.BANDS]
+    numbers = np.empty((len(patches), len(light), size, size), np.uint16)
+    values = np.empty((len(patches), len(others), size, size), np.float32)
+    good, problems, subtracted, far_apart = [], {}, Counter(), []
+    other_tiles = tiles_of(patches, others)
     for position, (patch_id, product) in enumerate(zip(patches["patch_id"], patches["offset"], strict=True)):
+        place, centers = len(good), []
         try:
-            patch = read_patch(tiles, patch_id, bands, resampling, size)
-            own = offsets.choose(offset, patch.offset, product)
+            if light:
+                patch = read_patch(tiles, patch_id, light, resampling, size)
+                own = offsets.choose(offset, patch.offset, product)
+                numbers[place] = without_offset(patch.numbers, own)
+                centers.append(patch.center)
+            mine = other_tiles[position * len(others) : (position + 1) * len(others)]
+            for pixels, (tile_id, name) in zip(values[place], mine, strict=True):
+                channel = read_channel(tiles, tile_id, name, size)
+                pixels[:] = QUANTITIES[name].scaled(channel.values)
+                centers.append(channel.center)
         except ValueError as error:
             problems[patch_id] = str(error)
             continue
-        numbers[len(good)] = without_offset(patch.numbers, own)
         good.append(position)
-        subtracted[own] += 1
-    return Read(numbers[: len(good)], good, problems, subtracted)
+        if light:
+            subtracted[own] += 1
+        if _are_far_apart(centers, size * benge.METRES_PER_PIXEL / 2):
+            far_apart.append(patch_id)
+    return Read(numbers[: len(good)], values[: len(good)], good, problems, subtracted, far_apart)
+
+
+def _are_far_apart(centers: list[Center | None], metres: float) -> bool:
+    known = [center for center in centers if center]
+    return any(center.is_far_from(known[0], metres) for center in known)
 
 
 def write_shard(
@@ -80,42 +147,63 @@ def write_shard(
     offset: int | Literal["auto"],
     size: int = benge.PATCH_SIZE,
     classes: Sequence[str] = benge.CLASSES,
+    features: Sequence[str] = (),
 ) -> str:
     """Read, check and write the tensors of some patches; bad patches are left out and reported.
 
     An existing shard of the same tiles with the same options is kept.
 
     Args:
-        patches: columns `patch_id`, `label` and `offset`, as `offsets.by_product` gives it.
+        patches: columns `patch_id`, `label`, `offset`, as `offsets.by_product` gives it, and what `context.join` added.
         tiles: of these patches.
         code: identifies the version of the code.
+        bands: all image channels, in order.
         offset: of all patches, or `auto` for each patch's own.
         size: side of a patch in pixels.
+        features: context features, in order.
 
     Returns:
         The key of the shard: its tensors are <key>.safetensors in the folder, its summary is <key>.summary.
     """
-    sources = [tiles.identity(patch_id) for patch_id in patches["patch_id"]]
-    key = partial.fingerprint(code, bands, resampling, offset, size, classes, patches.to_numpy().tolist(), sources)
+    sources = tiles.identity(tiles_of(patches, bands))
+    rows = patches.to_numpy().tolist()
+    key = partial.fingerprint(code, bands, resampling, offset, size, classes, features, rows, sources)
     path, summary = folder / f"{key}.safetensors", folder / f"{key}.summary"
     if _is_done(path, summary, len(patches)):
         return key
 
-    stacked, good, problems, subtracted = read_patches(patches, tiles, bands, resampling, offset, size)
-    if good:
-        arrays = {"images": to_reflectance(stacked), "labels": patches["label"].to_numpy(np.int64)[good]}
+    read = read_patches(patches, tiles, bands, resampling, offset, size)
+    images = read.images()
+    if read.good:
+        arrays = {"images": images, "labels": patches["label"].to_numpy(np.int64)[read.good]}
         # The offset subtracted from all patches, regardless of their products.
         told = 0 if offset == "auto" else offset
-        scale = {"divisor": benge.REFLECTANCE_SCALE, "offset": told, "minimum": 0, "maximum": 1}
+        scale: dict[str, Any] = {"divisor": benge.REFLECTANCE_SCALE, "offset": told, "minimum": 0, "maximum": 1}
+        metadata = {"bands": bands, "classes": classes, "scale": scale}
+        if ranges := {name: QUANTITIES[name][1:] for name in (*bands, *features) if name in QUANTITIES}:
+            scale["ranges"] = ranges  # of values mapped to 0 ... 1
+        if features:
+            arrays["context"] = context.scaled(patches.iloc[read.good], features)
+            metadata["context"] = list(features)
         with files.replacing(path) as part:
-            tensors.save(part, arrays, {"bands": bands, "classes": classes, "scale": scale})
-    histogram = np.stack([np.bincount(stacked[:, i].ravel(), minlength=1 << 16) for i in range(len(bands))])
-    with_nodata = int((stacked == benge.NODATA).any(axis=(1, 2, 3)).sum())
+            tensors.save(part, arrays, metadata)
+    levels = [*read.numbers.swapaxes(0, 1), *np.rint(read.others * MAX_LEVEL).astype(np.uint16).swapaxes(0, 1)]
+    histogram = np.stack([np.bincount(channel.ravel(), minlength=MAX_LEVEL + 1) for channel in levels])
+    with_nodata = int((images == benge.NODATA).any(axis=(1, 2, 3)).sum())
     histogram[:, benge.NODATA] = 0
-    facts = {"problems": problems, "with_nodata": with_nodata, "offsets": list(subtracted.items())}
+    facts = {"problems": read.problems, "with_nodata": with_nodata, "offsets": list(read.offsets.items())}
+    facts["far_apart"] = read.far_apart
     with files.replacing(summary) as part:
-        tensors.save(part, {"histogram": histogram}, facts)
+        tensors.save(part, {"histogram": histogram, "vh_and_nir": _vh_and_nir(images, bands)}, facts)
     return key
+
+
+def _vh_and_nir(images: np.ndarray, bands: list[str]) -> np.ndarray:
+    infrared = [name for name in NEAR_INFRARED if name in bands]
+    if "VH" not in bands or not infrared:
+        return np.empty((0, 2))
+    pair = images[:, [bands.index("VH"), bands.index(infrared[0])]]
+    return pair.mean((2, 3), dtype=np.float64)
 
 
 def _is_done(path: Path, summary: Path, patches: int) -> bool:
@@ -128,17 +216,21 @@ def _is_done(path: Path, summary: Path, patches: int) -> bool:
 
 def read_summary(folder: Path, key: str) -> Summary:
     arrays, facts = tensors.load(folder / f"{key}.summary")
-    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"], Counter(dict(facts["offsets"])))
+    offset_counts = Counter(dict(facts["offsets"]))
+    own = (facts["far_apart"], arrays["vh_and_nir"])
+    return Summary(facts["problems"], arrays["histogram"], facts["with_nodata"], offset_counts, *own)
 
 
 def convert(
-    table: pd.DataFrame, root: Path, bands: list[str], pool: Executor, **options: Any
+    table: pd.DataFrame, root: Path, bands: list[str], pool: Executor, features: Sequence[str] = (), **options: Any
 ) -> tuple[dict[str, Path], dict[str, Summary]]:
     """Write all shards of all splits and summarize them.
 
     Args:
-        table: columns `patch_id`, `label`, `offset` and `split`.
+        table: columns `patch_id`, `label`, `offset`, `split`, and what `context.join` added.
         root: the dataset's folder.
+        bands: all image channels, in order.
+        features: context features, in order.
         options: further arguments of `write_shard`.
 
     Returns:
@@ -146,32 +238,28 @@ def convert(
     """
     folder = UNFINISHED.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    options = options | {"folder": folder, "bands": bands, "code": partial.code("numpy", "rasterio", "safetensors")}
+    options = options | {"folder": folder, "bands": bands, "features": features}
+    options["code"] = partial.code("numpy", "rasterio", "safetensors")
+    columns = ["patch_id", "label", "offset", *features]
+    if set(bands) & set(benge.RADAR_BANDS):
+        columns.append("patch_id_s1")
     jobs = [
         (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
         for split in benge.SPLITS
-        for rows in [table.loc[table["split"] == split, ["patch_id", "label", "offset"]]]
+        for rows in [table.loc[table["split"] == split, columns]]
         for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
     ]
     tiles = Tiles.find(root)
     keys = pool.map(
         functools.partial(write_shard, **options),
         [rows for *_, rows in jobs],
-        [tiles.select(rows["patch_id"], bands) for *_, rows in jobs],
+        [tiles.select(tiles_of(rows, bands)) for *_, rows in jobs],
     )
     progress = tqdm(keys, total=len(jobs), desc="preprocess", unit="shard", disable=None)
     shards, summaries = {}, {}
     for (split, number, _), key in zip(jobs, progress, strict=True):
         written = read_summary(folder, key)
-        if split in summaries:
-            before = summaries[split]
-            written = Summary(
-                before.problems | written.problems,
-                before.histogram + written.histogram,
-                before.with_nodata + written.with_nodata,
-                before.offsets + written.offsets,
-            )
-        summaries[split] = written
+        summaries[split] = summaries[split] + written if split in summaries else written
         if (path := folder / f"{key}.safetensors").is_file():
             shards[tensors.shard_name(split, number)] = path
     return shards, summaries

@@ -1,31 +1,26 @@
 """The pixels of a patch, from its tiles."""
 
-import functools
 import math
-import re
-import warnings
 from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import rasterio.enums
-import rasterio.errors
-from rasterio.crs import CRS
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.io import DatasetReader
 
-from landcover.dataset import grids, plain_tiff
+from landcover.dataset import geotiff, grids, plain_tiff
 from landcover.dataset.grids import Grid
 from landcover.dataset.tiles import Tiles
 from landcover.ground.benge import (
     BANDS,
     MAX_OFFSET,
-    MAX_TILE_BYTES,
     METRES_PER_PIXEL,
     NODATA,
     PATCH_SIZE,
     REFLECTANCE_SCALE,
 )
 
+AS_NUMBERS = f"reflectance x {REFLECTANCE_SCALE:,}"
 RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels to each side that are mixed in
 
 
@@ -34,11 +29,7 @@ class Patch(NamedTuple):
 
     numbers: np.ndarray  # digital numbers, uint16 (C, H, W); NODATA where there is no valid pixel
     offset: int | None  # to subtract from the numbers, from the tiles' own tags; None if they have none
-
-
-@functools.cache
-def _crs_name(wkt: str) -> str:
-    return CRS.from_wkt(wkt).to_string()  # takes a millisecond, as long as the rest of a tile
+    center: grids.Center | None  # None if the tiles have no georeference
 
 
 def _own_offset(tile: DatasetReader, band: str) -> int | None:
@@ -61,7 +52,7 @@ def _own_offset(tile: DatasetReader, band: str) -> int | None:
     ):
         raise ValueError(
             f"{band} has scale {scale:g} and offset {offset:g}, which do not give reflectance in steps of "
-            f"{1 / REFLECTANCE_SCALE:g}; write it as reflectance x {REFLECTANCE_SCALE:,}, without such tags"
+            f"{1 / REFLECTANCE_SCALE:g}; write it as {AS_NUMBERS}, without such tags"
         )
     return own
 
@@ -87,21 +78,7 @@ def _read_with_gdal(
     content: bytes, pixels: np.ndarray, band: str, side: int, resampling: str
 ) -> tuple[Grid, int | None]:
     """Fill `pixels` (H, W) with a tile's; return its georeference and the offset from its tags."""
-    # From memory, so that no other file is read; with a named driver, since a VRT could read other files or machines.
-    # In MemoryFile's own folder, since threads of a Dask worker read tiles of the same name at the same time.
-    with MemoryFile(content, filename=f"{band}.tif") as file, file.open(driver="GTiff") as tile:
-        if tile.count != 1:
-            raise ValueError(f"{band} has {tile.count} bands, not 1")
-        if tile.shape != (side, side):
-            raise ValueError(f"{band} is {tile.height} x {tile.width} pixels, not {side} x {side}")
-        if tile.dtypes[0] != "uint16":
-            raise ValueError(
-                f"{band} is {tile.dtypes[0]}, not uint16; write it as reflectance x {REFLECTANCE_SCALE:,} in uint16"
-            )
-        if rasterio.enums.MaskFlags.per_dataset in tile.mask_flag_enums[0]:
-            raise ValueError(f"{band} has a mask; mark nodata with {NODATA} instead")
-        if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would load a whole block
-            raise ValueError(f"{band} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile")
+    with geotiff.opened(content, band, side, "uint16", f"write it as {AS_NUMBERS} in uint16") as tile:
         offset = _own_offset(tile, band)
         native = tile.read(1)
         empty = (native == NODATA) | (native == tile.nodata)
@@ -112,8 +89,7 @@ def _read_with_gdal(
             np.maximum(pixels, 1, out=pixels)  # cubic may undershoot to the number that means nodata
             empty = resampled_nodata(empty, len(pixels) // side, resampling)
         pixels[empty] = NODATA
-        crs = _crs_name(tile.crs.to_wkt()) if tile.crs else ""
-        return Grid(crs, tuple(tile.transform)[:6]), offset
+        return geotiff.grid_of(tile), offset
 
 
 def read_patch(
@@ -136,26 +112,13 @@ def read_patch(
     places, offsets = {}, {}
     for pixels, band in zip(numbers, bands, strict=True):
         side = size * METRES_PER_PIXEL // BANDS[band]
-        try:
-            content = tiles.read(patch_id, band)
-        except OSError as error:
-            raise ValueError(f"{band} cannot be read ({error.strerror})") from None
-        if content is None:
-            raise ValueError(f"{band} is missing")
-        if not content:
-            raise ValueError(f"{band} is not a readable GeoTIFF (it is empty)")
+        content = geotiff.read_bytes(tiles, patch_id, band)
         plain = plain_tiff.read(content, side) if side == size else None
         if plain is not None:
             pixels[:], places[band] = plain
             offsets[band] = None
         else:
-            try:
-                with warnings.catch_warnings():  # a patch may have no georeference
-                    warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-                    places[band], offsets[band] = _read_with_gdal(content, pixels, band, side, resampling)
-            except rasterio.errors.RasterioError as error:
-                reason = re.sub("/vsimem/[^/]*/", "", " ".join(str(error.__cause__ or error).split()))
-                raise ValueError(f"{band} is not a readable GeoTIFF ({reason})") from None
+            places[band], offsets[band] = _read_with_gdal(content, pixels, band, side, resampling)
         if not pixels.any():
             raise ValueError(f"{band} is all nodata")
     grids.check(places, size * METRES_PER_PIXEL)
@@ -164,7 +127,8 @@ def read_patch(
         raise ValueError(f"its bands' tags give different offsets ({told}); make them equal")
     if not all(grid.is_north_up() for grid in places.values()):  # then all of them are south up
         numbers = numbers[:, ::-1]
-    return Patch(numbers, next(iter(offsets.values())))
+    (first, grid), *_ = places.items()
+    return Patch(numbers, next(iter(offsets.values())), grid.center(size * METRES_PER_PIXEL // BANDS[first]))
 
 
 def without_offset(numbers: np.ndarray, offset: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,11 +85,13 @@ class Shards:
 class Split(NamedTuple):
     """The patches of one split, in the order of the index."""
 
-    images: np.ndarray | Shards  # float32 (N, C, H, H), reflectances in [0, 1]; 0 is nodata
+    images: np.ndarray | Shards  # float32 (N, C, H, H), from 0 to 1, as in `scale`; 0 is nodata
     labels: np.ndarray  # int64 (N,)
-    bands: list[str]
+    bands: list[str]  # the image channels
     classes: list[str]
-    scale: dict[str, float]
+    scale: dict[str, Any]
+    context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
+    context_names: Sequence[str] = ()
 
 
 def shard_name(split: str, number: int) -> str:
@@ -104,9 +107,12 @@ def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Spli
     paths = sorted(directory.glob(f"{split}-*.safetensors"))
     if not paths:
         raise InputError(f"{directory}: has no shard of the {split} split; run dvc repro")
-    arrays, metadata = zip(*(load(path, "labels") for path in paths), strict=True)
-    labels = np.concatenate([shard["labels"] for shard in arrays])
+    _, facts = load(paths[0], "labels")
+    names = ["labels", "context"] if "context" in facts else ["labels"]
+    shards = [load(path, *names)[0] for path in paths]
+    labels, *context = (np.concatenate([shard[name] for shard in shards]) for name in names)
     images = Shards(paths)
     if images.nbytes <= gigabytes * 1e9:
         images = images[:]
-    return Split(images, labels, *(metadata[0][key] for key in ("bands", "classes", "scale")))
+    own = (*context, facts["context"]) if context else ()
+    return Split(images, labels, *(facts[key] for key in ("bands", "classes", "scale")), *own)

@@ -1,18 +1,18 @@
 """The bytes of a dataset's tiles, stored as separate files or in bundles."""
 
-from collections.abc import Collection, Iterable
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
 
 import pandas as pd
 
-from landcover.dataset.bundles import INDEX
+from landcover.dataset.bundles import INDICES
 from landcover.ground import benge, partial
 from landcover.ground.errors import InputError
 
 
 class Tiles(NamedTuple):
-    """The tiles of a dataset, by patch and band."""
+    """The tiles of a dataset, by patch id and image channel; for radar, the patch's patch_id_s1."""
 
     root: Path
     bundled: pd.DataFrame | None = None  # by file name: bundle, offset, size
@@ -22,40 +22,30 @@ class Tiles(NamedTuple):
         """The tiles below a dataset's root folder, in bundles if it has an index.
 
         Raises:
-            InputError: the index was not written by `Bundles`.
+            InputError: an index was not written by `Bundles`.
         """
-        index = root / INDEX
-        if not index.is_file():
-            return cls(root)
-        try:
-            table = pd.read_csv(index, dtype={"tile": str, "bundle": str, "offset": int, "size": int}).set_index("tile")
-            bundle, offset, size = (table[column] for column in ("bundle", "offset", "size"))
-            sound = bundle.str.fullmatch(rf"{benge.TILES_FOLDER}-\d+\.tar") & (offset >= 0) & (size >= 0)
-            if not (sound & (size <= benge.MAX_TILE_BYTES)).all() or not table.index.is_unique:
-                raise ValueError("it names other files, or impossible offsets or sizes")
-        except (ValueError, KeyError) as error:  # pandas' own are ValueErrors
-            raise InputError(f"{index}: is not an index of bundles ({error}); run dvc repro -f unpack") from None
-        return cls(root, table)
+        indices = [root / name for name in INDICES if (root / name).is_file()]
+        return cls(root, pd.concat(map(_read_index, indices)) if indices else None)
 
-    def select(self, patch_ids: Iterable[str], bands: Collection[str]) -> Self:
-        """Only the tiles of some patches, to send to another process."""
+    def select(self, wanted: Iterable[tuple[str, str]]) -> Self:
+        """Only the tiles of some patch ids and channels, to send to another process."""
         if self.bundled is None:
             return self
-        names = pd.Index([_file_name(patch_id, band) for patch_id in patch_ids for band in bands])
+        names = pd.Index([_file_name(patch_id, channel) for patch_id, channel in wanted])
         return self._replace(bundled=self.bundled.loc[self.bundled.index.intersection(names)])
 
-    def read(self, patch_id: str, band: str) -> bytes | None:
+    def read(self, patch_id: str, channel: str) -> bytes | None:
         """The bytes of a tile's GeoTIFF, None if there is none.
 
         Raises:
             ValueError: it is too large for a tile.
         """
-        name = _file_name(patch_id, band)
         if self.bundled is None:
-            path, offset, size = self.root / benge.TILES_FOLDER / patch_id / name, 0, None
+            path, offset, size = self.root / benge.tile_path(patch_id, channel), 0, None
             if not path.is_file():
                 return None
         else:
+            name = _file_name(patch_id, channel)
             if name not in self.bundled.index:
                 return None
             bundle, offset, size = self.bundled.loc[name]
@@ -64,17 +54,29 @@ class Tiles(NamedTuple):
             file.seek(offset)
             content = file.read(benge.MAX_TILE_BYTES + 1 if size is None else size)
         if len(content) > benge.MAX_TILE_BYTES:
-            raise ValueError(f"{band} has more than {benge.MAX_TILE_BYTES} bytes")
+            raise ValueError(f"{channel} has more than {benge.MAX_TILE_BYTES} bytes")
         return content
 
-    def identity(self, patch_id: str) -> list[Any]:
-        """A value that changes when a tile of the patch is written to or replaced."""
+    def identity(self, wanted: Iterable[tuple[str, str]]) -> list[Any]:
+        """A value that changes when one of the tiles of some patch ids and channels is written to or replaced."""
         if self.bundled is None:
-            return partial.identity(self.root / benge.TILES_FOLDER / patch_id)
-        mine = self.bundled[self.bundled.index.str.startswith(f"{patch_id}_")]
+            return [partial.identity(self.root / benge.tile_path(*tile)) for tile in wanted]
+        mine = self.select(wanted).bundled
         places = [[name, *map(str, place)] for name, *place in mine.itertuples()]
         return [places, *(partial.identity(self.root / bundle) for bundle in mine["bundle"].unique())]
 
 
-def _file_name(patch_id: str, band: str) -> str:
-    return f"{patch_id}_{band}.tif"
+def _file_name(patch_id: str, channel: str) -> str:
+    return PurePosixPath(benge.tile_path(patch_id, channel)).name
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"tile": str, "bundle": str, "offset": int, "size": int}).set_index("tile")
+        bundle, offset, size = (table[column] for column in ("bundle", "offset", "size"))
+        sound = bundle.str.fullmatch(rf"{path.stem}-\d+\.tar") & (offset >= 0) & (size >= 0)
+        if not (sound & (size <= benge.MAX_TILE_BYTES)).all() or not table.index.is_unique:
+            raise ValueError("it names other files, or impossible offsets or sizes")
+    except (ValueError, KeyError) as error:  # pandas' own are ValueErrors
+        raise InputError(f"{path}: is not an index of bundles ({error}); run dvc repro -f unpack") from None
+    return table

@@ -38,7 +38,8 @@ REFLECTANCE_SCALE = 10_000  # digital number of a reflectance of 1, without the 
 MAX_OFFSET = 10_000
 NODATA = 0  # in tiles and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
-TILES_FOLDER = "sentinel-2"
+RADAR_BANDS = ("VV", "VH")  # polarizations of Sentinel-1: backscatter in dB, on the 10 m grid
+TILES_FOLDER, RADAR_FOLDER, ELEVATION_FOLDER = TILES_FOLDERS = ("sentinel-2", "sentinel-1", "dem")
 MAX_TILE_BYTES = 1 << 24  # hundreds of times the size of the dataset's tiles
 
 # The columns of the WorldCover table in its order, which is the order of the labels 0 ... 10.
@@ -65,6 +66,7 @@ PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,
 DATE = r"_(\d{8})T\d+_"  # in a patch id: the day of the acquisition
 BASELINE = r"_N(\d{4})_"  # in BigEarthNet v2's ids: the processing baseline, 0509 for 05.09
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
+RADAR_ID = re.compile(r"S1[A-Z]_\w{1,150}_\d{1,3}_\d{1,3}", re.ASCII)  # patch_id_s1: ends like the patch's own id
 
 
 def readable(name: str) -> str:
@@ -72,16 +74,32 @@ def readable(name: str) -> str:
     return name.replace("_", " ")
 
 
-def patch_member(name: str, bands: Collection[str]) -> bool:
-    """Whether the pipeline reads this member of an archive: a table, a split file, or a tile of a chosen band."""
-    parts = PurePosixPath(name).parts
-    match parts:
-        case (_, file) | (_, "splits", file):
+def tile_path(patch_id: str, channel: str) -> str:
+    """Where the tile of an image channel lies below the dataset's root folder.
+
+    Args:
+        patch_id: for radar, the patch's patch_id_s1.
+        channel: a name in BANDS or RADAR_BANDS, or "elevation".
+    """
+    if channel == "elevation":
+        return f"{ELEVATION_FOLDER}/{patch_id}_dem.tif"
+    folder = RADAR_FOLDER if channel in RADAR_BANDS else TILES_FOLDER
+    return f"{folder}/{patch_id}/{patch_id}_{channel}.tif"
+
+
+def patch_member(name: str, channels: Collection[str]) -> bool:
+    """Whether the pipeline reads this member of an archive: a table, a split file, or a tile of a chosen channel."""
+    match PurePosixPath(name).parts:
+        case (_, file) | (_, "splits", file) if file.endswith(".csv"):
             # Only unpack may write an index of bundles, because it says which files tiles are read from.
-            return file.endswith(".csv") and file != f"{TILES_FOLDER}.csv"
-        case (_, folder, patch_id, file) if folder == TILES_FOLDER:
-            return any(file == f"{patch_id}_{band}.tif" for band in bands)
-    return False
+            return file.removesuffix(".csv") not in TILES_FOLDERS
+        case (_, folder, file):
+            patch_id, rest = file.removesuffix("_dem.tif"), f"{folder}/{file}"
+        case (_, folder, patch_id, file):
+            rest = f"{folder}/{patch_id}/{file}"
+        case _:
+            return False
+    return any(rest == tile_path(patch_id, channel) for channel in channels)
 
 
 def find_root(directory: Path, source: Path | None = None) -> Path:

@@ -15,6 +15,7 @@ import yaml
 
 from landcover.ground import benge
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import SENTINEL_2, Inputs
 
 PARAMS = Path("params.yaml")
 
@@ -291,6 +292,7 @@ class Runtime(Section):
 SECTIONS: dict[str, Any] = {
     "dataset": str,
     "datasets": dict[str, Any],  # each entry is a Dataset
+    "inputs": Inputs,
     "bands": benge.Bands,
     "unpack": Unpacking,
     "preprocess": Preprocessing,
@@ -398,7 +400,8 @@ def _misfits(found: dict[str, Any], patch_size: int) -> Iterator[str]:
         except ValueError as error:
             yield f"model: {error}"
     metres = patch_size * benge.METRES_PER_PIXEL
-    if coarse := [band for band in found.get("bands") or [] if metres % benge.BANDS[band]]:
+    bands = found.get("bands") if SENTINEL_2 in (found.get("inputs") or []) else None
+    if coarse := [band for band in bands or [] if metres % benge.BANDS[band]]:
         yield (
             f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
             f"{', '.join(coarse)}; leave it out"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
-from landcover.dataset.bundles import INDEX
+from landcover.dataset.bundles import INDICES
 from landcover.ground.benge import MAX_OFFSET, TILES_FOLDER
 from landcover.ground.errors import InputError
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
@@ -33,7 +33,7 @@ class _Files(NamedTuple):
 
 def is_benge(path: Path) -> bool:
     """Whether a folder has patches in the ben-ge layout, rather than a scene."""
-    return (path / TILES_FOLDER).is_dir() or (path / INDEX).is_file()
+    return (path / TILES_FOLDER).is_dir() or any((path / index).is_file() for index in INDICES)
 
 
 def find(path: Path) -> Source:

@@ -284,3 +284,72 @@ def test_patches_of_a_size_that_nobody_told_are_an_error_with_a_way_out(tmp_path
         f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
         "fix them, or set datasets.tiny.patch_size: 64\n"
     )
+
+
+EVERYTHING = ["weather", "season", "climate_zone", "elevation", "sentinel-1", "sentinel-2"]
+
+
+def test_all_modalities_come_in_a_fixed_order_with_their_names_and_statistics(dataset, run_stage, tmp_path):
+    dataset.add_modalities()
+    done = run_stage("preprocess", *PATHS, params=params(inputs=EVERYTHING))
+    assert (done.returncode, done.stderr) == (0, "")
+    test = tensors.load_split(tmp_path / "data/tensors", "test")  # the patches 6 and 7
+    assert test.bands == ["B02", "B08", "VV", "VH", "elevation"]
+    assert test.images[1, :, 5, 5] == pytest.approx([0.08, 0.08, (60 - 17) / 80, 0.5, 1200 / 9500])
+    assert test.context.shape == (2, 36)
+    assert test.context_names[29:32] == ["climate_zone_30", "season", "temperature"]
+    assert test.context[1].nonzero()[0].tolist() == [6, 30, 31, 32, 33, 34, 35]  # zone 7
+    assert test.scale["ranges"]["VV"] == [-60, 20]
+    data = json.loads((tmp_path / "reports/data.json").read_text())
+    assert data["bands"]["test"]["VV"]["mean"] == pytest.approx(-16.5, abs=0.001)
+    assert data["bands"]["test"]["elevation"]["p99"] == pytest.approx(700, abs=0.1)
+    assert data["context"]["test"]["temperature"] == {"mean": 260, "std": 0, "min": 260, "max": 260}
+    assert data["context"]["test"]["climate_zone_7"]["mean"] == 0.5
+    assert "climate_zone_9" not in data["context"]["test"]
+    assert data["radar"]["days_apart"] == {"median": 2, "largest": 2}
+
+
+@pytest.mark.parametrize("inputs", [["sentinel-1"], ["elevation", "season"]])
+def test_light_may_be_left_out(dataset, run_stage, tmp_path, inputs):
+    dataset.add_modalities()
+    for patch_id in dataset.ids:
+        for band in dataset.bands:
+            dataset.tile(patch_id, band).unlink()
+    done = run_stage("preprocess", *PATHS, params=params(inputs=inputs))
+    assert (done.returncode, done.stderr) == (0, "")
+    test = tensors.load_split(tmp_path / "data/tensors", "test")
+    assert test.bands == (["VV", "VH"] if "sentinel-1" in inputs else ["elevation"])
+
+
+def test_radar_of_other_patches_is_told(dataset, run_stage, tmp_path):
+    dataset.add_modalities()
+    ids = [row["patch_id_s1"] for row in dataset.meta]
+    for row, patch_id in zip(dataset.meta, ids[4:] + ids[:4], strict=True):
+        row["patch_id_s1"] = patch_id
+    dataset.write_tables()
+    write_tile(
+        dataset.elevation_tile(0), np.zeros((120, 120), np.int16), transform=rasterio.Affine(10, 0, 0, 0, -10, 0)
+    )
+    done = run_stage("preprocess", *PATHS, params=params(inputs=["sentinel-1", "sentinel-2", "elevation"]))
+    assert done.returncode == 0
+    told = done.stderr.splitlines()
+    assert told[0].startswith(f"warning: tiny: in 1 of 8 patches, for example {dataset.ids[0]}, the radar or elevation")
+    assert told[1].startswith("warning: tiny: in 8 of 8 patches, patch_id_s1 ends with another column or row")
+    # VV falls from patch to patch as the near infrared rises, and VH is the same everywhere.
+    assert len(json.loads((tmp_path / "reports/data.json").read_text())["warnings"]) == len(told) == 2
+
+
+def test_bad_tiles_and_cells_of_all_modalities_are_listed_together(dataset, run_stage):
+    dataset.add_modalities()
+    dataset.tile(dataset.ids[0], "B02").unlink()
+    dataset.radar_tile(1, "VH").unlink()
+    write_tile(dataset.elevation_tile(4), np.full((120, 120), -9999, np.int16))
+    dataset.meta[6]["climatezone"] = "none"
+    dataset.write_tables()
+    done = run_stage("preprocess", *PATHS, params=params(inputs=EVERYTHING))
+    assert done.returncode == 1
+    told = ["B02 is missing", "VH is missing", "-9999 m, outside -500 to 9000", "climatezone in the meta table is not"]
+    assert done.stderr.startswith("error: 4 bad patches: ")
+    assert all(reason in done.stderr for reason in told)
+    enough = params(inputs=EVERYTHING, preprocess={"max_bad_patches": 4, "offset": "auto", "resampling": "bilinear"})
+    assert run_stage("preprocess", *PATHS, params=enough).returncode == 0

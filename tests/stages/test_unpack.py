@@ -17,7 +17,7 @@ def unpacked(tmp_path: Path, *members: tuple[str, bytes]) -> set[str]:
     """Unpack these members to tmp_path/data/patches; the names of the files that are there then."""
     archive.write(tmp_path / "a.tar.gz", members)
     patches = tmp_path / "data" / "patches"
-    unpack(tmp_path / "a.tar.gz", patches, bands=["B02"], unpack=BOUNDS)
+    unpack(tmp_path / "a.tar.gz", patches, inputs=["sentinel-2"], bands=["B02"], unpack=BOUNDS)
     return {str(p.relative_to(patches)) for p in patches.rglob("*") if p.is_file()}
 
 
@@ -26,6 +26,32 @@ def test_tables_lists_and_tiles_of_the_chosen_bands_are_unpacked(tmp_path):
     wanted = {META[0], "tiny/splits/tiny_train.csv", f"{tile}_B02.tif"}
     others = {f"{tile}_B03.tif", f"{tile}_labels_metadata.json", f"tiny/dem/{PATCH}_dem.tif", "README.md"}
     assert unpacked(tmp_path, *((name, b"x") for name in wanted | others)) == wanted
+
+
+RADAR = "S1A_IW_GRDH_1SDV_20170615T050000_33UUP_0_7"
+TILES = {
+    "sentinel-2": {f"sentinel-2/{PATCH}/{PATCH}_B02.tif"},
+    "sentinel-1": {f"sentinel-1/{RADAR}/{RADAR}_VV.tif", f"sentinel-1/{RADAR}/{RADAR}_VH.tif"},
+    "elevation": {f"dem/{PATCH}_dem.tif"},
+}
+
+
+@pytest.mark.parametrize("inputs", [["sentinel-2"], ["sentinel-1"], ["elevation", "season"], [*TILES, "weather"]])
+@pytest.mark.parametrize("layout", ["files", "bundles"])
+def test_only_the_tiles_of_the_chosen_inputs_are_unpacked(tmp_path, inputs, layout):
+    tables = {"tiny/tiny_meta.csv", "tiny/tiny_era-5.csv"}
+    others = {f"tiny/sentinel-1/{RADAR}/{RADAR}_labels_metadata.json", f"tiny/esaworldcover/{PATCH}_esaworldcover.tif"}
+    others |= {"tiny/README", f"tiny/dem/{PATCH}.tif", f"tiny/dem/{PATCH}/{PATCH}_dem.tif", "tiny/dem.csv"}
+    tiles = {f"tiny/{path}" for paths in TILES.values() for path in paths}
+    archive.write(tmp_path / "a.tar.gz", [(name, b"x") for name in sorted(tables | others | tiles)])
+    bounds = BOUNDS.model_copy(update={"layout": layout})
+    unpack(tmp_path / "a.tar.gz", tmp_path / "out", inputs=inputs, bands=["B02"], unpack=bounds)
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    wanted = {f"tiny/{path}" for name in inputs for path in TILES.get(name, ())}
+    if layout == "bundles":
+        folders = {path.split("/")[1] for path in wanted}
+        wanted = {f"tiny/{folder}{end}" for folder in folders for end in ("-00000.tar", ".csv")}
+    assert found == tables | wanted
 
 
 def test_the_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):

@@ -13,6 +13,7 @@ from stages.unpack import unpack
 
 BANDS = ["B08", "B02"]
 BOUNDS = {"max_members": 100, "max_gigabytes": 0.1}
+OPTIONS = {"inputs": ["sentinel-2"], "bands": BANDS, "unpack": Unpacking(layout="bundles", **BOUNDS)}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def packed(dataset, tmp_path, monkeypatch):
 
 
 def test_bundles_hold_the_tiles_and_few_files(dataset, packed, tmp_path):
-    unpack(packed, tmp_path / "out", bands=BANDS, unpack=Unpacking(layout="bundles", **BOUNDS))
+    unpack(packed, tmp_path / "out", **OPTIONS)
     root = tmp_path / "out" / "tiny"
     assert sorted(p.name for p in root.iterdir()) == [
         *(f"sentinel-2-0000{i}.tar" for i in range(4)),
@@ -37,15 +38,15 @@ def test_bundles_hold_the_tiles_and_few_files(dataset, packed, tmp_path):
         found, expected = (read_patch(source, patch_id, BANDS) for source in (tiles, Tiles.find(dataset.root)))
         assert (found.numbers == expected.numbers).all()
     assert tiles.read(dataset.ids[0], "B03") is None
-    few = tiles.select(dataset.ids[2:4], ["B02"])
+    few = tiles.select([(patch_id, "B02") for patch_id in dataset.ids[2:4]])
     assert len(few.bundled) == 2
     assert few.read(dataset.ids[2], "B02") == dataset.tile(dataset.ids[2], "B02").read_bytes()
     assert few.read(dataset.ids[0], "B02") is None
-    assert few.identity(dataset.ids[2]) != few.identity(dataset.ids[3])
+    assert few.identity([(dataset.ids[2], "B02")]) != few.identity([(dataset.ids[3], "B02")])
 
 
 def test_gdal_and_tar_read_bundles_too(dataset, packed, tmp_path):
-    unpack(packed, tmp_path / "out", bands=BANDS, unpack=Unpacking(layout="bundles", **BOUNDS))
+    unpack(packed, tmp_path / "out", **OPTIONS)
     bundle = tmp_path / "out/tiny/sentinel-2-00000.tar"
     with tarfile.open(bundle) as tar:
         names = tar.getnames()
@@ -87,7 +88,7 @@ def test_what_is_no_tile_of_the_dataset_is_refused(tmp_path, members, message):
     tile = ("tiny/sentinel-2/Q/Q_B02.tif", b"x")
     archive.write(tmp_path / "a.tar.gz", [("tiny/tiny_meta.csv", b""), tile, *members])
     with pytest.raises(InputError, match=message):
-        unpack(tmp_path / "a.tar.gz", tmp_path / "out", bands=BANDS, unpack=Unpacking(layout="bundles", **BOUNDS))
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", **OPTIONS)
     assert not (tmp_path / "out").exists()
 
 

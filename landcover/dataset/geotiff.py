@@ -1,0 +1,79 @@
+"""Opening the GeoTIFF of a tile with GDAL, as untrusted input."""
+
+import functools
+import math
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader, MemoryFile
+
+from landcover.dataset.grids import Grid
+from landcover.dataset.tiles import Tiles
+from landcover.ground.benge import MAX_TILE_BYTES, NODATA
+
+
+@functools.cache
+def _crs_name(wkt: str) -> str:
+    return CRS.from_wkt(wkt).to_string()  # takes a millisecond, as long as the rest of a tile
+
+
+def read_bytes(tiles: Tiles, patch_id: str, channel: str) -> bytes:
+    """The content of a tile.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+    """
+    try:
+        content = tiles.read(patch_id, channel)
+    except OSError as error:
+        raise ValueError(f"{channel} cannot be read ({error.strerror})") from None
+    if content is None:
+        raise ValueError(f"{channel} is missing")
+    if not content:
+        raise ValueError(f"{channel} is not a readable GeoTIFF (it is empty)")
+    return content
+
+
+@contextmanager
+def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> Iterator[DatasetReader]:
+    """A tile of one band of side x side pixels.
+
+    Args:
+        dtype: the type that its pixels must have.
+        remedy: what to do about another type.
+
+    Raises:
+        ValueError: it is not such a tile, or damaged; says why.
+    """
+    try:
+        # From memory, so that no other file is read; with a named driver, since a VRT could read other files or
+        # machines. In MemoryFile's own folder, since threads of a Dask worker read tiles of the same name at the same
+        # time.
+        with warnings.catch_warnings(), MemoryFile(content, filename=f"{channel}.tif") as file:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch may have no georeference
+            with file.open(driver="GTiff") as tile:
+                if tile.count != 1:
+                    raise ValueError(f"{channel} has {tile.count} bands, not 1")
+                if tile.shape != (side, side):
+                    raise ValueError(f"{channel} is {tile.height} x {tile.width} pixels, not {side} x {side}")
+                if tile.dtypes[0] != dtype:
+                    raise ValueError(f"{channel} is {tile.dtypes[0]}, not {dtype}; {remedy}")
+                if MaskFlags.per_dataset in tile.mask_flag_enums[0]:
+                    raise ValueError(f"{channel} has a mask; mark nodata with {NODATA} instead")
+                if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would load a whole block
+                    raise ValueError(
+                        f"{channel} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile"
+                    )
+                yield tile
+    except RasterioError as error:
+        reason = re.sub("/vsimem/[^/]*/", "", " ".join(str(error.__cause__ or error).split()))
+        raise ValueError(f"{channel} is not a readable GeoTIFF ({reason})") from None
+
+
+def grid_of(tile: DatasetReader) -> Grid:
+    return Grid(_crs_name(tile.crs.to_wkt()) if tile.crs else "", tuple(tile.transform)[:6])
