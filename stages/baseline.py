@@ -2,14 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from landcover.dataset.index import load_index
-from landcover.dataset.tensors import load_split
+from landcover.dataset.tensors import Split, load_split
 from landcover.ground import files
 from landcover.ground.params import Baseline, Evaluation, Runtime
 from landcover.judgement import baselines, metrics
 from landcover.judgement.predictions import tabulate
+
+
+def with_context(features: np.ndarray, split: Split) -> np.ndarray:
+    """Features of images (N, F), and beside them the context of the same patches, if it is an input."""
+    return features if split.context is None else np.hstack([features, split.context])
 
 
 def baseline(
@@ -27,10 +33,12 @@ def baseline(
     classes = len(test.classes)
     with threadpool_limits(runtime.threads):
         statistics, test_statistics = (
-            baselines.band_statistics(split.images, baseline.percentiles, runtime.threads) for split in (train, test)
+            with_context(baselines.band_statistics(split.images, baseline.percentiles, runtime.threads), split)
+            for split in (train, test)
         )
         texture, test_texture = (
-            baselines.texture(split.images, split.bands, runtime.threads) for split in (train, test)
+            with_context(baselines.texture(split.images, split.bands, runtime.threads), split)
+            for split in (train, test)
         )
         groups = baselines.ground_groups(of_train.lon, of_train.lat)
         chosen = baselines.choose_regularization(statistics, train.labels, groups, baseline.inverse_regularization)

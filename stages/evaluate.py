@@ -15,6 +15,7 @@ from landcover.ground.processes import helpers
 from landcover.judgement import confusion, metrics, repetition
 from landcover.judgement.calibration import ece
 from landcover.judgement.comparison import against_baselines
+from landcover.judgement.importance import importance
 from landcover.judgement.predictions import parse, tabulate
 from landcover.judgement.probabilities import COST, read_log_probabilities, read_seeds
 from landcover.pages import plots
@@ -66,6 +67,10 @@ def evaluate(
             "ece": ece(labels == test.labels, np.exp(softened.max(1))),
         }
         found["test"]["against"] = against_baselines(parse(predictions["test"]), baselines)
+        inputs = importance(test, index, log_probabilities)
+        pictures.draw("inputs", plots.importance, inputs, found["test"]["accuracy"])
+        if len(inputs) > 1:
+            found["test"]["importance"] = inputs
         per_class = metrics.per_class(test.labels, labels, len(test.classes))
         per_class.insert(0, "class", test.classes)
         matrix = confusion.confusion_matrix(test.labels, labels, len(test.classes))

@@ -11,6 +11,7 @@ import pandas as pd
 from landcover.dataset import pairing, splits
 from landcover.dataset.conversion import Summary, to_value
 from landcover.ground import benge
+from landcover.ground.inputs import modality
 
 PERCENTILES = (1, 50, 99)
 
@@ -35,7 +36,9 @@ def _context_statistics(parts: dict[str, pd.DataFrame], features: list[str]) -> 
     """Mean, standard deviation and extremes of each context feature, in its unit, by split; without absent zones."""
     found = {}
     for split, part in parts.items():
-        known = {name: part[name].to_numpy() for name in features if part[name].any()}
+        known = {
+            name: part[name].to_numpy() for name in features if modality(name) != "climate_zone" or part[name].any()
+        }
         found[split] = {
             name: {"mean": values.mean(), "std": values.std(), "min": values.min(), "max": values.max()}
             for name, values in known.items()

@@ -140,6 +140,26 @@ def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str)
     return figure
 
 
+def importance(rows: Sequence[Mapping[str, Any]], accuracy: float) -> Figure:
+    """Draw the accuracy lost without each input, with its 95% interval, from the rows of importance.importance.
+
+    Args:
+        accuracy: of the test split with all inputs.
+    """
+    figure = Figure(figsize=(7.6, 1.5 + 0.45 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    cost, low, high = (100 * np.array([row[name] for row in rows]) for name in ("cost", "low", "high"))
+    places = range(len(rows))
+    axes.barh(places, cost, color=COLOURS["bar"], height=0.6)
+    axes.errorbar(cost, places, xerr=(cost - low, high - cost), fmt="none", color="black", capsize=4, linewidth=1)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(places, [readable(row["input"]) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"points of accuracy lost, of {100 * accuracy:.1f}% with all inputs (95% interval)")
+    axes.set_title("Cost of exchanging an input between test patches", fontsize=11, loc="left")
+    return figure
+
+
 def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw accuracy with its 95% interval by majority fraction, from the rows of metrics.accuracy_by_purity."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")

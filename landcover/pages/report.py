@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from landcover.ground import params
-from landcover.ground.benge import CLASSES, readable
+from landcover.ground.benge import BANDS, CLASSES, readable
+from landcover.ground.inputs import modalities
+from landcover.judgement.importance import PERMUTATIONS
 from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import BASELINES
 from landcover.pages import markdown
@@ -151,6 +153,22 @@ def headline(page: str) -> str:
     return re.split(r"\n(?=[|#])", page.partition("\n")[2])[0].replace("**", "").strip()
 
 
+def inputs_of(data: dict[str, Any]) -> list[str]:
+    """The image channels, and the modalities of the context features."""
+    return list(data["bands"]["train"]) + list(modalities(data.get("context", {}).get("train", [])))
+
+
+def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "input": readable(row["input"]),
+            "accuracy without it": row["accuracy"],
+            "accuracy lost (95% interval)": markdown.points(row["cost"], row["low"], row["high"]),
+        }
+        for row in rows
+    ]
+
+
 def report_page(
     run: Run,
     data: dict[str, Any],
@@ -182,7 +200,11 @@ def report_page(
         against=[_against(name, found) for name, found in scores["test"]["against"].items()],
         results=result_rows(scores, baselines),
         how_split=how_split(run.entry.split),
-        bands=list(data["bands"]["train"]),
+        inputs=inputs_of(data),
+        light_alone=set(inputs_of(data)) <= set(BANDS),
+        radar=data.get("radar"),
+        importance=_importance_rows(scores["test"].get("importance", [])),
+        permutations=PERMUTATIONS,
         classes=present,
         absent=[row["class"] for row in classes if row not in present],
         untested=[row["class"] for row in present if not row["test"]],

@@ -120,7 +120,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     pictures = sorted(p.name for p in reports.glob("*.png"))
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
-        "learning_curves.png", "places.png", "purity.png", "reliability.png",
+        "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png",
     ]  # fmt: skip
     assert json.loads((reports / "seeds.json").read_text()) == {"seeds": 0}
     columns = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
@@ -189,7 +189,7 @@ def test_two_runs_give_the_same_bytes(bright_or_dark, run_stage):
         assert run_stage("evaluate", *PATHS).returncode == 0
         runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
     assert runs[0] == runs[1]
-    assert len(runs[0]) == 16
+    assert len(runs[0]) == 17
 
 
 def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_do_not(bright_or_dark, run_stage):

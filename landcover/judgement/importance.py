@@ -1,0 +1,57 @@
+"""What a network loses without each of its inputs, by exchanging their values between patches of the test split.
+
+Source: Breiman, "Random forests", Machine Learning 45, 2001: permutation importance.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from landcover.dataset.index import Index
+from landcover.dataset.tensors import Split
+from landcover.ground.inputs import modality
+from landcover.judgement.comparison import places_of
+from landcover.judgement.predictions import Predictions, parse, tabulate
+from landcover.judgement.variance import mean
+
+PREFIX = "without/"  # in log_probabilities.safetensors: float64 (P, N, K), of P permutations, by modality
+PERMUTATIONS, SEED = 10, 0
+
+
+def exchanged(log_probabilities: dict[str, np.ndarray], test: Split) -> dict[str, np.ndarray]:
+    """Log-probabilities of the test split with the values of one modality exchanged between patches, (P, N, K).
+
+    With a single modality, nothing else says anything about a patch, so its prediction becomes another patch's.
+    """
+    found = {name.removeprefix(PREFIX): values for name, values in log_probabilities.items() if name.startswith(PREFIX)}
+    if found:
+        return found
+    (only,) = {modality(name) for name in (*test.bands, *test.context_names)}
+    rng = np.random.default_rng(SEED)
+    orders = [rng.permutation(len(test.labels)) for _ in range(PERMUTATIONS)]
+    return {only: log_probabilities["test"][np.stack(orders)]}
+
+
+def _right(predictions: Predictions) -> np.ndarray:
+    return (predictions.predicted == predictions.actual).mean(0)
+
+
+def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """For each modality, the accuracy that the test split loses without it, the costliest first.
+
+    Args:
+        log_probabilities: as train writes them.
+
+    Returns:
+        Rows of `input`, `accuracy` without it, `cost`, and the cost's 95% interval over patches and places, `low` and
+        `high`.
+    """
+    whole = parse(tabulate(test, index, log_probabilities["test"]))
+    places, rows = places_of(whole), []
+    for name, permuted in exchanged(log_probabilities, test).items():
+        without = np.mean([_right(parse(tabulate(test, index, one))) for one in permuted], axis=0)
+        estimate = mean((_right(whole) - without)[None], places)
+        low, high = estimate.interval()
+        row = {"input": name, "accuracy": float(without.mean()), "cost": estimate.value, "low": low, "high": high}
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["cost"])
