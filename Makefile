@@ -4,7 +4,7 @@
 # make gate BASE=main      the same, and fail on a regression
 # make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see tools/predict.py
 # make lint    check style
-# make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: all, and their table
+# make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: a group, and its table
 # make export   write the model as ONNX, models/model.onnx, and check it
 # make bench   compare the speed with the notebook's, and measure scaling and maps: twenty minutes, benchmarks/README.md
 # make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
@@ -15,6 +15,7 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
+GROUP ?= network
 # DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -37,8 +38,8 @@ experiment: $(VENV)/installed
 	@python -m tools experiment run '$(NAME)'
 
 experiments: $(VENV)/installed
-	python -m tools experiment run
-	python -m tools experiment table
+	python -m tools experiment run $(GROUP)
+	python -m tools experiment table $(GROUP)
 
 predict: $(VENV)/installed
 	python -m tools predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)

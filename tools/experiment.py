@@ -1,8 +1,8 @@
 """Run the experiments in experiments.yaml through DVC, and compare them.
 
-    python -m tools experiment run [NAME ...]       all of them, if none is named; ends with a verdict on each named one
-    python -m tools experiment table                from the last run of each
-    python -m tools experiment splits               the same on two datasets, such as by row order and by place
+    python -m tools experiment run [NAME ...]       experiments, or whole groups; ends with a verdict on each experiment
+    python -m tools experiment table [GROUP]        from the last run of each; by default, of the first group
+    python -m tools experiment splits [GROUP]       the same on two datasets, such as by row order and by place
 
 Each runs as `dvc exp run --name NAME -S ...` on the last commit, apart from the workspace, and is repeated over SEEDS.
 With --dataset, it runs on another entry of `datasets` in params.yaml, under the name NAME-DATASET.
@@ -29,7 +29,7 @@ from landcover.ground.partial import PARTIAL
 from landcover.judgement.predictions import parse
 from landcover.judgement.revisions import Revision, git
 from landcover.pages import markdown
-from landcover.pages.experiments import REFERENCE, Experiments, recommendation, summarize, summarize_splits
+from landcover.pages.experiments import Experiments, recommendation, summarize, summarize_splits
 
 EXPERIMENTS = Path("experiments.yaml")
 CODE = ("dvc.yaml", "stages", "landcover", "data/lists")  # what determines a result, apart from parameters
@@ -39,8 +39,23 @@ NOT_COMPARABLE = 4  # exit code of the comparison
 OF_THE_CLONE = "Experiment results have been applied to your workspace."  # DVC's message; it means the clone
 
 
-def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, Any]]:
+def load(path: Path = EXPERIMENTS) -> dict[str, dict[str, dict[str, Any]]]:
+    """What each experiment changes, by group and name; the first of a group is its reference."""
     return yaml.safe_load(path.read_bytes())
+
+
+def choose(names: list[str], groups: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The named experiments, or those of the named groups, and for each the reference of its group.
+
+    Raises:
+        InputError: there is no such experiment or group.
+    """
+    references = {name: next(iter(group)) for group in groups.values() for name in group}
+    if unknown := [name for name in names if name not in groups and name not in references]:
+        asked = f"no experiment {', '.join(unknown)} in {EXPERIMENTS}" if any(unknown) else "no NAME is given"
+        raise InputError(f"{asked}; choose from {', '.join(references)}, or a group: {', '.join(groups)}")
+    chosen = [one for name in names for one in groups.get(name, [name])]
+    return {name: references[name] for name in chosen}
 
 
 def full_name(name: str, dataset: str | None) -> str:
@@ -118,13 +133,13 @@ def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> 
     git("fetch", "--quiet", str(work), f"+{ref}:{ref}")
 
 
-def judge(name: str, dataset: str | None) -> None:
+def judge(name: str, reference: str, dataset: str | None) -> None:
     """Compare an experiment with its reference: over seeds, if that was run on the same commit, else as committed.
 
     Raises:
         InputError: the comparison failed, and has printed why.
     """
-    called, base = full_name(name, dataset), full_name(REFERENCE, dataset)
+    called, base = full_name(name, dataset), full_name(reference, dataset)
     commit = git("rev-parse", "HEAD")
     if called == base or not git("for-each-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/{base}"):
         base = "HEAD"
@@ -137,7 +152,7 @@ def judge(name: str, dataset: str | None) -> None:
 
 
 def read(names: list[str], dataset: str | None) -> Experiments:
-    """The predictions of the last run of each experiment that was run over seeds.
+    """The predictions of the last run of each experiment of a group that was run over seeds; baselines as of the first.
 
     Raises:
         InputError: no experiment was.
@@ -154,7 +169,7 @@ def read(names: list[str], dataset: str | None) -> Experiments:
             f"no experiment of {EXPERIMENTS} was run over seeds{where}; run python -m tools experiment run"
         )
     baselines = revisions[next(iter(found["test"]))].csv("reports/baseline_predictions.csv")
-    return Experiments(**found, baselines=baselines)
+    return Experiments(**found, baselines=baselines, reference=names[0])
 
 
 def main(arguments: list[str]) -> None:
@@ -164,19 +179,20 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dataset", help="run on this dataset, or show the runs on it; default for splits: %(const)s",
                         nargs="?", const=BY_PLACE)  # fmt: skip
     given = parser.parse_args(arguments)
-    known = load()
-    if unknown := [name for name in given.names if name not in known]:
-        asked = f"no experiment {', '.join(unknown)} in {EXPERIMENTS}" if any(unknown) else "no NAME is given"
-        raise InputError(f"{asked}; choose from {', '.join(known)}")
-    names = given.names or list(known)
+    groups = load()
+    changes = {name: change for group in groups.values() for name, change in group.items()}
+    everything = given.command == "run" and not given.names
+    chosen = choose(given.names or (list(groups) if everything else [next(iter(groups))]), groups)
+    names = list(chosen)
     match given.command:
         case "run":
             demand_committed_code()
             with clone() as work:
                 for name in names:
-                    run(work, name, known[name], given.dataset)
-            for name in given.names:
-                judge(name, given.dataset)
+                    run(work, name, changes[name], given.dataset)
+            for name in names:
+                if name in given.names:
+                    judge(name, chosen[name], given.dataset)
         case "table":
             experiments = read(names, given.dataset)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")

@@ -12,7 +12,6 @@ from landcover.judgement.variance import CONFIDENCE, independent, mean
 from landcover.judgement.verdict import holm
 from landcover.pages import markdown
 
-REFERENCE = "notebook"  # the experiment that the others are compared with
 AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
 DRAWN = {"resamples": 10_000, "seed": 0}
 
@@ -23,6 +22,7 @@ class Experiments(NamedTuple):
     val: dict[str, Predictions]
     test: dict[str, Predictions]
     baselines: pd.DataFrame  # baseline_predictions.csv
+    reference: str  # the experiment that the others are compared with
 
     def all_of_test(self) -> dict[str, Predictions]:
         """The baselines by their words, then the experiments."""
@@ -44,7 +44,8 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
     predictors = experiments.all_of_test()
     places = places_of(next(iter(experiments.test.values())))
     right = {name: scores(one, "accuracy") for name, one in predictors.items()}
-    references = ([REFERENCE] if REFERENCE in right else []) + [BASELINES[name] for name in AGAINST]
+    own = [experiments.reference] if experiments.reference in right else []
+    references = own + [BASELINES[name] for name in AGAINST]
 
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for name, one in right.items():

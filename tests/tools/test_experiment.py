@@ -13,9 +13,8 @@ import scipy.stats
 import yaml
 from tiny import REPOSITORY
 
-from landcover.ground import benge
+from landcover.ground import benge, params
 from landcover.ground.errors import InputError
-from landcover.ground.params import Architecture, Training, validate
 from landcover.judgement.comparison import compare_scores, mcnemar, tango
 from landcover.judgement.predictions import BASELINES, parse
 from landcover.judgement.scores import scores
@@ -27,15 +26,28 @@ from tools import experiment
 CLASSES = np.array(benge.CLASSES)
 
 
-@pytest.mark.parametrize("name", experiment.load())
+CHANGES = {name: changes for group in experiment.load().values() for name, changes in group.items()}
+
+
+@pytest.mark.parametrize("name", CHANGES)
 def test_every_experiment_changes_parameters_that_exist_to_values_that_are_valid(name, default_params):
-    params = yaml.safe_load(yaml.safe_dump(default_params))
-    for key, value in experiment.load()[name].items():
-        section, parameter = key.split(".")
-        assert parameter in params[section]
-        params[section][parameter] = value
-    validate("model", Architecture, params["model"])
-    validate("train", Training, params["train"])
+    changed = yaml.safe_load(yaml.safe_dump(default_params))
+    for key, value in CHANGES[name].items():
+        *section, parameter = key.split(".")
+        place = changed[section[0]] if section else changed
+        assert parameter in place
+        place[parameter] = value
+    params.check(changed)
+
+
+def test_no_name_is_given_twice():
+    assert len(CHANGES) == sum(map(len, experiment.load().values()))
+    assert not CHANGES.keys() & experiment.load().keys()
+
+
+def test_a_group_stands_for_its_experiments_and_its_first_one_is_the_reference():
+    groups = {"network": {"notebook": {}, "wider": {}}, "inputs": {"bands": {}, "radar": {}}}
+    assert experiment.choose(["inputs", "wider"], groups) == {"bands": "bands", "radar": "bands", "wider": "notebook"}
 
 
 LABELS = np.array([0, 2, 3] * 50)
@@ -63,7 +75,7 @@ def experiments(
     found = (
         {name: parse(table(*seeds)) for name, seeds in side.items()} for side in (test if val is None else val, test)
     )
-    return Experiments(*found, baselines)
+    return Experiments(*found, baselines, "notebook")
 
 
 def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
@@ -139,7 +151,7 @@ def test_what_a_split_flatters_is_told_with_its_interval():
         seeds = pd.concat(pd.DataFrame({"seed": seed, **columns, "predicted": CLASSES[predicted]}) for seed in (1, 2))
         baselines = {"majority": CLASSES[0], "band_statistics": CLASSES[labels], "texture": CLASSES[labels]}
         test = {"notebook": parse(seeds)}
-        return Experiments(val=test, test=test, baselines=pd.DataFrame(columns | baselines))
+        return Experiments(val=test, test=test, baselines=pd.DataFrame(columns | baselines), reference="notebook")
 
     rows = {row["predictor"]: row for row in summarize_splits(side(80), side(60))}
     variances = np.array([0.8 * 0.2, 0.6 * 0.4]) / 99
@@ -166,7 +178,7 @@ while true; do sleep 0.02; done
 def workspace(tmp_path, monkeypatch) -> Path:
     """A repository with a commit, and nothing of the pipeline but what the tool asks for."""
     for name, text in {
-        "params.yaml": "dataset: a\n", "experiments.yaml": "notebook: {}\n", ".gitignore": ".partial\nbin\n",
+        "params.yaml": "dataset: a\n", "experiments.yaml": "network: {notebook: {}}\n", ".gitignore": ".partial\nbin\n",
         ".dvc/config": "", "landcover/a.py": "", "stages/b.py": "", "bin/dvc": DVC,
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -194,7 +206,9 @@ def test_code_that_is_not_committed_is_named_and_parameters_are_told_of(workspac
 
 @pytest.mark.parametrize("names", [[""], ["strnog"]])
 def test_a_name_that_is_none_is_told_with_those_that_are(workspace, names):
-    with pytest.raises(InputError, match=r"(no NAME is given|no experiment strnog in .*); choose from notebook$"):
+    with pytest.raises(
+        InputError, match=r"(no NAME is given|no experiment strnog in .*); choose from notebook, or a group: network$"
+    ):
         experiment.main(["run", *names])
 
 
