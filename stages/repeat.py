@@ -79,7 +79,7 @@ def train_again(
             predicted.append(predict(network, patches[name], train.eval_batch_size))
     stacked = {name: np.stack(predicted) for name, predicted in found.items()}
     together = logsumexp(stacked["val"], axis=0, b=1 / len(seeds))  # of the mean of the probabilities
-    metadata = describe(network, model, splits["train"]) | {
+    metadata = describe(network, model, train, splits["train"]) | {
         "temperature": fit_temperature(splits["val"].labels, together),
         "epochs": epochs,
         "device": device.type,
@@ -107,7 +107,8 @@ def repeat(
         if (count := at_once(len(seeds), runtime)) > 1:
             train_side_by_side(count, *what)
         networks, found, metadata = train_again(*what)
-        facts = {fact: metadata[fact] for fact in ("bands", "classes", "scale", "device")}
+        known = metadata.keys() & {"bands", "context", "classes", "scale", "device"}
+        facts = {fact: metadata[fact] for fact in known}
         with files.replacing(log_probabilities_path) as part:
             tensors.save(part, found, {"seeds": seeds} | facts)
         with files.replacing(ensemble_path) as part:

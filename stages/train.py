@@ -1,7 +1,8 @@
 """Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
-judge them need neither.
+judge them need neither. If the network has several modalities, without/<modality> are those of the test split with that
+modality's values exchanged between patches.
 """
 
 import csv
@@ -9,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from landcover.dataset import tensors
@@ -19,13 +19,14 @@ from landcover.ground.device import choose_device
 from landcover.ground.params import Architecture, Dataset, Runtime, Training
 from landcover.network.calibration import fit_temperature
 from landcover.network.device import own_device, set_deterministic
-from landcover.network.distributed import Group, join
+from landcover.network.distributed import join
 from landcover.network.loader import load
-from landcover.network.model import Network, predict, save
+from landcover.network.model import predict, save
+from landcover.network.permutation import predict_without
 from landcover.network.training import Epoch, Run, checkpoint_path, describe, make_network
 
 # What whoever judges the predictions must know of their network.
-PREDICTED_BY = ("bands", "classes", "scale", "temperature", "parameters", "epochs", "device")
+PREDICTED_BY = ("bands", "context", "classes", "scale", "temperature", "parameters", "epochs", "device")
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
@@ -35,34 +36,18 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
         table.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
 
 
-def fit(
-    tensors_dir: Path,
-    history_path: Path,
-    model: Architecture,
-    train: Training,
-    runtime: Runtime,
-    device: torch.device,
-    group: Group,
-) -> tuple[Network, list[Epoch]]:
+def fit(run: Run, checkpoint: Path, history_path: Path) -> None:
     """Train on the train split and watch the val split; a run that was killed resumes after its last finished epoch.
 
     The history is written after each epoch, for whoever watches the curves.
     """
-    facts, val = (tensors.load_split(tensors_dir, name, gigabytes=0) for name in ("train", "val"))
-    network = make_network(facts, model, train.seed, device)
-    patches = (load(split, device, runtime.resident_gigabytes) for split in (facts, val))
-    run = Run(network, *patches, train, group)
-    options = [section.model_dump() for section in (model, train)]
-    checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
-    quiet = None if group.rank == 0 else True
-    with tqdm(
-        run.epochs(checkpoint), total=train.epochs, desc=f"train on {device}", unit="epoch", disable=quiet
-    ) as progress:
+    first = run.group.rank == 0
+    bar = {"desc": f"train on {run.train.labels.device}", "unit": "epoch", "disable": None if first else True}
+    with tqdm(run.epochs(checkpoint), total=run.settings.epochs, **bar) as progress:
         for epoch in progress:
-            if group.rank == 0:
+            if first:
                 write_history(history_path, run.history)
             progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
-    return network, run.history
 
 
 def train(
@@ -83,31 +68,36 @@ def train(
     """
     device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
+    splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
+    network = make_network(splits["train"], model, train.seed, device)
+    patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
+    options = [section.model_dump() for section in (model, train)]
     try:
         with join(device) as group:
-            network, history = fit(tensors_dir, history_path, model, train, runtime, device, group)
+            run = Run(network, patches["train"], patches["val"], train, group)
+            checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
+            fit(run, checkpoint, history_path)
     except BaseException:
         # An interrupt, too: the epochs so far would pass for the history of a whole run.
         history_path.unlink(missing_ok=True)
         raise
     if group.rank > 0:
         return
-    if len(history) < train.epochs:
-        print(f"stopped after epoch {len(history)}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
-    splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
-    predicted = {
-        name: predict(network, load(split, device, runtime.resident_gigabytes), train.eval_batch_size)
-        for name, split in splits.items()
-    }
-    metadata = describe(network, model, splits["train"]) | {
+    if (epochs := len(run.history)) < train.epochs:
+        print(f"stopped after epoch {epochs}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
+    size = train.eval_batch_size
+    predicted = {name: predict(network, split, size) for name, split in patches.items()}
+    without = {f"without/{name}": values for name, values in predict_without(network, patches["test"], size).items()}
+    metadata = describe(network, model, train, splits["train"]) | {
         "dataset": dataset,
         "synthetic": datasets[dataset].synthetic,
         "temperature": fit_temperature(splits["val"].labels, predicted["val"]),
-        "epochs": len(history),
+        "epochs": epochs,
         "device": device.type,
     }
     with files.replacing(model_path) as part:
         save(part, network, metadata)
     with files.replacing(log_probabilities_path) as part:
-        tensors.save(part, predicted, {fact: metadata[fact] for fact in PREDICTED_BY})
+        facts = {fact: metadata[fact] for fact in PREDICTED_BY if fact in metadata}
+        tensors.save(part, predicted | without, facts)
     partial.remove("train")

@@ -194,6 +194,7 @@ class Architecture(Section):
     linear: Annotated[list[Channels], pydantic.Field(max_length=64)]
     dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
     standardize: Literal["none", "moments", "quantiles"]
+    fusion: Literal["early", "late"] = "early"
 
     @pydantic.model_validator(mode="after")
     def _fits(self):
@@ -244,6 +245,7 @@ class Training(Section):
     patience: Count | None
     keep: Literal["last", "best"]
     precision: Literal["float32", "bfloat16"]
+    modality_dropout: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
 
 
 class Repetition(Section):

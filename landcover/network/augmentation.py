@@ -1,4 +1,4 @@
-"""Random flips and rotations of patches."""
+"""Random flips and rotations of patches, and modalities that are hidden at random."""
 
 import torch
 
@@ -33,3 +33,21 @@ def draw_symmetries(
     flipped = torch.rand(count, generator=generator) < 0.5 if settings.flips else None
     turns = torch.randint(4, (count,), generator=generator) if settings.quarter_turns else None
     return flipped, turns
+
+
+def draw_present(
+    count: int, images: int, others: int, settings: Training, generator: torch.Generator
+) -> torch.Tensor | None:
+    """For each of `count` patches, which modalities are not hidden, bool (count, images + others); None if none are.
+
+    Each is hidden with the same probability, but if that would hide all `images` modalities of a patch, one of them,
+    drawn at random, stays: there is no prediction without an image, so nothing is to be learnt for it. A network with
+    one image modality always sees it.
+    """
+    if not settings.modality_dropout or images + others == 1:
+        return None
+    present = torch.rand(count, images + others, generator=generator) >= settings.modality_dropout
+    kept = torch.randint(images, (count,), generator=generator)
+    blind = ~present[:, :images].any(1)
+    present[blind, kept[blind]] = True
+    return present

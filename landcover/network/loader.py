@@ -3,8 +3,8 @@
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,18 +20,17 @@ PIECE = 100  # patches copied to the device at a time
 
 
 class Patches(NamedTuple):
-    """A split in the form that the network reads."""
+    """A split, or a batch of it, in the form that the network reads."""
 
     images: torch.Tensor | np.ndarray | tensors.Shards  # float32 (N, C, H, W); tensors are on the device, channels last
     labels: torch.Tensor  # int64 (N,), on the device
+    context: torch.Tensor | None = None  # float32 (N, F), on the device, if there are context features
 
-    def batches(self, order: Iterable[Rows]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(images, labels) for each item of `order`, on the device."""
-        device = self.labels.device
+    def batches(self, order: Iterable[Rows]) -> Iterator[Self]:
+        """The patches of each item of `order`, on the device."""
         if isinstance(self.images, torch.Tensor):
             for rows in order:
-                rows = rows if isinstance(rows, slice) else rows.to(device, non_blocking=True)
-                yield self.images[rows], self.labels[rows]
+                yield self._batch(rows)
             return
         waiting = deque()
         for rows in order:
@@ -45,20 +44,23 @@ class Patches(NamedTuple):
         images = torch.from_numpy(self.images[rows if isinstance(rows, slice) else rows.numpy()])
         return images.pin_memory() if self.labels.is_cuda else images
 
-    def _to_device(self, rows: Rows, images) -> tuple[torch.Tensor, torch.Tensor]:
-        device = self.labels.device
-        rows = rows if isinstance(rows, slice) else rows.to(device, non_blocking=True)
-        images = images.result().to(device, non_blocking=True)
-        return images.contiguous(memory_format=torch.channels_last), self.labels[rows]
+    def _to_device(self, rows: Rows, images: Future[torch.Tensor]) -> Self:
+        images = images.result().to(self.labels.device, non_blocking=True)
+        return self._batch(rows, images.contiguous(memory_format=torch.channels_last))
 
-    def in_order(self, batch_size: int, group: Group = ALONE) -> Iterator[torch.Tensor]:
-        """This process's share of the images, batch by batch."""
+    def _batch(self, rows: Rows, images: torch.Tensor | None = None) -> Self:
+        rows = rows if isinstance(rows, slice) else rows.to(self.labels.device, non_blocking=True)
+        images = self.images[rows] if images is None else images
+        return Patches(images, self.labels[rows], None if self.context is None else self.context[rows])
+
+    def in_order(self, batch_size: int, group: Group = ALONE) -> Iterator[Self]:
+        """This process's share of the patches, batch by batch."""
         mine = range(group.rank, len(self.labels), group.size)
         order = [
             slice(mine[i], mine[min(i + batch_size, len(mine)) - 1] + 1, group.size)
             for i in range(0, len(mine), batch_size)
         ]
-        return (images for images, _ in self.batches(order))
+        return self.batches(order)
 
 
 def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf) -> Patches:
@@ -76,4 +78,5 @@ def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf
         for start in range(0, len(images), PIECE):  # to avoid a second copy of the whole split
             held[start : start + PIECE] = torch.from_numpy(images[start : start + PIECE])
         images = held
-    return Patches(images, torch.from_numpy(split.labels).to(device))
+    context = None if split.context is None else torch.from_numpy(split.context).to(device)
+    return Patches(images, torch.from_numpy(split.labels).to(device), context)

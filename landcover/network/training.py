@@ -19,12 +19,12 @@ from landcover.dataset import tensors
 from landcover.ground import files, partial
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture, Training
-from landcover.network.augmentation import augment, draw_symmetries
+from landcover.network.augmentation import augment, draw_present, draw_symmetries
 from landcover.network.distributed import ALONE, Group, Rows
 from landcover.network.loader import Patches
 from landcover.network.model import Network, infer, parameter_count
 
-REFLECTANCE_STEP = 1e-4  # of one digital number
+STEP = 1e-4  # of values: one digital number of a band, 0.008 dB, 0.95 m of elevation
 EXPLODED = 1e4  # nats; training does not recover from such a loss
 
 
@@ -198,22 +198,25 @@ class Run:
         generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
         torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
         order = list(visits(count, settings, generator))
-        symmetries = draw_symmetries(count, settings, generator)
+        modalities = len(self.network.image_modalities), len(self.network.context_modalities)
+        drawn = *draw_symmetries(count, settings, generator), draw_present(count, *modalities, settings, generator)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
         # Kept on the device until the end: reading a value here would make the host wait for each batch.
         losses, predictions, targets = torch.zeros(len(order), device=device), [], []
         batches = self.train.batches(group.share(rows) for _, rows in order)
-        for batch, ((places, rows), (images, labels)) in enumerate(zip(order, batches, strict=True)):
+        for step, ((places, rows), batch) in enumerate(zip(order, batches, strict=True)):
             mine = group.share(places)
-            images = augment(images, *(drawn if drawn is None else drawn[mine] for drawn in symmetries))
+            flipped, turns, present = (values if values is None else values[mine] for values in drawn)
+            images = augment(batch.images, flipped, turns)
+            present = present if present is None else present.to(device, non_blocking=True)
             with autocast:
-                logits = self.forward(images)
+                logits = self.forward(images, batch.context, present)
             total = places.stop - places.start
             if self.weights is not None:
                 total = self.weights[self.train.labels[rows]].sum()
             loss = F.cross_entropy(
-                logits.float(), labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
+                logits.float(), batch.labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
             )
             # DDP averages the processes' gradients, so each is scaled up by the number of processes.
             loss = loss / (total / group.size)
@@ -221,16 +224,14 @@ class Run:
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.schedule.step()
-            losses[batch] = loss.detach()
+            losses[step] = loss.detach()
             predictions.append(logits.detach().argmax(1))
-            targets.append(labels)
+            targets.append(batch.labels)
         means = group.sum(losses) / group.size
         exploded = (means.abs() < EXPLODED).logical_not()  # also true for NaN
         if exploded.any():
-            batch = int(exploded.nonzero()[0])
-            raise InputError(
-                f"train: the loss is {means[batch]:g} in epoch {number}, batch {batch + 1}; {self._remedy}"
-            )
+            step = int(exploded.nonzero()[0])
+            raise InputError(f"train: the loss is {means[step]:g} in epoch {number}, batch {step + 1}; {self._remedy}")
         return float(means.mean()), self._accuracy(torch.cat(predictions), torch.cat(targets))
 
     def _evaluate(self) -> tuple[float, float]:
@@ -296,7 +297,7 @@ class Run:
 
 
 def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each band over all valid pixels of images (C, H, W); float64 (C,)."""
+    """Mean and standard deviation of each channel over all valid pixels of images (C, H, W); float64 (C,)."""
     # Patch by patch, since they may exceed memory. Nodata, which is 0, adds nothing to a sum.
     moments, valid = [], []
     for image in images:
@@ -307,48 +308,58 @@ def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Median of each band over all valid pixels of images (C, H, W), and half its middle 68%; float64 (C,).
+    """Median of each channel over all valid pixels of images (C, H, W), and half its middle 68%; float64 (C,).
 
     For a normal distribution, these are the mean and the standard deviation, but they are robust to some snow. They are
-    exact to REFLECTANCE_STEP.
+    exact to STEP.
     """
     counts = 0
     for image in images:
-        steps = np.rint(image.reshape(len(image), -1) / REFLECTANCE_STEP).astype(np.int64)
-        counts += np.stack([np.bincount(band, minlength=round(1 / REFLECTANCE_STEP) + 1) for band in steps])
+        steps = np.rint(image.reshape(len(image), -1) / STEP).astype(np.int64)
+        counts += np.stack([np.bincount(channel, minlength=round(1 / STEP) + 1) for channel in steps])
     counts[:, 0] = 0  # nodata
     shares = np.cumsum(counts, axis=1) / counts.sum(1, keepdims=True)
-    low, median, high = ((shares < quantile).sum(1) * REFLECTANCE_STEP for quantile in (0.16, 0.5, 0.84))
+    low, median, high = ((shares < quantile).sum(1) * STEP for quantile in (0.16, 0.5, 0.84))
     return median, (high - low) / 2
 
 
-def band_scaling(images: Iterable[np.ndarray], method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Center and spread of each band, according to model.standardize; float32 (C,).
+def scaling(train: tensors.Split, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Center and spread of each image channel and context feature, according to model.standardize; float32 (C + F,).
+
+    Context features are scaled by their moments in any case, since most of them are 0 or 1. If one is the same in all
+    patches, as is a climate zone that does not occur, its spread is 1.
 
     Raises:
-        InputError: a band has no spread.
+        InputError: an image channel has no spread.
     """
-    center, spread = band_moments(images) if method == "moments" else band_quantiles(images)
-    if not spread.all():
+    center, spread = band_moments(train.images) if method == "moments" else band_quantiles(train.images)
+    if constant := [name for name, width in zip(train.bands, spread, strict=True) if not width]:
         raise InputError(
-            f"model.standardize: band {int(np.flatnonzero(spread == 0)[0]) + 1} of {len(spread)} is nearly "
-            "constant; leave it out of bands, or set standardize to none"
+            f"model.standardize: nearly constant over the train split: {', '.join(constant)}; leave out of bands or "
+            "inputs, or set standardize to none"
         )
+    if train.context is not None:
+        deviation = train.context.std(0, dtype=np.float64)
+        center = np.append(center, train.context.mean(0, dtype=np.float64))
+        spread = np.append(spread, np.where(np.ptp(train.context, 0) > 0, deviation, 1))
     return center.astype(np.float32), spread.astype(np.float32)
 
 
 def patch_means(train: tensors.Split) -> dict[str, list[float]]:
-    """For each band, the smallest and the largest mean of a patch over its valid pixels."""
+    """For each image channel, the smallest and the largest mean of a patch over its valid pixels."""
     with np.errstate(invalid="ignore"):  # NaN where a patch has no valid pixel
         means = [image.sum((1, 2), dtype=np.float64) / np.count_nonzero(image, axis=(1, 2)) for image in train.images]
     ends = np.stack([np.nanmin(means, axis=0), np.nanmax(means, axis=0)], axis=1)
     return dict(zip(train.bands, ends.tolist(), strict=True))
 
 
-def describe(network: Network, architecture: Architecture, train: tensors.Split) -> dict[str, Any]:
+def describe(network: Network, architecture: Architecture, settings: Training, train: tensors.Split) -> dict[str, Any]:
     """What the model file states about a network trained on the split: its inputs, outputs and training data."""
-    return {
-        "architecture": architecture.model_dump(),
+    if len(network.image_modalities) == 1:  # both fusions are the same network
+        architecture = architecture.model_copy(update={"fusion": "early"})
+    optional = {"context": train.context_names, "modality_dropout": settings.modality_dropout}
+    return {name: value for name, value in optional.items() if value} | {
+        "architecture": architecture.model_dump(exclude_defaults=True),
         "bands": train.bands,
         "classes": train.classes,
         "scale": train.scale,
@@ -359,10 +370,11 @@ def describe(network: Network, architecture: Architecture, train: tensors.Split)
 
 
 def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:
-    """A network for the bands and classes of `facts`, the train split, with weights drawn from `seed`."""
+    """A network for the inputs and classes of `facts`, the train split, with weights drawn from `seed`."""
     standardize = architecture.standardize
-    scaling = (None, None) if standardize == "none" else band_scaling(facts.images, standardize)
+    center, spread = (None, None) if standardize == "none" else scaling(facts, standardize)
     # Drawn on the CPU, so that the initial weights are the same on every device.
     torch.manual_seed(seed)
-    network = Network(architecture, len(facts.bands), len(facts.classes), *scaling, facts.images.shape[-1])
+    size, context = facts.images.shape[-1], facts.context_names
+    network = Network(architecture, facts.bands, len(facts.classes), center, spread, size, context)
     return network.to(device, memory_format=torch.channels_last)

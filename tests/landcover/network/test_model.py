@@ -8,6 +8,7 @@ from landcover.network import model
 from landcover.network.distributed import Group
 from landcover.network.loader import Patches
 
+BANDS = ["B02", "B03", "B04", "B08"]
 NOTEBOOK = {
     "convolutions": [8, 16],
     "kernel": 5,
@@ -80,7 +81,7 @@ def test_an_architecture_that_runs_out_of_pixels_is_refused():
 def test_a_network_of_smaller_patches_is_rebuilt_from_its_metadata(tmp_path, global_pooling):
     network = model.Network(architecture(global_pooling=global_pooling), 4, 3, patch_size=64).eval()
     images = torch.rand(2, 4, 64, 64)
-    facts = {"architecture": architecture(global_pooling=global_pooling).model_dump(), "bands": ["a", "b", "c", "d"]}
+    facts = {"architecture": architecture(global_pooling=global_pooling).model_dump(), "bands": BANDS}
     facts |= {"classes": ["x", "y", "z"], "scale": {}, "parameters": 1, "epochs": 1, "patch_size": 64}
     model.save(tmp_path / "m", network, facts)
     assert torch.equal(model.load(tmp_path / "m")[0].eval()(images), network(images))
@@ -98,7 +99,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
 
     facts = {
         "architecture": NOTEBOOK | {"standardize": "moments"},
-        "bands": list("abcd"),
+        "bands": BANDS,
         "classes": list("abcdefghijk"),
     }
     facts |= {"scale": {}, "parameters": 1, "epochs": 1}
@@ -109,7 +110,7 @@ def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_pat
 
 
 def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
-    path, facts = tmp_path / "e.safetensors", {"architecture": NOTEBOOK, "bands": list("abcd")}
+    path, facts = tmp_path / "e.safetensors", {"architecture": NOTEBOOK, "bands": BANDS}
     facts |= {"classes": list("abcdefghijk"), "scale": {}, "parameters": 1, "epochs": [1, 1]}
     networks = {seed: build() for seed in (9, 10)}
     torch.nn.init.ones_(networks[10].classifier[-1].bias)

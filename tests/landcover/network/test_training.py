@@ -31,11 +31,11 @@ from landcover.network.training import (
     balanced_weights,
     band_moments,
     band_quantiles,
-    band_scaling,
     check,
     make_optimizer,
     make_schedule,
     patch_means,
+    scaling,
     visits,
 )
 
@@ -141,8 +141,8 @@ def test_unshuffled_batches_are_in_order_and_the_last_is_smaller(six_patches, de
     four = settings(default_params, batch_size=4)
     assert order_of(0, four) == [[0, 1, 2, 3], [4, 5]]
     found = list(six_patches.batches(rows for _, rows in visits(6, four, torch.Generator())))
-    assert [labels.tolist() for _, labels in found] == [[0, 1, 2, 0], [3, 10]]
-    assert torch.equal(torch.cat([images for images, _ in found]), six_patches.images)
+    assert [batch.labels.tolist() for batch in found] == [[0, 1, 2, 0], [3, 10]]
+    assert torch.equal(torch.cat([batch.images for batch in found]), six_patches.images)
 
 
 def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, default_params):
@@ -151,9 +151,9 @@ def test_shuffled_batches_hold_each_patch_once_with_its_own_label(six_patches, d
     assert sorted(first + last) == list(range(6))
     assert first != [0, 1, 2, 3]
     assert first != other
-    ((images, labels),) = six_patches.batches([torch.tensor([5, 0, 3])])
-    assert torch.equal(images, six_patches.images[[5, 0, 3]])
-    assert labels.tolist() == [10, 0, 0]
+    (batch,) = six_patches.batches([torch.tensor([5, 0, 3])])
+    assert torch.equal(batch.images, six_patches.images[[5, 0, 3]])
+    assert batch.labels.tolist() == [10, 0, 0]
 
 
 def test_nodata_is_in_neither_moments_nor_quantiles():
@@ -349,8 +349,9 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(six_patches, default_
         check(network(default_params, normalization="batch"), 6, 6, settings(default_params, batch_size=1), ALONE)
     constant = np.ones((2, 3, 4, 4), np.float32)
     constant[0, 0, 0, 0] = constant[0, 2, 0, 0] = 2
-    with pytest.raises(InputError, match="band 2 of 3 is nearly constant"):
-        band_scaling(constant, "moments")
+    facts = tensors.Split(constant, np.zeros(2, int), ["B02", "B08", "VV"], [], {})
+    with pytest.raises(InputError, match="nearly constant over the train split: B08; leave out of bands or inputs"):
+        scaling(facts, "moments")
 
 
 @pytest.mark.parametrize(
