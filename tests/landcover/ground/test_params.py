@@ -38,6 +38,8 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
         ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: list should have at least 1"),
         ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: input should be greater"),
         ("model", Architecture, {"residual": True}, "set padding to 'same'"),
+        ("model", Architecture, {"fusion": "middle"}, "model.fusion = 'middle': input should be 'early' or 'late'"),
+        ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: input should be less than 1"),
         (
             "runtime",
             Runtime,

@@ -4,11 +4,14 @@ import torch
 
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import modalities
 from landcover.network import model
 from landcover.network.distributed import Group
 from landcover.network.loader import Patches
 
 BANDS = ["B02", "B03", "B04", "B08"]
+ALL_BANDS = [*BANDS, "VV", "VH", "elevation"]
+CONTEXT = ["climate_zone_8", "climate_zone_9", "season", "temperature"]
 NOTEBOOK = {
     "convolutions": [8, 16],
     "kernel": 5,
@@ -28,9 +31,9 @@ def architecture(**changes) -> model.Architecture:
     return model.Architecture.model_validate(NOTEBOOK | changes)
 
 
-def build(**changes) -> model.Network:
+def build(bands=BANDS, context=(), **changes) -> model.Network:
     torch.manual_seed(0)
-    return model.Network(architecture(**changes), 4, 11)
+    return model.Network(architecture(**changes), bands, 11, context=context)
 
 
 def test_the_default_is_the_notebooks_network():
@@ -168,3 +171,117 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path):
         model.load(path)
     with pytest.raises(InputError, match="not found"):
         model.load(tmp_path / "none")
+
+
+# -- several modalities
+
+
+@pytest.mark.parametrize("bands", [ALL_BANDS, ["B02", "B08", "VV", "VH"]], ids=["unequal groups", "equal groups"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"convolutions": [8]},
+        {"normalization": "group", "convolutions": [6, 16]},
+        {"normalization": "batch", "kernel": 1},
+        {"residual": True, "padding": "same", "normalization": "batch", "global_pooling": True},
+        {"residual": True, "padding": "same", "kernel": 3, "stride": 1, "convolutions": [3, 3, 6]},
+    ],
+    ids=str,
+)
+def test_late_fusion_joins_an_encoder_of_each_image_modality(bands, changes):
+    """An encoder alone, with the weights of its group, gives the group's part of the feature map."""
+    images = torch.rand(2, len(bands), 120, 120)
+    joined = build(bands, fusion="late", **changes).eval()
+    found = joined.features(images)
+    assert joined.feature_shape == found.shape[1:]
+    groups = modalities(bands)
+    for number, channels in enumerate(groups.values()):
+        alone = build([bands[channel] for channel in channels], **changes).eval()
+        ours = dict(alone.features.state_dict())
+        for name, weights in joined.features.state_dict().items():
+            prefix, _, rest = name.partition("convolutions.")
+            if not rest:
+                ours[name] = weights.chunk(len(groups))[number] if weights.ndim else weights
+            elif rest.startswith(f"{number}."):
+                ours[prefix + rest[2:]] = weights
+        alone.features.load_state_dict(ours)
+        torch.testing.assert_close(alone.features(images[:, channels]), found.chunk(len(groups), 1)[number])
+
+
+def test_late_fusion_of_one_image_modality_is_early_fusion():
+    early, late = (build(["VV", "VH"], CONTEXT, fusion=fusion).state_dict() for fusion in ("early", "late"))
+    assert early.keys() == late.keys()
+    assert all(torch.equal(early[name], late[name]) for name in early)
+
+
+def test_late_fusion_learns_and_counts_its_weights():
+    network = build(ALL_BANDS, CONTEXT, fusion="late")
+    first, second = (4 + 2 + 1) * 8 * 25 + 3 * 8, 3 * (8 * 16 * 25 + 16)
+    assert model.parameter_count(network) == first + second + (3 * 576 + 4) * 100 + 100 + 1111
+    network(torch.rand(3, 7, 120, 120), torch.rand(3, 4)).sum().backward()
+    assert all(weights.grad.isfinite().all() for weights in network.parameters())
+
+
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_context_joins_the_features_before_the_first_linear_layer(fusion):
+    network = build(ALL_BANDS, CONTEXT, fusion=fusion, linear=[])
+    last = network.classifier[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+        last.weight[:4, -4:] = torch.eye(4)
+    context = torch.tensor([[0, 1, 0.25, 0.5], [1, 0, 0.75, 0]])
+    assert network(torch.rand(2, 7, 120, 120), context)[:, :4].tolist() == context.tolist()
+
+
+@pytest.mark.parametrize("standardize", ["none", "moments", "quantiles"])
+def test_a_hidden_modality_is_at_the_center(standardize):
+    scaling = (np.linspace(0.2, 0.7, 11, dtype=np.float32), np.full(11, 0.1, np.float32))
+    torch.manual_seed(0)
+    network = model.Network(architecture(standardize=standardize), ALL_BANDS, 11, *scaling, context=CONTEXT).eval()
+    assert network.modalities == ["sentinel-2", "sentinel-1", "elevation", "climate_zone", "season", "weather"]
+    images, context = torch.rand(2, 7, 120, 120), torch.rand(2, 4)
+    central = torch.zeros(11) if standardize == "none" else torch.from_numpy(scaling[0])
+    without = images.clone(), context.clone()
+    without[0][:, 4:6] = central[4:6].view(2, 1, 1)
+    without[1][:, :2] = central[7:9]
+    present = torch.tensor([True, False, True, False, True, True])
+    expected = network(*without)
+    assert torch.equal(network(images, context, present), expected)
+    assert not torch.equal(network(images, context), expected)
+    # The second patch alone lacks them. What stands in place of a missing value does not matter.
+    images[1, 4:6] = torch.nan
+    found = network(images, context, torch.stack([torch.ones(6, dtype=torch.bool), present]))
+    torch.testing.assert_close(found[1], expected[1])
+    torch.testing.assert_close(found[0], network(images[:1], context[:1])[0])
+
+
+def test_the_context_is_standardized_as_it_travels_with_the_model(tmp_path):
+    scaling = (np.array([*[0] * 7, 0, 0.5, 0.25, 0], np.float32), np.array([*[1] * 7, 1, 2, 0.5, 0.01], np.float32))
+    network = model.Network(architecture(standardize="quantiles"), ALL_BANDS, 11, *scaling, context=CONTEXT).eval()
+    context = torch.tensor([[1, 0, 0.5, 1]])
+    assert network.standardized_context(context).tolist() == [[1, -0.25, 0.5, 5]]  # the last one is cut off
+    facts = {"architecture": NOTEBOOK | {"standardize": "quantiles"}, "bands": ALL_BANDS, "context": CONTEXT}
+    facts |= {"classes": list("abcdefghijk"), "scale": {}, "parameters": 1, "epochs": 1}
+    model.save(tmp_path / "m", network, facts)
+    images = torch.rand(1, 7, 120, 120)
+    loaded = model.load(tmp_path / "m")[0].eval()
+    assert torch.equal(loaded(images, context), network(images, context))
+    model.save(tmp_path / "m", network, facts | {"context": [*CONTEXT[:3], "B99"]})
+    with pytest.raises(InputError, match="is not a model from this pipeline"):
+        model.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("linear", [[], [5]])
+@pytest.mark.parametrize("present", [None, torch.tensor([True, True, True, True, False, True])])
+def test_a_context_that_is_the_same_everywhere_is_part_of_the_classifier(linear, present):
+    scaling = (np.full(11, 0.5, np.float32), np.full(11, 0.2, np.float32))
+    standard = architecture(standardize="moments", fusion="late", linear=linear, dropout=0.5)
+    network = model.Network(standard, ALL_BANDS, 11, *scaling, context=CONTEXT).eval()
+    images, context = torch.rand(3, 7, 120, 120), torch.rand(4)
+    features = network.features(network.standardized(images, present))
+    found = network.classifier_for(context, present).eval()(features)
+    torch.testing.assert_close(found, network(images, context.expand(3, 4), present))
+    plain = build()
+    assert plain.classifier_for(None) is plain.classifier

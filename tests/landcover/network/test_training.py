@@ -19,7 +19,7 @@ from benchmarks import notebook
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture, Training
-from landcover.network.augmentation import augment, draw_symmetries
+from landcover.network.augmentation import augment, draw_present, draw_symmetries
 from landcover.network.calibration import fit_temperature
 from landcover.network.distributed import ALONE, Group
 from landcover.network.loader import Patches, load
@@ -32,6 +32,8 @@ from landcover.network.training import (
     band_moments,
     band_quantiles,
     check,
+    describe,
+    make_network,
     make_optimizer,
     make_schedule,
     patch_means,
@@ -47,9 +49,14 @@ def settings(default_params: dict, **changes) -> Training:
     return Training.model_validate(default_params["train"] | changes)
 
 
-def network(default_params: dict, **changes) -> Network:
+BANDS = ["B02", "B03", "B04", "B08"]
+ALL_BANDS = ["B02", "B08", "VV", "VH", "elevation"]
+CONTEXT = ["climate_zone_8", "climate_zone_9", "season"]
+
+
+def network(default_params: dict, bands=BANDS, context=(), **changes) -> Network:
     torch.manual_seed(42)
-    return Network(Architecture.model_validate(default_params["model"] | changes), 4, 11)
+    return Network(Architecture.model_validate(default_params["model"] | changes), bands, 11, context=context)
 
 
 def fit(*run) -> Iterator[Epoch]:
@@ -198,6 +205,25 @@ def test_augmentation_keeps_the_bands_of_a_patch_together(default_params):
     assert torch.equal(found[:, 0], found[:, 2])
 
 
+def test_a_modality_is_hidden_as_often_as_asked_but_never_the_whole_image(default_params):
+    half = settings(default_params, modality_dropout=0.5)
+    present = draw_present(10_000, 2, 1, half, torch.Generator().manual_seed(0))
+    kinds, counts = present[:, :2].unique(dim=0, return_counts=True)
+    assert kinds.tolist() == [[False, True], [True, False], [True, True]]
+    # Both would be hidden for a quarter of the patches, of which each gets half.
+    assert (counts / 10_000).tolist() == pytest.approx([3 / 8, 3 / 8, 1 / 4], abs=0.02)
+    assert float(present[:, 2].float().mean()) == pytest.approx(0.5, abs=0.02)
+    assert draw_present(100, 1, 1, half, torch.Generator())[:, 0].all()
+
+
+def test_nothing_is_drawn_if_nothing_is_hidden(default_params):
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert draw_present(100, 2, 1, settings(default_params), generator) is None
+    assert draw_present(100, 1, 0, settings(default_params, modality_dropout=0.5), generator) is None
+    assert torch.equal(generator.get_state(), state)
+
+
 def test_balanced_weights_by_hand():
     weights = balanced_weights(torch.tensor([0, 0, 0, 2]), 4)
     assert weights.tolist() == pytest.approx([4 / (2 * 3), 0, 4 / (2 * 1), 0])
@@ -329,6 +355,16 @@ def test_band_quantiles_by_hand_are_not_moved_by_snow():
     assert [part.tolist() for part in band_quantiles([snow])] == [median.tolist(), spread.tolist()]
 
 
+@pytest.mark.parametrize("method", ["moments", "quantiles"])
+def test_context_is_scaled_by_its_moments(method):
+    images = np.random.default_rng(0).uniform(0.1, 0.9, (4, 1, 8, 8)).astype(np.float32)
+    context = np.array([[0, 1, 0.25], [0, 1, 0.75], [0, 0, 0.25], [0, 0, 0.75]], np.float32)
+    center, spread = scaling(tensors.Split(images, np.zeros(4, int), ["VV"], [], {}, context, CONTEXT), method)
+    assert center[1:].tolist() == [0, 0.5, 0.5]
+    assert spread[1:].tolist() == [1, 0.5, 0.25]  # the first feature is constant
+    assert (center.dtype, spread.dtype) == (np.float32, np.float32)
+
+
 def test_quantiles_of_normal_values_are_their_mean_and_deviation():
     values = np.random.default_rng(0).normal(0.3, 0.05, (4, 1, 120, 120)).astype(np.float32)
     median, spread = band_quantiles(values)
@@ -401,6 +437,27 @@ def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
     assert metadata["patch_means"] == {"B08": pytest.approx([0.01, 0.04])}
 
 
+@pytest.mark.parametrize(
+    ("bands", "context", "told"),
+    [
+        (["B02", "B08"], [], {}),
+        (["B02", "B08"], CONTEXT, {"context": CONTEXT}),
+        (["B02", "VV"], [], {"fusion": "late"}),
+    ],
+)
+def test_the_model_file_tells_only_what_is_not_the_default(default_params, bands, context, told):
+    images = np.full((2, len(bands), 120, 120), 0.5, np.float32)
+    values = np.zeros((2, len(context)), np.float32) if context else None
+    train = tensors.Split(images, np.zeros(2, int), bands, ["a", "b"], {}, values, context)
+    late = Architecture.model_validate(default_params["model"] | {"fusion": "late"})
+    made = make_network(train, late, 42, torch.device("cpu"))
+    facts = describe(made, late, settings(default_params), train)
+    assert facts["architecture"] == default_params["model"] | {k: v for k, v in told.items() if k == "fusion"}
+    assert facts.get("context", []) == told.get("context", [])
+    assert "modality_dropout" not in facts
+    assert describe(made, late, settings(default_params, modality_dropout=0.1), train)["modality_dropout"] == 0.1
+
+
 # -- going on after a crash
 
 
@@ -411,16 +468,19 @@ def test_the_model_file_tells_how_it_was_made(dataset, run_stage, tmp_path):
         {"shuffle": True, "flips": True, "quarter_turns": True, "schedule": "one_cycle", "keep": "best"},
         {"optimizer": "sgd", "schedule": "cosine", "patience": 5},
         {"optimizer": "adamw", "class_weights": "balanced", "precision": "bfloat16"},
+        {"modality_dropout": 0.4, "shuffle": True},
     ],
     ids=str,
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(six_patches, default_params, tmp_path, changes):
     chosen = settings(default_params, epochs=6, learning_rate=0.003, batch_size=4, **changes)
-    wrong = Patches(six_patches.images, six_patches.labels.roll(1))
+    inputs = {"bands": ["B02", "B08", "VV", "VH"], "context": CONTEXT, "fusion": "late"}
+    train = six_patches._replace(context=torch.rand(6, 3, generator=torch.Generator().manual_seed(0)))
+    wrong = train._replace(labels=train.labels.roll(1))
 
     def run() -> Run:
-        fresh = network(default_params, dropout=0.3, normalization="batch").to(memory_format=torch.channels_last)
-        return Run(fresh, six_patches, wrong, chosen)
+        fresh = network(default_params, **inputs, dropout=0.3, normalization="batch")
+        return Run(fresh.to(memory_format=torch.channels_last), train, wrong, chosen)
 
     whole = run()
     list(whole.epochs(tmp_path / "whole"))
@@ -537,3 +597,56 @@ def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
     assert made[0] == made[1]
+
+
+# -- several modalities
+
+
+@pytest.fixture
+def fused(tmp_path) -> dict:
+    """Write tensors of images and context, and give parameters for them."""
+    rng = np.random.default_rng(0)
+    facts = {"bands": ALL_BANDS, "classes": list("abcdefghijk"), "scale": {}, "context": CONTEXT}
+    (tmp_path / "tensors").mkdir()
+    for split, count in (("train", 13), ("val", 5), ("test", 7)):
+        for number, size in enumerate((count - 3, 3)):
+            arrays = {
+                "images": rng.uniform(0.01, 1, (size, len(ALL_BANDS), 120, 120)).astype(np.float32),
+                "labels": rng.integers(0, 11, size),
+                "context": rng.uniform(0, 1, (size, len(CONTEXT))).astype(np.float32),
+            }
+            tensors.save(tmp_path / "tensors" / tensors.shard_name(split, number), arrays, facts)
+    train = {"epochs": 2, "shuffle": True, "flips": True, "modality_dropout": 0.3, "batch_size": 4}
+    return {"train": train, "model": {"fusion": "late", "standardize": "moments"}}
+
+
+def test_several_modalities_are_trained_on_saved_and_exchanged(fused, run_stage, tmp_path):
+    made = []
+    for gigabytes in (4, 0):
+        done = run_stage(*TRAIN, params=fused | {"runtime": {"resident_gigabytes": gigabytes, "threads": 1}})
+        assert (done.returncode, done.stderr) == (0, "")
+        made.append([(tmp_path / f"{name}.safetensors").read_bytes() for name in "ml"])
+    assert made[0] == made[1]
+    saved, facts = load_network(tmp_path / "m.safetensors")
+    found, metadata = tensors.load(tmp_path / "l.safetensors")
+    assert (facts["bands"], facts["context"], facts["modality_dropout"]) == (ALL_BANDS, CONTEXT, 0.3)
+    assert facts["architecture"]["fusion"] == "late"
+    assert metadata["context"] == CONTEXT
+    shapes = {"train": (13, 11), "val": (5, 11), "test": (7, 11)}
+    names = ("sentinel-2", "sentinel-1", "elevation", "climate_zone", "season")
+    assert {name: values.shape for name, values in found.items()} == shapes | {
+        f"without/{name}": (10, 7, 11) for name in names
+    }
+    test = load(tensors.load_split(tmp_path / "tensors", "test"), torch.device("cpu"))
+    assert found["test"] == pytest.approx(predict(saved, test, 16), abs=1e-5)
+
+
+def test_two_processes_hide_the_same_modalities_as_one(fused, run_stage, tmp_path):
+    weights = []
+    for name, launcher in (("one", ()), ("two", TORCHRUN)):
+        files = f"{name}.safetensors", f"{name}.l.safetensors", f"{name}.csv"
+        done = run_stage("train", "tensors", *files, params=fused, launcher=launcher)
+        assert done.returncode == 0, done.stderr
+        weights.append(tensors.load(tmp_path / files[0])[0])
+    for name, value in weights[0].items():
+        assert value == pytest.approx(weights[1][name], abs=1e-4), name
