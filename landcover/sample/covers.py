@@ -157,9 +157,7 @@ def render(
     land = patch.land
     stands = np.zeros(classes.shape, int) if stands is None else stands
     count = stands.max() + 1
-    across = patch.size // PATCH_SIZE + 2
-    knots = land.relief[:, patch.row :, patch.column :][:, :across, :across]
-    brightness, dryness, cloud = spline(knots, PATCH_SIZE)
+    brightness, dryness, cloud = spline(patch.knots(land.relief, PATCH_SIZE), PATCH_SIZE)
     scene = np.empty((len(BANDS), *classes.shape), np.float32)
     for label in np.unique(classes):
         here, cover = classes == label, covers[CLASSES[label]]

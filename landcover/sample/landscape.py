@@ -1,7 +1,8 @@
-"""The landscape: the class at each point of the sample's tiles, and the dates of the acquisitions.
+"""The landscape: class and elevation at each point of the sample's tiles, and the dates of the acquisitions.
 
 Each tile has a lattice of classes: regions of a main and a second class, with islands of others. Interpolation gives
-continuous maps, so that neighbouring patches are alike as in nature, and a random split leaks.
+continuous maps, so that neighbouring patches are alike as in nature, and a random split leaks. Elevation follows the
+classes: within a tile, forest and rock lie high, fields and towns low, and water lies flat at the lowest level.
 """
 
 import math
@@ -13,6 +14,7 @@ from rasterio.warp import transform
 
 from landcover.ground.benge import BANDS, CLASSES, PATCH_METRES, PATCH_SIZE
 from landcover.sample.noise import generator, noise, smooth, spline
+from landcover.sample.weather import Weather, draw_weather
 
 # Koeppen-Geiger class (Beck et al. 2018) and how much of the land each class takes.
 BIOMES = {
@@ -28,6 +30,28 @@ BIOMES = {
     "mountain": (29, {"tree_cover": 32, "grassland": 26, "bare/sparse_vegetation": 14, "moss_and_lichen": 16,
                       "snow_and_ice": 8, "shrubland": 4}),
 }  # fmt: skip
+# Each biome's level of water and its relief, in metres: a coast lies at 0, and the Alps are high.
+ELEVATIONS = {
+    "lowland": (35, 140),
+    "atlantic": (0, 260),
+    "continental": (170, 330),
+    "mediterranean": (0, 800),
+    "boreal": (105, 210),
+    "mountain": (450, 2200),
+}
+# How high a class prefers to lie, as percent of the relief.
+ALTITUDES = {
+    "tree_cover": 60,
+    "shrubland": 55,
+    "grassland": 45,
+    "cropland": 30,
+    "built-up": 22,
+    "bare/sparse_vegetation": 85,
+    "snow_and_ice": 110,
+    "permanent_water_bodies": 0,
+    "herbaceous_wetland": 6,
+    "moss_and_lichen": 75,
+}
 
 # The tiles of ground: UTM zone (north), 100 km square of the upper left corner (easting, northing), biome.
 GROUNDS = (
@@ -77,12 +101,16 @@ GRID = 90  # patches along a side of an acquisition
 CLUSTER = (5, 2)  # columns and rows of the clusters of adjacent patches in an acquisition
 CELL = 24  # pixels along a side of a cell of the class lattice: five cells a patch
 REGION = 12  # cells along a side of a region
-CROPLAND = CLASSES.index("cropland")
+CROPLAND, WATER = CLASSES.index("cropland"), CLASSES.index("permanent_water_bodies")
+# Keys of generators: after those of the grounds, the acquisitions and the scene, so that each sensor's part can change
+# without the other's.
+TERRAIN = len(GROUNDS) + len(ACQUISITIONS) + 1  # and the number of the ground
+RADAR = TERRAIN + len(GROUNDS)  # and the number of the acquisition
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """What the patches of one acquisition have in common: the ground, and the air above it that day."""
+    """What the patches of one acquisition have in common: the ground, and the air when either sensor passes."""
 
     number: int  # in ACQUISITIONS
     ground: int  # in GROUNDS
@@ -99,6 +127,12 @@ class Landscape:
     parcels: np.ndarray  # brightness and dryness of each, (2, 64, 64), repeated
     gain: np.ndarray  # (12, 1, 1)
     haze: float  # DN in B01
+    level: int  # elevation of water, in metres
+    heights: np.ndarray  # metres above that, a knot a patch, (92, 92)
+    hills: np.ndarray  # of mean 0 and variance 1, a knot a cell, (452, 452)
+    weather: Weather  # at sea level, when Sentinel-2 passes
+    weather_s1: Weather
+    moisture: float  # of the soil when Sentinel-1 passes, of mean 0 and variance 1
 
 
 @dataclass(frozen=True)
@@ -123,15 +157,20 @@ class Patch:
 
     @property
     def taken_s1(self) -> datetime:
-        number = self.land.number
-        morning = self.land.taken.replace(hour=5, minute=11 + number, second=2 * number)
-        return morning + timedelta(days=number % 5 - 2)
+        return sensed_s1(self.land.number)
 
     @property
     def corner(self) -> tuple[int, int]:
         """Easting and northing of the upper left corner, in metres."""
         easting, northing = self.land.origin
         return easting + self.column * PATCH_METRES, northing - self.row * PATCH_METRES
+
+    def knots(self, lattice: np.ndarray, step: int) -> np.ndarray:
+        """The part of a landscape's lattice, with a knot every `step` pixels, that a surface over the patch needs."""
+        row, column, across = (
+            pixels // step for pixels in (self.row * PATCH_SIZE, self.column * PATCH_SIZE, self.size)
+        )
+        return lattice[..., row : row + across + 2, column : column + across + 2]
 
     def axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Pixel coordinates along and across the direction of parcels and streets, two of (size, size)."""
@@ -155,6 +194,13 @@ def sensed(acquisition: str) -> datetime:
     return datetime.strptime(f"{day}{time:0>6}", "%Y%m%d%H%M%S")
 
 
+def sensed_s1(number: int) -> datetime:
+    """When Sentinel-1 passed over the ground of ACQUISITIONS[number]: at most two days before or after Sentinel-2."""
+    prefixes, _ = ACQUISITIONS[number]
+    morning = sensed(prefixes[0]).replace(hour=5, minute=11 + number, second=2 * number)
+    return morning + timedelta(days=number % 5 - 2)
+
+
 def draw_classes(rng: np.random.Generator, shares: dict[str, int], *shape: int) -> np.ndarray:
     """Indices into CLASSES, each as often as its share says."""
     labels = np.uint8([CLASSES.index(name) for name in shares])
@@ -173,6 +219,24 @@ def draw_lattice(rng: np.random.Generator, shares: dict[str, int]) -> np.ndarray
     chance, grip = rng.random((side, side)), grip[y, x]
     other = np.where(chance < grip + (1 - grip) * 0.7, second[y, x], draw_classes(rng, shares, side, side))
     return np.where(chance < grip, main[y, x], other)
+
+
+def draw_heights(rng: np.random.Generator, cells: np.ndarray, biome: str) -> np.ndarray:
+    """Heights above the level of water in metres, a knot a patch: as the classes of `cells` like it, and by chance.
+
+    Args:
+        cells: class lattice, (5 n + 2, 5 n + 2).
+
+    Returns:
+        float32 (n + 2, n + 2).
+    """
+    _, relief = ELEVATIONS[biome]
+    each = PATCH_SIZE // CELL
+    liking = np.array([ALTITUDES.get(name, 0) for name in CLASSES])[cells[1:-1, 1:-1]]
+    side = len(liking) // each
+    sums = np.pad(liking.reshape(side, each, side, each).sum((1, 3)), 1, mode="edge")  # of whole numbers, so exact
+    height = np.float32(sums) / (100 * each * each) + noise(rng, side + 2, side + 2) * np.float32(0.15)
+    return np.maximum(height, np.float32(0.02)) * np.float32(relief)
 
 
 def season(taken: datetime) -> float:
@@ -215,10 +279,14 @@ def make_landscape(seed: int, number: int) -> Landscape:
     _, (latitude,) = transform(f"EPSG:{32600 + zone}", "EPSG:4326", [origin[0] + 50_000], [origin[1] - 50_000])
     taken = sensed(prefixes[0])
     rng, air = generator(seed, ground), generator(seed, len(GROUNDS) + number)
+    terrain, radar = generator(seed, TERRAIN + ground), generator(seed, RADAR + number)
+    taken_s1 = sensed_s1(number)
     knots, level, haze = noise(rng, 2, GRID + 2, GRID + 2), noise(air, 3), noise(air, GRID + 2, GRID + 2)
     brightness = 0.15 * knots[0] + 0.05 * level[0]
     dryness = 0.65 * knots[1] + 0.2 * level[1] + 0.5 * (0.5 - season(taken))
     cloud = 2 * haze + 1.2 * level[2] - 3.6
+    clusters = _clusters(rng.permutation(GRID * GRID // (CLUSTER[0] * CLUSTER[1])), number)
+    cells = draw_lattice(rng, BIOMES[biome][1])
     return Landscape(
         number=number,
         ground=ground,
@@ -226,8 +294,8 @@ def make_landscape(seed: int, number: int) -> Landscape:
         epsg=32600 + zone,
         origin=origin,
         taken=taken,
-        clusters=_clusters(rng.permutation(GRID * GRID // (CLUSTER[0] * CLUSTER[1])), number),
-        cells=draw_lattice(rng, BIOMES[biome][1]),
+        clusters=clusters,
+        cells=cells,
         relief=np.stack([brightness, dryness, cloud]),
         rotation=((4, 3, 5), (12, 5, 13), (15, 8, 17), (24, 7, 25), (40, 9, 41))[rng.integers(5)],
         parcel=tuple(rng.integers((18, 26), (30, 46)).tolist()),
@@ -235,6 +303,12 @@ def make_landscape(seed: int, number: int) -> Landscape:
         parcels=noise(rng, 2, 64, 64),
         gain=1 + np.float32(0.04) * noise(air, len(BANDS), 1, 1),
         haze=float(air.random()) * 150,
+        level=ELEVATIONS[biome][0],
+        heights=draw_heights(terrain, cells, biome),
+        hills=noise(terrain, *cells.shape),
+        weather=draw_weather(radar, biome, season(taken), taken.hour),
+        weather_s1=draw_weather(radar, biome, season(taken_s1), taken_s1.hour),
+        moisture=float(noise(radar)),
     )
 
 
@@ -248,8 +322,7 @@ def place(land: Landscape, index: int) -> Patch:
 
 def class_map(patch: Patch, rng: np.random.Generator) -> np.ndarray:
     """The patch's map: indices into CLASSES, (size, size)."""
-    row, column, across = (pixels // CELL for pixels in (patch.row * PATCH_SIZE, patch.column * PATCH_SIZE, patch.size))
-    knots = patch.land.cells[row:, column:][: across + 2, : across + 2]
+    knots = patch.knots(patch.land.cells, CELL)
     present = np.unique(knots)
     scores = spline((knots == present[:, None, None]).astype(np.float32), CELL)
     scores += smooth(rng, 6, patch.size, len(present)) * np.float32(0.12)
@@ -259,3 +332,20 @@ def class_map(patch: Patch, rng: np.random.Generator) -> np.ndarray:
         mean = np.bincount(fields, score.ravel()) / np.maximum(np.bincount(fields), 1)
         scores[present == CROPLAND] = mean[fields].reshape(score.shape)
     return present[scores.argmax(axis=0)]
+
+
+def elevation(patch: Patch, classes: np.ndarray) -> np.ndarray:
+    """Metres above sea level, float32 (size, size): the same on every date, and without a step between patches.
+
+    Args:
+        classes: the patch's map, as indices into CLASSES, (size, size).
+    """
+    land = patch.land
+    hills = 1 + spline(patch.knots(land.hills, CELL), CELL) * np.float32(0.3)
+    height = spline(patch.knots(land.heights, PATCH_SIZE), PATCH_SIZE) * hills
+    cells = patch.knots(land.cells, CELL)
+    if WATER in cells:
+        # Land rises from the shore.
+        shore = np.clip(1 - 2 * spline((cells == WATER).astype(np.float32), CELL), 0, 1)
+        height = np.where(classes == WATER, 0, height * shore)
+    return height + land.level

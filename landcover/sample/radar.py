@@ -1,0 +1,119 @@
+"""How the classes look to radar: Sentinel-1's backscatter in VV and VH.
+
+Built in:
+- Water is a mirror and dark; wind roughens it, which brightens VV.
+- Crowns scatter in their volume, which brightens VH.
+- Walls reflect towards the sensor by way of the street, which brightens VV, at some pixels strongly. Reeds above water
+  do so too, but less.
+- Fields, meadows and bare soil lie between: brighter when the soil is moist or the plants are green, and each parcel
+  differs.
+- Wet snow is dark; dry snow shows the ground below it.
+- Slopes that face the sensor are brighter, and speckle multiplies everything.
+- Clouds and haze leave no trace, so a patch that is hard to tell in light is as easy here as any.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from landcover.ground.benge import CLASSES, METRES_PER_PIXEL, PATCH_SIZE
+from landcover.sample.landscape import CROPLAND, WATER, Landscape, Patch
+from landcover.sample.noise import noise, smooth, spline
+
+POLARIZATIONS = ("VV", "VH")
+STEP = 8  # steps of a decibel that values are rounded to, so that tiles compress
+SPECKLE = np.float32(2.0)  # dB, standard deviation: of about four looks
+VARIATION = np.float32([[0.9], [1.0]])  # dB, standard deviation from one stand to another: VV, VH
+# How a green, moist spot differs from a dry one, and parcels among each other, in dB: VV, VH.
+DRYNESS, PARCELS = np.float32([[[0.5]], [[1.0]]]), np.float32([[1.3], [1.6]])
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Backscatter of a class in dB, and its dependences.
+
+    `vigour` and `moisture` weigh how greenness and moist soil change it; `contrast` is the texture's standard deviation
+    in dB.
+    """
+
+    vv: float
+    vh: float
+    vigour: float = 0.0
+    moisture: float = 0.0
+    contrast: float = 0.5
+
+
+ECHOES = {
+    "tree_cover": Echo(-8.6, -13.8, vigour=0.4),
+    "shrubland": Echo(-11.0, -16.6, vigour=0.8, moisture=0.5, contrast=0.8),
+    "grassland": Echo(-12.4, -18.4, vigour=1.2, moisture=0.8),
+    "cropland": Echo(-11.2, -17.0, vigour=1.6, moisture=1.0),
+    "built-up": Echo(-8.2, -15.6, contrast=1.0),
+    "bare/sparse_vegetation": Echo(-12.6, -20.4, moisture=1.0, contrast=1.2),
+    "snow_and_ice": Echo(-12.0, -19.0),
+    "permanent_water_bodies": Echo(-21.0, -27.0, contrast=0.3),
+    "herbaceous_wetland": Echo(-9.6, -17.2, vigour=0.6, contrast=1.2),
+    "moss_and_lichen": Echo(-13.0, -19.4, vigour=0.5, moisture=0.6),
+}
+BUILT_UP, SNOW = CLASSES.index("built-up"), CLASSES.index("snow_and_ice")
+WET_SNOW = np.float32([[5.0], [5.5]])  # dB: VV, VH
+THAW = 270  # K: above it snow is wet by day, from 4 K more throughout
+WIND = np.float32([0.55, 0.15])  # dB for each m/s, over water: VV, VH
+CORNERS, CORNER = (
+    np.float32(0.12),
+    np.float32([[7.0], [4.5]]),
+)  # share of built-up pixels that are bright, and by how much
+
+
+def _echoes(land: Landscape) -> np.ndarray:
+    """VV, VH, vigour and contrast of each of CLASSES on the day, float32 (4, 11)."""
+    none = Echo(0, 0)
+    echoes = [ECHOES.get(name, none) for name in CLASSES]
+    table = np.float32([[echo.vv, echo.vh, echo.vigour, echo.contrast] for echo in echoes]).T
+    table[:2] += np.float32([echo.moisture * land.moisture * 0.8 for echo in echoes])
+    east, north = land.weather_s1.wind
+    table[:2, WATER] += WIND * np.float32(min(np.sqrt(east * east + north * north), 9))
+    return table
+
+
+def backscatter(
+    patch: Patch,
+    classes: np.ndarray,
+    elevation: np.ndarray,
+    rng: np.random.Generator,
+    stands: np.ndarray | None = None,
+) -> np.ndarray:
+    """Decibels in the order of POLARIZATIONS at 10 m, float32 (2, size, size).
+
+    Args:
+        classes: indices into CLASSES, (size, size).
+        elevation: in metres, (size, size).
+        stands: the number of the stand that each pixel lies in, (size, size): each has a variation of its own. By
+            default there is one.
+    """
+    land = patch.land
+    *echo, vigour, contrast = _echoes(land)[:, classes]
+    decibels = np.stack(echo)
+    count = 1 if stands is None else stands.max() + 1
+    variation = noise(rng, 2, count) * VARIATION
+    decibels += variation[:, :, None] if stands is None else variation[:, stands]
+    decibels -= DRYNESS * (vigour * spline(patch.knots(land.relief[1], PATCH_SIZE), PATCH_SIZE))
+    # Sentinel-1 passes southwards in the morning and looks west: slopes that fall to the east face it.
+    slope = np.diff(elevation, axis=1, prepend=2 * elevation[:, :1] - elevation[:, 1:2]) / np.float32(METRES_PER_PIXEL)
+    decibels += contrast * smooth(rng, 12, patch.size, count=1)[0] - np.clip(8 * slope, -4, 4)
+    if CROPLAND in classes:
+        here = classes == CROPLAND
+        dry = land.parcels[1].ravel()[patch.fields()[2][here]]
+        decibels[:, here] -= PARCELS * dry
+    if SNOW in classes:
+        here = classes == SNOW
+        warmth = land.weather_s1.temperature_at(elevation[here]) - THAW
+        decibels[:, here] -= WET_SNOW * np.clip(warmth / 4, 0, 1)
+    if BUILT_UP in classes:
+        corner = (classes == BUILT_UP) & (rng.random(classes.shape, dtype=np.float32) < CORNERS)
+        decibels[:, corner] += CORNER
+    # The logarithm of a gamma distribution, nearly: its dark tail is longer.
+    speckle = noise(rng, *decibels.shape)
+    speckle -= np.float32(0.08) * (speckle * speckle - 1)
+    decibels += SPECKLE * speckle
+    return np.rint(np.clip(decibels, -45, 15) * STEP) / STEP
