@@ -35,7 +35,7 @@ ELEVATIONS = {
     "lowland": (35, 140),
     "atlantic": (0, 260),
     "continental": (170, 330),
-    "mediterranean": (0, 800),
+    "mediterranean": (0, 500),
     "boreal": (105, 210),
     "mountain": (450, 2200),
 }
@@ -232,11 +232,13 @@ def draw_heights(rng: np.random.Generator, cells: np.ndarray, biome: str) -> np.
     """
     _, relief = ELEVATIONS[biome]
     each = PATCH_SIZE // CELL
-    liking = np.array([ALTITUDES.get(name, 0) for name in CLASSES])[cells[1:-1, 1:-1]]
-    side = len(liking) // each
-    sums = np.pad(liking.reshape(side, each, side, each).sum((1, 3)), 1, mode="edge")  # of whole numbers, so exact
-    height = np.float32(sums) / (100 * each * each) + noise(rng, side + 2, side + 2) * np.float32(0.15)
-    return np.maximum(height, np.float32(0.02)) * np.float32(relief)
+    side = (len(cells) - 2) // each
+    patches = cells[1:-1, 1:-1].reshape(side, each, side, each)
+    liking = np.array([ALTITUDES.get(name, 0) for name in CLASSES])[patches].sum((1, 3))  # of whole numbers, so exact
+    height = np.float32(liking) / (100 * each * each) + noise(rng, side, side) * np.float32(0.15)
+    height = np.maximum(height, np.float32(0.02)) * np.float32(relief)
+    height[(patches == WATER).any((1, 3))] *= np.float32(0.3)  # around a lake the land is low
+    return np.pad(height, 1, mode="edge")
 
 
 def season(taken: datetime) -> float:
@@ -341,7 +343,7 @@ def elevation(patch: Patch, classes: np.ndarray) -> np.ndarray:
         classes: the patch's map, as indices into CLASSES, (size, size).
     """
     land = patch.land
-    hills = 1 + spline(patch.knots(land.hills, CELL), CELL) * np.float32(0.3)
+    hills = 1 + spline(patch.knots(land.hills, CELL), CELL) * np.float32(0.1)
     height = spline(patch.knots(land.heights, PATCH_SIZE), PATCH_SIZE) * hills
     cells = patch.knots(land.cells, CELL)
     if WATER in cells:

@@ -25,7 +25,7 @@ STEP = 8  # steps of a decibel that values are rounded to, so that tiles compres
 SPECKLE = np.float32(2.0)  # dB, standard deviation: of about four looks
 VARIATION = np.float32([[0.9], [1.0]])  # dB, standard deviation from one stand to another: VV, VH
 # How a green, moist spot differs from a dry one, and parcels among each other, in dB: VV, VH.
-DRYNESS, PARCELS = np.float32([[[0.5]], [[1.0]]]), np.float32([[1.3], [1.6]])
+DRYNESS, PARCELS = np.float32([[[0.6]], [[1.8]]]), np.float32([[1.3], [1.6]])
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class Echo:
 
 
 ECHOES = {
-    "tree_cover": Echo(-8.6, -13.8, vigour=0.4),
-    "shrubland": Echo(-11.0, -16.6, vigour=0.8, moisture=0.5, contrast=0.8),
-    "grassland": Echo(-12.4, -18.4, vigour=1.2, moisture=0.8),
-    "cropland": Echo(-11.2, -17.0, vigour=1.6, moisture=1.0),
+    "tree_cover": Echo(-8.8, -14.0, vigour=0.4),
+    "shrubland": Echo(-11.2, -16.8, vigour=0.8, moisture=0.5, contrast=0.8),
+    "grassland": Echo(-12.0, -16.8, vigour=1.2, moisture=0.8),
+    "cropland": Echo(-11.0, -15.8, vigour=1.6, moisture=1.0),
     "built-up": Echo(-8.2, -15.6, contrast=1.0),
-    "bare/sparse_vegetation": Echo(-12.6, -20.4, moisture=1.0, contrast=1.2),
-    "snow_and_ice": Echo(-12.0, -19.0),
+    "bare/sparse_vegetation": Echo(-12.6, -20.8, moisture=1.0, contrast=1.2),
+    "snow_and_ice": Echo(-12.0, -18.4),
     "permanent_water_bodies": Echo(-21.0, -27.0, contrast=0.3),
-    "herbaceous_wetland": Echo(-9.6, -17.2, vigour=0.6, contrast=1.2),
-    "moss_and_lichen": Echo(-13.0, -19.4, vigour=0.5, moisture=0.6),
+    "herbaceous_wetland": Echo(-9.6, -17.8, vigour=0.6, contrast=1.2),
+    "moss_and_lichen": Echo(-13.2, -20.0, vigour=0.5, moisture=0.6),
 }
 BUILT_UP, SNOW = CLASSES.index("built-up"), CLASSES.index("snow_and_ice")
-WET_SNOW = np.float32([[5.0], [5.5]])  # dB: VV, VH
+WET_SNOW = np.float32([[4.5], [4.5]])  # dB: VV, VH
 THAW = 270  # K: above it snow is wet by day, from 4 K more throughout
 WIND = np.float32([0.55, 0.15])  # dB for each m/s, over water: VV, VH
 CORNERS, CORNER = (
@@ -100,7 +100,7 @@ def backscatter(
     decibels -= DRYNESS * (vigour * spline(patch.knots(land.relief[1], PATCH_SIZE), PATCH_SIZE))
     # Sentinel-1 passes southwards in the morning and looks west: slopes that fall to the east face it.
     slope = np.diff(elevation, axis=1, prepend=2 * elevation[:, :1] - elevation[:, 1:2]) / np.float32(METRES_PER_PIXEL)
-    decibels += contrast * smooth(rng, 12, patch.size, count=1)[0] - np.clip(8 * slope, -4, 4)
+    decibels += contrast * smooth(rng, 12, patch.size, count=1)[0] - np.clip(6 * slope, -4, 4)
     if CROPLAND in classes:
         here = classes == CROPLAND
         dry = land.parcels[1].ravel()[patch.fields()[2][here]]
