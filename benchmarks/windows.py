@@ -50,7 +50,7 @@ def write(folder: Path, sizes: list[int]) -> None:
             raster.descriptions = tuple(chosen["bands"])
             raster.write(pixels)
     torch.manual_seed(0)
-    network = Network(chosen["model"], len(bands), len(CLASSES))
+    network = Network(chosen["model"], chosen["bands"], len(CLASSES))
     facts = {"architecture": chosen["model"].model_dump(), "bands": chosen["bands"], "classes": CLASSES}
     save(folder / "model.safetensors", network, facts | {"scale": {}, "parameters": 0, "epochs": 0})
 

@@ -58,7 +58,7 @@ def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_para
     pixels = np.random.default_rng(0).integers(1, 4000, (4, 170, 290), np.uint16)
     write_tile(tmp_path / "scene.tif", pixels)
     torch.manual_seed(0)
-    network = Network(Architecture(**default_params["model"]), 4, 11)
+    network = Network(Architecture(**default_params["model"]), default_params["bands"], 11)
     model = Model([network.eval()], DEFAULTS | {"classes": CLASSES})
     theirs, chosen, rows = windows.loop(tmp_path / "scene.tif", network, step)
     scene = open_scene(str(tmp_path / "scene.tif"), serial.BANDS, positions=[1, 2, 3, 4], offset=0)

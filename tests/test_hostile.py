@@ -440,7 +440,7 @@ def test_training_gives_finite_numbers(tmp_path, default_params, train, val, cha
         return Patches(torch.rand(len(labels), 2, 120, 120), torch.tensor(labels))
 
     torch.manual_seed(0)
-    network = model.Network(params.Architecture.model_validate(default_params["model"]), 2, 11)
+    network = model.Network(params.Architecture.model_validate(default_params["model"]), ["B02", "B08"], 11)
     chosen = params.Training.model_validate(default_params["train"] | {"epochs": 2} | changes)
     history = list(Run(network, part(train), part(val), chosen).epochs(tmp_path / "checkpoint.safetensors"))
     assert np.isfinite(history).all()
@@ -625,7 +625,7 @@ MODELS = {
 def test_a_model_of_another_kind_is_refused(tmp_path, change):
     path = tmp_path / "m.safetensors"
     torch.manual_seed(0)
-    network = model.Network(params.Architecture.model_validate(NETWORK), 2, 3)
+    network = model.Network(params.Architecture.model_validate(NETWORK), ["B02", "B08"], 3)
     facts = {"bands": ["B02", "B08"], "classes": ["a", "b", "c"], "scale": {}, "parameters": 1, "epochs": 1}
     model.save(path, network, {"architecture": NETWORK} | facts)
     whole = path.read_bytes()

@@ -39,7 +39,7 @@ def repository(tmp_path, default_params):
     (tmp_path / "data" / "tensors" / "index.csv").write_text("\n".join(rows))
     architecture = Architecture(**default_params["model"])
     facts |= {"architecture": architecture.model_dump(), "parameters": 62_835, "epochs": 1}
-    model.save(tmp_path / "models" / "model.safetensors", model.Network(architecture, 4, len(CLASSES)), facts)
+    model.save(tmp_path / "models" / "model.safetensors", model.Network(architecture, BANDS, len(CLASSES)), facts)
     return tmp_path
 
 

@@ -142,7 +142,7 @@ def brighter_band(patch_size: int, contrast: float = 10):
         convolutions=[2], kernel=1, stride=1, padding="valid", pool=1, residual=False, normalization="none",
         global_pooling=True, linear=[], dropout=0, standardize="none",
     )  # fmt: skip
-    network = Network(architecture, 2, 2, patch_size=patch_size)
+    network = Network(architecture, ["B02", "B08"], 2, patch_size=patch_size)
     weights = {"features.0.weight": torch.eye(2)[:, :, None, None], "classifier.1.weight": contrast * torch.eye(2)}
     network.load_state_dict(weights | {"features.0.bias": torch.zeros(2), "classifier.1.bias": torch.zeros(2)})
     metadata = {

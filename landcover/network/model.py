@@ -99,7 +99,7 @@ class Network(nn.Module):
         feature_shape: (C', h, w) of the feature map that `classifier` expects.
 
     Args:
-        bands: names of the image channels, or the number of Sentinel-2 bands.
+        bands: names of the image channels.
         center, spread: of each channel and feature, (C + F,), if the architecture standardizes its input.
         patch_size: H.
         context: names of the context features.
@@ -108,7 +108,7 @@ class Network(nn.Module):
     def __init__(
         self,
         architecture: Architecture,
-        bands: Sequence[str] | int,
+        bands: Sequence[str],
         classes: int,
         center: np.ndarray | None = None,
         spread: np.ndarray | None = None,
@@ -116,21 +116,21 @@ class Network(nn.Module):
         context: Sequence[str] = (),
     ):
         super().__init__()
-        self.image_modalities = {"sentinel-2": [*range(bands)]} if isinstance(bands, int) else inputs.modalities(bands)
+        self.image_modalities = inputs.modalities(bands)
         self.context_modalities = inputs.modalities(context)
-        sizes = [len(positions) for positions in self.image_modalities.values()]
         self.standardize = architecture.standardize
         if self.standardize != "none":
             for name, values in (("center", center), ("spread", spread)):
-                values = torch.ones(sum(sizes) + len(context)) if values is None else torch.as_tensor(values)
-                images, features = values.split([sum(sizes), len(context)])
+                values = torch.ones(len(bands) + len(context)) if values is None else torch.as_tensor(values)
+                images, features = values.split([len(bands), len(context)])
                 self.register_buffer(name, images.reshape(1, -1, 1, 1))
                 if context:
                     self.register_buffer(f"context_{name}", features)
 
         # Layers draw their initial weights when created, in the notebook's order.
         layers: list[nn.Module] = []
-        groups = sizes if architecture.fusion == "late" else [sum(sizes)]
+        of_each = [len(channels) for channels in self.image_modalities.values()]
+        groups = of_each if architecture.fusion == "late" else [len(bands)]
         kernel, stride = architecture.kernel, architecture.stride
         for outputs in architecture.convolutions:
             if architecture.residual:

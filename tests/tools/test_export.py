@@ -30,7 +30,7 @@ MODEL = ("--model", "model.safetensors")
 
 def network() -> Network:
     center, spread = np.full(2, 0.5, np.float32), np.full(2, 0.1, np.float32)
-    return Network(Architecture.model_validate(ARCHITECTURE), 2, 3, center, spread, 32)
+    return Network(Architecture.model_validate(ARCHITECTURE), FACTS["bands"], 3, center, spread, 32)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import pytest
 import torch
 from tiny import ArrayScene
 
+from landcover.ground.benge import BANDS
 from landcover.ground.errors import InputError
 from landcover.ground.params import Architecture
 from landcover.mapping import windows
@@ -34,7 +35,7 @@ def blank(height: int, width: int) -> ArrayScene:
 def make_network(bands: int, patch_size: int, **changes) -> Network:
     torch.manual_seed(0)
     spread = {"center": np.full(bands, 0.4, np.float32), "spread": np.full(bands, 0.3, np.float32)}
-    network = Network(Architecture(**NOTEBOOK | changes), bands, 3, **spread, patch_size=patch_size)
+    network = Network(Architecture(**NOTEBOOK | changes), [*BANDS][:bands], 3, **spread, patch_size=patch_size)
     for layer in network.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):  # as if it were trained
             layer.running_mean.normal_()

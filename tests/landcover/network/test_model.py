@@ -82,7 +82,7 @@ def test_an_architecture_that_runs_out_of_pixels_is_refused():
 
 @pytest.mark.parametrize("global_pooling", [False, True])
 def test_a_network_of_smaller_patches_is_rebuilt_from_its_metadata(tmp_path, global_pooling):
-    network = model.Network(architecture(global_pooling=global_pooling), 4, 3, patch_size=64).eval()
+    network = model.Network(architecture(global_pooling=global_pooling), BANDS, 3, patch_size=64).eval()
     images = torch.rand(2, 4, 64, 64)
     facts = {"architecture": architecture(global_pooling=global_pooling).model_dump(), "bands": BANDS}
     facts |= {"classes": ["x", "y", "z"], "scale": {}, "parameters": 1, "epochs": 1, "patch_size": 64}
@@ -93,7 +93,7 @@ def test_a_network_of_smaller_patches_is_rebuilt_from_its_metadata(tmp_path, glo
 def test_input_is_standardized_by_the_moments_that_travel_with_the_model(tmp_path):
     mean, std = np.array([1, 2, 3, 4], np.float32), np.array([1, 2, 1, 2], np.float32)
     torch.manual_seed(0)
-    network = model.Network(architecture(standardize="moments"), 4, 11, mean, std)
+    network = model.Network(architecture(standardize="moments"), BANDS, 11, mean, std)
     images = torch.rand(2, 4, 120, 120)
     plain = build()
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if k not in ("center", "spread")})
@@ -133,7 +133,7 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
 def test_quantiles_scale_the_middle_and_cut_off_what_lies_far_out():
     center, spread = np.full(4, 0.2, np.float32), np.full(4, 0.1, np.float32)
     torch.manual_seed(0)
-    network = model.Network(architecture(standardize="quantiles"), 4, 11, center, spread)
+    network = model.Network(architecture(standardize="quantiles"), BANDS, 11, center, spread)
     images = torch.full((1, 4, 120, 120), 0.3)
     images[..., 0] = 0.9  # seven spreads above
     plain = build()
