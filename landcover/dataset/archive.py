@@ -70,7 +70,7 @@ def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
         replacing(path) as part,
         open(part, "wb") as file,
         _StoredGzip(file) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT, bufsize=1 << 20) as tar,
+        tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for name, content in members:
             member = tarfile.TarInfo(name)

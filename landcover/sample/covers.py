@@ -172,6 +172,7 @@ def render(
             variation = noise(rng, len(BANDS), count) * np.float32(cover.variation)
             spectrum = spectrum * (1 + variation)[:, stands[here]]
         scene[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
-    scene = scene * land.gain + HAZE * np.float32(land.haze)
+    scene *= land.gain
+    scene += HAZE * np.float32(land.haze)
     opacity = np.clip(cloud + smooth(rng, 12, patch.size, count=1)[0] * np.float32(0.25), 0, 1)
-    return scene + (CLOUD - scene) * opacity
+    return scene + (CLOUD - scene) * opacity if opacity.any() else scene

@@ -16,8 +16,12 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Nearly normal noise with mean 0 and variance 1: sums of four uniforms, which need no logarithm."""
-    a, b, c, d = rng.random((4, *shape), dtype=np.float32)
-    return (a + b + c + d - 2) * np.float32(math.sqrt(3))
+    total, *others = rng.random((4, *shape), dtype=np.float32)
+    for uniform in others:
+        total += uniform
+    total -= 2
+    total *= np.float32(math.sqrt(3))
+    return total
 
 
 def spline(knots: np.ndarray, step: int) -> np.ndarray:
@@ -26,8 +30,10 @@ def spline(knots: np.ndarray, step: int) -> np.ndarray:
     weights = (1 - t) * (1 - t) / 2, t * (1 - t) + np.float32(0.5), t * t / 2
     for _ in range(2):  # rows, then columns
         count = knots.shape[-2] - 2
-        rows = sum(weight * knots[..., i : i + count, None, :] for i, weight in enumerate(weights))
-        knots = rows.reshape(*knots.shape[:-2], count * step, -1).swapaxes(-1, -2)
+        rows = weights[0] * knots[..., :count, None, :]
+        for i in (1, 2):
+            rows += weights[i] * knots[..., i : i + count, None, :]
+        knots = np.ascontiguousarray(rows.reshape(*knots.shape[:-2], count * step, -1).swapaxes(-1, -2))
     return knots
 
 

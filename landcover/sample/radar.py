@@ -92,8 +92,8 @@ def backscatter(
             default there is one.
     """
     land = patch.land
-    *echo, vigour, contrast = _echoes(land)[:, classes]
-    decibels = np.stack(echo)
+    vv, vh, vigour, contrast = np.take(_echoes(land), classes, axis=1)
+    decibels = np.stack([vv, vh])
     count = 1 if stands is None else stands.max() + 1
     variation = noise(rng, 2, count) * VARIATION
     decibels += variation[:, :, None] if stands is None else variation[:, stands]
