@@ -155,23 +155,25 @@ def render(
             and the variation of its spectrum, are drawn for each stand. By default there is one.
     """
     land = patch.land
-    stands = np.zeros(classes.shape, int) if stands is None else stands
+    stands = np.zeros((1, 1), int) if stands is None else stands
     count = stands.max() + 1
     brightness, dryness, cloud = spline(patch.knots(land.relief, PATCH_SIZE), PATCH_SIZE)
     scene = np.empty((len(BANDS), *classes.shape), np.float32)
+    pixels = scene.reshape(len(BANDS), -1)
     for label in np.unique(classes):
-        here, cover = classes == label, covers[CLASSES[label]]
+        here, cover = np.flatnonzero(classes == label), covers[CLASSES[label]]
         # The fainter the structure, the stronger the smooth variation below it: the histogram stays as it is.
         clarity = 0.2 + 0.65 * rng.random(count)
         texture = cover.texture(patch, rng) * np.float32(clarity)[stands]
         texture += smooth(rng, 24, patch.size) * np.float32(np.sqrt(1 - clarity * clarity))[stands]
-        bright = 1 + brightness[here] + texture[0, here] * np.float32(cover.brightness)
-        dry = dryness[here] + texture[1, here] * np.float32(cover.dryness)
+        texture = texture.reshape(2, -1)[:, here]
+        bright = 1 + brightness.ravel()[here] + texture[0] * np.float32(cover.brightness)
+        dry = dryness.ravel()[here] + texture[1] * np.float32(cover.dryness)
         spectrum = np.float32(cover.spectrum)[:, None]
         if cover.variation:
             variation = noise(rng, len(BANDS), count) * np.float32(cover.variation)
-            spectrum = spectrum * (1 + variation)[:, stands[here]]
-        scene[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
+            spectrum = spectrum * (1 + variation)[:, np.broadcast_to(stands, classes.shape).ravel()[here]]
+        pixels[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
     scene *= land.gain
     scene += HAZE * np.float32(land.haze)
     opacity = np.clip(cloud + smooth(rng, 12, patch.size, count=1)[0] * np.float32(0.25), 0, 1)

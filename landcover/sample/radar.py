@@ -94,9 +94,8 @@ def backscatter(
     land = patch.land
     vv, vh, vigour, contrast = np.take(_echoes(land), classes, axis=1)
     decibels = np.stack([vv, vh])
-    count = 1 if stands is None else stands.max() + 1
-    variation = noise(rng, 2, count) * VARIATION
-    decibels += variation[:, :, None] if stands is None else variation[:, stands]
+    stands = np.zeros((1, 1), int) if stands is None else stands
+    decibels += (noise(rng, 2, stands.max() + 1) * VARIATION)[:, stands]
     decibels -= DRYNESS * (vigour * spline(patch.knots(land.relief[1], PATCH_SIZE), PATCH_SIZE))
     # Sentinel-1 passes southwards in the morning and looks west: slopes that fall to the east face it.
     slope = np.diff(elevation, axis=1, prepend=2 * elevation[:, :1] - elevation[:, 1:2]) / np.float32(METRES_PER_PIXEL)
