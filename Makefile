@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate torture
 
 repro: $(VENV)/installed
-	@dvc repro || { echo 'Stopped. Fix the error above, if any, and run make repro again: it resumes from here.' >&2; exit 1; }
+	@dvc repro || { echo 'Stopped. Fix the error above, if any, then run make repro again: finished work is kept.' >&2; exit 1; }
 	@# What the report says first. Its stage prints it, too, but need not have run.
 	@sed -e 1,2d -e '/^[|#]/,$$d' -e 's/\*\*//g' reports/report.md; echo 'The whole report: reports/report.md'
 
