@@ -14,7 +14,7 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
-from landcover.ground import cli, environment
+from landcover.ground import cli, environment, terminal
 from landcover.ground.device import demand_device
 from landcover.ground.errors import InputError
 
@@ -34,7 +34,8 @@ def main() -> None:
     sections = params.check(params.load())
     environment.pin(sections["runtime"].instruction_set)
     demand_device(sections["runtime"].device)
-    stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
+    with terminal.showing("importing libraries"):
+        stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
     parameters = inspect.signature(stage).parameters.values()
     paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
     if len(given.paths) != len(paths):

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from landcover.dataset import tensors
-from landcover.ground import files, partial
+from landcover.ground import files, partial, terminal
 from landcover.ground.benge import SPLITS
 from landcover.ground.device import choose_device
 from landcover.ground.params import Architecture, Dataset, Repetition, Runtime, Training
@@ -54,13 +54,14 @@ def train_again(
         line: of the terminal, for the progress bar of a helper process, which disappears at the end.
     """
     # Imported here, since the stage does not need them without seeds, as by default.
-    from scipy.special import logsumexp
+    with terminal.showing("importing libraries"):
+        from scipy.special import logsumexp
 
-    from landcover.network.calibration import fit_temperature
-    from landcover.network.device import set_deterministic
-    from landcover.network.loader import load
-    from landcover.network.model import predict
-    from landcover.network.training import Run, checkpoint_path, describe, make_network
+        from landcover.network.calibration import fit_temperature
+        from landcover.network.device import set_deterministic
+        from landcover.network.loader import load
+        from landcover.network.model import predict
+        from landcover.network.training import Run, checkpoint_path, describe, make_network
 
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
@@ -101,12 +102,12 @@ def repeat(
 ) -> None:
     """Train with each seed, and save the networks and their log-probabilities; without seeds, both files are empty."""
     if seeds := sorted(repeat.seeds):
-        from landcover.network.model import save_ensemble  # here, since it imports torch, which is slow
-
         what = (tensors_dir, seeds, model, train, runtime)
         if (count := at_once(len(seeds), runtime)) > 1:
             train_side_by_side(count, *what)
         networks, found, metadata = train_again(*what)
+        from landcover.network.model import save_ensemble  # here, since it imports torch, which takes seconds
+
         known = metadata.keys() & {"bands", "context", "classes", "scale", "device"}
         facts = {fact: metadata[fact] for fact in known}
         with files.replacing(log_probabilities_path) as part:

@@ -7,7 +7,7 @@ set is pinned before a numerical library is imported, and interrupts and bad inp
 import argparse
 from importlib import import_module
 
-from landcover.ground import cli, environment
+from landcover.ground import cli, environment, terminal
 
 TOOLS = {
     "compare": "is one revision better than another? writes a page for a pull request",
@@ -30,7 +30,8 @@ def main() -> None:
     from landcover.ground import params  # here, since it is slow, and interrupts are handled by now
 
     environment.pin(params.instruction_set())
-    tool = import_module(f"tools.{given.tool}")
+    with terminal.showing("importing libraries"):
+        tool = import_module(f"tools.{given.tool}")
     with cli.work():
         tool.main(given.arguments)
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from landcover.dataset import places
 from landcover.dataset.tensors import Shards
 from landcover.ground.benge import NODATA
+from landcover.ground.terminal import showing
 
 FOLDS = 5
 BLOCK_KM = 50
@@ -224,5 +225,5 @@ def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray
         random_state=0,
     )
     # Several threads would sum the gradients in a different order, and a split may depend on the last digit.
-    with threadpool_limits(1):
+    with threadpool_limits(1), showing("gradient boosting"):
         return _predict(model, features, labels, test, classes)
