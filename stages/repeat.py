@@ -108,8 +108,7 @@ def repeat(
         networks, found, metadata = train_again(*what)
         from landcover.network.model import save_ensemble  # here, since it imports torch, which takes seconds
 
-        known = metadata.keys() & {"bands", "context", "classes", "scale", "device"}
-        facts = {fact: metadata[fact] for fact in known}
+        facts = {fact: metadata[fact] for fact in metadata.keys() & {"bands", "context", "classes", "scale", "device"}}
         with files.replacing(log_probabilities_path) as part:
             tensors.save(part, found, {"seeds": seeds} | facts)
         with files.replacing(ensemble_path) as part:
