@@ -22,7 +22,9 @@ from landcover.mapping.windows import Windows, complete, logits, means
 from landcover.network.device import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-READ = 500  # rows at a time, or slightly more, so that no block of the files is read twice
+# Rows are read in whole blocks of the files, at least READ at a time, so that no block is decoded twice. Blocks of more
+# than BLOCK rows are, since they would take too much memory. Sentinel-2 products have blocks of 1,024 to 1,280 rows.
+READ, BLOCK = 500, 1280
 
 
 class Map(NamedTuple):
@@ -49,7 +51,7 @@ class _Part(NamedTuple):
 
 def _parts(windows: Windows, scene: Scene) -> list[_Part]:
     least = max(READ, windows.size)  # so that at least one window ends in each part
-    block = min(scene.block_rows, least)
+    block = min(scene.block_rows, BLOCK)
     rows = -(-least // block) * block
     parts, done, read = [], 0, 0
     for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):

@@ -9,6 +9,7 @@ from tiny import LOCAL, ArrayScene, brighter_band
 from landcover.ground.errors import InputError
 from landcover.mapping import maps
 from landcover.mapping.models import Model
+from landcover.mapping.windows import Windows
 
 SIZE = 20  # of a window
 
@@ -74,6 +75,13 @@ def test_strips_of_any_height_make_the_same_map_and_each_pixel_is_read_once(scen
     np.testing.assert_array_equal(found.labels, whole.labels)
     np.testing.assert_allclose(found.confidence, whole.confidence, rtol=1e-5)
     np.testing.assert_allclose(found.thumbnail, whole.thumbnail, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("block", "rows"), [(1, 500), (64, 512), (256, 512), (512, 512), (1024, 1024), (1280, 1280)])
+def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
+    scene = ArrayScene(np.broadcast_to(np.float32(0.1), (2, 3000, SIZE)), ["B02", "B08"], block_rows=block)
+    parts = maps._parts(Windows.over(scene, SIZE, SIZE), scene)
+    assert [part.fresh.start for part in parts] == list(range(0, 3000, rows))
 
 
 def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
