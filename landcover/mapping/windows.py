@@ -79,7 +79,8 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
     """Fill `found` (rows, columns, K) with the layers' outputs for the windows of x (1, C, h, w).
 
     As long as windows overlap and their borders do not matter, a layer is computed once for all of them. If its stride
-    does not divide the step, it is computed once for each group of windows whose distance the stride divides.
+    does not divide the step, it is computed once for each group of windows whose distance the stride divides. Windows
+    that no longer overlap are also pooled together, since fewer values are then cut out.
 
     Args:
         side, step: of the windows, in pixels of x.
@@ -93,7 +94,7 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
             if side - kernel < stride:  # one output for each window
                 layer, stride = copy.copy(layer), step
                 layer.stride = step
-            elif step > side:
+            elif step > side and (step % stride or isinstance(layer, nn.Conv2d)):
                 break
             elif step % stride:
                 apart = math.lcm(step, stride)
