@@ -108,7 +108,7 @@ def merged(params: dict, changes: dict) -> dict:
 class ArrayScene(NamedTuple):
     """A scene that is held in memory, and notes which rows were read."""
 
-    pixels: np.ndarray  # float32 (C, height, width)
+    pixels: np.ndarray  # reflectances, float32 (C, height, width)
     bands: list[str]
     name: str = "tiny"
     crs: str = "EPSG:32633"
@@ -128,7 +128,7 @@ class ArrayScene(NamedTuple):
     def read(self, row: int, rows: int) -> np.ndarray:
         if self.rows_read is not None:
             self.rows_read.extend(range(row, row + rows))
-        return self.pixels[:, row : row + rows].copy()
+        return (self.pixels[:, row : row + rows] * 10_000).round().astype(np.uint16)
 
 
 def brighter_band(patch_size: int, contrast: float = 10):

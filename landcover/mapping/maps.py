@@ -11,6 +11,7 @@ import torch
 from rasterio import Affine
 from tqdm import tqdm
 
+from landcover.dataset.conversion import to_reflectance
 from landcover.ground.device import choose_device
 from landcover.ground.errors import InputError
 from landcover.ground.params import Runtime
@@ -70,8 +71,9 @@ class _Strip(NamedTuple):
 
 
 @torch.inference_mode()
-def _strip(part: _Part, pixels: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
+def _strip(part: _Part, numbers: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
     windows = windows._replace(rows=len(part.windows))
+    pixels = to_reflectance(numbers)
     x = torch.from_numpy(pixels)
     probabilities = model.probabilities(lambda network: logits(network, x, windows)).permute(2, 0, 1).cpu().numpy()
     probabilities[:, ~complete(x, windows).numpy()] = np.nan
@@ -86,13 +88,13 @@ def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, 
 
 
 def _read_once(scene: Scene, parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """The pixels of each part, (C, rows, width); those that it shares with the previous part are not read again."""
-    pixels = np.empty((len(scene.bands), 0, scene.width), np.float32)
+    """The numbers of each part, (C, rows, width); those that it shares with the previous part are not read again."""
+    numbers = np.empty((len(scene.bands), 0, scene.width), np.uint16)
     for part in parts:
         shared = len(part.pixels) - len(part.fresh)
         fresh = scene.read(part.fresh.start, len(part.fresh))
-        pixels = np.concatenate([pixels[:, pixels.shape[1] - shared :], fresh], axis=1)
-        yield pixels
+        numbers = np.concatenate([numbers[:, numbers.shape[1] - shared :], fresh], axis=1)
+        yield numbers
 
 
 def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: Any) -> Iterator[_Strip]:
@@ -104,8 +106,8 @@ def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: A
     workers = ThreadPoolExecutor(runtime.threads)
     try:
         waiting = deque()
-        for part, pixels in zip(parts, _read_once(scene, parts), strict=True):
-            waiting.append(workers.submit(_strip, part, pixels, **options))
+        for part, numbers in zip(parts, _read_once(scene, parts), strict=True):
+            waiting.append(workers.submit(_strip, part, numbers, **options))
             if len(waiting) > runtime.threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from landcover.dataset import offsets
-from landcover.dataset.conversion import to_reflectance
 from landcover.dataset.patches import without_offset
 from landcover.ground.benge import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
 from landcover.ground.errors import InputError
@@ -111,16 +110,6 @@ def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.nda
     steps = np.clip(np.rint(steps, out=steps), 1, np.iinfo(np.uint16).max, out=steps).astype(np.uint16)
     steps[empty] = NODATA
     return steps
-
-
-def reflectances(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
-    """Numbers like those of the tensors: float32 in [0, 1]; 0 is nodata, and only nodata is 0.
-
-    Args:
-        numbers: of any real type.
-        empty: which of them are nodata.
-    """
-    return to_reflectance(in_steps(numbers, empty, scaling))
 
 
 def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -> Iterator[tuple[str, bool]]:

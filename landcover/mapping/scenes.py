@@ -1,4 +1,4 @@
-"""A Sentinel-2 scene in any supported format, read as reflectances on a north-up 10 m grid."""
+"""A Sentinel-2 scene in any supported format, read as digital numbers without offset on a north-up 10 m grid."""
 
 import math
 import re
@@ -45,12 +45,12 @@ class Scene(NamedTuple):
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
 
     def read(self, row: int, rows: int) -> np.ndarray:
-        """Reflectances of some rows, float32 (C, rows, width) in [0, 1]; 0 is nodata, and only nodata is 0.
+        """Numbers of some rows, uint16 (C, rows, width): reflectance x 10,000 without offset; NODATA where empty.
 
         Raises:
             InputError: a file is damaged, or its host fails.
         """
-        found = np.empty((len(self.bands), rows, self.width), np.float32)
+        found = np.empty((len(self.bands), rows, self.width), np.uint16)
         first = self.height - row - rows if self.south_up else row
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
         for path, positions in _by_file(self.layers).items():
@@ -64,7 +64,7 @@ class Scene(NamedTuple):
                 else:
                     numbers, empty = pixels.read_resampled(raster, indexes, int(scale), first, rows, self.width)
             for position, own, none in zip(positions, numbers, empty, strict=True):
-                found[position] = scaling.reflectances(own, none, self.scalings[position])
+                found[position] = scaling.in_steps(own, none, self.scalings[position])
         return found[:, ::-1] if self.south_up else found
 
 

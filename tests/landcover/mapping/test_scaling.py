@@ -3,7 +3,6 @@ import re
 import numpy as np
 import pytest
 
-from landcover.dataset.conversion import to_reflectance
 from landcover.dataset.patches import without_offset
 from landcover.ground.errors import InputError
 from landcover.mapping import scaling
@@ -65,30 +64,30 @@ def test_what_nothing_tells_is_assumed():
     assert scaling.assume(Scaling(None, "nothing", 250, "argument"), np.array([5], np.uint8)).quantification == 250
 
 
-def test_numbers_become_what_the_tensors_have():
+def test_numbers_become_those_of_a_tile_without_offset():
     numbers = np.arange(1 << 16, dtype=np.uint16)
     empty = numbers == 0
     for offset in (0, 1000):
-        found = scaling.reflectances(numbers, empty, Scaling(offset, "", 10_000, ""))
-        assert found.dtype == np.float32
-        assert (found == to_reflectance(without_offset(numbers, offset))).all()
-        floats = scaling.reflectances(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
+        found = scaling.in_steps(numbers, empty, Scaling(offset, "", 10_000, ""))
+        assert found.dtype == np.uint16
+        assert (found == without_offset(numbers, offset)).all()
+        floats = scaling.in_steps(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
         assert (floats == found).all()
 
 
 @pytest.mark.parametrize(
     ("numbers", "known", "found"),
     [
-        (np.array([0, 5, 400, 1200], np.uint16), (0, 1000), [0, 0.005, 0.4, 1]),
-        (np.array([0, 1, 600], np.uint16), (100, 1000), [0, 0.0001, 0.5]),
-        (np.array([0, -20, 4000], np.int16), (0, 10_000), [0, 0.0001, 0.4]),
-        (np.array([0, -0.02, 0.4321, 1.3], np.float32), (0, 1), [0, 0.0001, 0.4321, 1]),
+        (np.array([0, 5, 400, 1200], np.uint16), (0, 1000), [0, 50, 4000, 12_000]),
+        (np.array([0, 1, 600], np.uint16), (100, 1000), [0, 1, 5000]),
+        (np.array([0, -20, 4000], np.int16), (0, 10_000), [0, 1, 4000]),
+        (np.array([0, -0.02, 0.4321, 1.3], np.float32), (0, 1), [0, 1, 4321, 13_000]),
     ],
 )
-def test_numbers_of_other_kinds_become_reflectances(numbers, known, found):
+def test_numbers_of_other_kinds_become_such_numbers(numbers, known, found):
     offset, quantification = known
-    result = scaling.reflectances(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
-    assert result.tolist() == np.float32(found).tolist()
+    result = scaling.in_steps(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
+    assert (result.dtype, result.tolist()) == (np.uint16, found)
 
 
 def spread(low: int, high: int) -> np.ndarray:
