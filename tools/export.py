@@ -2,9 +2,10 @@
 
     python -m tools export [--model FILE] [--out FILE.onnx] [--tensors FOLDER]
 
-The ONNX model takes `reflectances`, float32 (patches, bands, side, side), and returns `log_probabilities`, float32
-(patches, classes), to which the temperature has not been applied. Its metadata_props are the model file's metadata, as
-JSON. If there are tensors, onnxruntime's log-probabilities of their test split must agree with torch's.
+The ONNX model takes `reflectances`, float32 (patches, image channels, side, side), and, if the network has context
+features, `context`, float32 (patches, features). It returns `log_probabilities`, float32 (patches, classes), to which
+the temperature has not been applied. Its metadata_props are the model file's metadata, as JSON. If there are tensors,
+onnxruntime's log-probabilities of their test split must agree with torch's.
 """
 
 import argparse
@@ -36,8 +37,8 @@ class LogProbabilities(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, reflectances: torch.Tensor) -> torch.Tensor:
-        return self.network(reflectances).log_softmax(1)
+    def forward(self, reflectances: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        return self.network(reflectances, context).log_softmax(1)
 
 
 def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
@@ -45,15 +46,18 @@ def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that it lacks torchvision, which is not needed
-    side = metadata["patch_size"]
+    side, features = metadata["patch_size"], len(metadata.get("context", []))
+    inputs = {"reflectances": torch.zeros(2, len(metadata["bands"]), side, side)}
+    if features:
+        inputs["context"] = torch.zeros(2, features)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch's own code
         program = torch.onnx.export(
             LogProbabilities(network).eval(),
-            (torch.zeros(2, len(metadata["bands"]), side, side),),
-            input_names=["reflectances"],
+            tuple(inputs.values()),
+            input_names=list(inputs),
             output_names=["log_probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("patches")},),
+            dynamic_shapes=[{0: torch.export.Dim("patches")} for _ in inputs],
             dynamo=True,
             verbose=False,
         )
@@ -71,8 +75,10 @@ def check(path: Path, network: Network, split: tensors.Split) -> float:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    batches = (split.images[start : start + BATCH] for start in range(0, len(split.labels), BATCH))
-    found = np.concatenate([session.run(None, {"reflectances": images})[0] for images in batches])
+    inputs = {"reflectances": split.images} | ({} if split.context is None else {"context": split.context})
+    starts = range(0, len(split.labels), BATCH)
+    batches = ({name: values[start : start + BATCH] for name, values in inputs.items()} for start in starts)
+    found = np.concatenate([session.run(None, batch)[0] for batch in batches])
     expected = predict(network, load_patches(split, torch.device("cpu"), gigabytes=0), BATCH)
     largest = float(np.abs(found - expected).max())
     if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
@@ -98,7 +104,9 @@ def main(arguments: list[str]) -> None:
     if split:
         theirs = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
         theirs["patch_size"] = split.images.shape[-1]
-        if other := [fact for fact, value in theirs.items() if metadata[fact] != value]:
+        theirs["context"] = list(split.context_names)
+        own = {"context": []} | metadata
+        if other := [fact for fact, value in theirs.items() if own[fact] != value]:
             told = f"differs in {', '.join(other)} from {given.model}; give this model's tensors by --tensors"
             raise InputError(f"{given.tensors}: {told}")
     out = given.out or given.model.with_suffix(".onnx")

@@ -21,6 +21,7 @@ from landcover.ground import files, params
 from landcover.ground.benge import METRES_PER_PIXEL, find_root, readable
 from landcover.ground.device import choose_device
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import SENTINEL_2
 from landcover.ground.params import SAMPLES, Runtime
 from landcover.mapping import maps, rasters
 from landcover.mapping.maps import Map
@@ -226,6 +227,8 @@ def main(command_line: list[str]) -> None:
     model = load_model(path, ensemble=given.ensemble).to(device)
     options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}
     options |= {"crs": given.crs, "any_level": given.level == "any"}
+    if scenes := [name for name in given.scenes if not patches_root(Path(name))]:
+        model.check_inputs({SENTINEL_2}, scenes[0])
     with tempfile.TemporaryDirectory() as folder:
         # All are opened before the first is predicted, so that a bad one is found before a long computation.
         opened = []

@@ -19,6 +19,13 @@ WEATHER = {
 }
 
 
+COLUMNS = {"climate_zone": "climatezone", "season": "season_s2"}  # of the meta table
+
+
+def weather_table(root: Path) -> Path:
+    return root / f"{root.name}_era-5.csv"
+
+
 def _days_apart(table: pd.DataFrame) -> pd.Series:
     """Days from the Sentinel-2 image to the radar image, by the dates in the ids; NaN where an id has no date."""
     light, radar = (
@@ -45,8 +52,7 @@ def join(table: pd.DataFrame, root: Path, channels: list[str], features: list[st
         InputError: a table is missing or lacks a column.
     """
     table, ids = table.copy(), table["patch_id"]
-    columns = {"climate_zone": "climatezone", "season": "season_s2"}
-    needed = [column for name, column in columns.items() if set(CONTEXT[name]) & set(features)]
+    needed = [column for name, column in COLUMNS.items() if set(CONTEXT[name]) & set(features)]
     meta = read_table(root / f"{root.name}_meta.csv", needed, texts=["patch_id_s1"]).loc[ids].reset_index(drop=True)
     meta.index = table.index
 
@@ -66,7 +72,7 @@ def join(table: pd.DataFrame, root: Path, channels: list[str], features: list[st
         table["season"] = meta["season_s2"]
         complain(table["season"].between(0, 1), "its season_s2 in the meta table is not from 0 to 1")
     if set(features) & set(CONTEXT["weather"]):
-        weather = read_table(root / f"{root.name}_era-5.csv", list(WEATHER.values())).reindex(ids)
+        weather = read_table(weather_table(root), list(WEATHER.values())).reindex(ids)
         for name, column in WEATHER.items():
             unit, low, high = QUANTITIES[name]
             table[name] = weather[column].to_numpy()
@@ -82,4 +88,4 @@ def scaled(table: pd.DataFrame, features: list[str]) -> np.ndarray:
         QUANTITIES[name].scaled(table[name]) if name in QUANTITIES else table[name].to_numpy(np.float32)
         for name in features
     ]
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), np.float32)

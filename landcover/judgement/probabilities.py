@@ -49,11 +49,13 @@ def _check(
     leading: tuple[int, ...],
 ) -> None:
     for name, split in splits.items():
-        for fact in ("bands", "classes", "scale"):
-            if metadata.get(fact) != getattr(split, fact):
+        theirs = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
+        theirs["context"] = list(split.context_names) or None
+        for fact, expected in theirs.items():
+            if metadata.get(fact) != expected:
                 raise InputError(
                     f"{path}: comes from a network trained with {fact} {metadata.get(fact)}, but the tensors have "
-                    f"{getattr(split, fact)}; run dvc repro"
+                    f"{expected}; run dvc repro"
                 )
         shape = (*leading, len(split.labels), len(split.classes))
         if name not in found or found[name].shape != shape or not np.isfinite(found[name]).all():

@@ -2,12 +2,15 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from landcover.ground.benge import BANDS
+from landcover.ground.errors import InputError
 from landcover.network.model import Network, load, load_ensemble
 
 
@@ -20,8 +23,40 @@ class Model(NamedTuple):
     sha256: str = ""
 
     @property
-    def bands(self) -> list[str]:
+    def channels(self) -> list[str]:
+        """The image channels: bands first, then others."""
         return self.metadata["bands"]
+
+    @property
+    def bands(self) -> list[str]:
+        """The Sentinel-2 bands."""
+        return [name for name in self.channels if name in BANDS]
+
+    @property
+    def context(self) -> list[str]:
+        """The context features."""
+        return self.metadata.get("context", [])
+
+    def check_inputs(self, available: Collection[str], source: str) -> None:
+        """Check that the model can predict with some of its modalities alone.
+
+        Args:
+            available: modalities that the source has.
+
+        Raises:
+            InputError: one is missing, and the model was not trained to do without.
+        """
+        modalities = self.networks[0].modalities
+        missing = [name for name in modalities if name not in available]
+        if missing and not self.metadata.get("modality_dropout"):
+            raise InputError(
+                f"{source}: has no {', '.join(missing)}, which the model needs; use a model of other inputs, or one "
+                "trained with train.modality_dropout"
+            )
+        if not set(self.networks[0].image_modalities) & set(available):
+            raise InputError(f"{source}: has no image that the model takes; use a model of other inputs")
+        if missing:
+            print(f"{source}: predicted without {', '.join(missing)}", file=sys.stderr)
 
     @property
     def classes(self) -> list[str]:
@@ -49,7 +84,17 @@ class Model(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """The details of the model for a summary."""
-        names = ("dataset", "synthetic", "bands", "temperature", "architecture", "parameters", "epochs", "seeds")
+        names = (
+            "dataset",
+            "synthetic",
+            "bands",
+            "context",
+            "temperature",
+            "architecture",
+            "parameters",
+            "epochs",
+            "seeds",
+        )
         told = {name: self.metadata[name] for name in names if name in self.metadata}
         return {"file": self.file, "sha256": self.sha256, "networks": len(self.networks)} | told
 

@@ -10,10 +10,13 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from landcover.dataset import offsets
-from landcover.dataset.conversion import PATCHES_PER_SHARD, Read, read_patches, to_reflectance
+from landcover.dataset import context, offsets
+from landcover.dataset.context import COLUMNS, weather_table
+from landcover.dataset.conversion import PATCHES_PER_SHARD, read_patches, tiles_of
 from landcover.dataset.tables import read_table
 from landcover.dataset.tiles import Tiles
+from landcover.ground.benge import TILES_FOLDERS
+from landcover.ground.inputs import IMAGES, SENTINEL_2, modality
 from landcover.ground.params import Runtime
 from landcover.ground.processes import executor
 from landcover.mapping.models import Model
@@ -21,11 +24,42 @@ from landcover.mapping.models import Model
 BATCH = 25  # patches that a network predicts at a time
 
 
+def _available(root: Path) -> set[str]:
+    """The modalities that a dataset's folder has, at least for some patches."""
+    columns = pd.read_csv(root / f"{root.name}_meta.csv", nrows=0).columns
+    folders = zip((SENTINEL_2, *IMAGES), TILES_FOLDERS, strict=True)
+    found = {name for name, folder in folders if (root / folder).is_dir() or (root / f"{folder}.csv").is_file()}
+    found |= {name for name, column in COLUMNS.items() if column in columns}
+    return found | ({"weather"} if weather_table(root).is_file() else set())
+
+
 @torch.inference_mode()
-def _probabilities(read: Read, model: Model) -> np.ndarray:
-    device = model.networks[0].classifier[-1].weight.device
-    batches = torch.from_numpy(to_reflectance(read.numbers)).to(device).split(BATCH)
-    return torch.cat([model.probabilities(lambda network, x=x: network(x)) for x in batches]).cpu().numpy()
+def _probabilities(images: np.ndarray, features: np.ndarray, model: Model, available: set[str]) -> np.ndarray:
+    """The class probabilities of patches (N, K), from the available ones of the model's modalities.
+
+    Args:
+        images: float32 (N, C, H, W), of the available channels.
+        features: float32 (N, F), the available context features.
+    """
+    network = model.networks[0]
+    device = network.classifier[-1].weight.device
+    x = _among(images, model.channels, available)
+    context = _among(features, model.context, available) if model.context else None
+    present = None
+    if len(network.modalities) > 1:
+        present = torch.tensor([name in available for name in network.modalities], device=device)
+    found = []
+    for rows in torch.arange(len(x)).split(BATCH):
+        batch = [None if values is None else values[rows].to(device) for values in (x, context)]
+        found.append(model.probabilities(lambda network, batch=batch: network(*batch, present)))
+    return torch.cat(found).cpu().numpy()
+
+
+def _among(values: np.ndarray, names: list[str], available: set[str]) -> torch.Tensor:
+    """The values (N, ...) of the available names, and 0 for the others."""
+    found = torch.zeros(len(values), len(names), *values.shape[2:])
+    found[:, [place for place, name in enumerate(names) if modality(name) in available]] = torch.from_numpy(values)
+    return found
 
 
 def predict_patches(
@@ -46,24 +80,31 @@ def predict_patches(
     """
     meta = read_table(root / f"{root.name}_meta.csv", [], texts=["processing_baseline"]).reset_index()
     meta["offset"] = offsets.by_product(meta["patch_id"], meta.pop("processing_baseline"))
-    meta = meta.reindex(columns=["patch_id", "offset"])
-    tiles = Tiles.find(root.resolve())
-    chunks = [meta.iloc[start : start + PATCHES_PER_SHARD] for start in range(0, len(meta), PATCHES_PER_SHARD)]
-    probabilities = np.full((len(meta), len(model.classes)), np.nan, np.float32)
-    problems, subtracted, blue = {}, Counter(), np.zeros(1 << 16, np.int64)
-    work = functools.partial(
-        read_patches, bands=model.bands, resampling="bilinear", offset=offset, size=model.patch_size
+    meta["problem"] = ""
+    available = _available(root)
+    model.check_inputs(available, str(root))
+    channels, features = (
+        [name for name in names if modality(name) in available] for names in (model.channels, model.context)
     )
+    meta = context.join(meta, root, channels, features)
+    problems = dict(meta.loc[meta["problem"] != "", ["patch_id", "problem"]].to_numpy())
+    sound = meta[meta["problem"] == ""]
+    tiles = Tiles.find(root.resolve())
+    chunks = [sound.iloc[start : start + PATCHES_PER_SHARD] for start in range(0, len(sound), PATCHES_PER_SHARD)]
+    probabilities = np.full((len(meta), len(model.classes)), np.nan, np.float32)
+    subtracted, blue = Counter(), np.zeros(1 << 16, np.int64)
+    work = functools.partial(read_patches, bands=channels, resampling="bilinear", offset=offset, size=model.patch_size)
     with executor(runtime) as pool:
-        reads = pool.map(work, chunks, [tiles.select(chunk["patch_id"], model.bands) for chunk in chunks])
+        reads = pool.map(work, chunks, [tiles.select(tiles_of(chunk, channels)) for chunk in chunks])
         progress = tqdm(reads, total=len(chunks), desc=f"predict {root.name}", unit="chunk", disable=None)
         for chunk, read in zip(chunks, progress, strict=True):
             problems |= read.problems
             subtracted += read.offsets
             if read.good:
-                probabilities[chunk.index[read.good]] = _probabilities(read, model)
-            if offsets.BLUE in model.bands:
-                blue += np.bincount(read.numbers[:, model.bands.index(offsets.BLUE)].ravel(), minlength=len(blue))
+                own = context.scaled(chunk.iloc[read.good], features)
+                probabilities[chunk.index[read.good]] = _probabilities(read.images(), own, model, available)
+            if offsets.BLUE in channels:
+                blue += np.bincount(read.numbers[:, channels.index(offsets.BLUE)].ravel(), minlength=len(blue))
     blue[0] = 0
     good = ~np.isnan(probabilities[:, 0])
     table = pd.DataFrame({"patch_id": meta["patch_id"]})

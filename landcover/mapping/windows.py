@@ -11,8 +11,9 @@ from torch import nn
 
 from landcover.ground.benge import NODATA
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import SENTINEL_2
 from landcover.mapping.scenes import Scene
-from landcover.network.model import Network
+from landcover.network.model import Network, SplitConv2d
 
 FLOATS = 1 << 24  # values of the widest layer's output that are computed at a time
 
@@ -42,15 +43,17 @@ class Windows(NamedTuple):
         return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
 
 
-def _as_convolutions(network: Network) -> list[nn.Module]:
+def _as_convolutions(network: Network, present: torch.Tensor | None) -> list[nn.Module]:
     """The network's layers, with those of its classifier as convolutions, for prediction only.
 
     They compute the same, on feature maps of any size. On the CPU they are also faster, since MKL, which computes
     linear layers, may be restricted to instructions that all processors have.
     """
-    channels = [layer for layer in network.features.modules() if isinstance(layer, nn.Conv2d)][-1].out_channels
+    channels, *_ = network.feature_shape
+    weights = network.classifier[-1].weight
+    context = weights.new_zeros(sum(map(len, network.context_modalities.values())))  # hidden: a scene has none
     layers: list[nn.Module] = [*network.features]
-    for layer in network.classifier:
+    for layer in network.classifier_for(context, present):
         if isinstance(layer, nn.Linear):
             side = math.isqrt(layer.in_features // channels)
             convolution = nn.Conv2d(channels, layer.out_features, side, device="meta")
@@ -65,12 +68,13 @@ def _as_convolutions(network: Network) -> list[nn.Module]:
 
 
 def _widest(layers: nn.Module) -> int:
-    return max(max(layer.in_channels, layer.out_channels) for layer in layers.modules() if isinstance(layer, nn.Conv2d))
+    convolutions = [layer for layer in layers.modules() if isinstance(layer, (nn.Conv2d, SplitConv2d))]
+    return max(max(layer.in_channels, layer.out_channels) for layer in convolutions)
 
 
 def _ignores_borders(layer: nn.Module) -> bool:
     """Whether a layer gives the same for a window alone as for a window among others."""
-    if isinstance(layer, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+    if isinstance(layer, (nn.Conv2d, SplitConv2d, nn.MaxPool2d, nn.AvgPool2d)):
         return not any(layer.padding) if isinstance(layer.padding, tuple) else not layer.padding
     return isinstance(layer, (nn.ReLU, nn.BatchNorm2d))
 
@@ -126,12 +130,16 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
     a convolution that is padded (`padding: same`), group norm, or a residual block. From there on, windows are
     computed separately, in batches.
 
+    Of a network with several modalities, all but Sentinel-2 are hidden, because scenes do not have them.
+
     Args:
-        pixels: reflectances (C, height, width), on any device, which contain the windows.
+        pixels: reflectances (C, height, width), on any device, which contain the windows; Sentinel-2 bands only.
     """
     network.eval()
     device = network.classifier[-1].weight.device
-    layers = _as_convolutions(network)
+    several = len(network.modalities) > 1
+    present = torch.tensor([name == SENTINEL_2 for name in network.modalities], device=device) if several else None
+    layers = _as_convolutions(network, present)
     found = torch.empty(windows.rows, windows.columns, layers[-1].out_channels, device=device)
     height = (windows.rows - 1) * windows.step + windows.size
     room = FLOATS // (_widest(network.features) * height)  # pixels from left to right
@@ -140,7 +148,9 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
         some = found[:, left : left + across]
         right = (left + some.shape[1] - 1) * windows.step + windows.size
         x = pixels[None, :, :height, left * windows.step : right].to(device)
-        x = network.standardized(x.contiguous(memory_format=torch.channels_last))
+        if several:  # the bands come first
+            x = F.pad(x, (0, 0, 0, 0, 0, sum(map(len, network.image_modalities.values())) - x.shape[1]))
+        x = network.standardized(x.contiguous(memory_format=torch.channels_last), present)
         _slide(layers, x, windows.size, windows.step, some)
     return found
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from landcover.ground.benge import CLASSES, METRES_PER_PIXEL, readable
+from landcover.ground.benge import BANDS, CLASSES, METRES_PER_PIXEL, readable
 from landcover.pages import markdown
-from landcover.pages.report import FEW, Run, describe_network, how_split, leakage_rows, result_rows
+from landcover.pages.report import FEW, Run, describe_network, how_split, inputs_of, leakage_rows, result_rows
 
 
 def card_page(
@@ -36,6 +36,8 @@ def card_page(
         network=describe_network(run.model),
         kilometres=facts["patch_size"] * METRES_PER_PIXEL / 1000,
         how_split=how_split(run.entry.split),
+        inputs=inputs_of(data),
+        light_alone=set(inputs_of(data)) <= set(BANDS),
         classes=[row for row in classes if any(row[split] for split in data["patches"])],
         unknown=[row["class"] for row in classes if not row["train"]],
         rare=[row["class"] for row in classes if 0 < row["train"] < FEW],
