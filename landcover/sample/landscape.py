@@ -102,10 +102,10 @@ CLUSTER = (5, 2)  # columns and rows of the clusters of adjacent patches in an a
 CELL = 24  # pixels along a side of a cell of the class lattice: five cells a patch
 REGION = 12  # cells along a side of a region
 CROPLAND, WATER = CLASSES.index("cropland"), CLASSES.index("permanent_water_bodies")
-# Keys of generators: after those of the grounds, the acquisitions and the scene, so that each sensor's part can change
-# without the other's.
-TERRAIN = len(GROUNDS) + len(ACQUISITIONS) + 1  # and the number of the ground
-RADAR = TERRAIN + len(GROUNDS)  # and the number of the acquisition
+# The keys of generators, to which the number of the ground or of the acquisition is added. Grounds, acquisitions and
+# the scene have the first ones. With generators of their own, terrain and radar leave the light as it is.
+TERRAIN = len(GROUNDS) + len(ACQUISITIONS) + 1
+RADAR = TERRAIN + len(GROUNDS)
 
 
 @dataclass(frozen=True)

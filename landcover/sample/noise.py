@@ -16,9 +16,10 @@ def generator(seed: int, *key: int) -> np.random.Generator:
 
 def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
     """Nearly normal noise with mean 0 and variance 1: sums of four uniforms, which need no logarithm."""
-    total, *others = rng.random((4, *shape), dtype=np.float32)
-    for uniform in others:
-        total += uniform
+    a, b, c, d = rng.random((4, *shape), dtype=np.float32)
+    total = a + b
+    total += c
+    total += d
     total -= 2
     total *= np.float32(math.sqrt(3))
     return total

@@ -12,6 +12,7 @@ Built in:
 - Clouds and haze leave no trace, so a patch that is hard to tell in light is as easy here as any.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +25,9 @@ POLARIZATIONS = ("VV", "VH")
 STEP = 8  # steps of a decibel that values are rounded to, so that tiles compress
 SPECKLE = np.float32(2.0)  # dB, standard deviation: of about four looks
 VARIATION = np.float32([[0.9], [1.0]])  # dB, standard deviation from one stand to another: VV, VH
-# How a green, moist spot differs from a dry one, and parcels among each other, in dB: VV, VH.
+# How much darker dry spots are, and dry parcels, in dB: VV, VH.
 DRYNESS, PARCELS = np.float32([[[0.6]], [[1.8]]]), np.float32([[1.3], [1.6]])
+MOISTURE = 0.8  # dB, standard deviation from one acquisition to another
 
 
 @dataclass(frozen=True)
@@ -44,35 +46,32 @@ class Echo:
 
 
 ECHOES = {
-    "tree_cover": Echo(-8.8, -14.0, vigour=0.4),
+    "tree_cover": Echo(-8.8, -14.3, vigour=0.4),
     "shrubland": Echo(-11.2, -16.8, vigour=0.8, moisture=0.5, contrast=0.8),
-    "grassland": Echo(-12.0, -16.8, vigour=1.2, moisture=0.8),
-    "cropland": Echo(-11.0, -15.8, vigour=1.6, moisture=1.0),
+    "grassland": Echo(-12.2, -16.3, vigour=1.2, moisture=0.8),
+    "cropland": Echo(-11.2, -15.4, vigour=1.6, moisture=1.0),
     "built-up": Echo(-8.2, -15.6, contrast=1.0),
     "bare/sparse_vegetation": Echo(-12.6, -20.8, moisture=1.0, contrast=1.2),
-    "snow_and_ice": Echo(-12.0, -18.4),
+    "snow_and_ice": Echo(-12.0, -17.6),
     "permanent_water_bodies": Echo(-21.0, -27.0, contrast=0.3),
-    "herbaceous_wetland": Echo(-9.6, -17.8, vigour=0.6, contrast=1.2),
+    "herbaceous_wetland": Echo(-9.4, -18.2, vigour=0.6, contrast=1.2),
     "moss_and_lichen": Echo(-13.2, -20.0, vigour=0.5, moisture=0.6),
 }
 BUILT_UP, SNOW = CLASSES.index("built-up"), CLASSES.index("snow_and_ice")
 WET_SNOW = np.float32([[4.5], [4.5]])  # dB: VV, VH
-THAW = 270  # K: above it snow is wet by day, from 4 K more throughout
+THAW = 270  # K: where snow begins to be wet; 4 K above, it is wet throughout
 WIND = np.float32([0.55, 0.15])  # dB for each m/s, over water: VV, VH
-CORNERS, CORNER = (
-    np.float32(0.12),
-    np.float32([[7.0], [4.5]]),
-)  # share of built-up pixels that are bright, and by how much
+CORNERS = np.float32(0.12)  # the share of built-up pixels that are bright
+CORNER = np.float32([[7.0], [4.5]])  # by how many dB: VV, VH
 
 
 def _echoes(land: Landscape) -> np.ndarray:
     """VV, VH, vigour and contrast of each of CLASSES on the day, float32 (4, 11)."""
-    none = Echo(0, 0)
-    echoes = [ECHOES.get(name, none) for name in CLASSES]
+    echoes = [ECHOES.get(name, Echo(0, 0)) for name in CLASSES]
     table = np.float32([[echo.vv, echo.vh, echo.vigour, echo.contrast] for echo in echoes]).T
-    table[:2] += np.float32([echo.moisture * land.moisture * 0.8 for echo in echoes])
+    table[:2] += np.float32([echo.moisture * land.moisture * MOISTURE for echo in echoes])
     east, north = land.weather_s1.wind
-    table[:2, WATER] += WIND * np.float32(min(np.sqrt(east * east + north * north), 9))
+    table[:2, WATER] += WIND * np.float32(min(math.sqrt(east * east + north * north), 9))
     return table
 
 

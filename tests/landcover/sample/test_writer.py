@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import re
 import tarfile
 from collections import Counter
@@ -8,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from rasterio.crs import CRS
+from rasterio.io import MemoryFile
 from rasterio.warp import transform
+from scipy.stats import spearmanr
 
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, TILE, WORLDCOVER_CODES
 from landcover.sample.covers import COVERS
 from landcover.sample.landscape import ACQUISITIONS, CLUSTER, GRID
-from landcover.sample.writer import LOOKS, SPLITS, write_sample
+from landcover.sample.writer import CORINE, LOOKS, SPLITS, write_sample
 
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
@@ -46,9 +50,10 @@ def table(files: dict[str, bytes], name: str) -> pd.DataFrame:
 
 
 def places_of(files: dict[str, bytes]) -> pd.DataFrame:
-    """`patch_id`, `tile`, `lon` and `lat` by the meta table."""
+    """`patch_id`, `patch_id_s1`, `tile`, `lon` and `lat` by the meta table."""
     meta = table(files, "meta")
-    return meta.assign(tile=meta["patch_id_s1"].str.extract(TILE, expand=False))[["patch_id", "tile", "lon", "lat"]]
+    meta["tile"] = meta["patch_id_s1"].str.extract(TILE, expand=False)
+    return meta[["patch_id", "patch_id_s1", "tile", "lon", "lat"]]
 
 
 def split_ids(files: dict[str, bytes], split: str) -> list[str]:
@@ -82,7 +87,7 @@ def test_two_runs_write_the_same_bytes(tmp_path, archive):
 def test_another_seed_writes_another_archive(tmp_path, files):
     other = contents(written(tmp_path, patches=3, seed=1))
     tiles = {content for name, content in other.items() if name.endswith(".tif")}
-    assert len(tiles) == 3 * 13
+    assert len(tiles) == 3 * 16
     assert tiles.isdisjoint(files.values())
 
 
@@ -94,13 +99,13 @@ def test_the_spectral_sample_is_laid_out_alike_under_its_own_name(tmp_path):
     assert spectral.keys() == {name.replace("ben-ge-sample_", "ben-ge-sample-spectral_") for name in other}
     # Of the same seed, the ground is the same; only its looks differ.
     alike = {name for name, content in other.items() if content in spectral.values()}
-    assert alike == {name for name in other if not name.startswith("sentinel-2/")}
+    assert alike == {name for name in other if not re.fullmatch(r"sentinel-2/.*\.tif|README", name)}
 
 
 def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
     smaller = contents(written(tmp_path, patches=7))
     tiles = {name: content for name, content in smaller.items() if name.endswith(".tif")}
-    assert len(tiles) == 7 * 13
+    assert len(tiles) == 7 * 16
     assert tiles.items() <= files.items()
 
 
@@ -118,11 +123,14 @@ def test_one_patch_is_a_dataset(tmp_path):
 
 
 def test_the_layout_is_benges(files):
-    ids = table(files, "meta")["patch_id"]
-    expected = {"ben-ge-sample_meta.csv", "ben-ge-sample_esaworldcover.csv"}
+    ids, ids_s1 = (table(files, "meta")[name] for name in ("patch_id", "patch_id_s1"))
+    expected = {"README"} | {f"ben-ge-sample_{name}.csv" for name in ("meta", "esaworldcover", "era-5")}
     expected |= {f"splits/ben-ge-sample_{split}.csv" for split in ("train", "val", "test")}
     expected |= {f"sentinel-2/{i}/{i}_{band}.tif" for i in ids for band in BANDS}
-    expected |= {f"esaworldcover/{i}_esaworldcover.tif" for i in ids}
+    expected |= {f"sentinel-1/{i}/{i}_{polarization}.tif" for i in ids_s1 for polarization in ("VV", "VH")}
+    expected |= {f"sentinel-2/{i}/{i}_labels_metadata.json" for i in ids}
+    expected |= {f"sentinel-1/{i}/{i}_labels_metadata.json" for i in ids_s1}
+    expected |= {f"esaworldcover/{i}_esaworldcover.tif" for i in ids} | {f"dem/{i}_dem.tif" for i in ids}
     assert files.keys() == expected
     assert table(files, "meta").columns.tolist() == [
         "patch_id", "patch_id_s1", "timestamp_s2", "timestamp_s1", "season_s2", "season_s1",
@@ -149,9 +157,11 @@ def test_ids_parse_and_lie_within_the_acquisitions_grid(files):
 
 
 def test_every_tile_is_a_georeferenced_patch(files, tiles):
-    for patch_id, tile, lon, lat in places_of(files).itertuples(index=False):
+    for patch_id, id_s1, tile, lon, lat in places_of(files).itertuples(index=False):
         grids = {f"sentinel-2/{patch_id}/{patch_id}_{band}.tif": (m, "uint16") for band, m in BANDS.items()}
         grids[f"esaworldcover/{patch_id}_esaworldcover.tif"] = 10, "uint8"
+        grids[f"dem/{patch_id}_dem.tif"] = 10, "int16"
+        grids |= {f"sentinel-1/{id_s1}/{id_s1}_{polarization}.tif": (10, "float32") for polarization in ("VV", "VH")}
         corners = set()
         for name, (metres, dtype) in grids.items():
             profile, pixels = tiles[name]
@@ -172,7 +182,7 @@ def test_every_tile_is_a_georeferenced_patch(files, tiles):
 
 def test_patches_lie_at_their_column_and_row(files, tiles):
     origins = {}
-    for patch_id, tile, *_ in places_of(files).itertuples(index=False):
+    for patch_id, _, tile, *_ in places_of(files).itertuples(index=False):
         place = PATCH_ID.fullmatch(patch_id)
         corner = tiles[f"sentinel-2/{patch_id}/{patch_id}_B08.tif"][0]["transform"]
         origin = corner.c - PATCH_METRES * int(place["column"]), corner.f + PATCH_METRES * int(place["row"])
@@ -183,7 +193,7 @@ def test_patches_lie_at_their_column_and_row(files, tiles):
 def test_patches_have_neighbours(files):
     # The first two of each acquisition are the first two of a cluster, side by side.
     by_acquisition = {}
-    for patch_id, tile, *_ in places_of(files).itertuples(index=False):
+    for patch_id, _, tile, *_ in places_of(files).itertuples(index=False):
         place = PATCH_ID.fullmatch(patch_id)
         key = place["acquisition"], tile
         by_acquisition.setdefault(key, []).append((int(place["column"]), int(place["row"])))
@@ -251,3 +261,102 @@ def test_splits_are_the_rows_in_order(files):
     splits = [split_ids(files, split) for split in SPLITS]
     assert [len(ids) for ids in splits] == [25, 8, 7]
     assert [i for ids in splits for i in ids] == table(files, "meta")["patch_id"].tolist()
+
+
+def digest(tiles: dict[str, tuple[dict, np.ndarray]], *folders: str) -> str:
+    """Of the pixels in the order of the archive; GDAL's version may change what is around them."""
+    pixels = [pixels.tobytes() for name, (_, pixels) in tiles.items() if name.split("/")[0] in folders]
+    return hashlib.sha256(b"".join(pixels)).hexdigest()[:16]
+
+
+def test_pixels_are_those_of_other_machines_and_of_earlier_versions(tiles):
+    assert digest(tiles, "sentinel-2", "esaworldcover") == "e0c5a663c9d686d8"
+    assert digest(tiles, "sentinel-1", "dem") == "94463edab064cd22"
+
+
+def test_tiles_are_as_gdal_writes_them(tiles, files):
+    for name, (profile, pixels) in list(tiles.items())[:32]:
+        with MemoryFile() as file:
+            kept = {name: profile[name] for name in ("driver", "width", "height", "count", "dtype", "crs", "transform")}
+            packed = {"compress": "lzw", "predictor": 3 if profile["dtype"] == "float32" else 2}
+            with file.open(**kept, blockysize=len(pixels), **packed if "compress" in profile else {}) as tile:
+                tile.write(pixels, 1)
+            assert file.read() == files[name]
+
+
+def test_all_that_is_beside_the_light_takes_less_than_a_third_of_it(files):
+    light = sum(len(content) for name, content in files.items() if re.search(r"B\d.\.tif|esaworldcover", name))
+    assert 1.1 * light < sum(map(len, files.values())) < 4 / 3 * light
+
+
+def test_radar_is_of_another_day_and_sorts_differently(files):
+    meta = table(files, "meta")
+    assert meta["patch_id_s1"].is_unique
+    days = [pd.to_datetime(meta[f"timestamp_{sensor}"]).dt.normalize() for sensor in ("s1", "s2")]
+    assert set((days[0] - days[1]).dt.days) == {-2, -1, 0, 1, 2}
+    pairs = zip(sorted(meta["patch_id"]), sorted(meta["patch_id_s1"]), strict=True)
+    right = set(meta[["patch_id", "patch_id_s1"]].itertuples(index=False, name=None))
+    assert len(right & set(pairs)) < PATCHES / 4
+
+
+def test_radar_goes_with_the_light_of_its_own_patch(files, tiles):
+    meta = table(files, "meta")
+    nir = [tiles[f"sentinel-2/{i}/{i}_B08.tif"][1].mean() for i in meta["patch_id"]]
+    vh = pd.Series({i: tiles[f"sentinel-1/{i}/{i}_VH.tif"][1].mean() for i in meta["patch_id_s1"]})
+    assert spearmanr(vh[meta["patch_id_s1"]], nir).statistic > 0.25
+    # As if folders were paired in sorted order.
+    order = np.argsort(meta["patch_id"])
+    assert abs(spearmanr(vh.sort_index(), np.array(nir)[order]).statistic) < 0.15
+
+
+def test_radar_is_in_steps_of_an_eighth_of_a_decibel(tiles):
+    radar = np.stack([pixels for name, (_, pixels) in tiles.items() if name.startswith("sentinel-1")])
+    assert (radar * 8 == np.rint(radar * 8)).all()
+    assert radar.min() > -60
+    assert radar.max() < 20
+
+
+def test_weather_is_that_of_each_patchs_elevation(files, tiles):
+    weather = table(files, "era-5").set_index("patch_id")
+    names = [
+        f"{name}_{sensor}" for sensor in ("s2", "s1") for name in ("temperature", "wind-u", "wind-v", "relhumidity")
+    ]
+    assert weather.columns.tolist() == ["patch_id_s1", "atmpressure_level", *names]
+    meta = table(files, "meta").set_index("patch_id")
+    assert weather["patch_id_s1"].equals(meta["patch_id_s1"])
+    metres = pd.Series({i: tiles[f"dem/{i}_dem.tif"][1].mean() for i in weather.index})
+    assert (weather["atmpressure_level"][metres < 100] == 1000).all()
+    assert (weather["atmpressure_level"][metres > 1500] < 850).all()
+    # In one tile at one time, it is colder above by 6.5 K a kilometre, and the wind is the same.
+    for _, patches in weather.groupby(meta["timestamp_s1"]):
+        one, other = patches.iloc[0], patches.iloc[1]
+        colder = 0.0065 * (metres[patches.index[1]] - metres[patches.index[0]])
+        assert one["temperature_s1"] - other["temperature_s1"] == pytest.approx(colder, abs=2e-3)
+        assert patches["wind-u_s1"].nunique() == 1
+
+
+def test_labels_name_the_classes_that_cover_a_tenth(files):
+    meta = table(files, "meta").set_index("patch_id")
+    cover = table(files, "esaworldcover").set_index("patch_id")
+    for patch_id, row in meta.iterrows():
+        id_s1 = row["patch_id_s1"]
+        s2 = json.loads(files[f"sentinel-2/{patch_id}/{patch_id}_labels_metadata.json"])
+        s1 = json.loads(files[f"sentinel-1/{id_s1}/{id_s1}_labels_metadata.json"])
+        assert s2["labels"] == s1["labels"] == [CORINE[name] for name in CLASSES if cover.loc[patch_id, name] >= 0.1]
+        assert s1["corresponding_s2_patch"] == patch_id
+        assert s2["acquisition_date"] == row["timestamp_s2"]
+        assert s1["acquisition_time"] == row["timestamp_s1"].replace(" ", "T")
+        with rasterio.open(io.BytesIO(files[f"dem/{patch_id}_dem.tif"])) as tile:
+            assert tuple(s2["coordinates"].values()) == (
+                tile.bounds.left,
+                tile.bounds.top,
+                tile.bounds.right,
+                tile.bounds.bottom,
+            )
+            assert CRS.from_wkt(s2["projection"]) == tile.crs
+
+
+def test_the_readme_says_what_it_is(files):
+    readme = files["README"].decode()
+    assert readme.startswith("ben-ge-sample: a synthetic dataset")
+    assert max(map(len, readme.splitlines())) <= 120
