@@ -112,5 +112,5 @@ def predict_patches(
     table["predicted"] = np.where(good, names[np.nan_to_num(probabilities).argmax(1)], "")
     table["confidence"] = probabilities.max(1)
     table[[f"p_{name}" for name in names]] = probabilities
-    table["problem"] = table["patch_id"].map(problems).fillna("")
+    table["problem"] = [problems.get(patch_id, "") for patch_id in table["patch_id"]]
     return table, offsets.suspect(blue, subtracted.total(), any(subtracted), "--offset") if blue.any() else None

@@ -126,3 +126,27 @@ def test_means_and_nodata_are_those_of_each_window(step):
             assert whole[i, j] == (window != 0).all()
     assert not whole.all()
     assert windows.complete(pixels + 1, at).all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("step", [5, 12, 40])
+@pytest.mark.parametrize("fusion", ["early", "late"])
+@pytest.mark.parametrize("name", ["the notebook's", "batch norm", "padding", "residual"])
+def test_of_a_network_with_more_inputs_all_but_the_bands_are_hidden(name, fusion, step):
+    torch.manual_seed(0)
+    architecture = Architecture(**NOTEBOOK | ARCHITECTURES[name] | {"fusion": fusion, "standardize": "moments"})
+    spread = {"center": np.full(8, 0.4, np.float32), "spread": np.full(8, 0.3, np.float32)}
+    channels, context = ["B02", "B08", "B11", "VV", "VH", "elevation"], ["season", "pressure"]
+    network = Network(architecture, channels, 3, **spread, patch_size=40, context=context).eval()
+    pixels = torch.rand(3, 90, 81)
+    at = Windows.over(ArrayScene(pixels.numpy(), channels[:3]), 40, step)
+    cut = [
+        pixels[:, i * at.step :, j * at.step :][:, : at.size, : at.size]
+        for i in range(at.rows)
+        for j in range(at.columns)
+    ]
+    images = torch.cat([torch.stack(cut), torch.full((len(cut), 3, 40, 40), torch.nan)], 1)
+    present = torch.tensor([name == "sentinel-2" for name in network.modalities])
+    expected = network(images, torch.full((len(cut), 2), torch.nan), present)
+    found = windows.logits(network, pixels, at).reshape(len(cut), 3)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
