@@ -104,9 +104,9 @@ DRAW = "import sys, numpy as np\nfrom pathlib import Path\nfrom landcover.pages 
 )
 
 
-@pytest.mark.parametrize("setting", ["font.family: serif", "text.usetex: True", "savefig.bbox: tight", "figure.dpi: 7"])
-def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path, setting):
-    (tmp_path / "matplotlibrc").write_text(setting)
+def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path):
+    settings = ("font.family: serif", "text.usetex: True", "savefig.bbox: tight", "figure.dpi: 7")
+    (tmp_path / "matplotlibrc").write_text("\n".join(settings))
     for name, rc in (("with.png", str(tmp_path)), ("without.png", os.devnull)):
         command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
         subprocess.run(command, env=os.environ | {"MATPLOTLIBRC": rc, "PYTHONPATH": str(REPOSITORY)}, check=True)

@@ -1,41 +1,52 @@
 import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from landcover.dataset import tensors
 from landcover.pages.report import headline
 
 
-@pytest.fixture
-def report(prepared, run_stage, tmp_path):
-    """Run the stages from the tensors to the page, and give the page and the reports by their names."""
-    params = prepared(12, 4, 8) | {"train": {"epochs": 2, "learning_rate": 0.003}}
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, stages_in, tensors_in):
+    """Run the stages from the tensors to the page, and give the folder, the page and the reports by their names."""
+    folder = tmp_path_factory.mktemp("report")
+    run_stage = stages_in(folder)
+    params = tensors_in(folder, 12, 4, 8) | {"train": {"epochs": 2, "learning_rate": 0.003}}
 
-    def run(seeds: list[int]) -> tuple[str, dict[str, dict]]:
+    def run(*stages: tuple[str, ...], seeds: list[int]) -> None:
+        for stage in stages:
+            done = run_stage(*stage, params=params | {"repeat": {"seeds": seeds}})
+            assert (done.returncode, done.stderr) == (0, "")
+
+    def report(seeds: list[int]) -> tuple[Path, str, dict[str, dict]]:
         reports = [f"reports/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv")]
-        for stage in (
-            ("baseline", "tensors", "baselines.json", "b.csv"),
-            ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
+        run(
             ("repeat", "tensors", "s.safetensors", "e.safetensors"),
             ("evaluate", "tensors", "l.safetensors", "s.safetensors", "h.csv", "b.csv", "reports"),
             ("report", "m.safetensors", "data.json", "baselines.json", "h.csv", *reports, "report.md", "card.md"),
-        ):
-            done = run_stage(*stage, params=params | {"repeat": {"seeds": seeds}})
-            assert (done.returncode, done.stderr) == (0, "")
-        found = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
-        found["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
-        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), found
+            seeds=seeds,
+        )
+        found = {name: json.loads((folder / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
+        found["baselines"] = json.loads((folder / "baselines.json").read_text())
+        return folder, re.sub(" +", " ", (folder / "report.md").read_text()), found
 
-    return run
+    run(
+        ("baseline", "tensors", "baselines.json", "b.csv"),
+        ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
+        seeds=[],
+    )
+    return report
 
 
 def interval(values: dict[str, float], name: str) -> str:
     return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
 
 
-def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp_path, monkeypatch, capsys):
-    page, found = report([1])  # a single seed more is no repetition
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, monkeypatch, capsys):
+    folder, page, found = report([1])  # a single seed more is no repetition
     assert found["seeds"]["seeds"] == 1
     test = found["metrics"]["test"]
     assert f"classifies **{test['accuracy']:.1%}** of 8 test patches correctly" in page
@@ -61,8 +72,8 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     assert " * |" in page  # every class has few test patches
     assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
 
-    card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
-    facts = tensors.load(tmp_path / "m.safetensors")[1]
+    card = re.sub(" +", " ", (folder / "card.md").read_text())
+    facts = tensors.load(folder / "m.safetensors")[1]
     assert f"temperature {facts['temperature']:.3f}, " in card
     assert f"NLL then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
     assert f"| **network** | {interval(test, 'accuracy')}" in card
@@ -70,7 +81,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     assert f"| B08 | {low:.3f} | {high:.3f} |" in card
     assert "- Never seen in training: shrubland, " in card
     assert "synthetic" not in card
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
     assert capsys.readouterr().out.strip() in facts["classes"]
 
@@ -82,8 +93,12 @@ def test_the_headline_is_what_stands_above_the_first_table_or_section(rest):
 
 
 def test_what_seeds_say_stands_before_what_a_single_run_says(report):
-    page, found = report([1, 2])
+    folder, page, found = report([1, 42])
     seeds = found["seeds"]
+    # The seed of the single run predicts what the single run does.
+    rows, once = (pd.read_csv(folder / "reports" / f"{name}.csv") for name in ("seed_predictions", "predictions"))
+    again = rows[rows["seed"] == 42].reset_index(drop=True)
+    assert again[["patch_id", "actual", "predicted"]].equals(once[["patch_id", "actual", "predicted"]])
     first, _, single = page.partition("The rest of this page describes the single run with seed 42.")
     assert (
         f"Trained with 2 seeds, the network classifies **{seeds['accuracy']['mean']:.1%}** of 8 test patches" in first
