@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from landcover.ground.benge import METRES_PER_PIXEL, NODATA, readable
+from landcover.ground.benge import BANDS, METRES_PER_PIXEL, NODATA, readable
 from landcover.pages.palette import class_colours
 from landcover.pages.plots import DPI
 
@@ -22,12 +22,14 @@ LETTERS = 25  # that fit below a patch
 def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all with the same stretch so that brightness compares.
 
-    In true colour if the bands allow it, else from the first three bands, or in grey from the first.
+    In true colour if the bands allow it, else from the first three bands, or in grey from the first one; without bands,
+    in grey from the first channel.
     """
-    if set(TRUE_COLOUR) <= set(bands):
-        channels = [list(bands).index(band) for band in TRUE_COLOUR]
-    else:
-        channels = [0, 1, 2] if len(bands) >= 3 else [0, 0, 0]
+    optical = [band for band in bands if band in BANDS] or list(bands[:1])
+    if set(TRUE_COLOUR) <= set(optical):
+        optical = TRUE_COLOUR
+    drawn = optical[:3] if len(optical) >= 3 else [optical[0]] * 3
+    channels = [list(bands).index(band) for band in drawn]
     shown = images[:, channels].transpose(0, 2, 3, 1)
     valid = shown[shown != NODATA]
     if not valid.size:

@@ -52,3 +52,10 @@ def test_a_patch_is_framed_in_the_colour_of_its_class_above_a_bar_of_its_length(
 def test_a_long_name_stays_below_its_patch():
     figure = sheets.sheet(np.ones((1, 1, 120, 120)), ["B08"], ["a" * 100, "b"], [["a" * 100]], "", "")
     assert figure.texts[0].get_text() == "a" * 22 + "..."
+
+
+@pytest.mark.parametrize("bands", [["B08", "VV", "VH"], ["VV", "VH", "elevation"]])
+def test_radar_is_never_mixed_into_a_picture_and_is_shown_alone(bands):
+    images = np.random.default_rng(0).random((2, 3, 8, 8)).astype(np.float32)
+    found = sheets.to_pictures(images, bands)
+    assert (found == sheets.to_pictures(images[:, :1], bands[:1])).all()
