@@ -51,6 +51,7 @@ bench: $(VENV)/installed
 	python -m benchmarks --write
 	python -m benchmarks.growth --write
 	python -m benchmarks.scene --write
+	python -m benchmarks.inputs --write
 
 simulate: $(VENV)/installed
 	python -m benchmarks.verdicts --write

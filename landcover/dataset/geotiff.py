@@ -12,6 +12,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 
+from landcover.dataset import plain_tiff
 from landcover.dataset.grids import Grid
 from landcover.dataset.tiles import Tiles
 from landcover.ground.benge import MAX_TILE_BYTES, NODATA
@@ -40,8 +41,8 @@ def read_bytes(tiles: Tiles, patch_id: str, channel: str) -> bytes:
 
 
 @contextmanager
-def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> Iterator[DatasetReader]:
-    """A tile of one band of side x side pixels.
+def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> Iterator[tuple[DatasetReader, Grid]]:
+    """A tile of one band of side x side pixels, and its georeference.
 
     Args:
         dtype: the type that its pixels must have.
@@ -56,7 +57,8 @@ def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> 
         # time.
         with warnings.catch_warnings(), MemoryFile(content, filename=f"{channel}.tif") as file:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch may have no georeference
-            with file.open(driver="GTiff") as tile:
+            grid = plain_tiff.grid_of(content)
+            with file.open(driver="GTiff", **({"GEOREF_SOURCES": "NONE"} if grid else {})) as tile:
                 if tile.count != 1:
                     raise ValueError(f"{channel} has {tile.count} bands, not 1")
                 if tile.shape != (side, side):
@@ -69,11 +71,8 @@ def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> 
                     raise ValueError(
                         f"{channel} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile"
                     )
-                yield tile
+                crs = _crs_name(tile.crs.to_wkt()) if tile.crs else ""
+                yield tile, grid or Grid(crs, tuple(tile.transform)[:6])
     except RasterioError as error:
         reason = re.sub("/vsimem/[^/]*/", "", " ".join(str(error.__cause__ or error).split()))
         raise ValueError(f"{channel} is not a readable GeoTIFF ({reason})") from None
-
-
-def grid_of(tile: DatasetReader) -> Grid:
-    return Grid(_crs_name(tile.crs.to_wkt()) if tile.crs else "", tuple(tile.transform)[:6])

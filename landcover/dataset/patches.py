@@ -78,7 +78,7 @@ def _read_with_gdal(
     content: bytes, pixels: np.ndarray, band: str, side: int, resampling: str
 ) -> tuple[Grid, int | None]:
     """Fill `pixels` (H, W) with a tile's; return its georeference and the offset from its tags."""
-    with geotiff.opened(content, band, side, "uint16", f"write it as {AS_NUMBERS} in uint16") as tile:
+    with geotiff.opened(content, band, side, "uint16", f"write it as {AS_NUMBERS} in uint16") as (tile, grid):
         offset = _own_offset(tile, band)
         native = tile.read(1)
         empty = (native == NODATA) | (native == tile.nodata)
@@ -89,7 +89,7 @@ def _read_with_gdal(
             np.maximum(pixels, 1, out=pixels)  # cubic may undershoot to the number that means nodata
             empty = resampled_nodata(empty, len(pixels) // side, resampling)
         pixels[empty] = NODATA
-        return geotiff.grid_of(tile), offset
+        return grid, offset
 
 
 def read_patch(

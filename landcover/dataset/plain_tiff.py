@@ -1,14 +1,16 @@
-"""The pixels and the georeference of tiles stored like BigEarthNet's, without GDAL.
+"""The georeference of tiles on Sentinel-2's grids, and the pixels of those stored like BigEarthNet's, without GDAL.
 
-GDAL takes a millisecond to open a tile because of its coordinate system. tifffile tolerates damaged headers, so every
-tag of a tile must be plain; GDAL reads or refuses all other tiles. A plain tile has no scale, offset, nodata value or
-mask, and is north up in a UTM zone of WGS 84 or has no georeference.
+GDAL takes a millisecond to open a tile, most of it for its coordinate system. tifffile tolerates damaged headers, so
+every tag of a tile must be plain; GDAL reads or refuses all other tiles. A plain tile has no scale, offset, nodata
+value or mask, and is north up in a UTM zone of WGS 84 or has no georeference.
 """
 
 import functools
 import io
 import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import tifffile
@@ -29,7 +31,10 @@ STORED = {
 OPTIONAL = {266, 339}  # with that value as their default
 WIDTH, HEIGHT = 256, 257
 PIXEL_SCALE, TIE_POINT, GEO_KEYS, GEO_TEXTS = GEOGRAPHY = (33550, 33922, 34735, 34737)
+OTHER_GEOGRAPHY = {34264, 50844}  # a matrix, rational polynomials
 UTM_CODE = 27  # index of the EPSG code in GEO_KEYS as GDAL writes them
+LITTLE_ENDIAN = b"II*\0"
+DAMAGED = (tifffile.TiffFileError, ValueError, TypeError, ArithmeticError, LookupError, struct.error)
 NUMBERS, DOUBLE = (3, 4), 12  # TIFF's types: unsigned numbers of 16 and 32 bits, floating-point ones of 64
 
 
@@ -89,21 +94,50 @@ def _plain_grid(tags: tifffile.TiffTags, side: int) -> Grid | None:
     return _grid(found, dtypes) if numbers and sizes == expected and offsets[1:] == following[:-1] else None
 
 
+def _read_tags(content: bytes, file: tifffile.TiffFile) -> tifffile.TiffTags | None:
+    """The tags of a TIFF with a single page; None if tifffile skips one that it cannot read."""
+    page = file.pages.first
+    (entries,) = struct.unpack_from("<H", content, page.offset)
+    return page.tags if len(file.pages) == 1 and len(page.tags) == entries else None
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[tifffile.TiffFile]:
+    # Its messages on damaged tiles would break the rule of one line; GDAL, which reads the tile next, raises instead.
+    logging.getLogger("tifffile").disabled = True
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        yield file
+
+
+def grid_of(content: bytes) -> Grid | None:
+    """The georeference of a tile, however its pixels are stored; None if GDAL must find it.
+
+    It is known if its tags are those that GDAL writes for a north-up grid in a UTM zone of WGS 84.
+    """
+    if content[:4] != LITTLE_ENDIAN:
+        return None
+    try:
+        with _opened(content) as file:
+            tags = _read_tags(content, file)
+            found = {tag.code: tag.value for tag in tags or ()}
+            if not found.keys() >= {*GEOGRAPHY} or found.keys() & OTHER_GEOGRAPHY:
+                return None
+            return _grid(found, {tag.code: tag.dtype for tag in tags})
+    except DAMAGED:
+        return None
+
+
 def read(content: bytes, side: int) -> tuple[np.ndarray, Grid] | None:
     """The pixels of a plain tile, uint16 (side, side), and its georeference; None for other tiles.
 
     A plain tile is a TIFF with one page of little-endian uint16 in uncompressed strips, without further tags.
     """
-    if content[:4] != b"II*\0":
+    if content[:4] != LITTLE_ENDIAN:
         return None
-    # Its messages on damaged tiles would break the rule of one line; GDAL, which reads the tile next, raises instead.
-    logging.getLogger("tifffile").disabled = True
     try:
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            page = file.pages.first
-            (entries,) = struct.unpack_from("<H", content, page.offset)  # it skips those that it cannot read
-            whole = len(file.pages) == 1 and len(page.tags) == entries
-            grid = _plain_grid(page.tags, side) if whole else None
-            return None if grid is None else (page.asarray(), grid)
-    except (tifffile.TiffFileError, ValueError, TypeError, ArithmeticError, LookupError, struct.error):
+        with _opened(content) as file:
+            tags = _read_tags(content, file)
+            grid = _plain_grid(tags, side) if tags else None
+            return None if grid is None else (file.pages.first.asarray(), grid)
+    except DAMAGED:
         return None

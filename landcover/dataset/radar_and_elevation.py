@@ -34,10 +34,10 @@ def read_channel(tiles: Tiles, patch_id: str, channel: str, size: int) -> Channe
         ValueError: the tile is missing or invalid; says why.
     """
     content = geotiff.read_bytes(tiles, patch_id, channel)
-    with geotiff.opened(content, channel, size, *TYPES[channel]) as tile:
+    with geotiff.opened(content, channel, size, *TYPES[channel]) as (tile, grid):
         if (tile.scales[0], tile.offsets[0]) != (1, 0):
             raise ValueError(f"{channel} has scale and offset tags; write the values themselves")
-        values, grid = tile.read(1).astype(np.float32, copy=False), geotiff.grid_of(tile)
+        values = tile.read(1).astype(np.float32, copy=False)
     if not np.isfinite(values).all():
         raise ValueError(f"{channel} has values that are not finite")
     quantity = QUANTITIES[channel]

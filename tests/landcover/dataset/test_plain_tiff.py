@@ -62,3 +62,37 @@ def test_no_flipped_bit_of_a_header_makes_the_plain_reader_read_otherwise_than_g
                 assert (tile.scales, tile.offsets) == ((1,), (0,))
                 assert grid == Grid(f"EPSG:{tile.crs.to_epsg()}" if tile.crs else "", tuple(tile.transform)[:6])
     assert read > 100
+
+
+def test_no_flipped_bit_of_a_compressed_tile_gives_another_georeference_than_gdals(tmp_path):
+    path = tmp_path / "tile_B02.tif"
+    pixels = np.arange(14400, dtype=np.float32).reshape(120, 120)
+    write_tile(path, pixels, compress="lzw", predictor=3, nodata=-1)
+    whole = path.read_bytes()
+    start = int.from_bytes(whole[4:8], "little")
+    end = start + 2 + 12 * int.from_bytes(whole[start : start + 2], "little")
+    assert plain_tiff.read(whole, 120) is None
+    assert plain_tiff.grid_of(whole) == Grid("EPSG:32633", (10, 0, 500_000, 0, -10, 5_000_000))
+    found = 0
+    for place, bit in itertools.product([*range(8), *range(start, end)], range(8)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << bit
+        grid = plain_tiff.grid_of(bytes(damaged))
+        if grid is None:
+            continue
+        path.write_bytes(damaged)
+        try:
+            with rasterio.open(path, driver="GTiff", sharing=False) as tile:
+                assert grid == Grid(f"EPSG:{tile.crs.to_epsg()}", tuple(tile.transform)[:6])
+                found += 1
+        except rasterio.errors.RasterioError:
+            pass  # which the reader of its pixels reports
+    assert found > 100
+
+
+def test_a_tile_without_a_plain_georeference_is_left_to_gdal(tmp_path):
+    path, pixels = tmp_path / "tile_B02.tif", np.zeros((120, 120), np.float32)
+    south_up = rasterio.Affine(10, 0, 500_000, 0, 10, 5_000_000)
+    for profile in ({"crs": "EPSG:3035"}, {"crs": None}, {"transform": south_up}, {"crs": "EPSG:4326"}):
+        write_tile(path, pixels, **profile)
+        assert plain_tiff.grid_of(path.read_bytes()) is None
