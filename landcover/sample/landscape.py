@@ -118,6 +118,7 @@ class Landscape:
     epsg: int
     origin: tuple[int, int]  # upper left corner, easting and northing in metres
     taken: datetime
+    taken_s1: datetime  # at most two days before or after
     clusters: np.ndarray  # the order in which clusters are taken
     cells: np.ndarray  # class lattice, (452, 452)
     relief: np.ndarray  # brightness, dryness and cloud, a knot a patch, (3, 92, 92)
@@ -151,13 +152,11 @@ class Patch:
 
     @property
     def id_s1(self) -> str:
-        """The id of the Sentinel-1 patch of the same ground, acquired up to a few days earlier or later."""
+        """The id of the Sentinel-1 patch of the same ground."""
         satellite = "AB"[self.land.number % 2]
-        return f"S1{satellite}_IW_GRDH_1SDV_{self.taken_s1:%Y%m%dT%H%M%S}_{self.land.tile}_{self.column}_{self.row}"
-
-    @property
-    def taken_s1(self) -> datetime:
-        return sensed_s1(self.land.number)
+        return (
+            f"S1{satellite}_IW_GRDH_1SDV_{self.land.taken_s1:%Y%m%dT%H%M%S}_{self.land.tile}_{self.column}_{self.row}"
+        )
 
     @property
     def corner(self) -> tuple[int, int]:
@@ -192,13 +191,6 @@ def sensed(acquisition: str) -> datetime:
     """When an acquisition was taken, by its name."""
     day, time = acquisition.split("_")[2].split("T")
     return datetime.strptime(f"{day}{time:0>6}", "%Y%m%d%H%M%S")
-
-
-def sensed_s1(number: int) -> datetime:
-    """When Sentinel-1 passed over the ground of ACQUISITIONS[number]: at most two days before or after Sentinel-2."""
-    prefixes, _ = ACQUISITIONS[number]
-    morning = sensed(prefixes[0]).replace(hour=5, minute=11 + number, second=2 * number)
-    return morning + timedelta(days=number % 5 - 2)
 
 
 def draw_classes(rng: np.random.Generator, shares: dict[str, int], *shape: int) -> np.ndarray:
@@ -280,9 +272,9 @@ def make_landscape(seed: int, number: int) -> Landscape:
     origin = (easting * 100_000 // 60 * 60, -(-northing * 100_000 // 60) * 60)
     _, (latitude,) = transform(f"EPSG:{32600 + zone}", "EPSG:4326", [origin[0] + 50_000], [origin[1] - 50_000])
     taken = sensed(prefixes[0])
+    taken_s1 = taken.replace(hour=5, minute=11 + number, second=2 * number) + timedelta(days=number % 5 - 2)
     rng, air = generator(seed, ground), generator(seed, len(GROUNDS) + number)
     terrain, radar = generator(seed, TERRAIN + ground), generator(seed, RADAR + number)
-    taken_s1 = sensed_s1(number)
     knots, level, haze = noise(rng, 2, GRID + 2, GRID + 2), noise(air, 3), noise(air, GRID + 2, GRID + 2)
     brightness = 0.15 * knots[0] + 0.05 * level[0]
     dryness = 0.65 * knots[1] + 0.2 * level[1] + 0.5 * (0.5 - season(taken))
@@ -296,6 +288,7 @@ def make_landscape(seed: int, number: int) -> Landscape:
         epsg=32600 + zone,
         origin=origin,
         taken=taken,
+        taken_s1=taken_s1,
         clusters=clusters,
         cells=cells,
         relief=np.stack([brightness, dryness, cloud]),

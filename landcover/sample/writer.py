@@ -121,7 +121,7 @@ def _cut(tiff: bytes) -> tuple[bytes, bytes]:
 
 
 @cache
-def _header(dtype: str, side: int, epsg: int, **compression: object) -> tuple[bytes, int, int]:
+def _header(dtype: np.dtype, side: int, epsg: int, **compression: object) -> tuple[bytes, int, int]:
     """What tiles have in common: their header, and where it has the corner and the size of the strip.
 
     GDAL takes longer to write a coordinate system than the pixels take to compute and compress.
@@ -135,7 +135,7 @@ def _header(dtype: str, side: int, epsg: int, **compression: object) -> tuple[by
 
 def _geotiff(pixels: np.ndarray, patch: Patch, **compression: object) -> bytes:
     """`compression` is GDAL's; among its methods, LZW has the same bytes on any machine, and deflate does not."""
-    header, corner, size = _header(pixels.dtype.name, len(pixels), patch.land.epsg, **compression)
+    header, corner, size = _header(pixels.dtype, len(pixels), patch.land.epsg, **compression)
     strip = pixels.tobytes()
     if compression:
         _, strip = _cut(_gdal(pixels, transform=Affine.scale(METRES_PER_PIXEL), **compression))
@@ -161,7 +161,7 @@ def _labels(patch: Patch, fractions: np.ndarray) -> Iterator[tuple[str, bytes]]:
     product = patch.id.rsplit("_", 2)[0].replace("L2A", "L1C")
     s2 = {"tile_source": f"{product}_T{patch.land.tile}.SAFE", "acquisition_date": str(patch.land.taken)}
     s1 = {"corresponding_s2_patch": patch.id, "scene_source": patch.id_s1.rsplit("_", 3)[0]}
-    s1 |= {"acquisition_time": f"{patch.taken_s1:%Y-%m-%dT%H:%M:%S}"}
+    s1 |= {"acquisition_time": f"{patch.land.taken_s1:%Y-%m-%dT%H:%M:%S}"}
     for folder, name, more in (("sentinel-2", patch.id, s2), ("sentinel-1", patch.id_s1, s1)):
         yield f"{folder}/{name}/{name}_labels_metadata.json", json.dumps(content | more).encode()
 
@@ -185,9 +185,9 @@ def _meta(patch: Patch) -> dict[str, object]:
         "patch_id": patch.id,
         "patch_id_s1": patch.id_s1,
         "timestamp_s2": patch.land.taken,
-        "timestamp_s1": patch.taken_s1,
+        "timestamp_s1": patch.land.taken_s1,
         "season_s2": season(patch.land.taken),
-        "season_s1": season(patch.taken_s1),
+        "season_s1": season(patch.land.taken_s1),
         "lon": round(lon, 5),
         "lat": round(lat, 5),
         "climatezone": BIOMES[GROUNDS[patch.land.ground][-1]][0],

@@ -13,7 +13,8 @@ PATCHES = 40  # of each acquisition, as the sample of 800 has
 
 @pytest.fixture(scope="module")
 def patches() -> list[list[landscape.Patch]]:
-    return [[place(make_landscape(0, n), i) for i in range(PATCHES)] for n in range(len(ACQUISITIONS))]
+    lands = [make_landscape(0, n) for n in range(len(ACQUISITIONS))]
+    return [[place(land, i) for i in range(PATCHES)] for land in lands]
 
 
 def test_tiles_have_the_codes_of_real_ones():
