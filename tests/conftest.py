@@ -52,6 +52,39 @@ def stages_in(default_params: dict) -> Callable[[Path], Callable[..., subprocess
     return stages_in
 
 
+# Runs commands in one process, which imports libraries once. A stage ends its process at once; here only itself.
+IN_TURN = """
+import os, runpy, sys
+leave = os._exit
+os._exit = lambda code: (sys.exit if sys._getframe(1).f_globals["__name__"].startswith("landcover.") else leave)(code)
+for command in sys.argv[1:]:
+    sys.argv = command.split()
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+@pytest.fixture(scope="session")
+def in_turn(default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
+    """Run commands such as `stages <verb> <path>` in a folder, with changed default parameters, until one fails."""
+
+    def run(folder: Path, *commands: str, params: dict, before: str = "") -> subprocess.CompletedProcess:
+        (folder / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
+        return subprocess.run(
+            [sys.executable, "-c", before + IN_TURN, *commands],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
 @pytest.fixture
 def run_stage(tmp_path: Path, stages_in: Callable) -> Callable[..., subprocess.CompletedProcess]:
     return stages_in(tmp_path)

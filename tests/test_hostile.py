@@ -6,8 +6,6 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +14,8 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
 from rasterio.shutil import copy as copy_raster
-from tiny import REPOSITORY, Dataset, merged, write_tile
+from tiny import REPOSITORY, Dataset, write_tile
 
 from landcover.dataset import patches, splits, tensors
 from landcover.dataset.tables import read_tables
@@ -461,11 +458,11 @@ def finite(value: object) -> bool:
     [([3, 0, 7], (1, 1, 1)), ([3] * 6, (4, 1, 1))],
     ids=["one each, no class in two", "one class"],
 )
-def test_stages_give_finite_numbers_and_read_no_pickle(tmp_path, run_guarded, labels, split):
+def test_stages_give_finite_numbers_and_read_no_pickle(tmp_path, in_turn, labels, split):
     data = Dataset(tmp_path / "data/patches/tiny", labels)
     changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
     changes["datasets"]["tiny"]["split"] |= dict(zip(benge.SPLITS, split, strict=True))
-    done = run_guarded(*STAGES, **changes)
+    done = in_turn(tmp_path, *STAGES, params=changes, before=GUARD)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("data", "baselines", "reports/metrics", "reports/seeds"):
         assert finite(json.loads((tmp_path / f"{name}.json").read_text()))
@@ -475,9 +472,9 @@ def test_stages_give_finite_numbers_and_read_no_pickle(tmp_path, run_guarded, la
 
 # -- no pickle
 
-# Runs commands in one process, in which nobody but multiprocessing, from its own children, may read a pickle.
+# Nobody but multiprocessing, from its own children, may read a pickle.
 GUARD = """
-import os, pickle, runpy, sys
+import pickle, sys
 import numpy, pandas, torch
 
 __name__ = "guard"  # what runs is __main__, and is trusted as little as what it imports
@@ -505,16 +502,6 @@ pickle.loads = guarded(pickle.loads, "multiprocessing")
 pickle.Unpickler = Unpickler
 numpy.load, pandas.read_pickle, torch.load = map(guarded, (numpy.load, pandas.read_pickle, torch.load))
 sys.addaudithook(found)
-# A stage ends its process at once; here it ends only itself.
-leave = os._exit
-os._exit = lambda code: sys.exit(code) if caller() == "landcover" else leave(code)
-for command in sys.argv[1:]:
-    sys.argv = command.split()
-    try:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        if end.code:
-            raise
 """
 STAGES = (
     "stages preprocess data/patches tensors data.json",
@@ -527,18 +514,6 @@ STAGES = (
 )
 
 
-@pytest.fixture
-def run_guarded(tmp_path, default_params) -> Callable[..., subprocess.CompletedProcess]:
-    def run(*commands: str, **changes) -> subprocess.CompletedProcess:
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, changes)))
-        return subprocess.run(
-            [sys.executable, "-c", GUARD, *commands],
-            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-
-    return run
-
-
 READERS = [
     "from pickle import load; load(open('x', 'rb'))",
     "from pickle import Unpickler; Unpickler(open('x', 'rb')).load()",
@@ -549,14 +524,14 @@ READERS = [
 ]
 
 
-def test_a_stage_that_read_a_pickle_would_be_noticed(tmp_path, run_guarded):
+def test_a_stage_that_read_a_pickle_would_be_noticed(tmp_path, in_turn):
     (tmp_path / "x").write_bytes(pickle.dumps(Path))
     for i, code in enumerate(READERS):
         (tmp_path / f"reader{i}.py").write_text(code)
     trap = "try: {0}\nexcept AssertionError as error: print(error)\n"
     codes = [*(f"import reader{i}" for i in range(len(READERS))), *READERS]  # in a module, and in the stage itself
     (tmp_path / "trap.py").write_text("".join(map(trap.format, codes)))
-    noticed = run_guarded("trap").stdout.splitlines()
+    noticed = in_turn(tmp_path, "trap", params={}, before=GUARD).stdout.splitlines()
     expected = [*(f"reader{i}" for i in range(len(READERS))), *["__main__"] * len(READERS)]
     assert [line.split()[0] for line in noticed] == expected
 

@@ -230,7 +230,7 @@ def test_few_bright_patches_are_suspicious_only(run_stage, tmp_path):
 # -- own data
 
 
-def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp_path, run_stage):
+def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp_path, in_turn):
     """As docs/stages.md tells of own data: the entry in params.yaml, tables and tiles, and no line of code."""
     classes = ["Annual Crop", "Forest", "Sea_Lake"]
     data = Dataset(tmp_path / "data" / "patches" / "mine", [i % 3 for i in range(24)], ("B02",), classes, 64)
@@ -242,18 +242,18 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     entry["split"] = {"method": "order", "train": 12, "val": 6, "test": 6}
     changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
     changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
-    reports = [f"r/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv", "report.md")]
-    for stage, *paths in (
-        ("preprocess", "data/patches", "t", "data.json"),
-        ("baseline", "t", "b.json", "b.csv"),
-        ("train", "t", "m", "l", "h.csv"),
-        ("repeat", "t", "s", "e"),
-        ("evaluate", "t", "l", "s", "h.csv", "b.csv", "r"),
-        ("report", "m", "data.json", "b.json", "h.csv", *reports, "card.md"),
-    ):
-        done = run_stage(stage, *paths, params=changed)
-        assert done.returncode == 0, done.stderr
-        assert stage != "preprocess" or done.stderr == ""
+    done = in_turn(
+        tmp_path,
+        "stages preprocess data/patches t data.json",
+        "stages baseline t b.json b.csv",
+        "stages train t m l h.csv",
+        "stages repeat t s e",
+        "stages evaluate t l s h.csv b.csv r",
+        "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
+        "r/report.md card.md",
+        params=changed,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
     train = tensors.load_split(tmp_path / "t", "train")
     assert (train.images.shape, train.classes) == ((12, 1, 64, 64), classes)

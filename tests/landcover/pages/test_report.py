@@ -10,23 +10,21 @@ from landcover.pages.report import headline
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory, stages_in, tensors_in):
+def report(tmp_path_factory, tensors_in, in_turn):
     """Run the stages from the tensors to the page, and give the folder, the page and the reports by their names."""
     folder = tmp_path_factory.mktemp("report")
-    run_stage = stages_in(folder)
-    params = tensors_in(folder, 12, 4, 8) | {"train": {"epochs": 2, "learning_rate": 0.003}}
+    params = tensors_in(folder, 12, 4, 8) | {"train": {"epochs": 2}, "evaluate": {"resamples": 100}}
 
-    def run(*stages: tuple[str, ...], seeds: list[int]) -> None:
-        for stage in stages:
-            done = run_stage(*stage, params=params | {"repeat": {"seeds": seeds}})
-            assert (done.returncode, done.stderr) == (0, "")
+    def run(*commands: str, seeds: list[int]) -> None:
+        done = in_turn(folder, *commands, params=params | {"repeat": {"seeds": seeds}})
+        assert (done.returncode, done.stderr) == (0, "")
 
     def report(seeds: list[int]) -> tuple[Path, str, dict[str, dict]]:
-        reports = [f"reports/{name}" for name in ("metrics.json", "seeds.json", "predictions.csv", "per_class.csv")]
         run(
-            ("repeat", "tensors", "s.safetensors", "e.safetensors"),
-            ("evaluate", "tensors", "l.safetensors", "s.safetensors", "h.csv", "b.csv", "reports"),
-            ("report", "m.safetensors", "data.json", "baselines.json", "h.csv", *reports, "report.md", "card.md"),
+            "stages repeat tensors s.safetensors e.safetensors",
+            "stages evaluate tensors l.safetensors s.safetensors h.csv b.csv reports",
+            "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
+            "reports/predictions.csv reports/per_class.csv report.md card.md",
             seeds=seeds,
         )
         found = {name: json.loads((folder / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
@@ -34,8 +32,8 @@ def report(tmp_path_factory, stages_in, tensors_in):
         return folder, re.sub(" +", " ", (folder / "report.md").read_text()), found
 
     run(
-        ("baseline", "tensors", "baselines.json", "b.csv"),
-        ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv"),
+        "stages baseline tensors baselines.json b.csv",
+        "stages train tensors m.safetensors l.safetensors h.csv",
         seeds=[],
     )
     return report
