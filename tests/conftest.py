@@ -29,27 +29,24 @@ def default_params() -> dict:
     return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 
 
-@pytest.fixture(scope="session")
-def stages_in(default_params: dict) -> Callable[[Path], Callable[..., subprocess.CompletedProcess]]:
-    """Of a folder: run `python -m stages <verb>` there, with the default parameters changed as a test says."""
+@pytest.fixture
+def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
+    """Run `python -m stages <verb>` in the test's folder, with the default parameters changed as a test says."""
 
-    def stages_in(folder: Path) -> Callable[..., subprocess.CompletedProcess]:
-        def run(
-            verb: str, *paths: str, params: dict | None = None, launcher: tuple[str, ...] = ()
-        ) -> subprocess.CompletedProcess:
-            (folder / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params or {})))
-            return subprocess.run(
-                [sys.executable, *launcher, "-m", "stages", verb, *paths],
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-                capture_output=True,
-                text=True,
-                timeout=120,
-            )
+    def run(
+        verb: str, *paths: str, params: dict | None = None, launcher: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params or {})))
+        return subprocess.run(
+            [sys.executable, *launcher, "-m", "stages", verb, *paths],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
-        return run
-
-    return stages_in
+    return run
 
 
 # Runs commands in one process, which imports libraries once. A stage ends its process at once; here only itself.
@@ -67,15 +64,15 @@ for command in sys.argv[1:]:
 """
 
 
-@pytest.fixture(scope="session")
-def in_turn(default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
-    """Run commands such as `stages <verb> <path>` in a folder, with changed default parameters, until one fails."""
+@pytest.fixture
+def in_turn(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
+    """Run commands such as `stages <verb> <path>` in one process, with changed default parameters, until one fails."""
 
-    def run(folder: Path, *commands: str, params: dict, before: str = "") -> subprocess.CompletedProcess:
-        (folder / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
+    def run(*commands: str, params: dict, before: str = "") -> subprocess.CompletedProcess:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
         return subprocess.run(
             [sys.executable, "-c", before + IN_TURN, *commands],
-            cwd=folder,
+            cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             capture_output=True,
             text=True,
@@ -86,34 +83,24 @@ def in_turn(default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
 
 
 @pytest.fixture
-def run_stage(tmp_path: Path, stages_in: Callable) -> Callable[..., subprocess.CompletedProcess]:
-    return stages_in(tmp_path)
+def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
+    """Write the tensors of so many train, val and test patches, and give the parameters that they are of."""
 
-
-@pytest.fixture(scope="session")
-def tensors_in(stages_in: Callable) -> Callable[[Path, int, int, int], dict]:
-    """Write the tensors of so many train, val and test patches into a folder; give the parameters that they are of."""
-
-    def tensors_in(folder: Path, train: int, val: int, test: int) -> dict:
+    def prepare(train: int, val: int, test: int) -> dict:
         rng = np.random.default_rng(0)
         labels = rng.choice([0, 2, 3, 7], train + val + test).tolist()
-        data = Dataset(folder / "patches" / "small", labels)
+        data = Dataset(tmp_path / "patches" / "small", labels)
         for patch_id, label in zip(data.ids, labels, strict=True):
             for band in data.bands:
                 pixels = rng.gamma(4, 100 * (1 + label), (120, 120)).astype(np.uint16) + 1
                 write_tile(data.tile(patch_id, band), pixels)
         split = {"method": "order", "train": train, "val": val, "test": test}
         params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "bands": ["B02", "B08"]}
-        done = stages_in(folder)("preprocess", "patches", "tensors", "data.json", params=params)
+        done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
         assert done.returncode == 0, done.stderr
         return params
 
-    return tensors_in
-
-
-@pytest.fixture
-def prepared(tmp_path: Path, tensors_in: Callable) -> Callable[[int, int, int], dict]:
-    return partial(tensors_in, tmp_path)
+    return prepare
 
 
 class Terminal(io.StringIO):

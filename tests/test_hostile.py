@@ -462,7 +462,7 @@ def test_stages_give_finite_numbers_and_read_no_pickle(tmp_path, in_turn, labels
     data = Dataset(tmp_path / "data/patches/tiny", labels)
     changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
     changes["datasets"]["tiny"]["split"] |= dict(zip(benge.SPLITS, split, strict=True))
-    done = in_turn(tmp_path, *STAGES, params=changes, before=GUARD)
+    done = in_turn(*STAGES, params=changes, before=GUARD)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("data", "baselines", "reports/metrics", "reports/seeds"):
         assert finite(json.loads((tmp_path / f"{name}.json").read_text()))
@@ -531,7 +531,7 @@ def test_a_stage_that_read_a_pickle_would_be_noticed(tmp_path, in_turn):
     trap = "try: {0}\nexcept AssertionError as error: print(error)\n"
     codes = [*(f"import reader{i}" for i in range(len(READERS))), *READERS]  # in a module, and in the stage itself
     (tmp_path / "trap.py").write_text("".join(map(trap.format, codes)))
-    noticed = in_turn(tmp_path, "trap", params={}, before=GUARD).stdout.splitlines()
+    noticed = in_turn("trap", params={}, before=GUARD).stdout.splitlines()
     expected = [*(f"reader{i}" for i in range(len(READERS))), *["__main__"] * len(READERS)]
     assert [line.split()[0] for line in noticed] == expected
 

@@ -243,7 +243,6 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
     changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
     done = in_turn(
-        tmp_path,
         "stages preprocess data/patches t data.json",
         "stages baseline t b.json b.csv",
         "stages train t m l h.csv",

@@ -15,9 +15,11 @@ from stages.repeat import at_once
 REPEATED = ("tensors", "s.safetensors", "e.safetensors")
 
 
-def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, tmp_path):
-    params = prepared(12, 4, 8) | {"train": {"epochs": 3, "learning_rate": 0.003, "shuffle": True}}
-    done = run_stage("repeat", *REPEATED, params=params | {"repeat": {"seeds": [8, 7]}})
+def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp_path):
+    params = prepared(12, 4, 8) | {"train": {"seed": 8, "epochs": 3, "learning_rate": 0.003, "shuffle": True}}
+    params |= {"repeat": {"seeds": [8, 7]}}
+    stages = "stages train tensors m.safetensors l.safetensors h.csv", f"stages repeat {' '.join(REPEATED)}"
+    done = in_turn(*stages, params=params)
     assert (done.returncode, done.stderr) == (0, "")
     found, facts = tensors.load(tmp_path / "s.safetensors")
     assert facts.pop("seeds") == [7, 8]
@@ -37,15 +39,12 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, tmp_path):
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})
         try:
-            in_turn = params | {"repeat": {"seeds": [8, 7]}}
-            run_stage("repeat", "tensors", "s2.safetensors", "e2.safetensors", params=in_turn)
+            run_stage("repeat", "tensors", "s2.safetensors", "e2.safetensors", params=params)
         finally:
             os.sched_setaffinity(0, cores)
         assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
         assert (tmp_path / "e2.safetensors").read_bytes() == (tmp_path / "e.safetensors").read_bytes()
 
-    params["train"] |= {"seed": 8}
-    assert run_stage("train", "tensors", "m.safetensors", "l.safetensors", "h.csv", params=params).returncode == 0
     trained, metadata = tensors.load(tmp_path / "l.safetensors")
     assert facts == {name: metadata[name] for name in ("bands", "classes", "scale", "device")}
     for name in ("val", "test"):

@@ -1,6 +1,5 @@
 import json
 import re
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,42 +8,35 @@ from landcover.dataset import tensors
 from landcover.pages.report import headline
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory, tensors_in, in_turn):
-    """Run the stages from the tensors to the page, and give the folder, the page and the reports by their names."""
-    folder = tmp_path_factory.mktemp("report")
-    params = tensors_in(folder, 12, 4, 8) | {"train": {"epochs": 2}, "evaluate": {"resamples": 100}}
+@pytest.fixture
+def report(prepared, in_turn, tmp_path):
+    """Run the stages from the tensors to the page, and give the page and the reports by their names."""
+    params = prepared(12, 4, 8) | {"train": {"epochs": 2}, "evaluate": {"resamples": 100}}
 
-    def run(*commands: str, seeds: list[int]) -> None:
-        done = in_turn(folder, *commands, params=params | {"repeat": {"seeds": seeds}})
-        assert (done.returncode, done.stderr) == (0, "")
-
-    def report(seeds: list[int]) -> tuple[Path, str, dict[str, dict]]:
-        run(
+    def run(seeds: list[int]) -> tuple[str, dict[str, dict]]:
+        done = in_turn(
+            "stages baseline tensors baselines.json b.csv",
+            "stages train tensors m.safetensors l.safetensors h.csv",
             "stages repeat tensors s.safetensors e.safetensors",
             "stages evaluate tensors l.safetensors s.safetensors h.csv b.csv reports",
             "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
             "reports/predictions.csv reports/per_class.csv report.md card.md",
-            seeds=seeds,
+            params=params | {"repeat": {"seeds": seeds}},
         )
-        found = {name: json.loads((folder / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
-        found["baselines"] = json.loads((folder / "baselines.json").read_text())
-        return folder, re.sub(" +", " ", (folder / "report.md").read_text()), found
+        assert (done.returncode, done.stderr) == (0, "")
+        found = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
+        found["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
+        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), found
 
-    run(
-        "stages baseline tensors baselines.json b.csv",
-        "stages train tensors m.safetensors l.safetensors h.csv",
-        seeds=[],
-    )
-    return report
+    return run
 
 
 def interval(values: dict[str, float], name: str) -> str:
     return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
 
 
-def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, monkeypatch, capsys):
-    folder, page, found = report([1])  # a single seed more is no repetition
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp_path, monkeypatch, capsys):
+    page, found = report([1])  # a single seed more is no repetition
     assert found["seeds"]["seeds"] == 1
     test = found["metrics"]["test"]
     assert f"classifies **{test['accuracy']:.1%}** of 8 test patches correctly" in page
@@ -70,8 +62,8 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, mon
     assert " * |" in page  # every class has few test patches
     assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
 
-    card = re.sub(" +", " ", (folder / "card.md").read_text())
-    facts = tensors.load(folder / "m.safetensors")[1]
+    card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
+    facts = tensors.load(tmp_path / "m.safetensors")[1]
     assert f"temperature {facts['temperature']:.3f}, " in card
     assert f"NLL then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
     assert f"| **network** | {interval(test, 'accuracy')}" in card
@@ -79,7 +71,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, mon
     assert f"| B08 | {low:.3f} | {high:.3f} |" in card
     assert "- Never seen in training: shrubland, " in card
     assert "synthetic" not in card
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(tmp_path)
     exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
     assert capsys.readouterr().out.strip() in facts["classes"]
 
@@ -90,11 +82,11 @@ def test_the_headline_is_what_stands_above_the_first_table_or_section(rest):
     assert headline(page) == "> Synthetic.\n\nRight on 40.0%.\n\n- Worse than #1."
 
 
-def test_what_seeds_say_stands_before_what_a_single_run_says(report):
-    folder, page, found = report([1, 42])
+def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
+    page, found = report([1, 42])
     seeds = found["seeds"]
     # The seed of the single run predicts what the single run does.
-    rows, once = (pd.read_csv(folder / "reports" / f"{name}.csv") for name in ("seed_predictions", "predictions"))
+    rows, once = (pd.read_csv(tmp_path / "reports" / f"{name}.csv") for name in ("seed_predictions", "predictions"))
     again = rows[rows["seed"] == 42].reset_index(drop=True)
     assert again[["patch_id", "actual", "predicted"]].equals(once[["patch_id", "actual", "predicted"]])
     first, _, single = page.partition("The rest of this page describes the single run with seed 42.")
