@@ -7,6 +7,8 @@ import pandas as pd
 
 from landcover.dataset.conversion import Summary
 
+ENOUGH, LEAST = 20, 0.1
+
 
 def facts(used: pd.DataFrame, summaries: dict[str, Summary]) -> dict[str, Any]:
     """How the radar images fit the Sentinel-2 images.
@@ -46,8 +48,9 @@ def warnings(used: pd.DataFrame, summaries: dict[str, Summary]) -> list[str]:
         )
     known = facts(used, summaries)
     correlation, count = known["vh_nir_correlation"], known["vh_nir_patches"]
-    # If radar belonged to other patches, one such correlation in 40 would be larger.
-    if correlation is not None and correlation < 2 / np.sqrt(count):
+    # Of many patches of other ground, one set in 40 would exceed this. Of a few patches of the same ground, some sets
+    # have no more than 0.2.
+    if correlation is not None and count >= ENOUGH and correlation < min(2 / np.sqrt(count), LEAST):
         found.append(
             f"VH does not rise with the near infrared (rank correlation {correlation:.2f} over {count} patches), as it "
             "does over land where both show the same ground; check patch_id_s1 in the meta table"
