@@ -19,7 +19,7 @@ from landcover.ground.processes import executor
 from landcover.mapping.models import Model
 from landcover.mapping.scenes import Scene
 from landcover.mapping.thumbnails import Thumbnail
-from landcover.mapping.windows import Windows, complete, logits, means
+from landcover.mapping.windows import Windows, complete, logits, means, side_by_side
 from landcover.network.device import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
@@ -73,12 +73,17 @@ class _Strip(NamedTuple):
 @torch.inference_mode()
 def _strip(part: _Part, numbers: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
     windows = windows._replace(rows=len(part.windows))
-    pixels = to_reflectance(numbers)
-    x = torch.from_numpy(pixels)
-    probabilities = model.probabilities(lambda network: logits(network, x, windows)).permute(2, 0, 1).cpu().numpy()
-    probabilities[:, ~complete(x, windows).numpy()] = np.nan
-    sums = thumbnail.sums(pixels[:, -len(part.fresh) :], part.fresh)
-    return _Strip(probabilities, means(x, windows).numpy(), sums)
+    height, _ = windows.extent
+    probabilities = np.empty((len(model.classes), windows.rows, windows.columns), np.float32)
+    averages = np.empty((len(numbers), windows.rows, windows.columns), np.float32)
+    for columns, place in side_by_side(model.networks[0], windows):
+        x = torch.from_numpy(to_reflectance(numbers[:, :height, place]))
+        some = windows._replace(columns=columns.stop - columns.start)
+        found = model.probabilities(functools.partial(logits, pixels=x, windows=some)).cpu()
+        found[~complete(x, some)] = torch.nan
+        probabilities[..., columns] = found.permute(2, 0, 1)
+        averages[..., columns] = means(x, some)
+    return _Strip(probabilities, averages, thumbnail.sums(numbers[:, -len(part.fresh) :], part.fresh))
 
 
 def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, **options: Any) -> _Strip:
@@ -159,4 +164,4 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
         thumbnail.add(strip.sums, part.fresh)
     margin = (windows.size - step) / 2
     transform = Affine(*scene.transform) @ Affine.translation(margin, margin) @ Affine.scale(step)
-    return Map(windows, transform, labels, confidence, probabilities, unlike, thumbnail.means())
+    return Map(windows, transform, labels, confidence, probabilities, unlike, to_reflectance(thumbnail.means()))

@@ -30,7 +30,7 @@ class Thumbnail:
             for part, size, shrunk in zip((rows, range(self.size[1])), self.size, self.shrunk, strict=True)
         )
         # For whole rows, this is three times as fast as np.add.reduceat.
-        summed = np.stack([some.sum(1) for some in np.split(pixels, down[1:], 1)], 1)
+        summed = np.stack([some.sum(1, dtype=np.float32) for some in np.split(pixels, down[1:], 1)], 1)
         return np.add.reduceat(summed, across, 2)
 
     def add(self, sums: np.ndarray, rows: range) -> None:

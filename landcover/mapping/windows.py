@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -41,6 +41,11 @@ class Windows(NamedTuple):
                 f"{scene.name}: {width} x {height} pixels of 10 m hold no window of {size} x {size}; give a larger one"
             )
         return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Height and width of the pixels that they cover."""
+        return (self.rows - 1) * self.step + self.size, (self.columns - 1) * self.step + self.size
 
 
 def _as_convolutions(network: Network, present: torch.Tensor | None) -> list[nn.Module]:
@@ -122,6 +127,16 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
         found[i, j] = rest(windows[i, j].contiguous(memory_format=torch.channels_last)).flatten(1)
 
 
+def side_by_side(network: Network, windows: Windows) -> Iterator[tuple[slice, slice]]:
+    """Columns of windows, from left to right, as many as `logits` has memory for, and the columns of their pixels."""
+    height, _ = windows.extent
+    room = FLOATS // (_widest(network.features) * height)  # pixels from left to right
+    across = max(1, (room - windows.size) // windows.step + 1)
+    for left in range(0, windows.columns, across):
+        right = min(left + across, windows.columns)
+        yield slice(left, right), slice(left * windows.step, (right - 1) * windows.step + windows.size)
+
+
 @torch.inference_mode()
 def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     """A network's logits for windows, float32 (rows, columns, K).
@@ -141,17 +156,12 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
     present = torch.tensor([name == SENTINEL_2 for name in network.modalities], device=device) if several else None
     layers = _as_convolutions(network, present)
     found = torch.empty(windows.rows, windows.columns, layers[-1].out_channels, device=device)
-    height = (windows.rows - 1) * windows.step + windows.size
-    room = FLOATS // (_widest(network.features) * height)  # pixels from left to right
-    across = max(1, (room - windows.size) // windows.step + 1)
-    for left in range(0, windows.columns, across):
-        some = found[:, left : left + across]
-        right = (left + some.shape[1] - 1) * windows.step + windows.size
-        x = pixels[None, :, :height, left * windows.step : right].to(device)
-        if several:  # the bands come first
-            x = F.pad(x, (0, 0, 0, 0, 0, sum(map(len, network.image_modalities.values())) - x.shape[1]))
-        x = network.standardized(x.contiguous(memory_format=torch.channels_last), present)
-        _slide(layers, x, windows.size, windows.step, some)
+    height, width = windows.extent
+    x = pixels[None, :, :height, :width].to(device)
+    if several:  # the bands come first
+        x = F.pad(x, (0, 0, 0, 0, 0, sum(map(len, network.image_modalities.values())) - x.shape[1]))
+    x = network.standardized(x.contiguous(memory_format=torch.channels_last), present)
+    _slide(layers, x, windows.size, windows.step, found)
     return found
 
 

@@ -93,6 +93,12 @@ def test_windows_that_do_not_overlap_share_the_first_layer_and_its_pooling(monke
     assert seen[:3] == [(1, 3, 80, 80), (1, 4, 38, 38), (4, 4, 9, 9)]
 
 
+def test_memory_for_64_pixels_across_is_enough_for_three_overlapping_windows(monkeypatch):
+    monkeypatch.setattr(windows, "FLOATS", 6 * 52 * 64)  # the widest layer has 6 channels, 2 rows of windows 52 pixels
+    parts = list(windows.side_by_side(make_network(3, 40), Windows(40, 12, 2, 5)))
+    assert parts == [(slice(0, 3), slice(0, 64)), (slice(3, 5), slice(36, 88))]
+
+
 def test_windows_are_counted_as_long_as_they_lie_in_the_scene():
     assert Windows.over(blank(250, 359), 120, 120) == (120, 120, 2, 2)
     assert Windows.over(blank(251, 360), 120, 10) == (120, 10, 14, 25)
