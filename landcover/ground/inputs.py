@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 import pydantic
 
 from landcover.ground.benge import BANDS, RADAR_BANDS
+
+if TYPE_CHECKING:  # parameters are checked before the instruction set is pinned, and then numpy may be imported
+    import numpy as np
 
 # The modalities, in the order of their channels and features in the tensors.
 IMAGES = {"sentinel-1": RADAR_BANDS, "elevation": ("elevation",)}  # besides sentinel-2, whose bands are a choice
@@ -30,12 +32,12 @@ class Quantity(NamedTuple):
     low: float
     high: float
 
-    def scaled(self, values: np.ndarray) -> np.ndarray:
+    def scaled(self, values: "np.ndarray") -> "np.ndarray":
         """Physical values to 0 ... 1, float32; valid pixels never become 0, which means nodata."""
-        found = (np.asarray(values, np.float64) - self.low) / (self.high - self.low)
-        return np.clip(found, LEAST, 1).astype(np.float32)
+        found = (values.astype("float64") - self.low) / (self.high - self.low)
+        return found.clip(LEAST, 1).astype("float32")
 
-    def physical(self, scaled: np.ndarray) -> np.ndarray:
+    def physical(self, scaled: "np.ndarray") -> "np.ndarray":
         return self.low + scaled * (self.high - self.low)
 
 
