@@ -93,7 +93,8 @@ def repository(tmp_path_factory) -> Path:
     clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
     dvc(folder, "repro")
     (folder / "experiments.yaml").write_text(
-        "notebook: {}\nstrong: {train.learning_rate: 0.001, train.epochs: 15}\n"  # light, and long enough to be killed
+        # Light, and long enough to be killed.
+        "network:\n  notebook: {}\n  strong: {train.learning_rate: 0.001, train.epochs: 15}\n"
     )
     make_virtual_environment(folder)
     commit(folder)
@@ -170,7 +171,6 @@ NOT_RUN = {
     "make experiment NAME=radar-late": "make experiment runs another one",
     "python -m tools experiment run four-bands radar-late everything --dataset ben-ge-800": "fetches 183 MB",
     "python -m tools experiment table inputs --dataset ben-ge-800": "is of what that makes",
-    "make experiments GROUP=inputs": "takes ten minutes",
     "python -m tools experiment run network --dataset ben-ge-sample-spectral": "takes an hour",
     "python -m tools experiment table network --dataset ben-ge-sample-spectral": "is of what that makes",
     "dvc remote add -d storage /some/folder": "has a test below",
@@ -254,7 +254,7 @@ def test_every_command_of_the_documents_works_in_their_order(repository):
 
 def test_what_make_is_not_told_is_told_in_one_line(repository):
     for command, told in (
-        (["make", "experiment"], "error: no NAME is given; choose from notebook, strong\n"),
+        (["make", "experiment"], "error: no NAME is given; choose from notebook, strong, or a group: network\n"),
         (["make", "compare", "BASE=x"], "error: no revision or experiment 'x'; choose from workspace, HEAD, main, "),
     ):
         done = subprocess.run(command, cwd=repository, env=environment(), capture_output=True, text=True)
@@ -276,7 +276,7 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     page = (tmp_path / "index.html").read_text()
     for part in ("Loss", "Accuracy", "train_loss", "val_accuracy", "errors.png", "max-width"):
         assert part in page
-    assert len(list((tmp_path / "static").glob("*.png"))) == 8
+    assert len(list((tmp_path / "static").glob("*.png"))) == 9
     specs = dict(re.findall(r'<div id = "(.*?)">.*?var spec = (.*?);\n', page, re.DOTALL))
     assert "DVC_METRIC" not in page
     matrix = json.loads(specs["reports_confusion_matrix_csv"])

@@ -567,6 +567,7 @@ def test_directory_is_packed_with_what_preprocess_reads(unpacked):
     assert list(contents) == [
         "ben-ge-x/ben-ge-x_esaworldcover.csv",
         "ben-ge-x/ben-ge-x_meta.csv",
+        "ben-ge-x/sentinel-1/S1_2/S1_2_VV.tif",
         "ben-ge-x/sentinel-2/a_0_0/a_0_0_B02.tif",
         "ben-ge-x/sentinel-2/a_0_0/a_0_0_B03.tif",
         "ben-ge-x/sentinel-2/b_0_1/b_0_1_B02.tif",
@@ -598,7 +599,7 @@ def test_directory_with_links_is_refused(unpacked, link):
     assert f"{unpacked / link}: is a symbolic link" in refused(unpacked)
 
 
-@pytest.mark.parametrize("missing", ["*_meta.csv", "sentinel-2/*/*.tif"])
+@pytest.mark.parametrize("missing", ["*_meta.csv", "sentinel-*/*/*.tif"])
 def test_directory_that_is_no_dataset_is_refused(unpacked, missing):
     for path in unpacked.glob(missing):
         path.unlink()

@@ -189,7 +189,7 @@ def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_
         runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
     sample, spectral, other = runs
     assert sample == spectral  # and so two runs give the same bytes
-    assert len(sample) == 16
+    assert len(sample) == 17
     assert {name for name in sample if sample[name] != other[name]} == {
         name for name in sample if name.endswith(".png")
     }
