@@ -101,6 +101,22 @@ def clone() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Raise an interrupt at the end only, so that a process cannot be started without its parent knowing it."""
+    numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN]
+    before, seen = {number: signal.getsignal(number) for number in numbers}, []
+    for number in numbers:
+        signal.signal(number, lambda number, _: seen.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if seen:
+        raise KeyboardInterrupt
+
+
 def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> None:
     """Run one experiment with `dvc exp run` in a clone, and fetch it.
 
@@ -112,12 +128,11 @@ def run(work: Path, name: str, changes: dict[str, Any], dataset: str | None) -> 
     called = full_name(name, dataset)
     git("-C", str(work), "reset", "--quiet", "--hard")  # else it would start from where the previous one ended
     # In a session of its own, so that any interrupt of this process reaches all of it exactly once.
-    dvc = subprocess.Popen(
-        ["dvc", "exp", "run", "--name", called, *given],
-        cwd=work, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
-        close_fds=False, start_new_session=True,
-    )  # fmt: skip
+    options = {"env": os.environ | {"PYTHONUNBUFFERED": "1"}, "close_fds": False, "start_new_session": True}
     try:
+        with deferred_interrupts():
+            command = ["dvc", "exp", "run", "--name", called, *given]
+            dvc = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, text=True, **options)
         for line in dvc.stdout:
             if line.strip() != OF_THE_CLONE:
                 print(line, end="", flush=True)
