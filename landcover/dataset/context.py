@@ -17,8 +17,6 @@ WEATHER = {
     "wind_v": "wind-v_s2",
     "pressure": "atmpressure_level",
 }
-
-
 COLUMNS = {"climate_zone": "climatezone", "season": "season_s2"}  # of the meta table
 
 
@@ -51,6 +49,9 @@ def join(table: pd.DataFrame, root: Path, channels: list[str], features: list[st
     Raises:
         InputError: a table is missing or lacks a column.
     """
+    radar = bool(set(channels) & set(RADAR_BANDS))
+    if not (radar or features):
+        return table
     table, ids = table.copy(), table["patch_id"]
     needed = [column for name, column in COLUMNS.items() if set(CONTEXT[name]) & set(features)]
     meta = read_table(root / f"{root.name}_meta.csv", needed, texts=["patch_id_s1"]).loc[ids].reset_index(drop=True)
@@ -59,7 +60,7 @@ def join(table: pd.DataFrame, root: Path, channels: list[str], features: list[st
     def complain(sound: pd.Series, why: str) -> None:
         table.loc[~sound & (table["problem"] == ""), "problem"] = why
 
-    if set(channels) & set(RADAR_BANDS):
+    if radar:
         table["patch_id_s1"] = meta["patch_id_s1"]
         table["days_apart"] = _days_apart(table)
         complain(table["patch_id_s1"].str.fullmatch(RADAR_ID), "its patch_id_s1 in the meta table is not a patch id")

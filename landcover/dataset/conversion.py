@@ -199,11 +199,12 @@ def write_shard(
 
 
 def _vh_and_nir(images: np.ndarray, bands: list[str]) -> np.ndarray:
+    """For each patch, the means of VH and of the near infrared over valid pixels, scaled as in the tensors, (N, 2)."""
     infrared = [name for name in NEAR_INFRARED if name in bands]
     if "VH" not in bands or not infrared:
         return np.empty((0, 2))
     pair = images[:, [bands.index("VH"), bands.index(infrared[0])]]
-    return pair.mean((2, 3), dtype=np.float64)
+    return pair.sum((2, 3), dtype=np.float64) / np.count_nonzero(pair, axis=(2, 3))
 
 
 def _is_done(path: Path, summary: Path, patches: int) -> bool:

@@ -16,6 +16,8 @@ from landcover.ground.errors import InputError
 def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
     """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
     texts = {key: json.dumps(value) for key, value in metadata.items()}
+    # The library writes the memory of an array as it lies, whatever its strides say.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = memoryview(safetensors.numpy.save(arrays, texts))
     # The library writes metadata in hash-map order, which differs between processes: sort the header.
     start = 8 + int.from_bytes(content[:8], "little")

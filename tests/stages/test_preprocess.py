@@ -352,3 +352,22 @@ def test_bad_tiles_and_cells_of_all_modalities_are_listed_together(dataset, run_
     assert all(reason in done.stderr for reason in told)
     enough = params(inputs=EVERYTHING, preprocess={"max_bad_patches": 4, "offset": "auto", "resampling": "bilinear"})
     assert run_stage("preprocess", *PATHS, params=enough).returncode == 0
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_correlation_of_vh_and_near_infrared_is_that_of_the_patches(run_stage, tmp_path, paired):
+    count = 30
+    data = Dataset(tmp_path / "data/patches/tiny", [0, 3] * (count // 2))
+    data.add_modalities()
+    order = np.arange(count) if paired else np.random.default_rng(0).permutation(count)
+    for i in range(count):  # the near infrared rises from patch to patch
+        write_tile(data.radar_tile(i, "VH"), np.full((120, 120), -30 + order[i] / 2, np.float32))
+    write_tile(data.tile(data.ids[0], "B08"), np.where(np.arange(14400) < 14000, 0, 100).reshape(120, 120).astype("u2"))
+    split = {"method": "order", "train": 20, "val": 5, "test": 5}
+    given = params(datasets={"tiny": {"source": "x", "split": split}}, inputs=["sentinel-2", "sentinel-1"])
+    done = run_stage("preprocess", *PATHS, params=given)
+    assert done.returncode == 0, done.stderr
+    expected = np.corrcoef(np.arange(count), order)[0, 1]
+    found = json.loads((tmp_path / "reports/data.json").read_text())["radar"]
+    assert found["vh_nir_correlation"] == pytest.approx(expected, abs=1e-6)
+    assert ("VH does not rise with the near infrared" in done.stderr) is not paired

@@ -77,3 +77,12 @@ def test_shards_are_read_as_an_array_is(tmp_path):
         assert streamed.images[rows].shape == images[rows].shape
     assert (np.stack(list(streamed.images)) == images).all()
     assert (resident.images == images).all()
+
+
+def test_an_array_is_saved_by_its_values_however_it_lies_in_memory(tmp_path):
+    values = np.arange(24.0).reshape(2, 3, 4)
+    arrays = {"transposed": values.T, "reversed": values[::-1], "strided": values[:, ::2], "chosen": values[:, [2, 0]]}
+    tensors.save(tmp_path / "x.safetensors", arrays, {})
+    found, _ = tensors.load(tmp_path / "x.safetensors")
+    for name, array in arrays.items():
+        assert (found[name] == array).all(), name
