@@ -9,15 +9,18 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from benchmarks import measure
 from benchmarks.measure import GB, MIB, Clone, figure, table
+from landcover.ground.benge import BANDS, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS
 
 MB = GB / 1000
 CONTEXT = ["climate_zone", "season", "weather"]
-TWELVE = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"]
+TWELVE = list(BANDS)
+PATCHES = 800  # of the default dataset
 SELECTIONS = {
     "four bands": {},
     "twelve bands": {"bands": TWELVE},
@@ -31,6 +34,14 @@ SELECTIONS = {
 
 def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def pixel_bytes(params: dict[str, Any]) -> int:
+    """Bytes of the pixels of all tiles, as their types have them: uint16 for bands, float32 for radar, int16 for metres."""
+    inputs, side = params["inputs"], PATCH_SIZE * METRES_PER_PIXEL
+    bands = sum(2 * (side // BANDS[band]) ** 2 for band in params["bands"]) if "sentinel-2" in inputs else 0
+    others = PATCH_SIZE**2 * (len(RADAR_BANDS) * 4 * ("sentinel-1" in inputs) + 2 * ("elevation" in inputs))
+    return PATCHES * (bands + others)
 
 
 def rows(clone: Clone, repetitions: int) -> list[dict[str, str]]:
@@ -47,13 +58,14 @@ def rows(clone: Clone, repetitions: int) -> list[dict[str, str]]:
             costs[name] = cost, size(clone.folder / "data" / "patches"), size(clone.folder / "data" / "tensors")
     found = []
     for name, (cost, unpacked, tensors) in costs.items():
-        median = statistics.median(seconds[name])
+        pixels, median = pixel_bytes(default | SELECTIONS[name]), statistics.median(seconds[name])
         figures = {
             "unpacked, MB": unpacked / MB,
+            "pixels, MB": pixels / MB,
             "tensors, MB": tensors / MB,
             "preprocess, s": median,
+            "pixels, MB/s": pixels / MB / median,
             "unpacked, MB/s": unpacked / MB / median,
-            "tensors, MB/s": tensors / MB / median,
             "peak anonymous, MiB": cost.anonymous / MIB,
         }
         found.append({"inputs": name} | {title: figure(value) for title, value in figures.items()})

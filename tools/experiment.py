@@ -166,13 +166,16 @@ def judge(name: str, reference: str, dataset: str | None) -> None:
     print(f"To apply it to the workspace: dvc exp apply {called}")
 
 
-def read(names: list[str], dataset: str | None) -> Experiments:
-    """The predictions of the last run of each experiment of a group that was run over seeds; baselines as of the first.
+def read(chosen: dict[str, str], dataset: str | None) -> Experiments:
+    """The predictions of the last run of each chosen experiment that was run over seeds; baselines as of the first.
+
+    Args:
+        chosen: as `choose` returns it.
 
     Raises:
         InputError: no experiment was.
     """
-    called = {name: full_name(name, dataset) for name in names}
+    called = {name: full_name(name, dataset) for name in chosen}
     revisions = {name: Revision(full) for name, full in called.items() if git("for-each-ref", f"refs/exps/*/*/{full}")}
     found = {}
     for split, path in (("val", "reports/seed_val_predictions.csv"), ("test", "reports/seed_predictions.csv")):
@@ -184,7 +187,7 @@ def read(names: list[str], dataset: str | None) -> Experiments:
             f"no experiment of {EXPERIMENTS} was run over seeds{where}; run python -m tools experiment run"
         )
     baselines = revisions[next(iter(found["test"]))].csv("reports/baseline_predictions.csv")
-    return Experiments(**found, baselines=baselines, reference=names[0])
+    return Experiments(**found, baselines=baselines, reference=next(iter(chosen.values())))
 
 
 def main(arguments: list[str]) -> None:
@@ -209,8 +212,8 @@ def main(arguments: list[str]) -> None:
                 if name in given.names:
                     judge(name, chosen[name], given.dataset)
         case "table":
-            experiments = read(names, given.dataset)
+            experiments = read(chosen, given.dataset)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
         case "splits":
-            sides = read(names, None), read(names, given.dataset or BY_PLACE)
+            sides = read(chosen, None), read(chosen, given.dataset or BY_PLACE)
             print(markdown.table(summarize_splits(*sides)))

@@ -227,15 +227,15 @@ def main(command_line: list[str]) -> None:
     model = load_model(path, ensemble=given.ensemble).to(device)
     options = {"positions": given.bands, "offset": given.offset, "quantification": given.quantification}
     options |= {"crs": given.crs, "any_level": given.level == "any"}
-    if scenes := [name for name in given.scenes if not patches_root(Path(name))]:
-        model.check_inputs({SENTINEL_2}, scenes[0])
     with tempfile.TemporaryDirectory() as folder:
         # All are opened before the first is predicted, so that a bad one is found before a long computation.
         opened = []
         for name in given.scenes:
             if root := patches_root(Path(name)):
                 opened.append((root, None))
-            elif name in SAMPLES and not Path(name).exists():
+                continue
+            model.check_inputs({SENTINEL_2}, name)
+            if name in SAMPLES and not Path(name).exists():
                 write_scene(Path(folder) / name, name)
                 scene = open_scene(str(Path(folder) / name / SCENE), model.bands)
                 opened.append((scene._replace(name=name), Path(folder) / name / TRUTH))
