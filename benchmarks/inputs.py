@@ -37,7 +37,7 @@ def size(folder: Path) -> int:
 
 
 def pixel_bytes(params: dict[str, Any]) -> int:
-    """Bytes of the pixels of all tiles, as their types have them: uint16 for bands, float32 for radar, int16 for metres."""
+    """Bytes of all pixels, uint16 for bands, float32 for radar and int16 for elevation."""
     inputs, side = params["inputs"], PATCH_SIZE * METRES_PER_PIXEL
     bands = sum(2 * (side // BANDS[band]) ** 2 for band in params["bands"]) if "sentinel-2" in inputs else 0
     others = PATCH_SIZE**2 * (len(RADAR_BANDS) * 4 * ("sentinel-1" in inputs) + 2 * ("elevation" in inputs))

@@ -16,6 +16,7 @@ from landcover.dataset import tensors
 from landcover.ground import files, partial
 from landcover.ground.benge import SPLITS
 from landcover.ground.device import choose_device
+from landcover.ground.inputs import WITHOUT
 from landcover.ground.params import Architecture, Dataset, Runtime, Training
 from landcover.network.calibration import fit_temperature
 from landcover.network.device import own_device, set_deterministic
@@ -87,7 +88,7 @@ def train(
         print(f"stopped after epoch {epochs}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
     size = train.eval_batch_size
     predicted = {name: predict(network, split, size) for name, split in patches.items()}
-    without = {f"without/{name}": values for name, values in predict_without(network, patches["test"], size).items()}
+    without = {f"{WITHOUT}{name}": values for name, values in predict_without(network, patches["test"], size).items()}
     metadata = describe(network, model, train, splits["train"]) | {
         "dataset": dataset,
         "synthetic": datasets[dataset].synthetic,

@@ -9,13 +9,12 @@ import numpy as np
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
-from landcover.ground.inputs import modality
+from landcover.ground.inputs import PERMUTATIONS, WITHOUT, modality
 from landcover.judgement.comparison import places_of
-from landcover.judgement.predictions import Predictions, parse, tabulate
+from landcover.judgement.predictions import parse, tabulate
 from landcover.judgement.variance import mean
 
-PREFIX = "without/"  # in log_probabilities.safetensors: float64 (P, N, K), of P permutations, by modality
-PERMUTATIONS, SEED = 10, 0
+SEED = 0
 
 
 def exchanged(log_probabilities: dict[str, np.ndarray], test: Split) -> dict[str, np.ndarray]:
@@ -23,17 +22,15 @@ def exchanged(log_probabilities: dict[str, np.ndarray], test: Split) -> dict[str
 
     With a single modality, nothing else says anything about a patch, so its prediction becomes another patch's.
     """
-    found = {name.removeprefix(PREFIX): values for name, values in log_probabilities.items() if name.startswith(PREFIX)}
+    found = {
+        name.removeprefix(WITHOUT): values for name, values in log_probabilities.items() if name.startswith(WITHOUT)
+    }
     if found:
         return found
     (only,) = {modality(name) for name in (*test.bands, *test.context_names)}
     rng = np.random.default_rng(SEED)
     orders = [rng.permutation(len(test.labels)) for _ in range(PERMUTATIONS)]
     return {only: log_probabilities["test"][np.stack(orders)]}
-
-
-def _right(predictions: Predictions) -> np.ndarray:
-    return (predictions.predicted == predictions.actual).mean(0)
 
 
 def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -46,11 +43,16 @@ def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarra
         Rows of `input`, `accuracy` without it, `cost`, and the cost's 95% interval over patches and places, `low` and
         `high`.
     """
-    whole = parse(tabulate(test, index, log_probabilities["test"]))
-    places, rows = places_of(whole), []
+    places = places_of(parse(tabulate(test, index, log_probabilities["test"])))
+    order = np.argsort(index.patch_ids, kind="stable")  # that of the places
+
+    def right(values: np.ndarray) -> np.ndarray:
+        return (values.argmax(-1) == test.labels)[..., order]
+
+    rows = []
     for name, permuted in exchanged(log_probabilities, test).items():
-        without = np.mean([_right(parse(tabulate(test, index, one))) for one in permuted], axis=0)
-        estimate = mean((_right(whole) - without)[None], places)
+        without = right(permuted).mean(0)
+        estimate = mean((right(log_probabilities["test"]) - without)[None], places)
         low, high = estimate.interval()
         row = {"input": name, "accuracy": float(without.mean()), "cost": estimate.value, "low": low, "high": high}
         rows.append(row)

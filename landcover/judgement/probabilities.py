@@ -7,6 +7,7 @@ import numpy as np
 
 from landcover.dataset import tensors
 from landcover.ground.errors import InputError
+from landcover.ground.inputs import PERMUTATIONS, WITHOUT
 
 COST = ("parameters", "epochs", "device")  # facts about the network and its training for the report
 
@@ -21,6 +22,9 @@ def read_log_probabilities(
     """
     found, metadata = tensors.load(path)
     _check(path, found, metadata, splits, ())
+    for name in (name for name in found if name.startswith(WITHOUT)):
+        if found[name].shape != (PERMUTATIONS, *found["test"].shape) or not np.isfinite(found[name]).all():
+            raise InputError(f"{path}: {name} is not finite, or does not cover the test patches; run dvc repro train")
     if lacking := [fact for fact in ("temperature", *COST) if fact not in metadata]:
         raise InputError(f"{path}: has no {', '.join(lacking)}; run dvc repro train")
     return found, metadata

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from landcover.ground.inputs import PERMUTATIONS
 from landcover.network.loader import Patches
 from landcover.network.model import Network
 
-PERMUTATIONS = 10
 SEED = 0
 
 

@@ -154,7 +154,7 @@ def importance(rows: Sequence[Mapping[str, Any]], accuracy: float) -> Figure:
     axes.errorbar(cost, places, xerr=(cost - low, high - cost), fmt="none", color="black", capsize=4, linewidth=1)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(places, [readable(row["input"]) for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(f"points of accuracy lost, of {100 * accuracy:.1f}% with all inputs (95% interval)")
     axes.set_title("Cost of exchanging an input between test patches", fontsize=11, loc="left")
     return figure

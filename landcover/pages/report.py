@@ -7,8 +7,7 @@ import pandas as pd
 
 from landcover.ground import params
 from landcover.ground.benge import BANDS, CLASSES, readable
-from landcover.ground.inputs import modalities
-from landcover.judgement.importance import PERMUTATIONS
+from landcover.ground.inputs import PERMUTATIONS, modalities
 from landcover.judgement.leakage import NEARNESS
 from landcover.judgement.predictions import BASELINES
 from landcover.pages import markdown

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from landcover.ground.benge import readable
 from landcover.pages.palette import class_colours
 from landcover.pages.plots import COLOURS, DPI
-from landcover.pages.sheets import TRUE_COLOUR, to_pictures
+from landcover.pages.sheets import tell_drawn, to_pictures
 
 # In pixels. GitHub shows pictures of this width unscaled.
 WIDTH, TALLEST, MARGIN, GAP, HEADER, LINE, SWATCH = 760, 600, 9, 10, 54, 20, 13
@@ -112,8 +112,7 @@ def scene_map(
     canvas[HEADER : HEADER + down, MARGIN : MARGIN + across] = picture
     canvas[HEADER : HEADER + down, right_panel : right_panel + across] = painted
     write(MARGIN, 16, name if len(name) <= LETTERS else f"{name[: LETTERS - 3]}...", 11)
-    shown = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
-    write(MARGIN, 40, shown, 9)
+    write(MARGIN, 40, tell_drawn(bands), 9)
     write(right_panel, 40, "land cover", 9)
     if synthetic_model:
         write(WIDTH - MARGIN, 40, "by a model of synthetic data", 9, ha="right", color=COLOURS["caution"])

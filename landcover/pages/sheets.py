@@ -19,17 +19,30 @@ HEADER, LINE, FOOTER, SQUARE = 54, 19, 34, 11
 LETTERS = 25  # that fit below a patch
 
 
-def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all with the same stretch so that brightness compares.
+def drawn(bands: Sequence[str]) -> list[str]:
+    """The channels of a picture: true colour if there is, else the first three bands, or the first one alone.
 
-    In true colour if the bands allow it, else from the first three bands, or in grey from the first one; without bands,
-    in grey from the first channel.
+    Without bands, as for radar, it is the first channel.
     """
     optical = [band for band in bands if band in BANDS] or list(bands[:1])
     if set(TRUE_COLOUR) <= set(optical):
-        optical = TRUE_COLOUR
-    drawn = optical[:3] if len(optical) >= 3 else [optical[0]] * 3
-    channels = [list(bands).index(band) for band in drawn]
+        return list(TRUE_COLOUR)
+    return optical[:3] if len(optical) >= 3 else optical[:1]
+
+
+def tell_drawn(bands: Sequence[str]) -> str:
+    """What a picture shows, in words."""
+    shown = drawn(bands)
+    return "true colour" if shown == list(TRUE_COLOUR) else f"bands {', '.join(shown)}"
+
+
+def to_pictures(images: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """Patches (N, C, H, W) as pictures (N, H, W, 3) in [0, 1], all with the same stretch so that brightness compares.
+
+    They show what `drawn` says, a single channel in grey.
+    """
+    channels = [list(bands).index(band) for band in drawn(bands)]
+    channels = channels * (3 // len(channels))
     shown = images[:, channels].transpose(0, 2, 3, 1)
     valid = shown[shown != NODATA]
     if not valid.size:
@@ -87,9 +100,8 @@ def sheet(
     write(MARGIN, 16, title, 11)
     write(MARGIN, 38, told, 9)
     metres = images.shape[-1] * METRES_PER_PIXEL
-    shown = "true colour" if set(TRUE_COLOUR) <= set(bands) else f"bands {', '.join(bands[:3])}"
     canvas[height - 20 : height - 16, MARGIN + FRAME :][:, :SIDE] = 0
     length = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
-    write(MARGIN + cell + GAP, height - 18, f"{length}; {shown}, same stretch for all", 9)
+    write(MARGIN + cell + GAP, height - 18, f"{length}; {tell_drawn(bands)}, same stretch for all", 9)
     figure.figimage(canvas)
     return figure

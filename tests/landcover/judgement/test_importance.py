@@ -3,7 +3,8 @@ import pytest
 
 from landcover.dataset.index import Index
 from landcover.dataset.tensors import Split
-from landcover.judgement.importance import PERMUTATIONS, importance
+from landcover.ground.inputs import PERMUTATIONS
+from landcover.judgement.importance import importance
 from landcover.pages import plots
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])

@@ -22,6 +22,8 @@ REFUSED = {
 }
 OF_RUN = {
     "no train split": ({"train": None}, {}, "does not cover the 10 train patches"),
+    "exchanged, too few": ({"without/season": np.zeros((9, 10, 11))}, {}, "without/season is not finite, or does not"),
+    "exchanged, not finite": ({"without/season": np.full((10, 10, 11), np.inf)}, {}, "without/season is not finite"),
     "no cost": ({}, {"epochs": None}, "has no epochs; run dvc repro train"),
     "no temperature": ({}, {"temperature": None}, "has no temperature; run dvc repro train"),
 }

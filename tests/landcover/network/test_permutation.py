@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from landcover.ground.inputs import PERMUTATIONS
 from landcover.ground.params import Architecture
 from landcover.network.loader import Patches
 from landcover.network.model import Network
-from landcover.network.permutation import PERMUTATIONS, SEED, predict_without
+from landcover.network.permutation import SEED, predict_without
 
 BANDS, CONTEXT = ["B02", "VV"], ["season"]
 
