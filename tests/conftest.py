@@ -29,6 +29,18 @@ def default_params() -> dict:
     return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 
 
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python with the project's code in a folder."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 @pytest.fixture
 def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
     """Run `python -m stages <verb>` in the test's folder, with the default parameters changed as a test says."""
@@ -37,14 +49,7 @@ def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.
         verb: str, *paths: str, params: dict | None = None, launcher: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params or {})))
-        return subprocess.run(
-            [sys.executable, *launcher, "-m", "stages", verb, *paths],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return python(tmp_path, *launcher, "-m", "stages", verb, *paths)
 
     return run
 
@@ -70,14 +75,7 @@ def in_turn(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.Co
 
     def run(*commands: str, params: dict, before: str = "") -> subprocess.CompletedProcess:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
-        return subprocess.run(
-            [sys.executable, "-c", before + IN_TURN, *commands],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return python(tmp_path, "-c", before + IN_TURN, *commands)
 
     return run
 

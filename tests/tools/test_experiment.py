@@ -266,3 +266,31 @@ def test_the_next_waits_for_a_dvc_that_outlived_its_tool(workspace):
         with suppress(ProcessLookupError):
             os.kill(dvc, signal.SIGINT)
     assert following.wait() == 130
+
+
+def test_an_interrupt_while_a_process_is_started_waits_until_it_is_known():
+    before, done = signal.getsignal(signal.SIGTERM), []
+
+    def start_interrupted() -> None:
+        with experiment.deferred_interrupts():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            done.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start_interrupted()
+    assert done == ["started"]
+    assert signal.getsignal(signal.SIGTERM) == before
+    with experiment.deferred_interrupts():
+        pass
+
+
+def test_a_table_of_a_few_experiments_keeps_the_reference_of_their_group(monkeypatch):
+    one = parse(table(right(75)))
+    monkeypatch.setattr(experiment, "git", lambda *arguments: "ref")
+    monkeypatch.setattr(
+        experiment, "Revision", lambda name: type("R", (), {"csv": lambda self, path: table(right(75))})()
+    )
+    found = experiment.read({"strong": "notebook", "deeper": "notebook"}, None)
+    assert found.reference == "notebook"
+    assert (found.test["strong"].actual == one.actual).all()

@@ -1,4 +1,5 @@
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,23 @@ OPTIONS = {"inputs": ["sentinel-2"], "bands": BANDS, "unpack": Unpacking(layout=
 
 
 @pytest.fixture
-def packed(dataset, tmp_path, monkeypatch):
+def pack(dataset, tmp_path):
+    """Write the dataset to an archive."""
+
+    def write() -> Path:
+        folder = dataset.root.parent
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        archive.write(tmp_path / "a.tar.gz", [(str(p.relative_to(folder)), p.read_bytes()) for p in files])
+        return tmp_path / "a.tar.gz"
+
+    return write
+
+
+@pytest.fixture
+def packed(pack, monkeypatch):
     """The eight patches of two bands in an archive; unpacked, five tiles make a bundle."""
     monkeypatch.setattr(bundles, "TILES_PER_BUNDLE", 5)
-    folder = dataset.root.parent
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    archive.write(tmp_path / "a.tar.gz", [(str(p.relative_to(folder)), p.read_bytes()) for p in files])
-    return tmp_path / "a.tar.gz"
+    return pack()
 
 
 def test_bundles_hold_the_tiles_and_few_files(dataset, packed, tmp_path):
@@ -55,18 +66,19 @@ def test_gdal_and_tar_read_bundles_too(dataset, packed, tmp_path):
         assert (tile.read(1) == 100).all()
 
 
-def test_bundles_are_the_same_bytes_each_time_and_go_through_the_pipeline(dataset, packed, tmp_path, run_stage):
+@pytest.mark.parametrize("inputs", [["sentinel-2"], ["sentinel-2", "sentinel-1", "elevation"]])
+def test_bundles_are_the_same_bytes_each_time_and_go_through_the_pipeline(dataset, pack, tmp_path, in_turn, inputs):
+    dataset.add_modalities()
+    pack()
     split = {"method": "order", "train": 4, "val": 2, "test": 2}
     params = {"dataset": "tiny", "datasets": {"tiny": {"source": "x", "split": split}}, "bands": BANDS}
+    params["inputs"] = inputs
     made = {}
     for layout in ("files", "bundles", "bundles"):
         params["unpack"] = {"layout": layout}
-        for verb, *paths in (
-            ("unpack", "a.tar.gz", "out"),
-            ("preprocess", "out", "tensors", "data.json"),
-        ):
-            done = run_stage(verb, *paths, params=params)
-            assert (done.returncode, done.stderr) == (0, "")
+        commands = ("stages unpack a.tar.gz out", "stages preprocess out tensors data.json")
+        done = in_turn(*commands, params=params)
+        assert (done.returncode, done.stderr) == (0, "")
         content = [p.read_bytes() for p in sorted((tmp_path / "out").rglob("*")) if p.is_file()]
         assert made.setdefault(layout, content) == content
         tensors = [p.read_bytes() for p in sorted((tmp_path / "tensors").iterdir())]
