@@ -183,6 +183,10 @@ class Run:
                 raise
             kept = len(tensors.load(checkpoint)[1]["history"])
             raise KeyboardInterrupt(f"training will resume after epoch {kept}") from None
+        finally:
+            # DDP must end before its process group does: otherwise it ends the group itself, without releasing the
+            # interpreter, and waits forever for a thread of the group that waits for the interpreter.
+            self.forward = self.network
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
 
