@@ -125,10 +125,13 @@ class ArrayScene(NamedTuple):
     def width(self) -> int:
         return self.pixels.shape[2]
 
-    def read(self, row: int, rows: int) -> np.ndarray:
+    def read(self, row: int, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         if self.rows_read is not None:
             self.rows_read.extend(range(row, row + rows))
-        return (self.pixels[:, row : row + rows] * 10_000).round().astype(np.uint16)
+        numbers = (self.pixels[:, row : row + rows] * 10_000).round()
+        out = np.empty(numbers.shape, np.uint16) if out is None else out
+        out[:] = numbers
+        return out
 
 
 def brighter_band(patch_size: int, contrast: float = 10):

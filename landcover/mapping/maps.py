@@ -1,6 +1,7 @@
 """The map of a scene, with one cell per window, computed strip by strip."""
 
 import functools
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ NOTHING = -1  # the label of a cell whose window has nodata
 # Rows are read in whole blocks of the files, at least READ at a time, so that no block is decoded twice. Blocks of more
 # than BLOCK rows are, since they would take too much memory. Sentinel-2 products have blocks of 1,024 to 1,280 rows.
 READ, BLOCK = 500, 1280
+CACHED = 64  # rows that are converted at a time: few enough that a processor's cache holds them
 
 
 class Map(NamedTuple):
@@ -70,6 +72,15 @@ class _Strip(NamedTuple):
     sums: np.ndarray  # its contribution to the thumbnail
 
 
+def _interleaved(numbers: np.ndarray) -> torch.Tensor:
+    """Reflectances (C, h, w) of numbers; in memory, a pixel's bands lie together, as convolutions want them."""
+    bands, height, width = numbers.shape
+    x = torch.from_numpy(np.empty((height, width, bands), np.float32)).permute(2, 0, 1)
+    for rows in map(slice, range(0, height, CACHED), range(CACHED, height + CACHED, CACHED)):
+        x[:, rows] = torch.from_numpy(to_reflectance(numbers[:, rows]))
+    return x
+
+
 @torch.inference_mode()
 def _strip(part: _Part, numbers: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
     windows = windows._replace(rows=len(part.windows))
@@ -77,7 +88,7 @@ def _strip(part: _Part, numbers: np.ndarray, model: Model, windows: Windows, thu
     probabilities = np.empty((len(model.classes), windows.rows, windows.columns), np.float32)
     averages = np.empty((len(numbers), windows.rows, windows.columns), np.float32)
     for columns, place in side_by_side(model.networks[0], windows):
-        x = torch.from_numpy(to_reflectance(numbers[:, :height, place]))
+        x = _interleaved(numbers[:, :height, place])
         some = windows._replace(columns=columns.stop - columns.start)
         found = model.probabilities(functools.partial(logits, pixels=x, windows=some)).cpu()
         found[~complete(x, some)] = torch.nan
@@ -92,14 +103,22 @@ def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, 
     return _strip(part, scene.read(part.pixels.start, len(part.pixels)), model.to(device), **options)
 
 
-def _read_once(scene: Scene, parts: Sequence[_Part]) -> Iterator[np.ndarray]:
-    """The numbers of each part, (C, rows, width); those that it shares with the previous part are not read again."""
-    numbers = np.empty((len(scene.bands), 0, scene.width), np.uint16)
-    for part in parts:
+def _read_once(scene: Scene, parts: Sequence[_Part], kept: int) -> Iterator[np.ndarray]:
+    """The numbers of each part, (C, rows, width); those that it shares with the previous part are not read again.
+
+    An array is valid until `kept` more were yielded: then it is filled again, since the system takes time to provide
+    the memory of a new one.
+    """
+    most = max(len(part.pixels) for part in parts)
+    arrays = [np.empty((len(scene.bands), most, scene.width), np.uint16) for _ in range(min(kept, len(parts)))]
+    previous = arrays[0][:, :0]
+    for part, array in zip(parts, itertools.cycle(arrays)):
+        numbers = array[:, : len(part.pixels)]
         shared = len(part.pixels) - len(part.fresh)
-        fresh = scene.read(part.fresh.start, len(part.fresh))
-        numbers = np.concatenate([numbers[:, numbers.shape[1] - shared :], fresh], axis=1)
+        numbers[:, :shared] = previous[:, previous.shape[1] - shared :]
+        scene.read(part.fresh.start, len(part.fresh), out=numbers[:, shared:])
         yield numbers
+        previous = numbers
 
 
 def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: Any) -> Iterator[_Strip]:
@@ -111,7 +130,7 @@ def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: A
     workers = ThreadPoolExecutor(runtime.threads)
     try:
         waiting = deque()
-        for part, numbers in zip(parts, _read_once(scene, parts), strict=True):
+        for part, numbers in zip(parts, _read_once(scene, parts, runtime.threads + 1), strict=True):
             waiting.append(workers.submit(_strip, part, numbers, **options))
             if len(waiting) > runtime.threads:
                 yield waiting.popleft().result()

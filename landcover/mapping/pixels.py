@@ -23,7 +23,7 @@ from landcover.ground.errors import InputError, redact
 RESAMPLING = "bilinear"  # preprocess's default
 WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together
 WARP_TOLERANCE = 0.01  # of a pixel: the error that GDAL may make when it approximates the transformation
-SAMPLE = 1000
+SAMPLE = 700  # pixels a side: half a million of them
 SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to include water or shadows, for a quarter of the time
 CACHE_BYTES = 1 << 28  # holds one row of blocks of all bands
 OPTIONS = {

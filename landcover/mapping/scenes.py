@@ -44,13 +44,16 @@ class Scene(NamedTuple):
     south_up: bool  # their first row is the southernmost
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
 
-    def read(self, row: int, rows: int) -> np.ndarray:
+    def read(self, row: int, rows: int, out: np.ndarray | None = None) -> np.ndarray:
         """Numbers of some rows, uint16 (C, rows, width): reflectance x 10,000 without offset; NODATA where empty.
+
+        Args:
+            out: filled and returned, if given.
 
         Raises:
             InputError: a file is damaged, or its host fails.
         """
-        found = np.empty((len(self.bands), rows, self.width), np.uint16)
+        found = np.empty((len(self.bands), rows, self.width), np.uint16) if out is None else out
         first = self.height - row - rows if self.south_up else row
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
         for path, positions in _by_file(self.layers).items():
@@ -64,8 +67,9 @@ class Scene(NamedTuple):
                 else:
                     numbers, empty = pixels.read_resampled(raster, indexes, int(scale), first, rows, self.width)
             for position, own, none in zip(positions, numbers, empty, strict=True):
-                found[position] = scaling.in_steps(own, none, self.scalings[position])
-        return found[:, ::-1] if self.south_up else found
+                steps = scaling.in_steps(own, none, self.scalings[position])
+                found[position] = steps[::-1] if self.south_up else steps
+        return found
 
 
 @contextmanager

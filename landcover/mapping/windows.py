@@ -120,11 +120,11 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, f
         return
     # The other layers are computed for each window separately.
     rest = nn.Sequential(*layers[number:])
-    windows = x[0].unfold(1, side, step).unfold(2, side, step).permute(1, 2, 0, 3, 4)  # (rows, columns, C, side, side)
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
-    for some in places.split(max(1, FLOATS // (_widest(rest) * side**2))):
-        i, j = some.T
-        found[i, j] = rest(windows[i, j].contiguous(memory_format=torch.channels_last)).flatten(1)
+    windows = x[0].unfold(1, side, step).unfold(2, side, step).permute(1, 2, 3, 4, 0)  # (rows, columns, side, side, C)
+    most = max(1, FLOATS // (_widest(rest) * side**2))
+    for row, outputs in zip(windows[:rows, :columns], found, strict=True):
+        for some, output in zip(row.split(most), outputs.split(most), strict=True):
+            output.copy_(rest(some.contiguous().permute(0, 3, 1, 2)).flatten(1))
 
 
 def side_by_side(network: Network, windows: Windows) -> Iterator[tuple[slice, slice]]:
@@ -157,7 +157,9 @@ def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Te
     layers = _as_convolutions(network, present)
     found = torch.empty(windows.rows, windows.columns, layers[-1].out_channels, device=device)
     height, width = windows.extent
-    x = pixels[None, :, :height, :width].to(device)
+    # Interleaved in memory, with the strides that torch demands of such a batch, even of one.
+    interleaved = pixels[:, :height, :width].permute(1, 2, 0)[None].contiguous()
+    x = interleaved.permute(0, 3, 1, 2).to(device)
     if several:  # the bands come first
         x = F.pad(x, (0, 0, 0, 0, 0, sum(map(len, network.image_modalities.values())) - x.shape[1]))
     x = network.standardized(x.contiguous(memory_format=torch.channels_last), present)
@@ -172,8 +174,8 @@ def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     """
     block = math.gcd(windows.size, windows.step)
     down, across = (length // block for length in pixels.shape[1:])
-    blocks = pixels[:, : down * block, : across * block].unflatten(1, (down, block)).mean(2)
-    blocks = blocks.unflatten(2, (across, block)).mean(3)
+    interleaved = pixels[:, : down * block, : across * block].permute(1, 2, 0)  # as `pixels` usually are in memory
+    blocks = interleaved.unflatten(0, (down, block)).mean(1).unflatten(1, (across, block)).mean(2).permute(2, 0, 1)
     side, stride = windows.size // block, windows.step // block
     found = F.avg_pool2d(F.avg_pool2d(blocks, (side, 1), (stride, 1)), (1, side), (1, stride))
     return found[:, : windows.rows, : windows.columns]

@@ -1,4 +1,5 @@
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -83,6 +84,20 @@ def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
     scene = ArrayScene(np.broadcast_to(np.float32(0.1), (2, 3000, SIZE)), ["B02", "B08"], block_rows=block)
     parts = maps._parts(Windows.over(scene, SIZE, SIZE), scene)
     assert [part.fresh.start for part in parts] == list(range(0, 3000, rows))
+
+
+def test_numbers_are_kept_until_their_strip_is_computed(scene, model, monkeypatch):
+    scene.pixels[0] = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]  # each row another
+    whole = maps.predict(scene, model, 8, LOCAL)
+    monkeypatch.setattr(maps, "READ", 5)
+
+    def slow(*arguments, run=maps._strip, **options):
+        time.sleep(0.05)
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(maps, "_strip", slow)
+    found = maps.predict(scene, model, 8, LOCAL.model_copy(update={"threads": 3}))
+    np.testing.assert_array_equal(found.confidence, whole.confidence)
 
 
 def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
