@@ -93,7 +93,7 @@ def main() -> None:
 
     def settle(threads: int) -> None:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(False)
+        torch.set_deterministic_debug_mode("default")
 
     with tempfile.TemporaryDirectory() as folder:
         network = make_network(facts, chosen["model"], chosen["train"].seed, CPU)

@@ -12,7 +12,8 @@ def set_deterministic(threads: int, device: torch.device) -> None:
     On a GPU, some operations have no deterministic algorithm; torch then warns.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    # As `use_deterministic_algorithms` does, but without importing the compiler, which nothing here uses.
+    torch.set_deterministic_debug_mode("error" if device.type == "cpu" else "warn")
     torch.utils.deterministic.fill_uninitialized_memory = False  # it would only expose bugs, and doubles the time
 
 
