@@ -206,8 +206,10 @@ class Run:
         drawn = *draw_symmetries(count, settings, generator), draw_present(count, *modalities, settings, generator)
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
-        # Kept on the device until the end: reading a value here would make the host wait for each batch.
-        losses, predictions, targets = torch.zeros(len(order), device=device), [], []
+        # Kept on the device until the end: reading a value here would make the host wait for each batch. Allocated in
+        # advance: a small tensor per batch between large temporary ones would fragment the memory.
+        losses, done = torch.zeros(len(order), device=device), 0
+        predicted, actual = self.train.labels.new_empty(2, count)
         batches = self.train.batches(group.share(rows) for _, rows in order)
         for step, ((places, rows), batch) in enumerate(zip(order, batches, strict=True)):
             mine = group.share(places)
@@ -229,14 +231,16 @@ class Run:
             self.optimizer.zero_grad()
             self.schedule.step()
             losses[step] = loss.detach()
-            predictions.append(logits.detach().argmax(1))
-            targets.append(batch.labels)
+            until = done + len(batch.labels)
+            predicted[done:until] = logits.detach().argmax(1)
+            actual[done:until] = batch.labels
+            done = until
         means = group.sum(losses) / group.size
         exploded = (means.abs() < EXPLODED).logical_not()  # also true for NaN
         if exploded.any():
             step = int(exploded.nonzero()[0])
             raise InputError(f"train: the loss is {means[step]:g} in epoch {number}, batch {step + 1}; {self._remedy}")
-        return float(means.mean()), self._accuracy(torch.cat(predictions), torch.cat(targets))
+        return float(means.mean()), self._accuracy(predicted[:done], actual[:done])
 
     def _evaluate(self) -> tuple[float, float]:
         """For the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
