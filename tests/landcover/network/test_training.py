@@ -588,6 +588,24 @@ def test_streamed_patches_train_to_the_same_bytes(prepared, run_stage, tmp_path)
     assert made[0] == made[1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_streamed_batches_leave_no_memory_behind(default_params, monkeypatch):
+    """What is kept of each batch must not lie between the images of batches, which could then not be used again."""
+    images = np.broadcast_to(np.float32(0.1), (1200, 4, 120, 120))
+    patches = Patches(images, torch.zeros(1200, dtype=torch.int64))
+    run = Run(network(default_params), patches, patches, settings(default_params, batch_size=4, shuffle=True))
+
+    def anonymous() -> int:
+        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+        return int(line.split()[1]) << 10
+
+    used = []
+    monkeypatch.setattr(run, "_accuracy", lambda predictions, labels: used.append(anonymous()))
+    before = anonymous()
+    run._train_epoch(1)
+    assert used[0] - before < images.nbytes / 8
+
+
 # -- several modalities
 
 
