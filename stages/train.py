@@ -8,6 +8,7 @@ modality's values exchanged between patches.
 import csv
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,7 +45,7 @@ def fit(run: Run, checkpoint: Path, history_path: Path) -> None:
     """
     first = run.group.rank == 0
     bar = {"desc": f"train on {run.train.labels.device}", "unit": "epoch", "disable": None if first else True}
-    with tqdm(run.epochs(checkpoint), total=run.settings.epochs, **bar) as progress:
+    with closing(run.epochs(checkpoint)) as epochs, tqdm(epochs, total=run.settings.epochs, **bar) as progress:
         for epoch in progress:
             if first:
                 write_history(history_path, run.history)

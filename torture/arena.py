@@ -191,9 +191,9 @@ class Victim(Clone):
         kept = [p for p in (self.folder / ".partial").rglob("*") if p.is_file() and p not in parts]
         return [str(path.relative_to(self.folder)) for path in parts + kept] + self.processes()
 
-    def processes(self) -> list[str]:
-        """Those that are still at work here after a while."""
-        deadline = time.monotonic() + LINGER
+    def processes(self, seconds: float = LINGER) -> list[str]:
+        """Those that are still at work here after so many seconds."""
+        deadline = time.monotonic() + seconds
         while True:
             found = []
             for process in psutil.process_iter(["pid", "cwd", "cmdline", "status"]):
