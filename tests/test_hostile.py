@@ -84,7 +84,7 @@ TABLES = {
     "a cell before": (lambda b: row(b, lambda line: b"1," + line), "do not have {columns} cells .*: 3 \\({more}\\)"),
     "a cell too many in all": (
         lambda b: b"\r\n".join([b.split()[0], *(line + b",9" for line in b.split()[1:])]),
-        "do not have {columns} cells .*: 2 \\({more}\\), 3 \\({more}\\), .*, 9 \\({more}\\); fix them",
+        "do not have {columns} cells .*: 2 \\({more}\\), 3 \\({more}\\), 4 \\({more}\\) and 5 more; fix them",
     ),
     "a cell too few": (lambda b: row(b, lambda line: line.rpartition(b",")[0]), "do not have {columns} cells .*: 3 "),
     "a decimal comma": (lambda b: row(b, lambda line: line + b",5"), "do not have {columns} cells .*: 3"),
@@ -121,14 +121,14 @@ def test_a_table_says_what_it_said_or_is_refused(dataset, table, change, told):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_each_id_that_is_none_is_listed(dataset):
+def test_each_id_that_is_none_is_refused(dataset):
     for i, text in enumerate(NOT_PATCH_IDS):
         dataset.meta.insert(i, dataset.meta[-1] | {"patch_id": text})
     dataset.write_tables()
     with pytest.raises(InputError) as error:
         read_tables(dataset.root)
-    listed = ", ".join(map(repr, NOT_PATCH_IDS))
-    assert f": invalid patch ids: {listed}; expected <acquisition>_<h>_<v>" in str(error.value)
+    more = len(NOT_PATCH_IDS) - 3
+    assert f": invalid patch ids: '', 'S2A', '123' and {more} more; expected <acquisition>_<h>_<v>" in str(error.value)
 
 
 @pytest.mark.parametrize("column", ["lon", "lat", "tree_cover"])

@@ -6,14 +6,14 @@ from collections import defaultdict
 import pandas as pd
 
 from landcover.ground.benge import SPLITS
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, few
 
-NAMED = 3  # patches per reason
+REASONS = 10  # told at most
 OTHER_SIZE = re.compile(r"B\w\w is (\d+) x \1 pixels, not \d+ x \d+")
 
 
 def tell(problems: dict[str, str]) -> str:
-    """The reasons why patches are bad, each with its first patches and the number of others.
+    """The first reasons why patches are bad, each with its first patches and the number of others.
 
     Args:
         problems: the reasons, by patch id.
@@ -23,9 +23,9 @@ def tell(problems: dict[str, str]) -> str:
         by_reason[reason].append(patch_id)
     parts = []
     for reason, patch_ids in by_reason.items():
-        more = f" and {len(patch_ids) - NAMED} more" if len(patch_ids) > NAMED else ""
-        parts.append(f"{', '.join(patch_ids[:NAMED])}{more}: {reason}")
-    return "; ".join(parts)
+        parts.append(f"{few(patch_ids)}: {reason}")
+    others = [f"and {len(parts) - REASONS} more reasons"] if len(parts) > REASONS else []
+    return "; ".join(parts[:REASONS] + others)
 
 
 def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from landcover.dataset import places
 from landcover.ground import params
 from landcover.ground.benge import CLASSES, PATCH_SIZE, SPLITS
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, few
 
 # Possible names of a split's list: the archives' README says `validation`, the dataset's repository `val`.
 LISTS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
@@ -101,9 +101,9 @@ def by_files(table: pd.DataFrame, root: Path) -> Assignment:
         if len(ids) == 0:
             problems.append(f"{path}: lists no patches; download it again")
         if len(unknown := ids.difference(known)):
-            problems.append(f"{path}: not in the meta table: {', '.join(map(repr, unknown))}; check the split file")
+            problems.append(f"{path}: not in the meta table: {few([*map(repr, unknown)])}; check the split file")
         if len(taken):
-            problems.append(f"{path}: patch ids listed more than once: {', '.join(taken)}; keep one of each")
+            problems.append(f"{path}: patch ids listed more than once: {few(taken)}; keep one of each")
         assigned[known] = split
     if problems:
         raise InputError(f"split by files: {'; '.join(problems)}")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from landcover.dataset import offsets
 from landcover.ground.benge import CLASSES, DATE, PATCH_ID, TILE
-from landcover.ground.errors import InputError
+from landcover.ground.errors import CHOICES, InputError, few
 
 FRACTION_TOLERANCE = 0.01  # by which the rounded fractions of a patch may exceed 1 in sum
 # As numpy and spreadsheets write numbers; float() would also accept spaces, 1_000, nan, infinity and non-ASCII digits.
@@ -43,15 +43,13 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
     if not header:
         raise csv.Error("it has no header")
     if missing := [column for column in columns if column not in header]:
-        found = ", ".join(map(repr, header))
+        found = few([*map(repr, header)], CHOICES)
         raise InputError(f"{path}: has no column {', '.join(missing)} among {found}; separate columns with commas")
     if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
-        raise InputError(f"{path}: duplicate columns: {', '.join(repeated)}; keep one of each")
+        raise InputError(f"{path}: duplicate columns: {few(repeated)}; keep one of each")
     # Blank lines are not rows.
     if ragged := [f"{rows.line_num} ({len(row)})" for row in rows if row and len(row) != len(header)]:
-        raise InputError(
-            f"{path}: lines that do not have {len(header)} cells like the header: {', '.join(ragged)}; fix them"
-        )
+        raise InputError(f"{path}: lines that do not have {len(header)} cells like the header: {few(ragged)}; fix them")
     return header
 
 
@@ -79,7 +77,7 @@ def read_table(
         # Columns with misspelt names, or some but not all optional columns, must not count as absent.
         spelt = {name.strip().casefold() for name in header} | set(optional if set(optional) & set(header) else ())
         if lacking := [column for column in (*optional, *texts) if column in spelt and column not in header]:
-            found = ", ".join(map(repr, header))
+            found = few([*map(repr, header)], CHOICES)
             raise InputError(f"{path}: has no column {', '.join(lacking)} among {found}; separate columns with commas")
         wanted += [column for column in (*optional, *texts) if column in header]
         table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
@@ -89,9 +87,9 @@ def read_table(
     if table.empty:
         raise InputError(f"{path}: has no rows; download it again")
     if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
-        raise InputError(f"{path}: invalid patch ids: {', '.join(malformed)}; expected <acquisition>_<h>_<v>")
+        raise InputError(f"{path}: invalid patch ids: {few(malformed)}; expected <acquisition>_<h>_<v>")
     if len(repeated := table.index[table.index.duplicated()].unique()):
-        raise InputError(f"{path}: duplicate patch ids: {', '.join(repeated)}; remove the duplicates")
+        raise InputError(f"{path}: duplicate patch ids: {few(repeated)}; remove the duplicates")
     numbers = table[[*columns, *optional]]
     numbers = numbers.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
     return numbers.join(table[list(texts)])

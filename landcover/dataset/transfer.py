@@ -27,7 +27,7 @@ import urllib3
 from tqdm import tqdm
 
 from landcover.ground import files
-from landcover.ground.errors import InputError, redact
+from landcover.ground.errors import CHOICES, InputError, few, redact
 from landcover.ground.params import PARAMS
 from landcover.ground.partial import PARTIAL
 
@@ -131,7 +131,7 @@ def _published(session: _Session, url: str) -> tuple[int | None, str | None]:
         # Zenodo returns a list, InvenioRDM itself a mapping.
         listed = {file["key"]: file for file in (listed["entries"].values() if isinstance(listed, dict) else listed)}
         if name not in listed:
-            raise InputError(f"{url}: its record has no file '{name}'; choose from {', '.join(sorted(listed))}")
+            raise InputError(f"{url}: its record has no file '{name}'; choose from {few(sorted(listed), CHOICES)}")
         algorithm, digest = listed[name]["checksum"].split(":")
         return int(listed[name]["size"]), digest.lower() if algorithm == "md5" else None
     except (ValueError, KeyError, TypeError, AttributeError):

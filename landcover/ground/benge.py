@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, few
 
 
 def _distinct(bands: list[str]) -> list[str]:
@@ -117,11 +117,7 @@ def find_root(directory: Path, source: Path | None = None) -> Path:
         if table.name == f"{table.parent.name}_meta.csv"
     ]
     if len(roots) != 1:
-        found = (
-            ", ".join(root.name for root in roots)
-            or ", ".join(sorted(p.name for p in directory.glob("*")))
-            or "nothing"
-        )
+        found = few([root.name for root in roots] or sorted(path.name for path in directory.glob("*"))) or "nothing"
         raise InputError(
             f"{source or directory}: needs one folder <name> that contains <name>_meta.csv, found {found}; "
             "check the source"

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from landcover.ground.errors import InputError
+from landcover.ground.errors import CHOICES, InputError, few
 
 WORKSPACE = "workspace"
 NO = 1  # git's exit code for "no such thing"; a higher one is a failure
@@ -74,7 +74,9 @@ class Revision:
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
             if self.commit is None:
-                raise InputError(f"no revision or experiment '{name}'; choose from {', '.join(_names())}, or a commit")
+                raise InputError(
+                    f"no revision or experiment '{name}'; choose from {few(_names(), CHOICES)}, or a commit"
+                )
 
     def __str__(self) -> str:
         if self.commit is None:

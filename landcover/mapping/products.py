@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from landcover.dataset.bundles import INDICES
 from landcover.ground.benge import MAX_OFFSET, TILES_FOLDER
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, few
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
@@ -65,7 +65,7 @@ def _find(name: str, files: _Files) -> Source:
         images = [file for file in files.names if BAND_FILE.fullmatch(file)]
         return Source("folder", name, _layers(name, files.prefix, images))
     if len(found) > 1:
-        told = ", ".join(match[0] for match in found)
+        told = few([match[0] for match in found])
         raise InputError(f"{name}: contains the metadata of more than one product ({told}); give one product")
     metadata, root, level = found[0].group(0, 1, 2)
     images = [file for file in files.names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]

@@ -21,6 +21,11 @@ def test_a_reason_is_told_once_with_its_first_patches():
     )
 
 
+def test_of_many_reasons_the_first_are_told():
+    message = told({f"p{i}": f"B02 lies {i} m from B03" for i in range(100)})
+    assert "; p9: B02 lies 9 m from B03; and 90 more reasons: fix them" in message
+
+
 def test_patches_that_are_all_of_another_size_have_a_way_out():
     assert told(dict.fromkeys(TABLE["patch_id"], SMALL), most=800) == (
         "the train, val and test splits are empty without 800 bad patches: "
