@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from landcover.ground import cli
-from landcover.ground.errors import InputError
+from landcover.ground.errors import InputError, few
 from landcover.ground.params import PARAMS
 from landcover.ground.partial import PARTIAL
 from landcover.judgement.predictions import parse
@@ -70,9 +70,8 @@ def demand_committed_code() -> None:
     """
     changed = (git("status", "--porcelain", "--", *CODE) or "").splitlines()
     if changed:
-        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-        names = ", ".join(line[3:] for line in changed[:3])
-        raise InputError(f"{names}{more}: changed since the last commit, which experiments use; commit or stash first")
+        names = few([line[3:] for line in changed])
+        raise InputError(f"{names}: changed since the last commit, which experiments use; commit or stash first")
     if git("diff", "--name-only", "HEAD", "--", PARAMS.name):
         print(f"experiments start from {PARAMS} in the last commit, not in the workspace", file=sys.stderr)
 
