@@ -18,7 +18,7 @@ from landcover.ground import cli, environment, terminal
 from landcover.ground.device import demand_device
 from landcover.ground.errors import InputError
 
-STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
+STAGES = ("choose", "download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
 
 
 def main() -> None:

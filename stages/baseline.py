@@ -9,13 +9,45 @@ from landcover.dataset.index import load_index
 from landcover.dataset.tensors import Split, load_split
 from landcover.ground import files
 from landcover.ground.params import Baseline, Evaluation, Runtime
+from landcover.ground.processes import helpers
+from landcover.ground.terminal import showing
 from landcover.judgement import baselines, metrics
 from landcover.judgement.predictions import tabulate
+
+
+def train_and_test(tensors_dir: Path) -> tuple[Split, Split]:
+    """The train and the test split, whose images stay on disk: each is read once, patch by patch."""
+    train, test = (load_split(tensors_dir, name, gigabytes=0) for name in ("train", "test"))
+    return train, test
 
 
 def with_context(features: np.ndarray, split: Split) -> np.ndarray:
     """Features of images (N, F), and beside them the context of the same patches, if it is an input."""
     return features if split.context is None else np.hstack([features, split.context])
+
+
+def from_band_statistics(tensors_dir: Path, settings: Baseline, threads: int) -> tuple[np.ndarray, float]:
+    """Log-probabilities (N, K) for the test split, from a logistic regression, and its C."""
+    train, test = train_and_test(tensors_dir)
+    statistics, test_statistics = (
+        with_context(baselines.band_statistics(split.images, settings.percentiles, threads), split)
+        for split in (train, test)
+    )
+    of_train = load_index(tensors_dir, "train")
+    groups = baselines.ground_groups(of_train.lon, of_train.lat)
+    with threadpool_limits(threads):
+        chosen = baselines.choose_regularization(statistics, train.labels, groups, settings.inverse_regularization)
+        found = baselines.logistic_regression(statistics, train.labels, test_statistics, len(test.classes), chosen)
+    return found, chosen
+
+
+def from_texture(tensors_dir: Path, threads: int) -> np.ndarray:
+    """Log-probabilities (N, K) for the test split, from boosted trees."""
+    train, test = train_and_test(tensors_dir)
+    features, test_features = (
+        with_context(baselines.texture(split.images, split.bands, threads), split) for split in (train, test)
+    )
+    return baselines.gradient_boosting(features, train.labels, test_features, len(test.classes))
 
 
 def baseline(
@@ -28,28 +60,17 @@ def baseline(
     runtime: Runtime,
 ) -> None:
     """Score the majority class, logistic regression and gradient boosting on the test split."""
-    train, test = (load_split(tensors_dir, split, runtime.resident_gigabytes) for split in ("train", "test"))
-    of_train, of_test = (load_index(tensors_dir, split) for split in ("train", "test"))
-    classes = len(test.classes)
-    with threadpool_limits(runtime.threads):
-        statistics, test_statistics = (
-            with_context(baselines.band_statistics(split.images, baseline.percentiles, runtime.threads), split)
-            for split in (train, test)
-        )
-        texture, test_texture = (
-            with_context(baselines.texture(split.images, split.bands, runtime.threads), split)
-            for split in (train, test)
-        )
-        groups = baselines.ground_groups(of_train.lon, of_train.lat)
-        chosen = baselines.choose_regularization(statistics, train.labels, groups, baseline.inverse_regularization)
-        found = {
-            "majority": baselines.majority(train.labels, len(test.labels), classes),
-            "band_statistics": baselines.logistic_regression(
-                statistics, train.labels, test_statistics, classes, chosen
-            ),
-            "texture": baselines.gradient_boosting(texture, train.labels, test_texture, classes),
-        }
-    tables = {name: tabulate(test, of_test, log_probabilities) for name, log_probabilities in found.items()}
+    threads = max(1, runtime.threads // 2)  # of each process
+    with helpers(1) as pool:
+        texture = pool.submit(from_texture, tensors_dir, threads)  # meanwhile:
+        statistics, chosen = from_band_statistics(tensors_dir, baseline, threads)
+        with showing("gradient boosting on texture features"):
+            texture = texture.result()
+    train, test = train_and_test(tensors_dir)
+    majority = baselines.majority(train.labels, len(test.labels), len(test.classes))
+    found = {"majority": majority, "band_statistics": statistics, "texture": texture}
+    index = load_index(tensors_dir, "test")
+    tables = {name: tabulate(test, index, log_probabilities) for name, log_probabilities in found.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: metrics.summary(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen

@@ -37,16 +37,16 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
-def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
-    """Report an archive that differs from the one in dvc.lock for the same source; DVC would record it silently."""
+def _tell_change(archive_path: Path, source: str) -> None:
+    """Report an archive that differs from the one in dvc.lock for the same dataset; DVC would record it silently."""
     try:
-        locked = yaml.safe_load(LOCK.read_bytes())["stages"]["download"]
-        params = locked["params"][PARAMS.name]
-        if params["dataset"] != dataset or params[f"datasets.{dataset}"]["source"] != source:
-            return
-        (before,) = (out["md5"] for out in locked["outs"] if Path(out["path"]) == archive_path)
+        locked = yaml.safe_load(LOCK.read_bytes())["stages"]
+        (chosen,) = locked["choose"]["outs"]
+        if chosen not in locked["download"]["deps"]:
+            return  # the last download was of another dataset
+        (before,) = (out["md5"] for out in locked["download"]["outs"] if Path(out["path"]) == archive_path)
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return  # no run of this source is on record
+        return  # no download is on record
     if (now := md5_of(archive_path)) != before:
         advice = f"the stages that depend on it run again; to refuse changes, set md5 in {PARAMS}"
         print(
@@ -81,4 +81,4 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
             if entry.md5 or path.is_file():
                 verify(part, source, md5=entry.md5)
-    _tell_change(archive_path, dataset, source)
+    _tell_change(archive_path, source)

@@ -9,6 +9,8 @@ from landcover.ground.errors import InputError
 from landcover.ground.inputs import Inputs, image_channels
 from landcover.ground.params import Unpacking
 
+SUMS = "SHA256SUMS"  # of all files; dvc.yaml has preprocess depend on this one in their stead
+
 
 def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: benge.Bands, unpack: Unpacking) -> None:
     """Write the tables, the split files and the tiles of the chosen inputs; all other files stay packed."""
@@ -16,10 +18,10 @@ def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: beng
     with files.replacing(patches_dir) as part:
         part.mkdir()
         bounds = unpack.model_dump(include={"max_members", "max_gigabytes"})
-        with Bundles(part) as bundles:
-            chosen = bundles if unpack.layout == "bundles" else None
+        with Bundles(part) as bundles, open(part / SUMS, "x", encoding="utf-8") as sums:
+            receivers = {"bundles": bundles if unpack.layout == "bundles" else None, "sums": sums}
             count = archive.extract(
-                archive_path, part, lambda name: benge.patch_member(name, channels), **bounds, bundles=chosen
+                archive_path, part, lambda name: benge.patch_member(name, channels), **bounds, **receivers
             )
         if not count:
             raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")

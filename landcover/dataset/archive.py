@@ -1,5 +1,6 @@
 """Tarballs: written with the same bytes on any machine, read as untrusted input."""
 
+import hashlib
 import io
 import re
 import struct
@@ -8,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 from unicodedata import normalize
 
 from isal import igzip, isal_zlib
@@ -185,8 +186,8 @@ def _fold(path: PurePosixPath) -> str:
 class _Folder:
     """A folder to write files to without overwriting any, on any file system."""
 
-    def __init__(self, directory: Path, bundles: Bundles | None):
-        self._directory, self._bundles = directory, bundles
+    def __init__(self, directory: Path, bundles: Bundles | None, sums: TextIO | None):
+        self._directory, self._bundles, self._sums = directory, bundles, sums
         self._folders: set[PurePosixPath] = set()
         self._taken: dict[str, PurePosixPath] = {}
 
@@ -199,13 +200,22 @@ class _Folder:
             if (other := self._taken.setdefault(_fold(new), new)) is not new:
                 raise _unsafe(new, f"would overwrite {str(other)!r}")
         self._folders.update(new_folders)
+        digest = hashlib.sha256()
+
+        def hashed() -> Iterator[bytes]:
+            for piece in content:
+                digest.update(piece)
+                yield piece
+
         if self._bundles and self._bundles.takes(path):
-            self._bundles.write(path, content)
-            return
-        if new_folders:
-            (self._directory / path.parent).mkdir(parents=True, exist_ok=True)
-        with open(self._directory / path, "xb") as file:
-            file.writelines(content)
+            self._bundles.write(path, hashed())
+        else:
+            if new_folders:
+                (self._directory / path.parent).mkdir(parents=True, exist_ok=True)
+            with open(self._directory / path, "xb") as file:
+                file.writelines(hashed())
+        if self._sums:
+            self._sums.write(f"{digest.hexdigest()}  {path}\n")
 
 
 def extract(
@@ -216,6 +226,7 @@ def extract(
     max_members: int,
     max_gigabytes: float,
     bundles: Bundles | None = None,
+    sums: TextIO | None = None,
 ) -> int:
     """Stream the tarball once and write its wanted files below `directory`.
 
@@ -229,6 +240,7 @@ def extract(
         max_members: limit on the headers in the tarball, wanted or not.
         max_gigabytes: limit on the unpacked tarball, in 10^9 bytes, wanted or not.
         bundles: receives the wanted files that it takes.
+        sums: receives a line per written file, in the format of sha256sum.
 
     Returns:
         The number of files written.
@@ -236,7 +248,7 @@ def extract(
     Raises:
         InputError: the archive is damaged, unsafe or too large.
     """
-    folder = _Folder(directory, bundles)
+    folder = _Folder(directory, bundles, sums)
     written = 0
     try:
         with (

@@ -1,4 +1,4 @@
-"""Where patches lie on the ground, regardless of ids and dates: their distances, and their blocks.
+"""Where patches lie on the ground, regardless of ids and dates: their distances, and the places where they cluster.
 
 An id does not identify a place: one prefix covers several tiles, one tile's patches have several prefixes, and the same
 ground appears on other dates under other ids. So distances are computed from longitude and latitude.
@@ -6,13 +6,11 @@ ground appears on other dates under other ids. So distances are computed from lo
 
 import numpy as np
 import pandas as pd
-from rasterio.warp import transform
 from scipy.spatial import KDTree
 
 from landcover.ground.benge import PATCH_SIZE
 
 EARTH_KM = 6371.0088  # mean radius
-EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
 
 
 def distances(patch_size: int) -> dict[str, float]:
@@ -59,17 +57,6 @@ def has_other_date(patches: pd.DataFrame, others: pd.DataFrame, km: float) -> np
     found = KDTree(_on_sphere(others)).query_ball_point(_on_sphere(patches), _chord(km))
     dates = others["date"].to_numpy()
     return np.array([(dates[near] != date).any() for near, date in zip(found, patches["date"], strict=True)], bool)
-
-
-def blocks(patches: pd.DataFrame, side_km: float) -> np.ndarray:
-    """The block of an equal-area grid of Europe that each patch lies in; int64 (N, 2), column and row.
-
-    Args:
-        patches: columns `lon` and `lat`, in degrees.
-        side_km: of a block.
-    """
-    metres = np.array(transform("EPSG:4326", EQUAL_AREA, patches["lon"].tolist(), patches["lat"].tolist())).T
-    return np.floor(metres / (1000 * side_km)).astype(np.int64)
 
 
 def gather(patches: pd.DataFrame, side_km: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from landcover.dataset import places
+from landcover.dataset.blocks import blocks
 from landcover.ground import params
 from landcover.ground.benge import CLASSES, PATCH_SIZE, SPLITS
 from landcover.ground.errors import InputError, few
@@ -161,7 +162,7 @@ def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
         return pd.factorize(table["tile"])[0]
     if table[["lon", "lat"]].isna().any(axis=None):
         raise InputError(f"split by place: the meta table of {root.name} has no lon and lat; split by order or files")
-    return np.unique(places.blocks(table, split.block_km), axis=0, return_inverse=True)[1].ravel()
+    return np.unique(blocks(table, split.block_km), axis=0, return_inverse=True)[1].ravel()
 
 
 def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequence[str]) -> Assignment:

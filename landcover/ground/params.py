@@ -18,6 +18,7 @@ from landcover.ground.errors import InputError
 from landcover.ground.inputs import SENTINEL_2, Inputs
 
 PARAMS = Path("params.yaml")
+NAME = re.compile(r"[\w-]+(\.[\w-]+)*")  # of a dataset; also part of the names of experiments, which Git must accept
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
@@ -379,9 +380,11 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
         found[name], wrong = _problems(name, schema, raw[name])
         problems += wrong
     for name in found.get("datasets") or {}:
-        if not re.fullmatch(r"[\w-]+", name):
+        if not NAME.fullmatch(name):
             plain = re.sub(r"[^\w-]+", "-", name)
-            problems.append(f"datasets: DVC cannot look up the name {name!r}; call it {plain}")
+            problems.append(
+                f"datasets: {name!r} is not a name of letters, digits, -, _ and single dots; call it {plain}"
+            )
         found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
         problems += wrong
     if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:

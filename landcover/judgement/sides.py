@@ -130,7 +130,12 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def stale_parameters(side: Side) -> list[str]:
-    """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with."""
+    """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with.
+
+    Of `datasets`, only the chosen entry counts.
+    """
     written = flatten(side.params)
     ran = [stage.get("params", {}).get("params.yaml", {}) for stage in side.lock["stages"].values()]
-    return sorted({key for used in ran for key, value in flatten(used).items() if written.get(key) != value})
+    differ = {key for used in ran for key, value in flatten(used).items() if written.get(key) != value}
+    chosen = f"datasets.{side.params.get('dataset')}."
+    return sorted(key for key in differ if not key.startswith("datasets.") or key.startswith(chosen))

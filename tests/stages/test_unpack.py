@@ -1,3 +1,4 @@
+import hashlib
 import re
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from landcover.dataset import archive
 from landcover.ground.errors import InputError
 from landcover.ground.params import Unpacking
-from stages.unpack import unpack
+from stages.unpack import SUMS, unpack
 
 PATCH = "S2A_MSIL2A_20170613T101031_0_7"
 META = ("tiny/tiny_meta.csv", b"patch_id\n")
@@ -18,7 +19,9 @@ def unpacked(tmp_path: Path, *members: tuple[str, bytes]) -> set[str]:
     archive.write(tmp_path / "a.tar.gz", members)
     patches = tmp_path / "data" / "patches"
     unpack(tmp_path / "a.tar.gz", patches, inputs=["sentinel-2"], bands=["B02"], unpack=BOUNDS)
-    return {str(p.relative_to(patches)) for p in patches.rglob("*") if p.is_file()}
+    found = {str(p.relative_to(patches)) for p in patches.rglob("*") if p.is_file()}
+    assert SUMS in found
+    return found - {SUMS}
 
 
 def test_tables_lists_and_tiles_of_the_chosen_bands_are_unpacked(tmp_path):
@@ -52,6 +55,19 @@ def test_only_the_tiles_of_the_chosen_inputs_are_unpacked(tmp_path, inputs, layo
         folders = {path.split("/")[1] for path in wanted}
         wanted = {f"tiny/{folder}{end}" for folder in folders for end in ("-00000.tar", ".csv")}
     assert found == tables | wanted
+    listed = {line.split("  ")[1] for line in (tmp_path / "out" / SUMS).read_text().splitlines()}
+    assert listed == tables | {f"tiny/{path}" for name in inputs for path in TILES.get(name, ())}
+
+
+def test_the_sums_are_those_of_the_files_in_whatever_layout(tmp_path):
+    tile = f"tiny/sentinel-2/{PATCH}/{PATCH}_B02.tif"
+    unpacked(tmp_path, META, (tile, b"pixels"))
+    sums = (tmp_path / "data" / "patches" / SUMS).read_text()
+    digests = hashlib.sha256(META[1]).hexdigest(), hashlib.sha256(b"pixels").hexdigest()
+    assert sums == f"{digests[0]}  {META[0]}\n{digests[1]}  {tile}\n"
+    bundles = BOUNDS.model_copy(update={"layout": "bundles"})
+    unpack(tmp_path / "a.tar.gz", tmp_path / "other", inputs=["sentinel-2"], bands=["B02"], unpack=bundles)
+    assert (tmp_path / "other" / SUMS).read_text() == sums
 
 
 def test_the_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):
@@ -82,5 +98,6 @@ def test_what_was_there_stays_when_it_goes_wrong(tmp_path, reason, members):
         unpacked(tmp_path, *members)
     assert [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*")) if p.is_file()] == [
         "a.tar.gz",
+        f"data/patches/{SUMS}",
         "data/patches/tiny/tiny_meta.csv",
     ]

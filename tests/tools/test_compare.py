@@ -101,8 +101,8 @@ class Repository:
             plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name, synthetic=False)
         changed = merged(self.params, params) | {"runtime": self.params["runtime"]}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(changed))
-        ran = {"params.yaml": {"train": changed["train"], "runtime.threads": 2}}
-        stages = {"train": {"params": ran}, "report": {"outs": "same"}}
+        ran = {key: {"params.yaml": {key: changed[key]}} for key in ("datasets", "train")}
+        stages = {"choose": {"params": ran["datasets"]}, "train": {"params": ran["train"]}, "report": {"outs": "same"}}
         (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
 
     def commit(self) -> str:
@@ -369,7 +369,9 @@ def test_parameters_that_did_not_run_are_told(repository):
     assert "Stale results" not in repository.compare("--base", "HEAD")
     params = yaml.safe_load((repository.folder / "params.yaml").read_text())
     params["train"]["epochs"] = 99
-    params["dataset"] = "tracked by no stage of this lock"
+    other = params["datasets"]["ben-ge-800"]
+    assert params["dataset"] != "ben-ge-800"
+    other["source"] = "https://example.org/moved.tar.gz"  # of a dataset that is not used
     (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
     page = repository.compare("--base", "HEAD")
     short = repository.git("rev-parse", "--short=7", "HEAD")

@@ -43,14 +43,6 @@ def test_the_same_ground_on_another_date():
     assert places.has_other_date(test, train, 0.6).tolist() == [True, False, True, False]
 
 
-def test_blocks_by_hand():
-    """The grid's origin of coordinates, 52 N 10 E, lies at 4,321 km east and 3,210 km north."""
-    assert places.blocks(at((10, 52)), 50).tolist() == [[86, 64]]
-    assert places.blocks(at((10, 52)), 321).tolist() == [[13, 10]]
-    # A degree of latitude is some 111 km, of longitude at 52 N some 68 km.
-    assert places.blocks(at((10, 53), (11, 52), (9.7, 52)), 50).tolist() == [[86, 66], [87, 64], [86, 64]]
-
-
 def test_patches_are_gathered_where_they_are_densest():
     """Two groups 300 km apart, of 20 km each across a border of the 50 km grid, and one patch alone."""
     lon = [10.0, 10.1, 10.2, 10.28, 14.2, 14.3, 20.0]
