@@ -37,11 +37,14 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
-def _tell_change(archive_path: Path, source: str) -> None:
+def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
     """Report an archive that differs from the one in dvc.lock for the same dataset; DVC would record it silently."""
     try:
         locked = yaml.safe_load(LOCK.read_bytes())["stages"]
+        params = locked["choose"]["params"][PARAMS.name]
         (chosen,) = locked["choose"]["outs"]
+        if (params["dataset"], params["datasets"][dataset]["source"]) != (dataset, source):
+            return  # this run was not started by DVC, which chooses first
         if chosen not in locked["download"]["deps"]:
             return  # the last download was of another dataset
         (before,) = (out["md5"] for out in locked["download"]["outs"] if Path(out["path"]) == archive_path)
@@ -81,4 +84,4 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
             if entry.md5 or path.is_file():
                 verify(part, source, md5=entry.md5)
-    _tell_change(archive_path, source)
+    _tell_change(archive_path, dataset, source)

@@ -616,22 +616,30 @@ def test_a_sample_is_written_by_its_module(source, monkeypatch):
     assert ARCHIVE.read_bytes() == BODY
 
 
-def lock(md5: str, *, downloaded: str = "1" * 32) -> None:
+def lock(source: str, md5: str, *, dataset: str = "mine", downloaded: str = "1" * 32) -> None:
     """What dvc.lock says after `choose`, if the last download was of the dataset with the digest `downloaded`."""
+    params = {"dataset": dataset, "datasets": {dataset: {"source": source}}}
     chosen, before = ({"path": "data/dataset.json", "hash": "md5", "md5": digest} for digest in ("1" * 32, downloaded))
     archive = {"path": str(ARCHIVE), "hash": "md5", "md5": md5}
-    stages = {"choose": {"outs": [chosen]}, "download": {"deps": [before], "outs": [archive]}}
+    stages = {
+        "choose": {"params": {"params.yaml": params}, "outs": [chosen]},
+        "download": {"deps": [before], "outs": [archive]},
+    }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
 def test_a_source_that_changed_since_dvc_lock_was_written_is_told(server, capsys):
     url = server.on("/a.tar.gz", File(BODY))
     other = hashlib.md5(OTHER).hexdigest()
-    lock(other)
+    lock(url, other)
     fetch(url)
     assert f"{url}: has changed since dvc.lock was written: its md5 is {MD5}, was {other};" in capsys.readouterr().err
-    for facts in ({"md5": MD5}, {"md5": other, "downloaded": "2" * 32}):
-        lock(**facts)
+    for facts in ((url, MD5), ("elsewhere", other)):
+        lock(*facts)
+        fetch(url)
+        assert "has changed" not in capsys.readouterr().err
+    for change in ({"dataset": "another"}, {"downloaded": "2" * 32}):
+        lock(url, other, **change)
         fetch(url)
         assert "has changed" not in capsys.readouterr().err
     for text in ("", "a: [", "stages: 3", "stages: {download: {}}"):
