@@ -45,7 +45,7 @@ def from_texture(tensors_dir: Path, threads: int) -> np.ndarray:
     """Log-probabilities (N, K) for the test split, from boosted trees."""
     train, test = train_and_test(tensors_dir)
     features, test_features = (
-        with_context(baselines.texture(split.images, split.bands, threads), split) for split in (train, test)
+        with_context(baselines.texture(split.images, split.bands, threads, line=1), split) for split in (train, test)
     )
     return baselines.gradient_boosting(features, train.labels, test_features, len(test.classes))
 

@@ -27,13 +27,14 @@ TINY = np.float32(1e-6)  # a reflectance that replaces 0 as a divisor
 
 
 def _by_patch(
-    describe: Callable[[np.ndarray], np.ndarray], images: np.ndarray | Shards, threads: int, what: str | None = None
+    describe: Callable[[np.ndarray], np.ndarray], images: np.ndarray | Shards, threads: int, what: str, line: int = 0
 ) -> np.ndarray:
     # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split. One thread of
     # BLAS each, as the patches are shared among threads already.
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         found = pool.map(lambda row: describe(images[row]), range(len(images)))
-        return np.stack(list(tqdm(found, total=len(images), desc=what, unit="patch", disable=None if what else True)))
+        progress = tqdm(found, total=len(images), desc=what, unit="patch", position=line, disable=None)
+        return np.stack(list(progress))
 
 
 def band_statistics(images: np.ndarray | Shards, percentiles: list[float], threads: int = 1) -> np.ndarray:
@@ -70,7 +71,7 @@ def _with_indices(image: np.ndarray, bands: list[str]) -> np.ndarray:
     return np.concatenate([image, vegetation[None], water[None]])
 
 
-def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> np.ndarray:
+def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1, line: int = 0) -> np.ndarray:
     """Texture features of each band at several scales. NDVI and NDWI count as bands if they can be computed.
 
     For each band, in this order:
@@ -85,6 +86,7 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
 
     Args:
         images: float32 (N, C, H, W), reflectances; H and W above 16; 0 is nodata, as are differences with it.
+        line: of the terminal, from the current one on, for the progress bar.
 
     Returns:
         Features, float64 (N, F): 16 per band; 0 where a patch has too few valid pixels.
@@ -129,7 +131,7 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1) -> 
         found += [coherence, homogeneity, *apart, *(values / scale for values in apart)]
         return np.stack(found, axis=1).ravel()
 
-    return _by_patch(describe, images, threads)
+    return _by_patch(describe, images, threads, "texture features", line)
 
 
 def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
