@@ -21,7 +21,7 @@ def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: beng
         with Bundles(part) as bundles, open(part / SUMS, "x", encoding="utf-8") as sums:
             receivers = {"bundles": bundles if unpack.layout == "bundles" else None, "sums": sums}
             count = archive.extract(
-                archive_path, part, lambda name: benge.patch_member(name, channels), **bounds, **receivers
+                archive_path, part, lambda path: benge.patch_member(path, channels), **bounds, **receivers
             )
         if not count:
             raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")

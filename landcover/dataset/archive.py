@@ -221,7 +221,7 @@ class _Folder:
 def extract(
     path: Path,
     directory: Path,
-    wanted: Callable[[str], bool],
+    wanted: Callable[[PurePosixPath], bool],
     *,
     max_members: int,
     max_gigabytes: float,
@@ -236,7 +236,7 @@ def extract(
 
     Args:
         directory: is empty or does not exist yet.
-        wanted: whether to write the file of this name.
+        wanted: whether to write the file of this path.
         max_members: limit on the headers in the tarball, wanted or not.
         max_gigabytes: limit on the unpacked tarball, in 10^9 bytes, wanted or not.
         bundles: receives the wanted files that it takes.
@@ -261,7 +261,7 @@ def extract(
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise _unsafe(name, "points outside the folder")
-                if member.isdir() or not wanted(str(name)):
+                if member.isdir() or not wanted(name):
                     continue
                 if not member.isreg():
                     raise _unsafe(name, "is not a regular file")

@@ -87,9 +87,9 @@ def tile_path(patch_id: str, channel: str) -> str:
     return f"{folder}/{patch_id}/{patch_id}_{channel}.tif"
 
 
-def patch_member(name: str, channels: Collection[str]) -> bool:
+def patch_member(path: PurePosixPath, channels: Collection[str]) -> bool:
     """Whether the pipeline reads this member of an archive: a table, a split file, or a tile of a chosen channel."""
-    match PurePosixPath(name).parts:
+    match path.parts:
         case (_, file) | (_, "splits", file) if file.endswith(".csv"):
             # Only unpack may write an index of bundles, because it says which files tiles are read from.
             return file.removesuffix(".csv") not in TILES_FOLDERS

@@ -1,3 +1,5 @@
+from pathlib import PurePosixPath
+
 import pytest
 
 from landcover.ground import benge
@@ -22,7 +24,7 @@ BANDS = ["B02", "B03", "B04", "B08"]
     ],
 )
 def test_only_what_the_pipeline_reads_is_unpacked(name, wanted):
-    assert benge.patch_member(name, BANDS) is wanted
+    assert benge.patch_member(PurePosixPath(name), BANDS) is wanted
 
 
 def test_the_root_is_the_folder_with_its_own_meta_table(dataset, tmp_path):
