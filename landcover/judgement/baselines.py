@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,6 +70,41 @@ def _with_indices(image: np.ndarray, bands: list[str]) -> np.ndarray:
     return np.concatenate([image, vegetation[None], water[None]])
 
 
+def _texture_of(band: np.ndarray) -> list[float]:
+    """The features that `texture` lists, of one band (H, W); NaN is nodata."""
+    # Band by band, since a band fits into a processor's cache, and a whole patch with its differences does not.
+    whole = not np.isnan(band).any()
+
+    def valid(values: np.ndarray) -> np.ndarray:
+        if whole:
+            return values.ravel()
+        found = values[~np.isnan(values)]
+        return found if len(found) else np.zeros(1, np.float32)
+
+    def mean(values: np.ndarray) -> np.float32:
+        return valid(values).mean()
+
+    def mean_square(values: np.ndarray) -> np.float32:
+        values = valid(values)
+        return np.vecdot(values, values) / values.size
+
+    average, deviation = valid(band).mean(dtype=np.float64), valid(band).std(dtype=np.float64)
+    scale = np.maximum(deviation, TINY)
+    across, down = band[:-1, 1:] - band[:-1, :-1], band[1:, :-1] - band[:-1, :-1]
+    squared = across**2 + down**2
+    steepness = valid(np.sqrt(squared))
+    # The difference of the structure tensor's eigenvalues over their sum.
+    difference = np.hypot(mean(across**2 - down**2), 2 * mean(across * down))
+    coherence = difference / np.maximum(mean(squared), TINY**2)
+    homogeneity = mean(1 / (1 + squared / (2 * (scale / 4).astype(np.float32) ** 2)))
+    apart = []
+    for lag in LAGS:
+        sideways, downwards = band[:, lag:] - band[:, :-lag], band[lag:] - band[:-lag]
+        apart.append(np.sqrt((mean_square(sideways) + mean_square(downwards)) / 2))
+    of_gradient = [steepness.mean(), steepness.std(), coherence, homogeneity]
+    return [average, deviation, *of_gradient, *apart, *(values / scale for values in apart)]
+
+
 def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1, line: int = 0) -> np.ndarray:
     """Texture features of each band at several scales. NDVI and NDWI count as bands if they can be computed.
 
@@ -93,43 +127,9 @@ def texture(images: np.ndarray | Shards, bands: list[str], threads: int = 1, lin
     """
 
     def describe(image: np.ndarray) -> np.ndarray:
-        whole = image.all()
-        if not whole:
+        if not image.all():
             image = np.where(image == NODATA, np.float32(np.nan), image)  # which propagates
-
-        def valid(values: np.ndarray) -> np.ndarray:
-            values = values.reshape(len(values), -1)
-            return values if whole else np.ma.masked_invalid(values)
-
-        def mean(values: np.ndarray, **options: Any) -> np.ndarray:
-            return np.ma.filled(valid(values).mean(1, **options), 0)
-
-        def std(values: np.ndarray, **options: Any) -> np.ndarray:
-            return np.ma.filled(valid(values).std(1, **options), 0)
-
-        def mean_square(values: np.ndarray) -> np.ndarray:
-            flat = values.reshape(len(values), -1)
-            return np.vecdot(flat, flat) / flat.shape[1] if whole else mean(values**2)
-
-        image = _with_indices(image, bands)
-        deviation = std(image, dtype=np.float64)
-        scale = np.maximum(deviation, TINY)
-        across = image[:, :-1, 1:] - image[:, :-1, :-1]
-        down = image[:, 1:, :-1] - image[:, :-1, :-1]
-        squared = across**2 + down**2
-        steepness = np.sqrt(squared)
-        # The difference of the structure tensor's eigenvalues over their sum.
-        difference = np.hypot(mean(across**2 - down**2), 2 * mean(across * down))
-        coherence = difference / np.maximum(mean(squared), TINY**2)
-        levels = (scale / 4).astype(np.float32)[:, None, None]
-        homogeneity = mean(1 / (1 + squared / (2 * levels**2)))
-        apart = []
-        for lag in LAGS:
-            sideways, downwards = image[:, :, lag:] - image[:, :, :-lag], image[:, lag:] - image[:, :-lag]
-            apart.append(np.sqrt((mean_square(sideways) + mean_square(downwards)) / 2))
-        found = [mean(image, dtype=np.float64), deviation, mean(steepness), std(steepness)]
-        found += [coherence, homogeneity, *apart, *(values / scale for values in apart)]
-        return np.stack(found, axis=1).ravel()
+        return np.concatenate([_texture_of(band) for band in _with_indices(image, bands)])
 
     return _by_patch(describe, images, threads, "texture features", line)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import precision_recall_fscore_support
 
 from landcover.judgement.calibration import ece, ece_by_chance
 from landcover.judgement.comparison import places_of
@@ -28,6 +27,9 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.D
 
     NaN where undefined: precision of a class never predicted, recall and F1 of a class without labels.
     """
+    # Imported here, since it is slow, and a comparison does without.
+    from sklearn.metrics import precision_recall_fscore_support
+
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predictions, labels=range(classes), zero_division=np.nan
     )
