@@ -6,7 +6,7 @@
 # make lint    check style
 # make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: a group, and its table
 # make export   write the model as ONNX, models/model.onnx, and check it
-# make bench   compare the speed with the notebook's, and measure scaling and maps: half an hour, benchmarks/README.md
+# make bench   compare the speed with the notebook's, and measure scaling and maps: forty minutes, benchmarks/README.md
 # make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
 # make torture inject faults: half an hour, into torture/README.md
 # Each target first creates .venv with Python 3.11 if it is missing or broken, or if the requirements changed.

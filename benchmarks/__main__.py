@@ -221,7 +221,7 @@ class Comparison:
         return "\n\n".join(
             (
                 table(rows),
-                f"In the first {min(10, self.epochs)} epochs, no loss differs from the notebook's by more than "
+                f"In the first {min(10, self.epochs)} epochs, the largest difference of a loss from the notebook's is "
                 f"{self.apart:.2g}.",
                 table(imports),
             )

@@ -237,3 +237,9 @@ def test_nodata_is_in_no_statistic():
     found = baselines.texture(holed[None], bands)
     assert found[0, :3].tolist() == [0.5, 0, 0]
     assert np.isfinite(found).all()
+    # With no pixel left in one band, its features are 0, and the others are as without nodata.
+    holed = image.copy()
+    holed[0] = 0
+    found, intact = (baselines.texture(patch[None], bands)[0].reshape(-1, PER_BAND) for patch in (holed, image))
+    assert not found[0].any()
+    assert found[1:].tolist() == intact[1:].tolist()
