@@ -31,20 +31,42 @@ def _on_interrupt(handler: Callable) -> None:
             signal.signal(number, handler)
 
 
+def _on_unraisable(failed: "sys.UnraisableHookArgs") -> None:
+    """Raise an interrupt again that Python had to drop, as in a callback of an import or of the garbage collector."""
+    if isinstance(failed.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # later, since it would be dropped here, too
+    else:
+        sys.__unraisablehook__(failed)
+
+
 @contextmanager
 def work() -> Iterator[None]:
     """The work of a command after its imports: from here on, an interrupt raises KeyboardInterrupt, for cleanup."""
     _on_interrupt(signal.default_int_handler)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    sys.unraisablehook = _on_unraisable
     gc.freeze()
     gc.set_threshold(RARELY)  # some libraries import more modules at their first use
     gc.enable()
     yield
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt caused the error, directly or not."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def guard(action: Callable[[], None]) -> None:
     """Call `action`: bad input ends with one line and exit code 1, an interrupt with 130; a bug shows its traceback."""
     try:
-        action()
+        try:
+            action()
+        except ImportError as error:
+            if _interrupted(error):  # some compiled modules report an interrupt of their import in this way
+                raise KeyboardInterrupt from None
+            raise
     except InputError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -125,6 +125,42 @@ def test_an_interrupt_at_any_moment_exits_130_with_no_more_than_a_line(default_p
         assert (process.returncode, words) in ((130, ""), (130, told), (1, words), (-number, words))
 
 
+def test_an_interrupt_of_an_import_is_an_interrupt():
+    def interrupted():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as stop:
+            raise ImportError("initialization failed") from stop
+
+    with pytest.raises(SystemExit) as stop:
+        cli.guard(interrupted)
+    assert stop.value.code == 130
+    with pytest.raises(ModuleNotFoundError):
+        cli.guard(lambda: __import__("no_such_module"))
+
+
+def test_an_interrupt_that_python_drops_comes_again():
+    """In the callback of a weak reference, an exception can only be dropped; other ones are still shown."""
+    dropped = (
+        "import signal, time, weakref",
+        "from landcover.ground import cli",
+        "def command():",
+        "    with cli.work():",
+        "        for callback in (lambda _: 1 / 0, lambda _: signal.raise_signal(signal.SIGINT)):",
+        "            watched = set()",
+        "            watcher = weakref.ref(watched, callback)",
+        "            del watched",
+        "        time.sleep(30)",
+        "cli.run(command)",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(dropped)], cwd=REPOSITORY, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 130
+    assert done.stderr.count("Traceback") == done.stderr.count("ZeroDivisionError") == 1
+    assert done.stderr.endswith("interrupted: run the same command again; finished work is kept\n")
+
+
 @pytest.mark.parametrize(
     "error",
     [
