@@ -50,7 +50,7 @@ def evaluate(
         pictures.draw_places(tensors_dir / INDEX, test.images.shape[-1])
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
-        seeds, repeated = read_seeds(seeds_path, {name: splits[name] for name in repetition.SPLITS})
+        seeds, repeated = read_seeds(seeds_path, {name: splits[name] for name in repetition.JUDGED})
         tables = repetition.tables(seeds, repeated, splits, indices)
         baselines = pd.read_csv(baseline_predictions_csv)
         over_seeds = repetition.summary(tables, baselines)

@@ -16,7 +16,7 @@ from landcover.ground.inputs import Inputs, context_features, image_channels
 from landcover.ground.params import Dataset, Preprocessing, Runtime
 from landcover.ground.processes import executor
 
-LISTS = Path("data/lists")  # of patches to leave out; in Git
+LISTS_DIR = Path("data/lists")  # of patches to leave out; in Git
 
 
 def offset_warnings(summaries: dict[str, Summary], bands: list[str], offset: int | str, dataset: str) -> list[str]:
@@ -54,7 +54,7 @@ def preprocess(
     table = context.join(read_tables(root, entry.classes), root, channels, features)
     table["split"], facts = splits.assign(entry.split, table, root, entry.classes)
     table = table[table["split"] != ""]
-    excluded = splits.excluded(entry.exclude, LISTS, table)
+    excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
     table = table[~excluded]
     options = {"resampling": preprocess.resampling, "offset": offset}
     options |= {"size": entry.patch_size, "classes": entry.classes}
@@ -77,7 +77,7 @@ def preprocess(
         write_index(part, used)
         for name, path in shards.items():
             shutil.move(path, part / name)
-        own = (channels, features, entry.classes, entry.patch_size, warnings)
-        contract = describe(used, facts, int(excluded.sum()), bad, summaries, *own)
+        of_data = {"bands": channels, "features": features, "classes": entry.classes, "patch_size": entry.patch_size}
+        contract = describe(used, facts, int(excluded.sum()), bad, summaries, **of_data, warnings=warnings)
         files.write_json(data_json, contract)
     shutil.rmtree(UNFINISHED)

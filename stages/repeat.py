@@ -34,7 +34,7 @@ def train_side_by_side(
 ) -> None:
     """Train each seed in one of `count` helper processes, up to the checkpoint of its last epoch."""
     runtime = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
-    tqdm.get_lock()  # created before the helpers, so that their progress bars share it
+    tqdm.get_lock()  # created before the helpers are forked, so that their progress bars share it
     with helpers(count, remedy="lower runtime.resident_gigabytes") as pool:
         options = (model, train, runtime)
         for job in [pool.submit(train_ahead, tensors_dir, [seed], *options, line) for line, seed in enumerate(seeds)]:

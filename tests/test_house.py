@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -220,6 +221,20 @@ def test_no_private_name_of_another_module_is_used():
 def test_a_private_name_would_be_found():
     code = "import torch\nfrom numpy import _core\nimport os\ntorch._fused_adam_()\nx = torch.nn._reduction\nos.path"
     assert set(private(ast.parse(code))) == {"numpy._core", "torch._fused_adam_", "torch.nn._reduction"}
+
+
+def test_every_file_of_the_library_is_installed_with_it():
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    installed = {
+        path
+        for room, globs in declared.items()
+        for glob in globs
+        for path in (REPOSITORY / room.replace(".", "/")).glob(glob)
+    }
+    others = {
+        path for path in (REPOSITORY / "landcover").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert others == installed
 
 
 def test_a_clone_has_the_same_bytes_whatever_git_thinks_of_line_ends(tmp_path):

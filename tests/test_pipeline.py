@@ -169,6 +169,7 @@ NOT_RUN = {
     "make lint": "is run beside the tests",
     "dvc exp run --name real -S dataset=ben-ge-800": "fetches 183 MB; real patches have a test below",
     "python -m tools compare --base A.csv --head B.csv": "the same is run with --json",
+    "make experiment NAME=four-bands": "make experiment runs another one",
     "make experiment NAME=radar-late": "make experiment runs another one",
     "python -m tools experiment run four-bands radar-late everything --dataset ben-ge-800": "fetches 183 MB",
     "python -m tools experiment table inputs --dataset ben-ge-800": "is of what that makes",

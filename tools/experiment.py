@@ -1,14 +1,15 @@
 """Run the experiments in experiments.yaml through DVC, and compare them.
 
-    python -m tools experiment run [NAME ...]       experiments, or whole groups; ends with a verdict on each experiment
+    python -m tools experiment run [NAME ...]       experiments, or whole groups; ends with a verdict on each NAME
     python -m tools experiment table [GROUP]        from the last run of each; by default, of the first group
-    python -m tools experiment splits [GROUP]       the same on two datasets, such as by row order and by place
+    python -m tools experiment splits [GROUP]       their accuracies on two datasets, such as by row order and by place
 
 Each runs as `dvc exp run --name NAME -S ...` on the last commit, apart from the workspace, and is repeated over SEEDS.
 With --dataset, it runs on another entry of `datasets` in params.yaml, under the name NAME-DATASET.
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -26,8 +27,9 @@ from landcover.ground import cli
 from landcover.ground.errors import InputError, few
 from landcover.ground.params import PARAMS
 from landcover.ground.partial import PARTIAL
-from landcover.judgement.predictions import parse
+from landcover.judgement.predictions import Predictions, parse
 from landcover.judgement.revisions import Revision, git
+from landcover.judgement.sides import other_patches
 from landcover.pages import markdown
 from landcover.pages.experiments import Experiments, recommendation, summarize, summarize_splits
 
@@ -165,6 +167,20 @@ def judge(name: str, reference: str, dataset: str | None) -> None:
     print(f"To apply it to the workspace: dvc exp apply {called}")
 
 
+def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None:
+    """Refuse experiments whose patches or labels differ, as after a change of the dataset between them.
+
+    Raises:
+        InputError: names the first two that differ.
+    """
+    for (name, one), (other_name, other) in itertools.pairwise(predictions.items()):
+        if reasons := other_patches(one, other):
+            raise InputError(
+                f"experiments {name} and {other_name} were run on other data: in the {split} split, {reasons[0]}; run "
+                "both again on the same commit"
+            )
+
+
 def read(chosen: dict[str, str], dataset: str | None) -> Experiments:
     """The predictions of the last run of each chosen experiment that was run over seeds; baselines as of the first.
 
@@ -172,14 +188,16 @@ def read(chosen: dict[str, str], dataset: str | None) -> Experiments:
         chosen: as `choose` returns it.
 
     Raises:
-        InputError: no experiment was.
+        InputError: no experiment was, or they had different patches.
     """
-    called = {name: full_name(name, dataset) for name in chosen}
-    revisions = {name: Revision(full) for name, full in called.items() if git("for-each-ref", f"refs/exps/*/*/{full}")}
+    last = ("for-each-ref", "--sort=-committerdate", "--count=1", "--format=%(refname)")
+    refs = {name: git(*last, f"refs/exps/*/*/{full_name(name, dataset)}") for name in chosen}
+    revisions = {name: Revision(ref) for name, ref in refs.items() if ref}
     found = {}
     for split, path in (("val", "reports/seed_val_predictions.csv"), ("test", "reports/seed_predictions.csv")):
         tables = {name: revision.csv(path) for name, revision in revisions.items()}
         found[split] = {name: parse(table) for name, table in tables.items() if len(table)}
+        demand_same_patches(found[split], split)
     if not found["test"]:
         where = f" with --dataset {dataset}" if dataset else ""
         raise InputError(
@@ -193,8 +211,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools experiment", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["run", "table", "splits"])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--dataset", help="run on this dataset, or show the runs on it; default for splits: %(const)s",
-                        nargs="?", const=BY_PLACE)  # fmt: skip
+    parser.add_argument(
+        "--dataset", help=f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
+    )
     given = parser.parse_args(arguments)
     groups = load()
     changes = {name: change for group in groups.values() for name, change in group.items()}
@@ -208,11 +227,13 @@ def main(arguments: list[str]) -> None:
                 for name in names:
                     run(work, name, changes[name], given.dataset)
             for name in names:
-                if name in given.names:
+                if name in given.names:  # a group has a table
                     judge(name, chosen[name], given.dataset)
         case "table":
             experiments = read(chosen, given.dataset)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
         case "splits":
-            sides = read(chosen, None), read(chosen, given.dataset or BY_PLACE)
-            print(markdown.table(summarize_splits(*sides)))
+            own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], given.dataset or BY_PLACE
+            if own == other:
+                raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
+            print(markdown.table(summarize_splits({own: read(chosen, None), other: read(chosen, other)})))

@@ -40,6 +40,7 @@ MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
 PREDICTIONS = "predictions.csv"  # of patches
 SHARE_TOLD = 0.01  # of windows: if as many are unlike the train split's, it is worth a warning
+OF_SCENES = ("step", "mask", "truth", "bands", "quantification", "crs", "level")  # options
 # What a folder may hold that a new map replaces.
 OURS = {
     "classes.tif", "classes.tif.aux.xml", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
@@ -232,13 +233,15 @@ def main(command_line: list[str]) -> None:
         opened = []
         for name in given.scenes:
             if root := patches_root(Path(name)):
+                if unused := [f"--{option}" for option in OF_SCENES if getattr(given, option)]:
+                    raise InputError(f"{', '.join(unused)}: for scenes, not for the patches in {name}; leave it out")
                 opened.append((root, None))
                 continue
             model.check_inputs({SENTINEL_2}, name)
             if name in SAMPLES and not Path(name).exists():
                 write_scene(Path(folder) / name, name)
-                scene = open_scene(str(Path(folder) / name / SCENE), model.bands)
-                opened.append((scene._replace(name=name), Path(folder) / name / TRUTH))
+                scene = open_scene(str(Path(folder) / name / SCENE), model.bands, **options)
+                opened.append((scene._replace(name=name), given.truth or Path(folder) / name / TRUTH))
             else:
                 opened.append((open_scene(name, model.bands, **options), given.truth))
         for found, out in zip(opened, outs([found.name for found, _ in opened], given.out), strict=True):

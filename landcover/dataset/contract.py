@@ -56,6 +56,7 @@ def describe(
     excluded: int,
     problems: dict[str, str],
     summaries: dict[str, Summary],
+    *,
     bands: list[str],
     features: list[str],
     classes: Sequence[str],

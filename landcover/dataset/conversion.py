@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from landcover.dataset import context, offsets, tensors
-from landcover.dataset.grids import Center
+from landcover.dataset.grids import Centre
 from landcover.dataset.patches import read_patch, without_offset
 from landcover.dataset.radar_and_elevation import read_channel
 from landcover.dataset.tiles import Tiles
@@ -108,32 +108,32 @@ def read_patches(
     good, problems, subtracted, far_apart = [], {}, Counter(), []
     other_tiles = tiles_of(patches, others)
     for position, (patch_id, product) in enumerate(zip(patches["patch_id"], patches["offset"], strict=True)):
-        place, centers = len(good), []
+        place, centres = len(good), []
         try:
             if light:
                 patch = read_patch(tiles, patch_id, light, resampling, size)
                 own = offsets.choose(offset, patch.offset, product)
                 numbers[place] = without_offset(patch.numbers, own)
-                centers.append(patch.center)
+                centres.append(patch.centre)
             mine = other_tiles[position * len(others) : (position + 1) * len(others)]
             for pixels, (tile_id, name) in zip(values[place], mine, strict=True):
                 channel = read_channel(tiles, tile_id, name, size)
                 pixels[:] = QUANTITIES[name].scaled(channel.values)
-                centers.append(channel.center)
+                centres.append(channel.centre)
         except ValueError as error:
             problems[patch_id] = str(error)
             continue
         good.append(position)
         if light:
             subtracted[own] += 1
-        if _are_far_apart(centers, size * benge.METRES_PER_PIXEL / 2):
+        if _are_far_apart(centres, size * benge.METRES_PER_PIXEL / 2):
             far_apart.append(patch_id)
     return Read(numbers[: len(good)], values[: len(good)], good, problems, subtracted, far_apart)
 
 
-def _are_far_apart(centers: list[Center | None], metres: float) -> bool:
-    known = [center for center in centers if center]
-    return any(center.is_far_from(known[0], metres) for center in known)
+def _are_far_apart(centres: list[Centre | None], metres: float) -> bool:
+    known = [centre for centre in centres if centre]
+    return any(centre.is_far_from(known[0], metres) for centre in known)
 
 
 def write_shard(

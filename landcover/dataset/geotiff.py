@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -15,7 +16,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from landcover.dataset import plain_tiff
 from landcover.dataset.grids import Grid
 from landcover.dataset.tiles import Tiles
-from landcover.ground.benge import MAX_TILE_BYTES, NODATA
+from landcover.ground.benge import BANDS, MAX_TILE_BYTES, NODATA
 
 
 @functools.cache
@@ -66,8 +67,11 @@ def opened(content: bytes, channel: str, side: int, dtype: str, remedy: str) -> 
                 if tile.dtypes[0] != dtype:
                     raise ValueError(f"{channel} is {tile.dtypes[0]}, not {dtype}; {remedy}")
                 if MaskFlags.per_dataset in tile.mask_flag_enums[0]:
-                    raise ValueError(f"{channel} has a mask; mark nodata with {NODATA} instead")
-                if 2 * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:  # GDAL would load a whole block
+                    # In the other channels, each number is a value.
+                    mend = f"mark nodata with {NODATA} instead" if channel in BANDS else "leave out the patch"
+                    raise ValueError(f"{channel} has a mask; {mend}")
+                # GDAL would load a whole block.
+                if np.dtype(dtype).itemsize * math.prod(tile.block_shapes[0]) > MAX_TILE_BYTES:
                     raise ValueError(
                         f"{channel} is stored in blocks of {tile.block_shapes[0]} pixels, too large for a tile"
                     )

@@ -9,14 +9,14 @@ SIZE_TOLERANCE = 0.01  # of a pixel's side: some datasets have pixels of 9.98 m
 CORNER_TOLERANCE = 1.0  # metres, a tenth of the finest pixel
 
 
-class Center(NamedTuple):
-    """The center of a tile on the ground."""
+class Centre(NamedTuple):
+    """The centre of a tile on the ground."""
 
     crs: str
     x: float
     y: float
 
-    def is_far_from(self, other: "Center", metres: float) -> bool:
+    def is_far_from(self, other: "Centre", metres: float) -> bool:
         """Whether two tiles in the same coordinate system, in metres, are that far apart."""
         return self.crs == other.crs and max(abs(self.x - other.x), abs(self.y - other.y)) > metres
 
@@ -42,10 +42,10 @@ class Grid(NamedTuple):
         a, _, c, _, e, f = self.transform
         return c, f, c + a * side, f + e * side
 
-    def center(self, side: int) -> Center | None:
-        """The center of side x side pixels; None without a georeference."""
+    def centre(self, side: int) -> Centre | None:
+        """The centre of side x side pixels; None without a georeference."""
         left, first, right, last = self.corners(side)
-        return Center(self.crs, (left + right) / 2, (first + last) / 2) if self.is_somewhere() else None
+        return Centre(self.crs, (left + right) / 2, (first + last) / 2) if self.is_somewhere() else None
 
 
 def check(grids: dict[str, Grid], patch_metres: int) -> None:

@@ -29,7 +29,7 @@ class Patch(NamedTuple):
 
     numbers: np.ndarray  # digital numbers, uint16 (C, H, W); NODATA where there is no valid pixel
     offset: int | None  # to subtract from the numbers, from the tiles' own tags; None if they have none
-    center: grids.Center | None  # None if the tiles have no georeference
+    centre: grids.Centre | None  # None if the tiles have no georeference
 
 
 def _own_offset(tile: DatasetReader, band: str) -> int | None:
@@ -128,7 +128,7 @@ def read_patch(
     if not all(grid.is_north_up() for grid in places.values()):  # then all of them are south up
         numbers = numbers[:, ::-1]
     (first, grid), *_ = places.items()
-    return Patch(numbers, next(iter(offsets.values())), grid.center(size * METRES_PER_PIXEL // BANDS[first]))
+    return Patch(numbers, next(iter(offsets.values())), grid.centre(size * METRES_PER_PIXEL // BANDS[first]))
 
 
 def without_offset(numbers: np.ndarray, offset: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from landcover.dataset import geotiff
-from landcover.dataset.grids import Center
+from landcover.dataset.grids import Centre
 from landcover.dataset.tiles import Tiles
 from landcover.ground.benge import RADAR_BANDS
 from landcover.ground.inputs import QUANTITIES
@@ -19,7 +19,7 @@ class Channel(NamedTuple):
     """The pixels of one channel, with the first row in the north."""
 
     values: np.ndarray  # float32 (H, W), dB or metres
-    center: Center | None  # None if the tile has no georeference
+    centre: Centre | None  # None if the tile has no georeference
 
 
 def read_channel(tiles: Tiles, patch_id: str, channel: str, size: int) -> Channel:
@@ -45,4 +45,4 @@ def read_channel(tiles: Tiles, patch_id: str, channel: str, size: int) -> Channe
         raise ValueError(
             f"{channel} has values of {bad[0]:g} {quantity.unit}, outside {quantity.low:g} to {quantity.high:g}"
         )
-    return Channel(values if grid.is_north_up() else values[::-1], grid.center(size))
+    return Channel(values if grid.is_north_up() else values[::-1], grid.centre(size))

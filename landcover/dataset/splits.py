@@ -1,6 +1,7 @@
 """The assignment of patches to splits, and the leakage between splits."""
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import pandas as pd
 
 from landcover.dataset import places
 from landcover.dataset.blocks import blocks
+from landcover.dataset.tables import read_text
 from landcover.ground import params
 from landcover.ground.benge import CLASSES, PATCH_SIZE, SPLITS
 from landcover.ground.errors import InputError, few
@@ -43,9 +45,8 @@ def read_list(path: Path) -> list[str]:
         InputError: it is not such a list.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [",".join(row).strip() for row in csv.reader(file, strict=True)]
-    except (csv.Error, UnicodeDecodeError) as error:
+        lines = [",".join(row).strip() for row in csv.reader(io.StringIO(read_text(path)), strict=True)]
+    except (csv.Error, ValueError) as error:
         raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
     return [line for line in lines if line]
 
@@ -156,13 +157,13 @@ def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, ever
 
 def _groups(split: params.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
     """The number of the group of each patch, int (N,)."""
-    if split.groups == "tile":
-        if (table["tile"] == "").any():
-            raise InputError(f"split by place: {root.name} has no patch_id_s1 that names tiles; set groups: block")
-        return pd.factorize(table["tile"])[0]
-    if table[["lon", "lat"]].isna().any(axis=None):
+    if table[["lon", "lat"]].isna().any(axis=None):  # the buffer between tiles needs them, too
         raise InputError(f"split by place: the meta table of {root.name} has no lon and lat; split by order or files")
-    return np.unique(blocks(table, split.block_km), axis=0, return_inverse=True)[1].ravel()
+    if split.groups == "block":
+        return blocks(table, split.block_km)
+    if (table["tile"] == "").any():
+        raise InputError(f"split by place: {root.name} has no patch_id_s1 that names tiles; set groups: block")
+    return pd.factorize(table["tile"])[0]
 
 
 def by_place(split: params.Place, table: pd.DataFrame, root: Path, classes: Sequence[str]) -> Assignment:

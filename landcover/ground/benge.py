@@ -36,7 +36,7 @@ PATCH_SIZE = 120  # side in pixels at 10 m; other datasets may have other sizes
 PATCH_METRES = PATCH_SIZE * METRES_PER_PIXEL
 REFLECTANCE_SCALE = 10_000  # digital number of a reflectance of 1, without the offset of newer products
 MAX_OFFSET = 10_000
-NODATA = 0  # in tiles and in tensors; no valid pixel has it
+NODATA = 0  # in tiles of Sentinel-2 and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
 RADAR_BANDS = ("VV", "VH")  # polarizations of Sentinel-1: backscatter in dB, on the 10 m grid
 TILES_FOLDER, RADAR_FOLDER, ELEVATION_FOLDER = TILES_FOLDERS = ("sentinel-2", "sentinel-1", "dem")

@@ -21,7 +21,7 @@ except ImportError:
     sys.exit("error: Windows lacks features of Linux and macOS that the pipeline needs: run it in WSL")
 
 INTERRUPTED = 130
-RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700
+RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700 or 2,000
 
 
 def _on_interrupt(handler: Callable) -> None:

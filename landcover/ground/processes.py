@@ -45,7 +45,8 @@ def helpers(count: int, remedy: str = "free some") -> Iterator[Executor]:
     wait = True
     try:
         try:
-            pool.submit(os.getpid)  # the first job starts them all
+            for _ in range(count):  # with fork, the first job starts them all; with spawn, each job starts one
+                pool.submit(os.getpid)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
         yield pool

@@ -178,8 +178,7 @@ def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """
     if np.isnan(lon).any() or np.isnan(lat).any():
         return np.arange(len(lon))
-    found = blocks(pd.DataFrame({"lon": lon, "lat": lat}), BLOCK_KM)
-    return np.unique(found, axis=0, return_inverse=True)[1].ravel()
+    return blocks(pd.DataFrame({"lon": lon, "lat": lat}), BLOCK_KM)
 
 
 def choose_regularization(

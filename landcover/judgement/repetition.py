@@ -13,7 +13,7 @@ from landcover.judgement.predictions import Predictions, parse, tabulate
 from landcover.judgement.scores import METRICS, scores
 from landcover.judgement.variance import difference, mean
 
-SPLITS = ("val", "test")  # val, so that experiments can be chosen without looking at test
+JUDGED = ("val", "test")  # val, so that experiments can be chosen without looking at test
 TOGETHER = ("accuracy", "nll")  # what is told of an ensemble
 COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
 
@@ -23,7 +23,7 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds."""
     found = {}
-    for name in SPLITS:
+    for name in JUDGED:
         parts = [
             tabulate(splits[name], indices[name], one).assign(seed=seed)
             for seed, one in zip(seeds, log_probabilities.get(name, ()), strict=True)
@@ -63,12 +63,11 @@ def ensemble(
 ) -> dict[str, Any]:
     """What the seeds' networks are worth together, of log-probabilities (S, N, K) and what `tables` makes of them.
 
-    The mean of their probabilities predicts. Of TOGETHER there is its `value`, and its `difference` from the
-    mean over seeds, with a 95% interval over patches and places, for these seeds. Under `val` are the same of the val
-    split.
+    The mean of their probabilities predicts. For each metric in TOGETHER: `value`, and its `difference` from the mean
+    over these seeds, with a 95% interval over patches and places. `val` has the same for the val split.
     """
     found = {}
-    for name in SPLITS:
+    for name in JUDGED:
         mixed = logsumexp(log_probabilities[name], axis=0, b=1 / len(log_probabilities[name]))
         single, together = parse(predicted[name]), parse(tabulate(splits[name], indices[name], mixed))
         found[name] = {metric: _gain(single, together, metric) for metric in TOGETHER}

@@ -10,6 +10,8 @@ from landcover.judgement.scores import scores
 from landcover.judgement.variance import CONFIDENCE
 from landcover.judgement.verdict import holm
 
+AT_ONCE = 500  # resamples, to limit memory
+
 
 class Choice(NamedTuple):
     """The configuration with the highest accuracy, and those that do not differ significantly from it."""
@@ -39,11 +41,17 @@ def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -
     rng = np.random.default_rng(seed)
     right = [scores(one, "accuracy") for one in candidates.values()]
     count = right[0].shape[1]
-    patches = rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    of_seeds = [np.empty((resamples, len(one))) for one in right]
+    for start in range(0, resamples, AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, resamples))
+        patches = rng.multinomial(count, np.full(count, 1 / count), size=rows.stop - start) / count
+        for one, accuracies in zip(right, of_seeds, strict=True):
+            accuracies[rows] = patches @ one.T
     drawn = []
-    for one in right:
-        seeds = rng.multinomial(len(one), np.full(len(one), 1 / len(one)), size=resamples) / len(one)
-        drawn.append(((patches @ one.T) * seeds).sum(1))
+    for accuracies in of_seeds:
+        seeds = accuracies.shape[1]
+        weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+        drawn.append((accuracies * weights).sum(1))
     drawn, true = np.stack(drawn, axis=1), np.array([one.mean() for one in right])
     best = drawn.argmax(1)
     return float((drawn[np.arange(resamples), best] - true[best]).mean())

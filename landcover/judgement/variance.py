@@ -129,7 +129,8 @@ def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> tuple
     share, count, quantile = right.mean(), len(right), NORMAL
     if clustered(places) and 0 < share < 1:
         [(variance, freedom)] = _of_patches(right.astype(float), places)
-        count = min(count, share * (1 - share) / variance)
+        if variance:  # 0 if all places have the same share
+            count = min(count, share * (1 - share) / variance)
         quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     return wilson(share, count, quantile)
 

@@ -12,7 +12,7 @@ from landcover.ground.benge import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
 from landcover.ground.errors import InputError
 from landcover.mapping.layers import Layer
 
-ARGUMENT, PIXELS, NOTHING = "argument", "pixels", "nothing"  # sources, besides the scene's own metadata
+ARGUMENT, PIXELS, UNSTATED = "argument", "pixels", "nothing"  # sources, besides the scene's own metadata
 BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the bands whose pixels are checked
 # The 99th percentile of land in the near infrared is above LAND_DARK if the numbers are reflectance x 10,000: in the
 # darkest of ben-ge's real patches, bare fields in December, it is 1,510. For reflectance x 1,000, it is about 700.
@@ -70,7 +70,7 @@ def told(
 
 
 def _first(rows: list[tuple], column: int) -> tuple[float | None, str]:
-    return next(((row[column], row[0]) for row in rows if row[column] is not None), (None, NOTHING))
+    return next(((row[column], row[0]) for row in rows if row[column] is not None), (None, UNSTATED))
 
 
 def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
@@ -131,7 +131,7 @@ def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -
             given = scaling.offset_by == ARGUMENT
             unless = "" if given else f", or --offset {scaling.offset:g} if the numbers are right"
             yield f"{found.why}: give --offset {found.likely}{unless}", found.certain and not given
-    unknown = NEAR_INFRARED in steps and scalings[NEAR_INFRARED].quantification_by == NOTHING
+    unknown = NEAR_INFRARED in steps and scalings[NEAR_INFRARED].quantification_by == UNSTATED
     if unknown and (why := _implausible(blue, steps[NEAR_INFRARED])):
         yield why, True
 

@@ -279,6 +279,8 @@ def load(path: Path) -> tuple[Network, dict[str, Any]]:
         InputError: the file is not such a model, or its weights do not fit its architecture or are not finite.
     """
     weights, metadata = tensors.load(path)
+    if {"seeds", "architecture"} <= metadata.keys():
+        raise InputError(f"{path}: holds an ensemble, not a single network; add --ensemble, or name another file")
     return _rebuild(path, weights, metadata), DEFAULTS | metadata
 
 
@@ -289,6 +291,8 @@ def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
         InputError: as for `load`, or the file holds no network.
     """
     weights, metadata = tensors.load(path)
+    if "architecture" in metadata and "seeds" not in metadata:
+        raise InputError(f"{path}: holds a single network, not an ensemble; leave out --ensemble, or name another file")
     by_seed: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, value in weights.items():
         seed, _, name = key.partition("/")

@@ -273,7 +273,7 @@ def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> st
         if not set(CURVES) <= set(histories[-1]):
             return None
     before, after = histories
-    plots.save(plots.learning_curves(after, before), path, synthetic=synthetic)
+    plots.draw(path, synthetic, plots.learning_curves, after, before)
     return f"{quote(folder.name)}/{path.name}"
 
 

@@ -92,9 +92,13 @@ def recommendation(experiments: Experiments) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def summarize_splits(one: Experiments, other: Experiments) -> list[dict[str, str]]:
-    """One row per predictor: its accuracy on the test splits of two datasets, and the difference."""
-    rows, sides = [], (one.all_of_test(), other.all_of_test())
+def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
+    """One row per predictor: its accuracy on the test splits of two datasets, and the difference.
+
+    Args:
+        on: the experiments by dataset.
+    """
+    rows, sides = [], [experiments.all_of_test() for experiments in on.values()]
     for name in sides[0]:
         if name in sides[1]:
             estimates = [mean(scores(side[name], "accuracy"), places_of(side[name])) for side in sides]
@@ -102,11 +106,8 @@ def summarize_splits(one: Experiments, other: Experiments) -> list[dict[str, str
             low, high = difference.interval()
             text = markdown.points(difference.value, low, high)
             rows.append(
-                {
-                    "predictor": name,
-                    "by order": _share(sides[0][name]),
-                    "by place": _share(sides[1][name]),
-                    "difference": f"**{text}**" if low > 0 or high < 0 else text,
-                }
+                {"predictor": name}
+                | {dataset: _share(side[name]) for dataset, side in zip(on, sides, strict=True)}
+                | {"difference": f"**{text}**" if low > 0 or high < 0 else text}
             )
     return rows

@@ -14,7 +14,7 @@ from landcover.pages.sheets import tell_drawn, to_pictures
 # In pixels. GitHub shows pictures of this width unscaled.
 WIDTH, TALLEST, MARGIN, GAP, HEADER, LINE, SWATCH = 760, 600, 9, 10, 54, 20, 13
 COLUMNS = 3  # of the legend
-NOTHING, OUTSIDE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+NO_DATA, OUTSIDE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 HATCH = 5  # pixels from one line to the next
 LETTERS = 90  # of a name that fit above the map
 
@@ -83,7 +83,7 @@ def scene_map(
     )
     cells = np.ix_(at_rows, at_columns)
     colours = class_colours(classes)
-    painted = np.array([*map(to_rgb, colours.values()), NOTHING])[labels[cells]]
+    painted = np.array([*map(to_rgb, colours.values()), NO_DATA])[labels[cells]]
     painted = np.where(np.outer(in_rows, in_columns)[..., None], painted, OUTSIDE)
     painted = _hatched(painted, uncertain[cells] & np.outer(in_rows, in_columns))
 
@@ -98,7 +98,7 @@ def scene_map(
         share = (uncertain & valid).sum() / max(valid.sum(), 1)
         legend.append((None, f"below {100 * threshold:g}% confidence: {percent(share)}"))
     if not valid.all():
-        legend.append((np.array(NOTHING), f"no data: {percent(1 - valid.mean())} of the map"))
+        legend.append((np.array(NO_DATA), f"no data: {percent(1 - valid.mean())} of the map"))
 
     lines = -(-len(legend) // COLUMNS)
     height = HEADER + down + 40 + lines * LINE + MARGIN

@@ -48,7 +48,7 @@ from landcover.sample.weather import pressure_level
 # The covers and the seed of each sample: the first two seeds with which every class but mangroves occurs at least twice
 # in each part of 500, 150 and 150 rows.
 LOOKS = dict(zip(SAMPLES, [(COVERS, 4), (SPECTRAL_COVERS, 13)], strict=True))
-SPLITS = {"train": 10, "val": 3, "test": 3}  # in sixteenths of the rows: 500 / 150 / 150 of 800
+SIXTEENTHS = {"train": 10, "val": 3, "test": 3}  # of the rows, by split: 500 / 150 / 150 of 800
 
 # BigEarthNet's labels are CORINE's classes.
 CORINE = {
@@ -201,7 +201,7 @@ def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> It
     rows = [place(lands[i % len(ACQUISITIONS)], i // len(ACQUISITIONS)) for i in order]
     yield f"{name}_meta.csv", pd.DataFrame(map(_meta, rows)).to_csv(index=False).encode()
     start, share = 0, 0
-    for split, sixteenths in SPLITS.items():
+    for split, sixteenths in SIXTEENTHS.items():
         share += sixteenths
         stop = -(-patches * share // 16)
         yield f"splits/{name}_{split}.csv", "".join(f"{patch.id}\n" for patch in rows[start:stop]).encode()

@@ -269,7 +269,10 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     card = (tmp_path / "card.md").read_text()
     assert "patch of 64 x 64 pixels of 10 m, 0.64 km a side" in card
     assert "**Classes**: Annual Crop, Forest, Sea Lake.\n" in card
-    assert "A label is the class that covers most of the patch.\nThe data has the licence of its source." in card
+    assert (
+        "A label is the class that covers the largest share of the patch.\nThe data has the licence of its source."
+        in card
+    )
     # What leaks is told by the size of a patch: neighbours are 1.2 km apart, too far for patches of 0.64 km to touch.
     assert json.loads((tmp_path / "data.json").read_text())["leakage"]["test"]["touching"]["patches"] == 0
 

@@ -141,6 +141,18 @@ def test_the_recommendation_is_chosen_on_val_and_judged_on_test():
     assert alone[0].endswith(").")
 
 
+def test_experiments_on_other_patches_or_labels_are_refused():
+    one = table(right(75))
+    same = {"notebook": parse(one), "strong": parse(one.sample(frac=1, random_state=1))}
+    experiment.demand_same_patches(same, "test")
+    other_ids, other_labels = one.assign(patch_id="q" + one["patch_id"]), one.assign(actual=CLASSES[5])
+    for other, reason in ((other_ids, "the patches differ"), (other_labels, "150 of 150 patches have a different")):
+        with pytest.raises(
+            InputError, match=f"notebook and strong were run on other data: in the test split, {reason}"
+        ):
+            experiment.demand_same_patches({"notebook": parse(one), "strong": parse(other)}, "test")
+
+
 def test_what_a_split_flatters_is_told_with_its_interval():
     """100 test patches: 80 and 60 right whatever the seed, so that the noise is that of the patches alone."""
     labels = np.array([0, 2] * 50)
@@ -153,11 +165,11 @@ def test_what_a_split_flatters_is_told_with_its_interval():
         test = {"notebook": parse(seeds)}
         return Experiments(val=test, test=test, baselines=pd.DataFrame(columns | baselines), reference="notebook")
 
-    rows = {row["predictor"]: row for row in summarize_splits(side(80), side(60))}
+    rows = {row["predictor"]: row for row in summarize_splits({"by-order": side(80), "by-place": side(60)})}
     variances = np.array([0.8 * 0.2, 0.6 * 0.4]) / 99
     reach = scipy.stats.t.ppf(0.975, 99) * np.sqrt(variances)
-    assert rows["notebook"]["by order"] == f"0.800 ({0.8 - reach[0]:.3f} to {0.8 + reach[0]:.3f})"
-    assert rows["notebook"]["by place"] == f"0.600 ({0.6 - reach[1]:.3f} to {0.6 + reach[1]:.3f})"
+    assert rows["notebook"]["by-order"] == f"0.800 ({0.8 - reach[0]:.3f} to {0.8 + reach[0]:.3f})"
+    assert rows["notebook"]["by-place"] == f"0.600 ({0.6 - reach[1]:.3f} to {0.6 + reach[1]:.3f})"
     freedom = 99 * variances.sum() ** 2 / (variances**2).sum()
     reach = 100 * scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
     assert rows["notebook"]["difference"] == f"**+20.0 points ({20 - reach:+.1f} to {20 + reach:+.1f})**"

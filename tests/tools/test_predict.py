@@ -113,6 +113,14 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     assert (workspace / "found" / "scene" / "map.png").exists()
 
 
+def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
+    root = str(Dataset(workspace / "patches" / "tiny", [0], patch_size=SIZE).root)
+    with pytest.raises(InputError, match=r"^--step, --mask: for scenes, not for the patches in .*tiny; leave it out"):
+        predict.main([root, "--mask", "--step", "5"])
+    with pytest.raises(InputError, match=r"^--truth: for scenes"):
+        predict.main([root, "--truth", "truth.tif"])
+
+
 def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
     for _ in range(2):
         run(capsys, "scene.tif")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import rasterio
 from tiny import write_tile
 
 from landcover.dataset.radar_and_elevation import read_channel
@@ -18,18 +19,16 @@ def test_values_are_those_of_the_tiles(read):
         found = read(channel)
         assert (found.values.dtype, found.values.shape) == (np.float32, (120, 120))
         assert (found.values == value).all()
-        assert found.center == ("EPSG:32633", 500_600, 4_999_400)
+        assert found.centre == ("EPSG:32633", 500_600, 4_999_400)
 
 
 def test_a_tile_with_the_south_up_is_turned(dataset, read):
-    import rasterio
-
     pixels = np.arange(14400, dtype=np.float32).reshape(120, 120) / 14400
     south_up = rasterio.Affine(10, 0, 500_000, 0, 10, 4_998_800)
     write_tile(dataset.radar_tile(3, "VV"), pixels[::-1], transform=south_up)
     found = read("VV")
     assert (found.values == pixels).all()
-    assert found.center == ("EPSG:32633", 500_600, 4_999_400)
+    assert found.centre == ("EPSG:32633", 500_600, 4_999_400)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +62,14 @@ def test_a_missing_empty_or_torn_tile_is_refused(dataset, read):
         read("VV")
 
 
-def test_scale_tags_are_refused(dataset, read):
-    import rasterio
+def test_a_mask_is_refused_without_advice_to_write_0_which_is_a_value(dataset, read):
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(dataset.radar_tile(3, "VV"), "r+") as tile:
+        tile.write_mask(np.eye(120, dtype=bool))
+    with pytest.raises(ValueError, match="VV has a mask; leave out the patch"):
+        read("VV")
 
+
+def test_scale_tags_are_refused(dataset, read):
     with rasterio.open(dataset.radar_tile(3, "VV"), "r+") as tile:
         tile.scales = [0.1]
     with pytest.raises(ValueError, match="VV has scale and offset tags; write the values themselves"):

@@ -167,8 +167,9 @@ def test_by_tile_whole_tiles_are_held_out():
 
 def test_without_places_there_is_no_split_by_them_and_leakage_is_not_known():
     patches = table(np.nan, np.full(4, np.nan))
-    with pytest.raises(InputError, match="has no lon and lat; split by order or files"):
-        by_place(patches)
+    for groups in ("block", "tile"):
+        with pytest.raises(InputError, match="has no lon and lat; split by order or files"):
+            by_place(patches, groups=groups)
     assert splits.leakage(patches.assign(split=["train", "train", "val", "test"])) is None
 
 

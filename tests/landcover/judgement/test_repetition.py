@@ -9,10 +9,10 @@ from landcover.judgement import repetition
 def test_what_an_ensemble_brings_by_hand():
     """Two seeds, two patches, two classes: together they are right about the first, of which one of them was wrong."""
     probabilities = np.array([[[0.9, 0.1], [0.7, 0.3]], [[0.4, 0.6], [0.7, 0.3]]])
-    repeated = dict.fromkeys(repetition.SPLITS, np.log(probabilities))
-    splits = dict.fromkeys(repetition.SPLITS, Split(np.empty((2, 0)), np.array([0, 1]), [], ["a", "b"], {}))
+    repeated = dict.fromkeys(repetition.JUDGED, np.log(probabilities))
+    splits = dict.fromkeys(repetition.JUDGED, Split(np.empty((2, 0)), np.array([0, 1]), [], ["a", "b"], {}))
     unknown = np.full(2, np.nan)
-    indices = dict.fromkeys(repetition.SPLITS, Index(np.array(["p0", "p1"]), np.ones(2), unknown, unknown))
+    indices = dict.fromkeys(repetition.JUDGED, Index(np.array(["p0", "p1"]), np.ones(2), unknown, unknown))
     tables = repetition.tables([1, 2], repeated, splits, indices)
     found = repetition.ensemble(repeated, splits, indices, tables)
     val = found.pop("val")

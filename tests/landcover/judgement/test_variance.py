@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -121,6 +123,13 @@ def test_patches_of_one_place_tell_less_than_as_many_of_many():
     # Ten places count as ten patches less one, by Student's t.
     t = scipy.stats.t.ppf(0.975, 9)
     assert together == pytest.approx(variance.wilson(0.7, 0.21 / (0.21 / 9), t))
+
+
+def test_places_that_are_all_alike_count_as_their_patches():
+    right, places = np.tile([True, False], 75), np.repeat(np.arange(15), 10)
+    with warnings.catch_warnings(action="error"):
+        low, high = variance.share_interval(right, places)
+    assert (low, high) == pytest.approx(variance.wilson(0.5, 150, scipy.stats.t.ppf(0.975, 14)))
 
 
 def test_all_right_is_not_certain_in_places_either():

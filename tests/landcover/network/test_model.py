@@ -123,11 +123,15 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path):
     images = torch.rand(2, 4, 120, 120)
     for network, expected in zip(loaded, networks.values(), strict=True):
         assert torch.equal(network(images), expected(images))
-    with pytest.raises(InputError, match="is not a model from this pipeline"):
+    with pytest.raises(InputError, match="holds an ensemble, not a single network; add --ensemble"):
         model.load(path)
     model.save(path, networks[9], facts)
-    with pytest.raises(InputError, match="is not a model from this pipeline"):
+    with pytest.raises(InputError, match="holds a single network, not an ensemble; leave out --ensemble"):
         model.load_ensemble(path)
+    tensors.save(path, {"a": np.zeros(1)}, {"seeds": [1]})  # as the seeds' log-probabilities
+    for load in (model.load, model.load_ensemble):
+        with pytest.raises(InputError, match="is not a model from this pipeline"):
+            load(path)
 
 
 def test_quantiles_scale_the_middle_and_cut_off_what_lies_far_out():

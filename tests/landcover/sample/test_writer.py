@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from landcover.ground.benge import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, TILE, WORLDCOVER_CODES
 from landcover.sample.covers import COVERS
 from landcover.sample.landscape import ACQUISITIONS, CLUSTER, GRID
-from landcover.sample.writer import CORINE, LOOKS, SPLITS, write_sample
+from landcover.sample.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
@@ -258,7 +258,7 @@ def test_tables_are_in_the_same_order_so_that_a_join_by_row_is_right_too(files):
 
 
 def test_splits_are_the_rows_in_order(files):
-    splits = [split_ids(files, split) for split in SPLITS]
+    splits = [split_ids(files, split) for split in SIXTEENTHS]
     assert [len(ids) for ids in splits] == [25, 8, 7]
     assert [i for ids in splits for i in ids] == table(files, "meta")["patch_id"].tolist()
 
