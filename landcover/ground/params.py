@@ -18,7 +18,8 @@ from landcover.ground.errors import InputError
 from landcover.ground.inputs import SENTINEL_2, Inputs
 
 PARAMS = Path("params.yaml")
-NAME = re.compile(r"[\w-]+(\.[\w-]+)*")  # of a dataset; also part of the names of experiments, which Git must accept
+# Of a dataset. It also is part of the names of experiments, which Git must accept; it refuses those that end in .lock.
+NAME = re.compile(r"[\w-]+(\.[\w-]+)*(?<!\.lock)")
 
 Count = Annotated[int, pydantic.Field(ge=1)]
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
@@ -383,7 +384,8 @@ def check(raw: dict[str, Any]) -> dict[str, Any]:
         if not NAME.fullmatch(name):
             plain = re.sub(r"[^\w-]+", "-", name)
             problems.append(
-                f"datasets: {name!r} is not a name of letters, digits, -, _ and single dots; call it {plain}"
+                f"datasets: {name!r} is not a name of letters, digits, -, _ and single dots that does not end in "
+                f".lock; call it {plain}"
             )
         found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
         problems += wrong

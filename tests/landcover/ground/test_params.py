@@ -230,16 +230,20 @@ def test_params_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
     assert params.load(tmp_path / "params.yaml") == {"dataset": "Forêt"}
 
 
-@pytest.mark.parametrize(("name", "plain"), [("ben-ge..2", "ben-ge-2"), ("a b[0]", "a-b-0-"), (".hidden", "-hidden")])
+@pytest.mark.parametrize(
+    ("name", "plain"), [("ben-ge..2", "ben-ge-2"), ("a b[0]", "a-b-0-"), (".hidden", "-hidden"), ("x.lock", "x-lock")]
+)
 def test_a_dataset_has_a_name_that_can_name_an_experiment(default_params, name, plain):
     datasets = default_params["datasets"] | {name: {"source": "sample", "split": {"method": "files"}}}
     with pytest.raises(InputError) as error:
         params.check(default_params | {"datasets": datasets, "dataset": name})
-    told = f"params.yaml: datasets: {name!r} is not a name of letters, digits, -, _ and single dots; call it {plain}"
-    assert str(error.value) == told
+    assert str(error.value) == (
+        f"params.yaml: datasets: {name!r} is not a name of letters, digits, -, _ and single dots that does not end in "
+        f".lock; call it {plain}"
+    )
 
 
-@pytest.mark.parametrize("name", ["ben-ge-v2.0", "Forêt_1"])
+@pytest.mark.parametrize("name", ["ben-ge-v2.0", "Forêt_1", "lock", "a.lock.b"])
 def test_the_name_of_a_dataset_may_have_dots(default_params, name):
     datasets = {name: default_params["datasets"]["ben-ge-sample"]}
     assert params.check(default_params | {"datasets": datasets, "dataset": name})["dataset"] == name
