@@ -34,16 +34,18 @@ def main() -> None:
     sections = params.check(params.load())
     environment.pin(sections["runtime"].instruction_set)
     demand_device(sections["runtime"].device)
-    with terminal.showing("importing libraries"):
-        stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
-    parameters = inspect.signature(stage).parameters.values()
-    paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
-    if len(given.paths) != len(paths):
-        usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
-        raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
-    chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
-    with cli.alone(), cli.work():
-        stage(*given.paths, **chosen)
+    # Before the imports, which take seconds: if dvc is killed meanwhile, no later stage may overtake this one.
+    with cli.alone():
+        with terminal.showing("importing libraries"):
+            stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
+        parameters = inspect.signature(stage).parameters.values()
+        paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+        if len(given.paths) != len(paths):
+            usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
+            raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
+        chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+        with cli.work():
+            stage(*given.paths, **chosen)
 
 
 if __name__ == "__main__":
