@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import platform
@@ -194,6 +195,18 @@ def test_a_stage_waits_for_another_in_its_folder(tmp_path, default_params):
     other.kill()
     (tmp_path / "archive").unlink()
     assert "archive: No such file or directory" in waiting.communicate()[1]
+
+
+def test_a_stage_takes_its_turn_before_it_imports(tmp_path, default_params):
+    """Otherwise a later stage may overtake one whose dvc was killed during its imports, and be overwritten by it."""
+    shutil.copytree(REPOSITORY / "stages", tmp_path / "stages")
+    (tmp_path / "landcover").symlink_to(REPOSITORY / "landcover")
+    probe = "import fcntl, os\nfcntl.flock(os.open('.', os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+    (tmp_path / "stages" / "report.py").write_text(probe)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params))
+    done = subprocess.run([sys.executable, "-m", "stages", "report"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert os.strerror(errno.EAGAIN) in done.stderr  # the folder is locked
 
 
 def test_windows_is_told_in_one_line():
