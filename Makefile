@@ -15,7 +15,14 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
-GROUP ?= network
+# Set by arguments of make, not by the environment, which may hold such names: NAME, for one, in WSL.
+ARGS :=
+BASE :=
+GROUP := network
+HEAD :=
+NAME :=
+OUT :=
+SCENE :=
 # DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -26,7 +26,8 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def default_params() -> dict:
-    return yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    """Those in params.yaml, but on the CPU, for the same results on any machine; test_gpu.py is for GPUs."""
+    return merged(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), {"runtime": {"device": "cpu"}})
 
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -70,7 +70,7 @@ def clone(folder: Path, datasets: dict, **changes) -> Path:
     params |= {"dataset": next(iter(datasets)), "datasets": datasets}
     params["train"]["epochs"] = 2
     params["evaluate"]["resamples"] = 200
-    params["runtime"]["threads"] = 1
+    params["runtime"] |= {"device": "cpu", "threads": 1}
     for section, change in changes.items():
         params[section] |= change
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))

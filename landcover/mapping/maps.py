@@ -121,17 +121,18 @@ def _read_once(scene: Scene, parts: Sequence[_Part], kept: int) -> Iterator[np.n
         previous = numbers
 
 
-def _strips(scene: Scene, parts: Sequence[_Part], runtime: Runtime, **options: Any) -> Iterator[_Strip]:
+def _strips(scene: Scene, parts: Sequence[_Part], model: Model, runtime: Runtime, **options: Any) -> Iterator[_Strip]:
     if runtime.dask is not None:
+        sent = model.to(torch.device("cpu"))  # a worker may have no GPU
         with executor(runtime) as workers:
-            work = functools.partial(_strip_elsewhere, scene=scene, runtime=runtime, **options)
+            work = functools.partial(_strip_elsewhere, scene=scene, model=sent, runtime=runtime, **options)
             yield from workers.map(work, parts)
         return
     workers = ThreadPoolExecutor(runtime.threads)
     try:
         waiting = deque()
         for part, numbers in zip(parts, _read_once(scene, parts, runtime.threads + 1), strict=True):
-            waiting.append(workers.submit(_strip, part, numbers, **options))
+            waiting.append(workers.submit(_strip, part, numbers, model, **options))
             if len(waiting) > runtime.threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -167,7 +168,7 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
     unlike = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
     thumbnail = Thumbnail(len(scene.bands), scene.height, scene.width)
     parts = _parts(windows, scene)
-    strips = _strips(scene, parts, runtime, model=model, windows=windows, thumbnail=thumbnail)
+    strips = _strips(scene, parts, model, runtime, windows=windows, thumbnail=thumbnail)
     progress = tqdm(strips, total=len(parts), desc=f"predict {scene.name}", unit="strip", disable=None)
     for part, strip in zip(parts, progress, strict=True):
         rows = slice(part.windows.start, part.windows.stop)

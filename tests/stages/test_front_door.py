@@ -237,3 +237,15 @@ def test_make_begins_a_virtual_environment_anew_that_does_not_run_here(tmp_path,
     done = subprocess.run(["make", "--dry-run", "repro"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ("rm -rf .venv" in done.stdout) == stale
     assert ("-m venv .venv" in done.stdout) == stale
+
+
+def test_make_takes_its_arguments_from_the_command_line_alone(monkeypatch):
+    for name in ("NAME", "OUT"):  # WSL sets NAME
+        monkeypatch.setenv(name, "elsewhere")
+
+    def planned(*arguments: str) -> str:
+        command = ["make", "--dry-run", *arguments]
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+
+    assert "elsewhere" not in planned("predict", "SCENE=sample") + planned("experiment")
+    assert "--out here" in planned("predict", "SCENE=sample", "OUT=here")

@@ -545,6 +545,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path):
+    """Of 21 patches in batches of 4 the last is alone, and of 7 val patches one process has one more."""
     changes = {
         "shuffle": True,
         "flips": True,
@@ -552,7 +553,6 @@ def test_two_processes_learn_as_one_does(prepared, run_stage, tmp_path):
         "class_weights": "balanced",
         "label_smoothing": 0.1,
     }
-    """Of 21 patches in batches of 4 the last is alone, and of 7 val patches one process has one more."""
     params = prepared(21, 7, 8) | {"train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.001} | changes}
     histories, weights = [], []
     for name, launcher in (("one", ()), ("two", TORCHRUN)):
