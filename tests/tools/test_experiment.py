@@ -176,6 +176,47 @@ def test_what_a_split_flatters_is_told_with_its_interval():
     assert rows[MAJORITY]["difference"].startswith("+0.0 points (")
 
 
+# -- where they are read from
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """A Git repository with two commits in which all predictions are right, or, in the later one, wrong."""
+    monkeypatch.chdir(tmp_path)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    (tmp_path / "experiments.yaml").write_text("network: {notebook: {}}\n")
+    (tmp_path / "params.yaml").write_text("dataset: ours\n")
+    (tmp_path / "reports").mkdir()
+    for predicted in (CLASSES[LABELS], CLASSES[LABELS + 1]):
+        for name in ("seed_val_predictions", "seed_predictions"):
+            table(predicted).to_csv(tmp_path / "reports" / f"{name}.csv", index=False)
+        columns = {"patch_id": [f"p{i:03}" for i in range(150)], "actual": CLASSES[LABELS]}
+        baselines = pd.DataFrame(columns | dict.fromkeys(BASELINES, CLASSES[0]))
+        baselines.to_csv(tmp_path / "reports" / "baseline_predictions.csv", index=False)
+        subprocess.run(["git", "add", "."], check=True)
+        subprocess.run(["git", "commit", "--quiet", "--message", "reports"], check=True)
+    return tmp_path
+
+
+def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
+    subprocess.run(["git", "update-ref", "refs/exps/00/11/notebook", "HEAD~1"], check=True)
+    subprocess.run(["git", "branch", "notebook"], check=True)
+    found = experiment.read({"notebook": "notebook"}, None)
+    assert found.reference == "notebook"
+    assert scores(found.test["notebook"], "accuracy").mean() == 1
+
+
+def test_splits_needs_two_datasets(repository):
+    for arguments in ([], ["--dataset", "other"]):
+        with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run over seeds"):
+            experiment.main(["splits", *arguments])
+    with pytest.raises(InputError, match="--dataset ours: is the dataset of the last commit; name another one"):
+        experiment.main(["splits", "--dataset", "ours"])
+
+
 # -- where they run; `dvc` is ours, and runs until it is told to end
 
 DVC = """#!/bin/bash

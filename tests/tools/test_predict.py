@@ -1,5 +1,7 @@
 import argparse
 import json
+import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from tiny import Dataset, brighter_band, merged, write_tile
 
 from landcover.ground.errors import InputError
 from landcover.network.model import save, save_ensemble
+from landcover.sample.scene import write_scene as write_sample
 from tools import predict
 
 SIZE = 20
@@ -62,6 +65,21 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     assert told["model"]["dataset"] == "tiny"
     assert told["scene"]["offset"] == 0
     assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
+
+
+def test_options_apply_to_the_synthetic_scene_too(workspace, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "write_scene", partial(write_sample, patches=2))
+    lines, _ = run(capsys, "sample", "--out", "a")
+    assert re.fullmatch(r"accuracy 0\.\d{3} over \d+ cells", lines[2])
+    assert json.loads((workspace / "a" / "summary.json").read_text())["scene"]["offset"] == 0
+    write_sample(workspace, patches=2)
+    with rasterio.open("truth.tif", "r+") as truth:
+        truth.write(np.full_like(truth.read(), 40))  # cropland
+    run(capsys, "sample", "--out", "b", "--truth", "truth.tif", "--offset", "100")
+    told = json.loads((workspace / "b" / "summary.json").read_text())
+    assert told["scene"]["offset"] == 100
+    with rasterio.open("b/classes.tif") as raster:
+        assert told["truth"]["accuracy"] == pytest.approx((raster.read(1) == 40).mean(), abs=1e-4)
 
 
 def test_uncertain_cells_can_be_left_out(workspace, capsys):
