@@ -27,7 +27,9 @@ def dataset(tmp_path: Path) -> Dataset:
 @pytest.fixture(scope="session")
 def default_params() -> dict:
     """Those in params.yaml, but on the CPU, for the same results on any machine; test_gpu.py is for GPUs."""
-    return merged(yaml.safe_load((REPOSITORY / "params.yaml").read_text()), {"runtime": {"device": "cpu"}})
+    found = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    found["runtime"]["device"] = "cpu"
+    return found
 
 
 def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
