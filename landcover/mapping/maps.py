@@ -1,5 +1,6 @@
 """The map of a scene, with one cell per window, computed strip by strip."""
 
+import copy
 import functools
 import itertools
 from collections import deque
@@ -123,7 +124,7 @@ def _read_once(scene: Scene, parts: Sequence[_Part], kept: int) -> Iterator[np.n
 
 def _strips(scene: Scene, parts: Sequence[_Part], model: Model, runtime: Runtime, **options: Any) -> Iterator[_Strip]:
     if runtime.dask is not None:
-        sent = model.to(torch.device("cpu"))  # a worker may have no GPU
+        sent = copy.deepcopy(model).to(torch.device("cpu"))  # a worker may have no GPU
         with executor(runtime) as workers:
             work = functools.partial(_strip_elsewhere, scene=scene, model=sent, runtime=runtime, **options)
             yield from workers.map(work, parts)

@@ -24,7 +24,7 @@ def own_device(device: torch.device) -> torch.device:
     """The device of this process: under torchrun, each process on a machine has a GPU of its own.
 
     Raises:
-        InputError: there are fewer GPUs than processes.
+        InputError: there are fewer GPUs than processes, or one GPU is named for several of them.
     """
     if device.type != "cuda" or not dist.is_torchelastic_launched():
         return device
