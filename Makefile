@@ -2,13 +2,12 @@
 # make test    run the tests
 # make compare BASE=main   compare the workspace with BASE, into comparison.md
 # make gate BASE=main      the same, and fail on a regression
-# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see tools/predict.py
+# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see landcover/commands/predict.py
 # make lint    check style
 # make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: a group, and its table
 # make export   write the model as ONNX, models/model.onnx, and check it
 # make bench   compare the speed with the notebook's, and measure scaling and maps: forty minutes, benchmarks/README.md
 # make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
-# make torture inject faults: half an hour, into torture/README.md
 # Each target first creates .venv with Python 3.11 if it is missing or broken, or if the requirements changed.
 
 # Not /bin/sh: with it, make 3.81 on macOS looks up simple commands in its own PATH, not in the one exported here.
@@ -27,7 +26,7 @@ SCENE :=
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate torture
+.PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate
 
 repro: $(VENV)/installed
 	@dvc repro || { echo 'Stopped. Fix the error above, if any, then run make repro again: finished work is kept.' >&2; exit 1; }
@@ -35,24 +34,24 @@ repro: $(VENV)/installed
 	@sed -e 1,2d -e '/^[|#]/,$$d' -e 's/\*\*//g' reports/report.md; echo 'The whole report: reports/report.md'
 
 compare: $(VENV)/installed
-	python -m tools compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
+	python -m landcover compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
 
 # A changed test split (exit code 4) is reported on the page but is not a regression.
 gate: $(VENV)/installed
-	python -m tools compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
+	python -m landcover compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
 
 experiment: $(VENV)/installed
-	@python -m tools experiment run '$(NAME)'
+	@python -m landcover experiment run '$(NAME)'
 
 experiments: $(VENV)/installed
-	python -m tools experiment run $(GROUP)
-	python -m tools experiment table $(GROUP)
+	python -m landcover experiment run $(GROUP)
+	python -m landcover experiment table $(GROUP)
 
 predict: $(VENV)/installed
-	python -m tools predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)
+	python -m landcover predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)
 
 export: $(VENV)/installed-onnx
-	python -m tools export $(ARGS)
+	python -m landcover export $(ARGS)
 
 bench: $(VENV)/installed
 	python -m benchmarks --write
@@ -63,8 +62,6 @@ bench: $(VENV)/installed
 simulate: $(VENV)/installed
 	python -m benchmarks.verdicts --write
 
-torture: $(VENV)/installed-test
-	python -m torture --write
 
 test: $(VENV)/installed-test
 	python -m pytest -n 2 --dist loadfile

@@ -22,7 +22,7 @@ import yaml
 
 from benchmarks import measure
 from benchmarks.measure import MIB, Clone, Cost, figure, table
-from landcover.ground.environment import AVX2
+from landcover.environment import AVX2
 
 UNPACK_ALL = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], filter='data')"
 PIECE = MIB

@@ -22,11 +22,11 @@ from torch import nn
 from torch.optim.adam import adam
 
 from benchmarks import notebook
-from landcover.dataset import tensors
-from landcover.ground import params
-from landcover.network.device import set_deterministic
-from landcover.network.loader import Patches, load
-from landcover.network.training import Run, make_network
+from landcover import config
+from landcover.data import tensors
+from landcover.training.determinism import set_deterministic
+from landcover.training.loader import Patches, load
+from landcover.training.loop import Run, make_network
 
 THREADS = 2
 CPU = torch.device("cpu")
@@ -86,7 +86,7 @@ def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
 
 def main() -> None:
     root, tensors_dir, in_turn, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    chosen = params.check(params.load())
+    chosen = config.check(config.load())
     default_threads = torch.get_num_threads()
     facts = tensors.load_split(tensors_dir, "train")
     train, val, test = (load(tensors.load_split(tensors_dir, split), CPU) for split in ("train", "val", "test"))

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from landcover.dataset import tensors
-from landcover.ground import params
-from landcover.network.device import set_deterministic
-from landcover.network.loader import load
-from landcover.network.training import Run, make_network
+from landcover import config
+from landcover.data import tensors
+from landcover.training.determinism import set_deterministic
+from landcover.training.loader import load
+from landcover.training.loop import Run, make_network
 
 TENSORS = Path("data/tensors")
 WARM_UP, EPOCHS = 2, 10
@@ -82,7 +82,7 @@ def train_pass(chosen: dict, device: torch.device, *, graph: bool) -> float:
 def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("error: there is no GPU that torch can use")
-    chosen, gpu = params.check(params.load()), torch.device("cuda")
+    chosen, gpu = config.check(config.load()), torch.device("cuda")
     set_deterministic(chosen["runtime"].threads, gpu)
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     print(f"an epoch: {epoch(chosen, gpu):.0f} ms")

@@ -28,7 +28,7 @@ EPOCHS = 2
 # Bytes per patch, with a margin: for its tensors and links; for a distinct patch's tiles and its part of the archive.
 SPACE, DISTINCT_SPACE = 250_000, 400_000
 WRITE_SAMPLE = (
-    "import pathlib; from landcover.sample import writer; writer.write_sample(pathlib.Path('{}'), patches={})"
+    "import pathlib; from landcover.synthetic import writer; writer.write_sample(pathlib.Path('{}'), patches={})"
 )
 # The full ben-ge, trained as in the notebook; patches per shard, tiles per bundle.
 FULL, FULL_EPOCHS, BANDS, SHARD, BUNDLE = 590_326, 30, 4, 100, 4000

@@ -15,7 +15,7 @@ import yaml
 
 from benchmarks import measure
 from benchmarks.measure import GB, MIB, Clone, figure, table
-from landcover.ground.benge import BANDS, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS
+from landcover.constants import BANDS, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS
 
 MB = GB / 1000
 CONTEXT = ["climate_zone", "season", "weather"]

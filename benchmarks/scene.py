@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.measure import MIB, Clone, figure, table
-from landcover.ground.environment import AVX2
+from landcover.environment import AVX2
 
 COMPARED, WHOLE = 5_490, 10_980  # pixels a side: a quarter of a product, and all of it
 
@@ -46,7 +46,7 @@ def whole(clone: Clone, steps: list[int]) -> str:
     """The whole command."""
     rows = []
     for step in steps:
-        command = ("tools", "predict", f"{WHOLE}.tif", "--model", "model.safetensors", "--step", str(step))
+        command = ("landcover", "predict", f"{WHOLE}.tif", "--model", "model.safetensors", "--step", str(step))
         cost = clone.run("python", "-m", *command, watch=True)
         clone.remove("maps")
         figures = {"s": cost.seconds, "peak RSS, MiB": cost.rss / MIB, "peak anonymous, MiB": cost.anonymous / MIB}
@@ -69,7 +69,7 @@ def main() -> None:
         os.sync()  # or the system would write 1 GB to disk during the measurements
         result = (
             f"{machine}\n\nA scene of {COMPARED:,} x {COMPARED:,} pixels:\n\n{compared(clone, given.steps)}\n\n"
-            f"`python -m tools predict` on {WHOLE:,} x {WHOLE:,} pixels:\n\n{whole(clone, given.steps)}"
+            f"`python -m landcover predict` on {WHOLE:,} x {WHOLE:,} pixels:\n\n{whole(clone, given.steps)}"
         )
     page = f"`python -m benchmarks.scene --steps {' '.join(map(str, given.steps))}`\n\n{result}"
     print(page)

@@ -3,7 +3,7 @@
     python -m benchmarks.verdicts [--pairs 4000] [--write]
 
 prints Markdown tables; with --write it puts them into docs/comparison.md, which says how to read them. Each pair of
-models goes through the functions that `python -m tools compare` and the table of experiments call. Other methods
+models goes through the functions that `python -m landcover compare` and the table of experiments call. Other methods
 judge the same pairs for comparison.
 
 A model classifies a patch correctly if its ability exceeds the patch's difficulty for it. Difficulty is a sum of normal
@@ -24,14 +24,14 @@ from scipy.special import expit, ndtri
 from tabulate import tabulate
 
 from benchmarks import measure
-from landcover.ground.processes import helpers
-from landcover.judgement.comparison import against_baselines, compare, mcnemar, places_of, tango
-from landcover.judgement.predictions import BASELINES, Predictions
-from landcover.judgement.scores import scores
-from landcover.judgement.selection import optimism
-from landcover.judgement.variance import CONFIDENCE, mean, share_interval
-from landcover.judgement.verdict import holm, judge
-from landcover.pages.experiments import Experiments, summarize
+from landcover.evaluation.comparison import against_baselines, compare, mcnemar, places_of, tango
+from landcover.evaluation.intervals import CONFIDENCE, mean, share_interval
+from landcover.evaluation.predictions import BASELINES, Predictions
+from landcover.evaluation.scores import scores
+from landcover.evaluation.selection import optimism
+from landcover.evaluation.verdict import holm, judge
+from landcover.processes import helpers
+from landcover.report.experiments import Experiments, summarize
 
 PAGE = measure.REPOSITORY / "docs" / "comparison.md"
 ACCURACY, DIFFERENCE = 0.65, 0.10

@@ -19,15 +19,15 @@ import torch
 from rasterio import Affine
 from rasterio.windows import Window
 
-from landcover.dataset.conversion import to_reflectance
-from landcover.ground import params
-from landcover.ground.benge import CLASSES, PATCH_SIZE
+from landcover import config
+from landcover.constants import CLASSES, PATCH_SIZE
+from landcover.data.conversion import to_reflectance
 from landcover.mapping.maps import predict
 from landcover.mapping.models import Model, load_model
 from landcover.mapping.scenes import open_scene
-from landcover.network.device import set_deterministic
-from landcover.network.model import Network, save
-from landcover.sample.scene import SCENE, write_scene
+from landcover.models.cnn import Network, save
+from landcover.synthetic.scene import SCENE, write_scene
+from landcover.training.determinism import set_deterministic
 
 REPETITIONS = 3
 LOOPED = 2000  # windows, at least
@@ -35,7 +35,7 @@ LOOPED = 2000  # windows, at least
 
 def write(folder: Path, sizes: list[int]) -> None:
     """Write <size>.tif, the synthetic scene mirrored repeatedly, as scenes are published, and a model."""
-    chosen = params.check(params.load())
+    chosen = config.check(config.load())
     with tempfile.TemporaryDirectory() as place:
         write_scene(Path(place))
         with rasterio.open(Path(place) / SCENE) as raster:
@@ -71,7 +71,7 @@ def loop(scene: Path, network: Network, step: int) -> tuple[np.ndarray, np.ndarr
 
 def compare(scene: Path, model: Model, step: int) -> dict[str, float]:
     """Seconds of the loop, extrapolated to all windows, and of the pipeline, and their largest difference."""
-    runtime = params.check(params.load())["runtime"]
+    runtime = config.check(config.load())["runtime"]
     cpu = torch.device("cpu")
     set_deterministic(runtime.threads, cpu)
     start = time.perf_counter()

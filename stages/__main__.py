@@ -1,7 +1,7 @@
 """The entry point of the stages, which dvc.yaml calls:  python -m stages <stage> <path> ...
 
 A stage is a function with the name of its module. Its positional parameters are the paths that dvc.yaml passes, in
-order; its keyword-only parameters are sections of params.yaml, with the types in `params.SECTIONS`:
+order; its keyword-only parameters are sections of config.yaml, with the types in `config.SECTIONS`:
 
     def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
 
@@ -14,9 +14,9 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
-from landcover.ground import cli, environment, terminal
-from landcover.ground.device import demand_device
-from landcover.ground.errors import InputError
+from landcover import cli, environment, terminal
+from landcover.device import demand_device
+from landcover.errors import InputError
 
 STAGES = ("choose", "download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
 
@@ -29,9 +29,9 @@ def main() -> None:
     )
     given = parser.parse_args()
 
-    from landcover.ground import params  # here, since it is slow, and interrupts are handled by now
+    from landcover import config  # here, since it is slow, and interrupts are handled by now
 
-    sections = params.check(params.load())
+    sections = config.check(config.load())
     environment.pin(sections["runtime"].instruction_set)
     demand_device(sections["runtime"].device)
     # Before the imports, which take seconds: if dvc is killed meanwhile, no later stage may overtake this one.

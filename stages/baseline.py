@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from landcover.dataset.index import load_index
-from landcover.dataset.tensors import Split, load_split
-from landcover.ground import files
-from landcover.ground.params import Baseline, Evaluation, Runtime
-from landcover.ground.processes import helpers
-from landcover.ground.terminal import showing
-from landcover.judgement import baselines, metrics
-from landcover.judgement.predictions import tabulate
+from landcover import files
+from landcover.config import Baseline, Evaluation, Runtime
+from landcover.data.index import load_index
+from landcover.data.tensors import Split, load_split
+from landcover.evaluation import metrics
+from landcover.evaluation.predictions import tabulate
+from landcover.models import baselines
+from landcover.processes import helpers
+from landcover.terminal import showing
 
 
 def train_and_test(tensors_dir: Path) -> tuple[Split, Split]:

@@ -7,8 +7,8 @@ a new level, so it cannot find the entry of a dataset that has a dot in its name
 import json
 from pathlib import Path
 
-from landcover.ground import files
-from landcover.ground.params import Dataset
+from landcover import files
+from landcover.config import Dataset
 
 
 def choose(dataset_json: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 from tqdm import tqdm
 
-from landcover.dataset import archive
-from landcover.dataset.transfer import fetch, md5_of, verify, watched
-from landcover.ground import files
-from landcover.ground.errors import InputError
-from landcover.ground.params import PARAMS, SAMPLES, Dataset
+from landcover import files
+from landcover.config import PARAMS, SAMPLES, Dataset
+from landcover.data import archive
+from landcover.data.source import fetch, md5_of, verify, watched
+from landcover.errors import InputError
 
 LOCK = Path("dvc.lock")
 
@@ -63,7 +63,7 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
     source = entry.source
     path = Path(source).expanduser()
     if source in SAMPLES:
-        from landcover.sample.writer import write_sample  # here: no other source needs the numerical libraries
+        from landcover.synthetic.writer import write_sample  # here: no other source needs the numerical libraries
 
         with files.replacing(archive_path) as part:
             write_sample(part, source)

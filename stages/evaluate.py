@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from landcover.dataset.index import INDEX, load_index
-from landcover.dataset.tensors import load_split
-from landcover.ground import files
-from landcover.ground.benge import SPLITS
-from landcover.ground.params import Dataset, Evaluation
-from landcover.ground.processes import helpers
-from landcover.judgement import confusion, metrics, repetition
-from landcover.judgement.calibration import ece
-from landcover.judgement.comparison import against_baselines
-from landcover.judgement.importance import importance
-from landcover.judgement.predictions import parse, tabulate
-from landcover.judgement.probabilities import COST, read_log_probabilities, read_seeds
-from landcover.pages import plots
-from landcover.pages.pictures import Pictures
+from landcover import files
+from landcover.config import Dataset, Evaluation
+from landcover.constants import SPLITS
+from landcover.data.index import INDEX, load_index
+from landcover.data.tensors import load_split
+from landcover.evaluation import confusion, metrics, repetition
+from landcover.evaluation.calibration import ece
+from landcover.evaluation.comparison import against_baselines
+from landcover.evaluation.importance import importance
+from landcover.evaluation.predictions import parse, tabulate
+from landcover.evaluation.probabilities import COST, read_log_probabilities, read_seeds
+from landcover.processes import helpers
+from landcover.report import plots
+from landcover.report.pictures import Pictures
 
 
 def evaluate(

@@ -5,16 +5,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from landcover.dataset import context, offsets, pairing, problems, splits
-from landcover.dataset.contract import describe
-from landcover.dataset.conversion import UNFINISHED, Summary, convert
-from landcover.dataset.index import write_index
-from landcover.dataset.tables import read_tables
-from landcover.ground import benge, files
-from landcover.ground.errors import InputError
-from landcover.ground.inputs import Inputs, context_features, image_channels
-from landcover.ground.params import Dataset, Preprocessing, Runtime
-from landcover.ground.processes import executor
+from landcover import constants, files
+from landcover.config import Dataset, Preprocessing, Runtime
+from landcover.data import context, offsets, pairing, problems, splits
+from landcover.data.contract import describe
+from landcover.data.conversion import UNFINISHED, Summary, convert
+from landcover.data.index import write_index
+from landcover.data.tables import read_tables
+from landcover.errors import InputError
+from landcover.modalities import Inputs, context_features, image_channels
+from landcover.processes import executor
 
 LISTS_DIR = Path("data/lists")  # of patches to leave out; in Git
 
@@ -43,12 +43,12 @@ def preprocess(
     dataset: str,
     datasets: dict[str, Dataset],
     inputs: Inputs,
-    bands: benge.Bands,
+    bands: constants.Bands,
     preprocess: Preprocessing,
     runtime: Runtime,
 ) -> None:
     """Join the labels, split the patches and check each tile; write tensors, index and data contract."""
-    root, entry = benge.find_root(patches_dir).resolve(), datasets[dataset]
+    root, entry = constants.find_root(patches_dir).resolve(), datasets[dataset]
     offset = preprocess.offset if entry.offset is None else entry.offset
     channels, features = image_channels(inputs, bands), context_features(inputs)
     table = context.join(read_tables(root, entry.classes), root, channels, features)

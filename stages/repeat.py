@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from landcover.dataset import tensors
-from landcover.ground import files, partial, terminal
-from landcover.ground.benge import SPLITS
-from landcover.ground.device import choose_device
-from landcover.ground.params import Architecture, Dataset, Repetition, Runtime, Training
-from landcover.ground.processes import helpers
+from landcover import checkpoints, files, terminal
+from landcover.config import Architecture, Dataset, Repetition, Runtime, Training
+from landcover.constants import SPLITS
+from landcover.data import tensors
+from landcover.device import choose_device
+from landcover.processes import helpers
 
 if TYPE_CHECKING:
-    from landcover.network.model import Network
+    from landcover.models.cnn import Network
 
 
 def at_once(seeds: int, runtime: Runtime) -> int:
@@ -57,11 +57,11 @@ def train_again(
     with terminal.showing("importing libraries"):
         from scipy.special import logsumexp
 
-        from landcover.network.calibration import fit_temperature
-        from landcover.network.device import set_deterministic
-        from landcover.network.loader import load
-        from landcover.network.model import predict
-        from landcover.network.training import Run, checkpoint_path, describe, make_network
+        from landcover.models.cnn import predict
+        from landcover.training.calibration import fit_temperature
+        from landcover.training.determinism import set_deterministic
+        from landcover.training.loader import load
+        from landcover.training.loop import Run, checkpoint_path, describe, make_network
 
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
@@ -106,7 +106,7 @@ def repeat(
         if (count := at_once(len(seeds), runtime)) > 1:
             train_side_by_side(count, *what)
         networks, found, metadata = train_again(*what)
-        from landcover.network.model import save_ensemble  # here, since it imports torch, which takes seconds
+        from landcover.models.cnn import save_ensemble  # here, since it imports torch, which takes seconds
 
         facts = {fact: metadata[fact] for fact in metadata.keys() & {"bands", "context", "classes", "scale", "device"}}
         with files.replacing(log_probabilities_path) as part:
@@ -117,4 +117,4 @@ def repeat(
         for path in (log_probabilities_path, ensemble_path):
             with files.replacing(path) as part:
                 tensors.save(part, {}, {"seeds": []})
-    partial.remove("repeat")
+    checkpoints.remove("repeat")

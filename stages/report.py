@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from landcover.dataset import tensors
-from landcover.ground import files
-from landcover.ground.params import Architecture, Dataset, Training
-from landcover.pages.card import card_page
-from landcover.pages.report import Run, headline, report_page
+from landcover import files
+from landcover.config import Architecture, Dataset, Training
+from landcover.data import tensors
+from landcover.report.card import card_page
+from landcover.report.page import Run, headline, report_page
 
 
 def report(

@@ -13,19 +13,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from landcover.dataset import tensors
-from landcover.ground import files, partial
-from landcover.ground.benge import SPLITS
-from landcover.ground.device import choose_device
-from landcover.ground.inputs import WITHOUT
-from landcover.ground.params import Architecture, Dataset, Runtime, Training
-from landcover.network.calibration import fit_temperature
-from landcover.network.device import own_device, set_deterministic
-from landcover.network.distributed import join
-from landcover.network.loader import load
-from landcover.network.model import predict, save
-from landcover.network.permutation import predict_without
-from landcover.network.training import Epoch, Run, checkpoint_path, describe, make_network
+from landcover import checkpoints, files
+from landcover.config import Architecture, Dataset, Runtime, Training
+from landcover.constants import SPLITS
+from landcover.data import tensors
+from landcover.device import choose_device
+from landcover.modalities import WITHOUT
+from landcover.models.cnn import predict, save
+from landcover.training.calibration import fit_temperature
+from landcover.training.determinism import own_device, set_deterministic
+from landcover.training.distributed import join
+from landcover.training.loader import load
+from landcover.training.loop import Epoch, Run, checkpoint_path, describe, make_network
+from landcover.training.permutation import predict_without
 
 # What whoever judges the predictions must know of their network.
 PREDICTED_BY = ("bands", "context", "classes", "scale", "temperature", "parameters", "epochs", "device")
@@ -102,4 +102,4 @@ def train(
     with files.replacing(log_probabilities_path) as part:
         facts = {fact: metadata[fact] for fact in PREDICTED_BY if fact in metadata}
         tensors.save(part, predicted | without, facts)
-    partial.remove("train")
+    checkpoints.remove("train")

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from landcover.dataset import archive
-from landcover.dataset.bundles import Bundles
-from landcover.ground import benge, files
-from landcover.ground.errors import InputError
-from landcover.ground.inputs import Inputs, image_channels
-from landcover.ground.params import Unpacking
+from landcover import constants, files
+from landcover.config import Unpacking
+from landcover.data import archive
+from landcover.data.bundles import Bundles
+from landcover.errors import InputError
+from landcover.modalities import Inputs, image_channels
 
 SUMS = "SHA256SUMS"  # of all files; dvc.yaml has preprocess depend on this one in their stead
 
 
-def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: benge.Bands, unpack: Unpacking) -> None:
+def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: constants.Bands, unpack: Unpacking) -> None:
     """Write the tables, the split files and the tiles of the chosen inputs; all other files stay packed."""
     channels = image_channels(inputs, bands)
     with files.replacing(patches_dir) as part:
@@ -21,8 +21,8 @@ def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: beng
         with Bundles(part) as bundles, open(part / SUMS, "x", encoding="utf-8") as sums:
             receivers = {"bundles": bundles if unpack.layout == "bundles" else None, "sums": sums}
             count = archive.extract(
-                archive_path, part, lambda path: benge.patch_member(path, channels), **bounds, **receivers
+                archive_path, part, lambda path: constants.patch_member(path, channels), **bounds, **receivers
             )
         if not count:
             raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")
-        benge.find_root(part, archive_path)
+        constants.find_root(part, archive_path)

@@ -14,8 +14,8 @@ import yaml
 from tiny import REPOSITORY, Dataset, merged, write_tile
 from tqdm import tqdm
 
-from landcover.dataset import archive
-from landcover.sample import writer
+from landcover.data import archive
+from landcover.synthetic import writer
 
 
 @pytest.fixture

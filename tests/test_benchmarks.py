@@ -5,15 +5,15 @@ from tiny import LOCAL, Dataset, write_tile
 
 from benchmarks import growth, measure, notebook, serial, windows
 from benchmarks.epochs import Lean
-from landcover.dataset import tensors
-from landcover.dataset.tables import read_tables
-from landcover.ground.benge import CLASSES, PATCH_ID
-from landcover.ground.params import Architecture
+from landcover.config import Architecture
+from landcover.constants import CLASSES, PATCH_ID
+from landcover.data import tensors
+from landcover.data.tables import read_tables
 from landcover.mapping.maps import predict
 from landcover.mapping.models import Model
 from landcover.mapping.scenes import open_scene
-from landcover.network.loader import load
-from landcover.network.model import DEFAULTS, Network
+from landcover.models.cnn import DEFAULTS, Network
+from landcover.training.loader import load
 
 ROWS = {"train": slice(0, 20), "val": slice(20, 38), "test": slice(38, 44)}
 

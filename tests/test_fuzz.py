@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 
-from landcover.dataset import archive, patches, splits
-from landcover.dataset.tables import read_tables
-from landcover.ground import params
-from landcover.ground.benge import BANDS, CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
-from landcover.ground.errors import InputError
+from landcover import config
+from landcover.constants import BANDS, CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
+from landcover.data import archive, patches, splits
+from landcover.data.tables import read_tables
+from landcover.errors import InputError
 
 examples = settings(derandomize=True, deadline=None, max_examples=80, database=None)
 
@@ -138,11 +138,11 @@ def test_lists_assign_what_they_name_and_each_fault_is_told(wanted, line_end, fo
             text = line_end.join(form.format(i) for i in listed)
             (root / f"{root.name}_{split}.csv").write_bytes(text.encode())
         if not faults and all(lists.values()):
-            found = list(splits.assign(params.Files(method="files"), table, root).splits)
+            found = list(splits.assign(config.Files(method="files"), table, root).splits)
             assert found == [next((s for s, listed in lists.items() if i in listed), "") for i in ids]
             return
         with pytest.raises(InputError) as error:
-            splits.assign(params.Files(method="files"), table, root)
+            splits.assign(config.Files(method="files"), table, root)
         told = str(error.value).replace(str(root), "")
         assert {i.group() for i in PATCH_ID.finditer(told)} == faults
         assert told.count("lists no patches") == sum(not listed for listed in lists.values())
@@ -156,7 +156,7 @@ def test_whole_tiles_are_held_out_and_each_split_has_one(tiles, seed, test, val)
     table = pd.DataFrame(
         {"tile": [f"32U{name}" for name in tiles], "lon": 10.0, "lat": 50.0, "label": 0, "problem": ""}
     )
-    split = params.Place(method="place", groups="tile", buffer_km=0, val=val, test=test, seed=seed)
+    split = config.Place(method="place", groups="tile", buffer_km=0, val=val, test=test, seed=seed)
     if len(set(tiles)) < 3:
         with pytest.raises(InputError, match="3 are needed"):
             splits.assign(split, table, Path("tiny"))

@@ -9,15 +9,15 @@ import pytest
 import torch
 from tiny import LOCAL, ArrayScene
 
-from landcover.dataset import tensors
-from landcover.ground.params import Architecture, Training
+from landcover.config import Architecture, Training
+from landcover.data import tensors
 from landcover.mapping import maps
 from landcover.mapping.models import Model
-from landcover.network.device import set_deterministic
-from landcover.network.loader import Patches, load
-from landcover.network.model import DEFAULTS, Network
-from landcover.network.permutation import predict_without
-from landcover.network.training import Run, make_network
+from landcover.models.cnn import DEFAULTS, Network
+from landcover.training.determinism import set_deterministic
+from landcover.training.loader import Patches, load
+from landcover.training.loop import Run, make_network
+from landcover.training.permutation import predict_without
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

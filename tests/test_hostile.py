@@ -17,15 +17,15 @@ import torch
 from rasterio.shutil import copy as copy_raster
 from tiny import REPOSITORY, Dataset, write_tile
 
-from landcover.dataset import patches, splits, tensors
-from landcover.dataset.tables import read_tables
-from landcover.dataset.tiles import Tiles
-from landcover.ground import benge, params
-from landcover.ground.benge import MAX_TILE_BYTES
-from landcover.ground.errors import InputError
-from landcover.network import model
-from landcover.network.loader import Patches
-from landcover.network.training import Run
+from landcover import config, constants
+from landcover.constants import MAX_TILE_BYTES
+from landcover.data import patches, splits, tensors
+from landcover.data.tables import read_tables
+from landcover.data.tiles import Tiles
+from landcover.errors import InputError
+from landcover.models import cnn
+from landcover.training.loader import Patches
+from landcover.training.loop import Run
 
 # -- tables
 
@@ -199,16 +199,16 @@ LISTS = {
 
 @pytest.mark.parametrize(("lists", "outcome"), LISTS.values(), ids=LISTS)
 def test_lists_split_as_they_say_or_are_refused(dataset, lists, outcome):
-    for split, text in zip(benge.SPLITS, lists, strict=True):
+    for split, text in zip(constants.SPLITS, lists, strict=True):
         if text is not None:
             content = text if isinstance(text, bytes) else text.format(*dataset.ids).encode()
             (dataset.root / f"tiny_{split}.csv").write_bytes(content)
     table = read_tables(dataset.root)
     if isinstance(outcome, list):
-        assert list(splits.assign(params.Files(method="files"), table, dataset.root).splits) == outcome + [""] * 4
+        assert list(splits.assign(config.Files(method="files"), table, dataset.root).splits) == outcome + [""] * 4
         return
     with pytest.raises(InputError, match=outcome.format(*dataset.ids)) as error:
-        splits.assign(params.Files(method="files"), table, dataset.root)
+        splits.assign(config.Files(method="files"), table, dataset.root)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -438,8 +438,8 @@ def test_training_gives_finite_numbers(tmp_path, default_params, train, val, cha
         return Patches(torch.rand(len(labels), 2, 120, 120), torch.tensor(labels))
 
     torch.manual_seed(0)
-    network = model.Network(params.Architecture.model_validate(default_params["model"]), ["B02", "B08"], 11)
-    chosen = params.Training.model_validate(default_params["train"] | {"epochs": 2} | changes)
+    network = cnn.Network(config.Architecture.model_validate(default_params["model"]), ["B02", "B08"], 11)
+    chosen = config.Training.model_validate(default_params["train"] | {"epochs": 2} | changes)
     history = list(Run(network, part(train), part(val), chosen).epochs(tmp_path / "checkpoint.safetensors"))
     assert np.isfinite(history).all()
     assert all(value.isfinite().all() for value in network.state_dict().values())
@@ -462,7 +462,7 @@ def finite(value: object) -> bool:
 def test_stages_give_finite_numbers_and_read_no_pickle(tmp_path, in_turn, labels, split):
     data = Dataset(tmp_path / "data/patches/tiny", labels)
     changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
-    changes["datasets"]["tiny"]["split"] |= dict(zip(benge.SPLITS, split, strict=True))
+    changes["datasets"]["tiny"]["split"] |= dict(zip(constants.SPLITS, split, strict=True))
     done = in_turn(*STAGES, params=changes, before=GUARD)
     assert (done.returncode, done.stderr) == (0, "")
     for name in ("data", "baselines", "reports/metrics", "reports/seeds"):
@@ -552,7 +552,7 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
     path = tmp_path / "m.safetensors"
     path.write_bytes(harm)
     with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
-        model.load(path)
+        cnn.load(path)
     (tmp_path / "tensors").mkdir()
     (tmp_path / "tensors" / "train-00000.safetensors").write_bytes(harm)
     with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
@@ -598,15 +598,15 @@ MODELS = {
 def test_a_model_of_another_kind_is_refused(tmp_path, change):
     path = tmp_path / "m.safetensors"
     torch.manual_seed(0)
-    network = model.Network(params.Architecture.model_validate(NETWORK), ["B02", "B08"], 3)
+    network = cnn.Network(config.Architecture.model_validate(NETWORK), ["B02", "B08"], 3)
     facts = {"bands": ["B02", "B08"], "classes": ["a", "b", "c"], "scale": {}, "parameters": 1, "epochs": 1}
-    model.save(path, network, {"architecture": NETWORK} | facts)
+    cnn.save(path, network, {"architecture": NETWORK} | facts)
     whole = path.read_bytes()
-    assert model.load(path)[1]["bands"] == ["B02", "B08"]
+    assert cnn.load(path)[1]["bands"] == ["B02", "B08"]
     path.write_bytes(change(whole))
     assert path.read_bytes() != whole
     with pytest.raises(InputError, match=r"is not a (model|safetensors file) from this pipeline") as error:
-        model.load(path)
+        cnn.load(path)
     assert len(str(error.value).splitlines()) == 1
 
 
@@ -632,7 +632,7 @@ def names(node: ast.AST) -> list[str]:
 
 
 def test_no_module_names_what_runs_code_from_data():
-    folders = (REPOSITORY / name for name in ("stages", "tools", "landcover"))
+    folders = (REPOSITORY / name for name in ("stages", "landcover"))
     for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             assert not FORBIDDEN & set(names(node)), f"{path.name}: {names(node)}"

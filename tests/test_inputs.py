@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from tiny import LOCAL, REPOSITORY, write_tile
 
-from landcover.ground import inputs
+from landcover import modalities
 from landcover.mapping import models
 from landcover.mapping.patches import predict_patches
-from landcover.network.model import load
+from landcover.models.cnn import load
 
-EVERYTHING = list(inputs.MODALITIES)
+EVERYTHING = list(modalities.MODALITIES)
 STAGES = {
     "preprocess": ("data/patches", "data/tensors", "reports/data.json"),
     "baseline": ("data/tensors", "reports/baselines.json", "reports/baseline_predictions.csv"),
@@ -39,7 +39,7 @@ PARAMS = {
 
 
 def predict(folder, scene: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tools", "predict", scene, "--out", "out"]
+    command = [sys.executable, "-m", "landcover", "predict", scene, "--out", "out"]
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
@@ -65,7 +65,7 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     page = (reports / "report.md").read_text()
     assert "Inputs: B08, B02, VV, VH, elevation, climate_zone, season, weather." in page
     assert "Days between the Sentinel-2 and the Sentinel-1 image of a patch: 2 in the median, 2 at most." in page
-    assert "![Accuracy lost without each input](inputs.png)" in page
+    assert "![Accuracy lost without each input](modalities.png)" in page
     assert "context = torch.rand(1, len(facts" in (run_through / "models/card.md").read_text()
     network, metadata = load(run_through / "models/model.safetensors")
     assert network.modalities == EVERYTHING

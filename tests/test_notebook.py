@@ -12,11 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 from tiny import REPOSITORY
 
-from landcover.dataset import tensors
-from landcover.ground.benge import CLASSES, SPLITS
-from landcover.ground.params import Architecture
-from landcover.network import model
-from landcover.sample import scene
+from landcover.config import Architecture
+from landcover.constants import CLASSES, SPLITS
+from landcover.data import tensors
+from landcover.models import cnn
+from landcover.synthetic import scene
 
 CELLS = json.loads((REPOSITORY / "notebooks" / "explore.ipynb").read_text())["cells"]
 BANDS = ["B02", "B03", "B04", "B08"]
@@ -39,7 +39,7 @@ def repository(tmp_path, default_params):
     (tmp_path / "data" / "tensors" / "index.csv").write_text("\n".join(rows))
     architecture = Architecture(**default_params["model"])
     facts |= {"architecture": architecture.model_dump(), "parameters": 62_835, "epochs": 1}
-    model.save(tmp_path / "models" / "model.safetensors", model.Network(architecture, BANDS, len(CLASSES)), facts)
+    cnn.save(tmp_path / "models" / "model.safetensors", cnn.Network(architecture, BANDS, len(CLASSES)), facts)
     return tmp_path
 
 

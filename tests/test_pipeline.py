@@ -17,8 +17,8 @@ import pytest
 import yaml
 from tiny import REAL_ARCHIVE, REPOSITORY
 
-from landcover.ground import benge
-from landcover.sample import writer
+from landcover import constants
+from landcover.synthetic import writer
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
@@ -168,26 +168,26 @@ NOT_RUN = {
     "make predict SCENE=scene.tif OUT=maps/here ARGS='--step 12 --threshold 0.6'": "GeoTIFFs have own tests",
     "make lint": "is run beside the tests",
     "dvc exp run --name real -S dataset=ben-ge-800": "fetches 183 MB; real patches have a test below",
-    "python -m tools compare --base A.csv --head B.csv": "the same is run with --json",
+    "python -m landcover compare --base A.csv --head B.csv": "the same is run with --json",
     "make experiment NAME=four-bands": "make experiment runs another one",
     "make experiment NAME=radar-late": "make experiment runs another one",
-    "python -m tools experiment run four-bands radar-late everything --dataset ben-ge-800": "fetches 183 MB",
-    "python -m tools experiment table inputs --dataset ben-ge-800": "is of what that makes",
-    "python -m tools experiment run network --dataset ben-ge-sample-spectral": "takes an hour",
-    "python -m tools experiment table network --dataset ben-ge-sample-spectral": "is of what that makes",
+    "python -m landcover experiment run four-bands radar-late everything --dataset ben-ge-800": "fetches 183 MB",
+    "python -m landcover experiment table inputs --dataset ben-ge-800": "is of what that makes",
+    "python -m landcover experiment run network --dataset ben-ge-sample-spectral": "takes an hour",
+    "python -m landcover experiment table network --dataset ben-ge-sample-spectral": "is of what that makes",
     "dvc remote add -d storage /some/folder": "has a test below",
     "dvc push": "has a test below",
     "pip install -r requirements-dask.txt": "is optional",
     "HOST=$(hostname)": CLUSTER,
     "python -m dask scheduler --port 8786 &": CLUSTER,
-    "python -m tools worker tcp://$HOST:8786 --nthreads 1 --nworkers 16": CLUSTER,
+    "python -m landcover worker tcp://$HOST:8786 --nthreads 1 --nworkers 16": CLUSTER,
     "dvc exp run -S runtime.dask=tcp://$HOST:8786 -S dataset=ben-ge-8k": CLUSTER,
     "dvc exp run -S 'runtime.launcher=torchrun --nproc-per-node 4'": "several processes have tests of their own",
     "salloc --nodes 2 --ntasks-per-node 1 --gpus-per-node 4 --cpus-per-task 16": CLUSTER,
     'HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)': CLUSTER,
     'dvc exp run -S "runtime.launcher=srun torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint '
     '$HEAD:29500"': CLUSTER,
-    "srun --ntasks 32 python -m tools worker tcp://$HEAD:8786 --nthreads 1": CLUSTER,
+    "srun --ntasks 32 python -m landcover worker tcp://$HEAD:8786 --nthreads 1": CLUSTER,
 }
 TOLD = {  # of each command, something that shows that it did what it is for
     "make repro": "\n- logistic regression on band statistics: ",
@@ -199,7 +199,7 @@ TOLD = {  # of each command, something that shows that it did what it is for
     "dvc plots diff": "index.html",
     "make compare": " on the same 8 test patches",
     "make compare BASE=main HEAD=mine": " on the same 8 test patches",
-    "python -m tools compare --base A.csv --head B.csv --verdict nll --json": '"verdict": "no difference"',
+    "python -m landcover compare --base A.csv --head B.csv --verdict nll --json": '"verdict": "no difference"',
     "make experiment NAME=strong": "\nstrong against HEAD:\n",
     "dvc exp apply strong": "have been applied to your current workspace",
 }
@@ -283,12 +283,12 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     assert "DVC_METRIC" not in page
     matrix = json.loads(specs["reports_confusion_matrix_csv"])
     cells = [(cell["actual"], cell["predicted"]) for cell in matrix["data"]["values"]]
-    assert cells == list(product(benge.CLASSES, repeat=2))
+    assert cells == list(product(constants.CLASSES, repeat=2))
     axes = matrix["spec"]["encoding"]
     assert [(axes[name]["field"], axes[name]["sort"]) for name in "xy"] == [("predicted", None), ("actual", None)]
     for name in ("reports_data_json", "reports_per_class_csv"):
         bars = json.loads(specs[name])
-        assert [bar["class"] for bar in bars["data"]["values"]] == list(benge.CLASSES)
+        assert [bar["class"] for bar in bars["data"]["values"]] == list(constants.CLASSES)
         assert bars["encoding"]["y"]["sort"] is None
 
 

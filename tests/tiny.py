@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import rasterio
 
-from landcover.ground import benge, params
+from landcover import config, constants
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LOCAL = params.Runtime(
+LOCAL = config.Runtime(
     device="cpu", threads=1, instruction_set="avx2", launcher="python", workers=1, dask=None, resident_gigabytes=1
 )
 REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
@@ -21,7 +21,7 @@ def write_tile(path: Path, pixels: np.ndarray, **profile) -> None:
     """Write pixels (H, W) or (bands, H, W) as a GeoTIFF, whose pixels are of the size of the band in its name."""
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     path.parent.mkdir(parents=True, exist_ok=True)
-    metres = benge.BANDS.get(path.stem[-3:], 10)
+    metres = constants.BANDS.get(path.stem[-3:], 10)
     transform = rasterio.transform.from_origin(500_000, 5_000_000, metres, metres)
     options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": transform} | profile
     with rasterio.open(
@@ -46,8 +46,8 @@ class Dataset:
         root: Path,
         labels: list[int],
         bands: tuple[str, ...] = ("B02", "B08"),
-        classes: Sequence[str] = benge.CLASSES,
-        patch_size: int = benge.PATCH_SIZE,
+        classes: Sequence[str] = constants.CLASSES,
+        patch_size: int = constants.PATCH_SIZE,
     ):
         self.root, self.labels, self.bands = root, labels, bands
         # Four acquisitions, one after the other; within one the patches stand side by side in a row.
@@ -64,7 +64,7 @@ class Dataset:
         self.write_tables()
         for i, patch_id in enumerate(self.ids):
             for band in bands:
-                side = patch_size * 10 // benge.BANDS[band]
+                side = patch_size * 10 // constants.BANDS[band]
                 write_tile(self.tile(patch_id, band), np.full((side, side), 100 * (i + 1), np.uint16))
 
     def tile(self, patch_id: str, band: str) -> Path:
@@ -138,8 +138,8 @@ def brighter_band(patch_size: int, contrast: float = 10):
     """A network and its metadata: the logits of tree_cover and cropland are `contrast` x the means of B02 and B08."""
     import torch  # here, since most tests do without
 
-    from landcover.ground.params import Architecture
-    from landcover.network.model import DEFAULTS, Network
+    from landcover.config import Architecture
+    from landcover.models.cnn import DEFAULTS, Network
 
     architecture = Architecture(
         convolutions=[2], kernel=1, stride=1, padding="valid", pool=1, residual=False, normalization="none",

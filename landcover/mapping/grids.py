@@ -9,9 +9,9 @@ import rasterio.warp
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from landcover.dataset.grids import CORNER_TOLERANCE
-from landcover.ground.benge import BANDS, METRES_PER_PIXEL
-from landcover.ground.errors import InputError
+from landcover.constants import BANDS, METRES_PER_PIXEL
+from landcover.data.grids import CORNER_TOLERANCE
+from landcover.errors import InputError
 
 FACTORS = sorted(
     {metres // METRES_PER_PIXEL for metres in BANDS.values()}

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from landcover.ground.benge import BANDS
+from landcover.constants import BANDS
 
 # `B02`, `B2` or `b8a` by itself, or in `T33UUP_20230613T101031_B02_10m` and `B2, central wavelength 490 nm`.
 CODE = re.compile(r"(?<![a-z0-9])b(\d{1,2}|8a)(?![a-z0-9])", re.IGNORECASE)

@@ -13,16 +13,16 @@ import torch
 from rasterio import Affine
 from tqdm import tqdm
 
-from landcover.dataset.conversion import to_reflectance
-from landcover.ground.device import choose_device
-from landcover.ground.errors import InputError
-from landcover.ground.params import Runtime
-from landcover.ground.processes import executor
+from landcover.config import Runtime
+from landcover.data.conversion import to_reflectance
+from landcover.device import choose_device
+from landcover.errors import InputError
 from landcover.mapping.models import Model
 from landcover.mapping.scenes import Scene
 from landcover.mapping.thumbnails import Thumbnail
 from landcover.mapping.windows import Windows, complete, logits, means, side_by_side
-from landcover.network.device import set_deterministic
+from landcover.processes import executor
+from landcover.training.determinism import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
 # Rows are read in whole blocks of the files, at least READ at a time, so that no block is decoded twice. Blocks of more

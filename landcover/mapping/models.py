@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from landcover.ground.benge import BANDS
-from landcover.ground.errors import InputError
-from landcover.network.model import Network, load, load_ensemble
+from landcover.constants import BANDS
+from landcover.errors import InputError
+from landcover.models.cnn import Network, load, load_ensemble
 
 
 class Model(NamedTuple):

@@ -10,16 +10,16 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from landcover.dataset import context, offsets
-from landcover.dataset.context import COLUMNS, weather_table
-from landcover.dataset.conversion import PATCHES_PER_SHARD, read_patches, tiles_of
-from landcover.dataset.tables import read_table
-from landcover.dataset.tiles import Tiles
-from landcover.ground.benge import TILES_FOLDERS
-from landcover.ground.inputs import IMAGES, SENTINEL_2, modality
-from landcover.ground.params import Runtime
-from landcover.ground.processes import executor
+from landcover.config import Runtime
+from landcover.constants import TILES_FOLDERS
+from landcover.data import context, offsets
+from landcover.data.context import COLUMNS, weather_table
+from landcover.data.conversion import PATCHES_PER_SHARD, read_patches, tiles_of
+from landcover.data.tables import read_table
+from landcover.data.tiles import Tiles
 from landcover.mapping.models import Model
+from landcover.modalities import IMAGES, SENTINEL_2, modality
+from landcover.processes import executor
 
 BATCH = 25  # patches that a network predicts at a time
 

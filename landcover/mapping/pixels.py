@@ -16,9 +16,9 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from landcover.dataset.patches import resampled_nodata
-from landcover.ground.benge import NODATA
-from landcover.ground.errors import InputError, redact
+from landcover.constants import NODATA
+from landcover.data.patches import resampled_nodata
+from landcover.errors import InputError, redact
 
 RESAMPLING = "bilinear"  # preprocess's default
 WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together

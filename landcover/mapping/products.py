@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
-from landcover.dataset.bundles import INDICES
-from landcover.ground.benge import MAX_OFFSET, TILES_FOLDER
-from landcover.ground.errors import InputError, few
+from landcover.constants import MAX_OFFSET, TILES_FOLDER
+from landcover.data.bundles import INDICES
+from landcover.errors import InputError, few
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")

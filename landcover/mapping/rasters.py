@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio
 
-from landcover.ground.benge import CLASSES, WORLDCOVER_CODES, readable
+from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.models import Model
 from landcover.mapping.scenes import Scene

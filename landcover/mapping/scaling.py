@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from landcover.dataset import offsets
-from landcover.dataset.patches import without_offset
-from landcover.ground.benge import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
-from landcover.ground.errors import InputError
+from landcover.constants import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
+from landcover.data import offsets
+from landcover.data.patches import without_offset
+from landcover.errors import InputError
 from landcover.mapping.layers import Layer
 
 ARGUMENT, PIXELS, UNSTATED = "argument", "pixels", "nothing"  # sources, besides the scene's own metadata

@@ -15,9 +15,9 @@ from rasterio import Affine
 from rasterio.enums import Interleaving
 from rasterio.windows import Window
 
-from landcover.dataset import offsets
-from landcover.ground.benge import BASELINE, DATE, METRES_PER_PIXEL
-from landcover.ground.errors import InputError, redact
+from landcover.constants import BASELINE, DATE, METRES_PER_PIXEL
+from landcover.data import offsets
+from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import Layer, Source, band_of, level_of

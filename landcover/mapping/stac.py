@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import requests
 
-from landcover.ground.errors import InputError, redact
+from landcover.errors import InputError, redact
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rasterio import Affine
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.pixels import opened
 

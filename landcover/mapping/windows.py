@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from landcover.ground.benge import NODATA
-from landcover.ground.errors import InputError
-from landcover.ground.inputs import SENTINEL_2
+from landcover.constants import NODATA
+from landcover.errors import InputError
 from landcover.mapping.scenes import Scene
-from landcover.network.model import Network, SplitConv2d
+from landcover.modalities import SENTINEL_2
+from landcover.models.cnn import Network, SplitConv2d
 
 FLOATS = 1 << 24  # values of the widest layer's output that are computed at a time
 

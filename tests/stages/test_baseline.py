@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 
-from landcover.judgement.predictions import BASELINES
+from landcover.evaluation.predictions import BASELINES
 
 
 def test_the_baselines_are_scored_and_the_chosen_regularization_is_told(tmp_path, prepared, run_stage):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from landcover.ground import params
+from landcover import config
 from stages.choose import choose
 
 SPLIT = {"method": "place", "val": 0.2, "test": 0.123456789, "seed": 1}
@@ -11,7 +11,7 @@ SPLIT = {"method": "place", "val": 0.2, "test": 0.123456789, "seed": 1}
 
 def chosen(folder: Path, raw: dict, name: str, **entries: dict) -> str:
     """What the stage writes for the dataset of this name."""
-    sections = params.check(raw | {"dataset": name, "datasets": entries})
+    sections = config.check(raw | {"dataset": name, "datasets": entries})
     choose(folder / "dataset.json", dataset=sections["dataset"], datasets=sections["datasets"])
     return (folder / "dataset.json").read_text()
 

@@ -22,11 +22,11 @@ import requests
 import yaml
 from server import File, Reply, Server
 
-from landcover.dataset import transfer
-from landcover.ground import files
-from landcover.ground.errors import InputError
-from landcover.ground.params import SAMPLES, Dataset
-from landcover.sample import writer
+from landcover import files
+from landcover.config import SAMPLES, Dataset
+from landcover.data import source
+from landcover.errors import InputError
+from landcover.synthetic import writer
 from stages import download
 
 ROOT = Path(download.__file__).parents[1]
@@ -55,7 +55,7 @@ def server():
 def waits(monkeypatch):
     """The seconds that the stage would have waited between attempts."""
     waits = []
-    monkeypatch.setattr(transfer, "sleep", waits.append)
+    monkeypatch.setattr(source, "sleep", waits.append)
     return waits
 
 
@@ -114,24 +114,23 @@ def test_broken_off_transfers_go_on_where_they_stopped(server, waits):
     assert server.ranges() == [None, "bytes=100000-", "bytes=150000-", "bytes=150007-"]
     assert [request.headers.get("If-Range") for request in server.seen] == [None, '"v1"', '"v1"', '"v1"']
     assert sum(request.sent for request in server.seen) == SIZE  # no byte twice
-    assert waits == [transfer.BACKOFF] * 3  # each made progress, so the wait does not grow
+    assert waits == [source.BACKOFF] * 3  # each made progress, so the wait does not grow
 
 
 def test_progress_renews_the_attempts(server):
-    cuts = [File(BODY, cut=1000)] * (3 * transfer.ATTEMPTS)
+    cuts = [File(BODY, cut=1000)] * (3 * source.ATTEMPTS)
     fetch(server.on("/a.tar.gz", *cuts, File(BODY)), md5=MD5)
     assert ARCHIVE.read_bytes() == BODY
-    assert len(server.seen) == 3 * transfer.ATTEMPTS + 1
+    assert len(server.seen) == 3 * source.ATTEMPTS + 1
 
 
 def test_transfer_that_never_gets_further_ends(server):
     # Each time the whole is begun anew and breaks at the same byte: moving bytes is no progress.
     message = refused(server.on("/a.tar.gz", File(BODY, cut=1000, ranges=False)), md5=MD5)
     assert (
-        f"({transfer.ATTEMPTS} attempts failed); check the network and run again later to resume at byte 1000"
-        in message
+        f"({source.ATTEMPTS} attempts failed); check the network and run again later to resume at byte 1000" in message
     )
-    assert len(server.seen) == 1 + transfer.ATTEMPTS
+    assert len(server.seen) == 1 + source.ATTEMPTS
     assert kept() == [1000]
 
 
@@ -222,7 +221,7 @@ def test_server_errors_are_retried_with_growing_waits_and_then_given_up(server, 
     assert (
         "responded with 500 Internal Server Error (6 attempts failed); check the network and run again later" in message
     )
-    assert len(server.seen) == transfer.ATTEMPTS == 6
+    assert len(server.seen) == source.ATTEMPTS == 6
     assert waits == [1, 2, 4, 8, 16]
 
 
@@ -230,7 +229,7 @@ def test_retry_after_is_honoured_up_to_a_cap(server, waits):
     answers = [Reply(429, headers={"Retry-After": after}) for after in ("7", "86400", "soon")]
     fetch(server.on("/a.tar.gz", *answers, File(BODY)), md5=MD5)
     assert ARCHIVE.read_bytes() == BODY
-    assert waits == [7, transfer.MAX_WAIT, 4]
+    assert waits == [7, source.MAX_WAIT, 4]
 
 
 def test_nobody_listening_is_given_up(waits):
@@ -238,12 +237,12 @@ def test_nobody_listening_is_given_up(waits):
         free.bind(("127.0.0.1", 0))  # bound, not listening
         message = refused(f"http://127.0.0.1:{free.getsockname()[1]}/a.tar.gz")
     assert "Connection refused" in message
-    assert len(waits) == transfer.ATTEMPTS - 1
+    assert len(waits) == source.ATTEMPTS - 1
 
 
 def test_server_that_falls_silent_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(transfer, "TIMEOUT", (1, 0.05))
-    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
+    monkeypatch.setattr(source, "TIMEOUT", (1, 0.05))
+    monkeypatch.setattr(source, "ATTEMPTS", 2)
     start = time.monotonic()
     message = refused(server.on("/a.tar.gz", File(BODY, cut=0, stall=True)))
     assert "Read timed out" in message
@@ -273,8 +272,8 @@ def test_redirect_is_followed(server, absolute):
 
 def test_redirects_in_a_circle_end(server):
     message = refused(server.on("/a.tar.gz", to("/a.tar.gz")))
-    assert f"Exceeded {transfer.MAX_REDIRECTS} redirects" in message
-    assert len(server.seen) == transfer.MAX_REDIRECTS + 1
+    assert f"Exceeded {source.MAX_REDIRECTS} redirects" in message
+    assert len(server.seen) == source.MAX_REDIRECTS + 1
 
 
 @pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/a.tar.gz"])
@@ -298,7 +297,7 @@ def test_redirect_never_leaves_https(source, location, allowed):
     response = requests.Response()
     response.url, response.status_code = source, 302
     response.headers["Location"] = location
-    with transfer._Session() as session:
+    with source._Session() as session:
         if allowed:
             assert session.get_redirect_target(response) == location
         else:
@@ -498,7 +497,7 @@ def test_path_like_a_record_elsewhere_may_lack_the_record(server, answer, capfd)
 
 
 def test_zenodo_must_have_the_record(server, monkeypatch):
-    monkeypatch.setattr(transfer, "ZENODO", (server.origin.removeprefix("http://"),))
+    monkeypatch.setattr(source, "ZENODO", (server.origin.removeprefix("http://"),))
     url = record(server)
     server.on("/api/records/12", Reply(404))
     assert "/api/records/12: responded with 404 Not Found, without files and checksums" in refused(url)
@@ -701,7 +700,7 @@ def test_stopped_process_is_resumed_by_the_next(server, sign, status):
 def test_process_stopped_between_the_last_byte_and_the_check_asks_for_nothing_more(server, monkeypatch):
     url = server.on("/a.tar.gz", File(BODY))
     with monkeypatch.context() as patch:
-        patch.setattr(transfer, "verify", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+        patch.setattr(source, "verify", lambda *_, **__: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             fetch(url)
     assert kept() == [SIZE]

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from landcover.dataset import tensors
-from landcover.ground import benge
+from landcover import constants
+from landcover.data import tensors
 
-FACTS = {"bands": ["B04"], "classes": list(benge.CLASSES), "scale": {"divisor": 10_000}}
+FACTS = {"bands": ["B04"], "classes": list(constants.CLASSES), "scale": {"divisor": 10_000}}
 # With this temperature it is sure to 80 %, as it is right.
 NETWORK = FACTS | {"temperature": 6 / np.log(4), "parameters": 99, "epochs": 2, "device": "cpu"}
 PATHS = ("tensors", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv", "reports")
@@ -51,7 +51,7 @@ def bright_or_dark(tmp_path):
         rows += [[split, i, f"{split}{i}", label, 0.5, 8.25, 47.5] for i, label in enumerate(of_split)]
     columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "tensors" / "index.csv", index=False)
-    names = np.array(benge.CLASSES)[wrong]
+    names = np.array(constants.CLASSES)[wrong]
     baselines = {"patch_id": [f"test{i}" for i in range(10)], "actual": names, "majority": "cropland"}
     pd.DataFrame(baselines | {"band_statistics": names}).to_csv(tmp_path / "baselines.csv", index=False)
     return tmp_path
@@ -102,7 +102,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     }  # fmt: skip
 
     matrix = pd.read_csv(reports / "confusion_matrix.csv")
-    assert matrix[["actual", "predicted"]].agg(tuple, axis=1).tolist() == list(product(benge.CLASSES, repeat=2))
+    assert matrix[["actual", "predicted"]].agg(tuple, axis=1).tolist() == list(product(constants.CLASSES, repeat=2))
     assert matrix.query("patches > 0").to_numpy().tolist() == [
         ["tree_cover", "tree_cover", 4, 0.8], ["tree_cover", "cropland", 1, 0.2],
         ["cropland", "tree_cover", 1, 0.2], ["cropland", "cropland", 4, 0.8],
@@ -110,7 +110,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
 
     per_class = pd.read_csv(reports / "per_class.csv").set_index("class")
     assert per_class.columns.tolist() == ["support", "precision", "recall", "recall_low", "recall_high", "f1"]
-    assert per_class.index.tolist() == list(benge.CLASSES)
+    assert per_class.index.tolist() == list(constants.CLASSES)
     assert per_class.loc["cropland"].tolist() == pytest.approx([5, 0.8, 0.8, *wilson(0.8, 5), 0.8], rel=1e-5)
     assert per_class.loc["mangroves", "support"] == 0
     assert per_class.loc["mangroves"].drop("support").isna().all()
@@ -199,7 +199,7 @@ def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_
     ("name", "leading", "facts"), [(PATHS[1], (), NETWORK), (PATHS[2], (2,), FACTS | {"seeds": [1, 2]})]
 )
 def test_predictions_of_other_patches_end_in_one_line(bright_or_dark, run_stage, name, leading, facts):
-    arrays = dict.fromkeys(benge.SPLITS, np.zeros((*leading, 9, 11)))
+    arrays = dict.fromkeys(constants.SPLITS, np.zeros((*leading, 9, 11)))
     tensors.save(bright_or_dark / name, arrays, facts)
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

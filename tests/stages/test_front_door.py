@@ -13,8 +13,8 @@ import pytest
 import yaml
 from tiny import REPOSITORY
 
-from landcover.ground import cli
-from landcover.ground.environment import AVX2
+from landcover import cli
+from landcover.environment import AVX2
 from stages.__main__ import STAGES
 
 
@@ -144,7 +144,7 @@ def test_an_interrupt_that_python_drops_comes_again():
     """In the callback of a weak reference, an exception can only be dropped; other ones are still shown."""
     dropped = (
         "import signal, time, weakref",
-        "from landcover.ground import cli",
+        "from landcover import cli",
         "def command():",
         "    with cli.work():",
         "        for callback in (lambda _: 1 / 0, lambda _: signal.raise_signal(signal.SIGINT)):",

@@ -7,9 +7,9 @@ import rasterio
 import torch
 from tiny import Dataset, write_tile
 
-from landcover.dataset import tensors
-from landcover.dataset.index import load_index
-from landcover.network import model
+from landcover.data import tensors
+from landcover.data.index import load_index
+from landcover.models import cnn
 
 SPLIT = {"method": "order", "train": 4, "val": 2, "test": 2}
 PATHS = ("data/patches", "data/tensors", "reports/data.json")
@@ -259,7 +259,7 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     assert json.loads((tmp_path / "data.json").read_text())["classes"][2] == {
         "class": "Sea_Lake", "train": 4, "val": 2, "test": 2
     }  # fmt: skip
-    network, facts = model.load(tmp_path / "m")
+    network, facts = cnn.load(tmp_path / "m")
     assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 3)
     assert (facts["patch_size"], facts["classes"]) == (64, classes)
     assert pd.read_csv(tmp_path / "r/per_class.csv")["class"].tolist() == classes

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from landcover.dataset import tensors
-from landcover.ground.errors import InputError
-from landcover.ground.params import Runtime
-from landcover.network.calibration import fit_temperature
-from landcover.network.loader import load
-from landcover.network.model import load_ensemble, predict
+from landcover.config import Runtime
+from landcover.data import tensors
+from landcover.errors import InputError
+from landcover.models.cnn import load_ensemble, predict
+from landcover.training.calibration import fit_temperature
+from landcover.training.loader import load
 from stages.repeat import at_once
 
 REPEATED = ("tensors", "s.safetensors", "e.safetensors")

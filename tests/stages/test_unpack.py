@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from landcover.dataset import archive
-from landcover.ground.errors import InputError
-from landcover.ground.params import Unpacking
+from landcover.config import Unpacking
+from landcover.data import archive
+from landcover.errors import InputError
 from stages.unpack import SUMS, unpack
 
 PATCH = "S2A_MSIL2A_20170613T101031_0_7"

@@ -3,7 +3,7 @@ import pytest
 from rasterio import Affine
 from rasterio.crs import CRS
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping.grids import Grid, around, metric
 
 UTM = CRS.from_epsg(32633)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping import maps, windows
 from landcover.mapping.models import Model
 from landcover.mapping.windows import Windows

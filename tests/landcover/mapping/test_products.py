@@ -3,7 +3,7 @@ import zipfile
 import pytest
 from scene_files import BANDS, PRODUCT, land, metadata, write, write_safe, zipped
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping import products
 from landcover.mapping.layers import Layer
 

@@ -7,7 +7,7 @@ import rasterio.shutil
 from rasterio import Affine
 from tiny import ArrayScene
 
-from landcover.ground.files import write_json
+from landcover.files import write_json
 from landcover.mapping import rasters
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.models import Model

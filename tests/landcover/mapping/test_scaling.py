@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from landcover.dataset.patches import without_offset
-from landcover.ground.errors import InputError
+from landcover.data.patches import without_offset
+from landcover.errors import InputError
 from landcover.mapping import scaling
 from landcover.mapping.layers import Layer
 from landcover.mapping.scaling import Scaling

@@ -9,9 +9,9 @@ from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_
 from server import File, Reply, Server
 from tiny import REAL_ARCHIVE, write_tile
 
-from landcover.dataset.patches import read_patch, without_offset
-from landcover.dataset.tiles import Tiles
-from landcover.ground.errors import InputError
+from landcover.data.patches import read_patch, without_offset
+from landcover.data.tiles import Tiles
+from landcover.errors import InputError
 from landcover.mapping.scenes import Scene, open_scene
 
 NUMBERS = land()

@@ -4,7 +4,7 @@ import pytest
 from scene_files import land, write_item
 from server import File, Reply, Server
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping import stac
 from landcover.mapping.layers import Layer
 

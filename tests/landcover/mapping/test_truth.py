@@ -4,7 +4,7 @@ from rasterio import Affine
 from rasterio.transform import from_origin
 from tiny import write_tile
 
-from landcover.ground.errors import InputError
+from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.truth import read_labels, score
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 from tiny import ArrayScene
 
-from landcover.ground.benge import BANDS
-from landcover.ground.errors import InputError
-from landcover.ground.params import Architecture
+from landcover.config import Architecture
+from landcover.constants import BANDS
+from landcover.errors import InputError
 from landcover.mapping import windows
 from landcover.mapping.windows import Windows
-from landcover.network.model import Network
+from landcover.models.cnn import Network
 
 NOTEBOOK = {
     "convolutions": [4, 6], "kernel": 5, "stride": 2, "padding": "valid", "pool": 2, "residual": False,

@@ -1,0 +1,42 @@
+"""The entry point of the commands:  python -m landcover <command> [argument ...]
+
+A command is a module of `commands/` whose `main` takes the rest of the command line. As in the entry point of the
+stages, the instruction set is pinned before a numerical library is imported, and interrupts and bad input are handled.
+"""
+
+import argparse
+from importlib import import_module
+
+from landcover import cli, environment, terminal
+
+COMMANDS = {
+    "compare": "is one revision better than another? writes a page for a pull request",
+    "experiment": "run the experiments in experiments.yaml and compare them",
+    "predict": "map the land cover of a scene, or predict the patches of a folder",
+    "export": "write the model as ONNX, for programs without torch",
+    "worker": "a Dask worker with the same environment as the stages",
+}
+
+
+def main() -> None:
+    lines = "\n".join(f"  {name:<12}{words}" for name, words in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m landcover",
+        description=f"commands:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see python -m landcover COMMAND --help")
+    given = parser.parse_args()
+
+    from landcover import config  # here, since it is slow, and interrupts are handled by now
+
+    environment.pin(config.instruction_set())
+    with terminal.showing("importing libraries"):
+        command = import_module(f"landcover.commands.{given.command}")
+    with cli.work():
+        command.main(given.arguments)
+
+
+if __name__ == "__main__":
+    cli.run(main)

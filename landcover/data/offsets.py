@@ -1,0 +1,93 @@
+"""The offset of digital numbers: its sources, and whether the pixels agree.
+
+Level-2A products of processing baseline 04.00 and later have 1000 added to every valid number. The baseline decides,
+not the date of a scene, since old scenes are reprocessed.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from landcover.constants import BASELINE
+
+ADDED, SINCE = 1000, 400  # by baseline 04.00
+NOT_A_BASELINE = 9999  # in BigEarthNet v2's ids: processed with the users' own sen2cor, which adds nothing
+UNKNOWN = -1
+# In real patches, 36 from BigEarthNet and 93 others, the first percentile of blue is 1 and 360, since sets of patches
+# contain water and shadows. With 1000 added, it is above 1000, except for a few pixels that were below 0.
+BLUE = "B02"
+SUSPICIOUS, BEYOND_DOUBT = 500, 1000
+# Conversely, at most one pixel in a hundred is left without reflectance.
+SUSPICIOUS_SHARE, BEYOND_DOUBT_SHARE = 0.05, 0.5
+ENOUGH = 20  # patches; fewer may all be snow
+
+
+def by_product(patch_ids: pd.Series, baselines: pd.Series) -> pd.Series:
+    """The offset of each patch, int64, by its product's processing baseline; UNKNOWN if there is none.
+
+    Args:
+        patch_ids: may contain the baseline as in BigEarthNet v2, `..._N0509_...`.
+        baselines: text as in the products' metadata, `05.09`; '' to use the id.
+    """
+    told = baselines.str.extract(r"^N?0?(\d\.?\d\d)$", expand=False).str.replace(".", "")
+    numbers = pd.to_numeric(told.fillna(patch_ids.str.extract(BASELINE, expand=False)))
+    known = numbers.notna() & (numbers != NOT_A_BASELINE)
+    return pd.Series(np.where(known, np.where(numbers >= SINCE, ADDED, 0), UNKNOWN), patch_ids.index, np.int64)
+
+
+def choose(setting: int | Literal["auto"], own: int | None, product: int) -> int:
+    """The offset to subtract from a patch: for `auto`, from its tiles' tags, else from its product, else 0.
+
+    Args:
+        setting: the parameter.
+        own: as in `Patch.offset`.
+        product: as returned by `by_product`.
+
+    Raises:
+        ValueError: the parameter contradicts the tags.
+    """
+    if setting == "auto":
+        return own if own is not None else max(product, 0)
+    if own not in (None, setting):
+        raise ValueError(
+            f"its tags give an offset of {own}, the parameter offset is {setting}; set it to auto, or remove the tags"
+        )
+    return setting
+
+
+class Suspicion(NamedTuple):
+    """A sign that the wrong offset was subtracted."""
+
+    why: str
+    remedy: str
+    certain: bool
+    likely: int  # the offset that the pixels suggest
+
+
+def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) -> Suspicion | None:
+    """Evidence in the pixels against the offsets that were subtracted, if any.
+
+    Args:
+        blue: histogram of the numbers with the offset subtracted, int64 (65536,), without 0 (nodata).
+        patches: the number of patches.
+        subtracted: whether an offset was subtracted from any patch.
+        parameter: the name of the parameter that sets the offset.
+    """
+    shares = np.cumsum(blue) / max(blue.sum(), 1)
+    darkest, none_left = int(np.searchsorted(shares, 0.01)), float(shares[1])
+    if darkest > SUSPICIOUS:
+        return Suspicion(
+            f"99% of the blue pixels are above {darkest - 1}, which suggests numbers with an offset of {ADDED}",
+            f"set {parameter} to the number that was added ({ADDED} by baseline 04.00), or to 0 if they are correct",
+            darkest > BEYOND_DOUBT and patches >= ENOUGH,
+            ADDED,
+        )
+    if subtracted and none_left > SUSPICIOUS_SHARE:
+        return Suspicion(
+            f"{none_left:.0%} of the blue pixels are at or below the offset, which suggests numbers without one",
+            f"set {parameter} to 0 if nothing was added, and remove any tags that give an offset",
+            none_left > BEYOND_DOUBT_SHARE and patches >= ENOUGH,
+            0,
+        )
+    return None

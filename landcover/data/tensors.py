@@ -1,0 +1,120 @@
+"""The cached splits: shards of images and labels."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from landcover.errors import InputError
+
+
+def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
+    """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    # The library writes the memory of an array as it lies, whatever its strides say.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    content = memoryview(safetensors.numpy.save(arrays, texts))
+    # The library writes metadata in hash-map order, which differs between processes: sort the header.
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(bytes(content[8:start])), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Not with the library's save_file, whose errors are not OSErrors and which leaves a temporary file if killed.
+    with open(path, "wb") as file:
+        file.write(content[:8])
+        file.write(header.encode().ljust(start - 8))
+        file.write(content[start:])
+
+
+def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `save` wrote: all arrays, or the named ones, and the metadata.
+
+    Raises:
+        InputError: the file is missing or was not written by `save`.
+    """
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = {key: json.loads(text) for key, text in (file.metadata() or {}).items()}
+            return {key: file.get_tensor(key) for key in names or file.keys()}, metadata
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; run dvc repro") from None
+    except (safetensors.SafetensorError, ValueError, RecursionError, TypeError, AttributeError, OSError) as error:
+        # Metadata that JSON cannot hold, a type that numpy lacks, a folder.
+        raise InputError(f"{path}: is not a safetensors file from this pipeline ({error}); run dvc repro") from None
+
+
+class Shards:
+    """The images of a split that does not fit in memory, float32 (N, C, H, W).
+
+    Can be indexed like an array, by a row, a slice or an array of rows. Rows are copied from files that are closed
+    again at once, so that memory use does not depend on the number of shards.
+    """
+
+    def __init__(self, paths: list[Path]):
+        self._paths, self._starts, shape = paths, [0], []
+        for path in paths:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                count, *shape = file.get_slice("images").get_shape()
+            self._starts.append(self._starts[-1] + count)
+        self.shape = (self._starts[-1], *shape)
+        self.nbytes = math.prod(self.shape) * 4
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        if isinstance(rows, slice):
+            rows = np.arange(len(self))[rows]
+        elif isinstance(rows, (int, np.integer)):
+            return self[np.arange(len(self))[rows : rows + 1 or None]][0]
+        found = np.empty((len(rows), *self.shape[1:]), np.float32)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
+        stretches = [(part[0], part[-1] + 1) for part in np.split(np.arange(len(rows)), breaks) if len(part)]
+        for shard in np.unique(shards):
+            with safetensors.safe_open(self._paths[shard], framework="numpy") as file:
+                images = file.get_slice("images")
+                for start, stop in stretches:
+                    if shards[start] == shard:
+                        first = int(rows[start]) - self._starts[shard]
+                        found[start:stop] = images[first : first + int(stop - start)]
+        return found
+
+
+class Split(NamedTuple):
+    """The patches of one split, in the order of the index."""
+
+    images: np.ndarray | Shards  # float32 (N, C, H, H), from 0 to 1, as in `scale`; 0 is nodata
+    labels: np.ndarray  # int64 (N,)
+    bands: list[str]  # the image channels
+    classes: list[str]
+    scale: dict[str, Any]
+    context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
+    context_names: Sequence[str] = ()
+
+
+def shard_name(split: str, number: int) -> str:
+    return f"{split}-{number:05d}.safetensors"
+
+
+def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Split:
+    """Read a split into memory; images that exceed `gigabytes` stay on disk.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    paths = sorted(directory.glob(f"{split}-*.safetensors"))
+    if not paths:
+        raise InputError(f"{directory}: has no shard of the {split} split; run dvc repro")
+    _, facts = load(paths[0], "labels")
+    names = ["labels", "context"] if "context" in facts else ["labels"]
+    shards = [load(path, *names)[0] for path in paths]
+    labels, *context = (np.concatenate([shard[name] for shard in shards]) for name in names)
+    images = Shards(paths)
+    if images.nbytes <= gigabytes * 1e9:
+        images = images[:]
+    own = (*context, facts["context"]) if context else ()
+    return Split(images, labels, *(facts[key] for key in ("bands", "classes", "scale")), *own)

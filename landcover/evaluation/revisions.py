@@ -1,0 +1,123 @@
+"""The small files of the repository at a commit, in an experiment, or in the workspace, read through Git."""
+
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from landcover.errors import CHOICES, InputError, few
+
+WORKSPACE = "workspace"
+NO = 1  # git's exit code for "no such thing"; a higher one is a failure
+MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+def git(*arguments: str) -> str | None:
+    """What git prints, without the final newline; None if it exits with NO.
+
+    Raises:
+        InputError: git fails; says why.
+    """
+    found = _git(*arguments)
+    return None if found is None else found.decode(errors="replace").rstrip("\n")
+
+
+def _git(*arguments: str) -> bytes | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True)
+    except FileNotFoundError:
+        raise InputError("git is not installed; install it and run again") from None
+    reason = " ".join(done.stderr.decode(errors="replace").split())
+    if done.returncode > NO and reason:
+        raise InputError(f"git {arguments[0]}: {reason}; fix that and run again")
+    return done.stdout if done.returncode == 0 else None
+
+
+def merge_base() -> str:
+    """The merge base with the main branch, which a pull request compares with."""
+    for branch in MAIN_BRANCHES:
+        if git("rev-parse", "--verify", "--quiet", branch) is not None:
+            if (commit := git("merge-base", "HEAD", branch)) is None:
+                raise InputError(f"no common ancestor with {branch}; fetch the full history, or give one with --base")
+            return commit
+    raise InputError(
+        f"none of {', '.join(MAIN_BRANCHES)} exists; give a revision, for example the last commit: "
+        "make compare BASE=HEAD, or --base HEAD"
+    )
+
+
+def _names() -> list[str]:
+    """What revisions can be called here, beside commits."""
+    branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes")
+    experiments = git("for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps/*/*/*")
+    return [WORKSPACE, "HEAD", *f"{branches}\n{experiments}".split()]
+
+
+class Revision:
+    """A commit, tag, branch or experiment by name, or the current files of the workspace.
+
+    Raises:
+        InputError: there is no such revision.
+    """
+
+    def __init__(self, name: str):
+        self.name, self.commit = name, None
+        if name != WORKSPACE:
+            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
+            # The newest, if several commits have one of that name.
+            newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
+            experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
+            self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
+            if self.commit is None:
+                raise InputError(
+                    f"no revision or experiment '{name}'; choose from {few(_names(), CHOICES)}, or a commit"
+                )
+
+    def __str__(self) -> str:
+        if self.commit is None:
+            return f"the workspace on {git('rev-parse', '--short=7', 'HEAD')}"
+        short = self.commit[:7]
+        return short if self.commit.startswith(self.name) else f"{self.name} ({short})"
+
+    def read(self, path: str) -> bytes:
+        """The content of a file tracked by Git.
+
+        Raises:
+            InputError: the revision has no such file.
+        """
+        missing = InputError(f"{self} has no {path}; run dvc repro there and commit the result")
+        if self.commit is None:
+            try:
+                return Path(path).read_bytes()
+            except FileNotFoundError:
+                raise missing from None
+        # Relative to this folder, which may lie below the top of the repository.
+        if not git("ls-tree", self.commit, path):
+            raise missing
+        return _git("show", f"{self.commit}:./{path}")
+
+    def has(self, path: str) -> bool:
+        try:
+            return bool(self.read(path))
+        except InputError:
+            return False
+
+    def _parsed(self, path: str, parse) -> Any:
+        try:
+            return parse(self.read(path))
+        except (ValueError, yaml.YAMLError) as error:
+            raise InputError(f"{self}: {path} cannot be read ({' '.join(str(error).split())})") from None
+
+    def json(self, path: str) -> Any:
+        return self._parsed(path, json.loads)
+
+    def yaml(self, path: str) -> Any:
+        return self._parsed(path, yaml.safe_load)
+
+    def csv(self, path: str) -> pd.DataFrame:
+        return self._parsed(path, lambda content: pd.read_csv(io.BytesIO(content)))

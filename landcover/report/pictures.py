@@ -1,0 +1,88 @@
+"""The pictures of the test split, drawn by helper processes."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from landcover.constants import METRES_PER_PIXEL
+from landcover.data.index import Index
+from landcover.data.tensors import Split
+from landcover.evaluation.calibration import reliability
+from landcover.evaluation.confusion import confusion_matrix
+from landcover.evaluation.metrics import accuracy_by_purity
+from landcover.report import maps, plots, sheets
+
+EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment
+
+
+def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Rows of `count` patches: the first of each class in turn, then the second of each, and so on."""
+    by_class = np.argsort(labels, kind="stable")
+    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    turn = np.empty(len(labels), int)
+    turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
+    return np.sort(np.lexsort((labels, turn))[:count])
+
+
+def most_confident_errors(correct: np.ndarray, confidence: np.ndarray, patch_ids: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the `count` wrong predictions with the highest confidence."""
+    wrong = np.flatnonzero(~correct)
+    return wrong[np.lexsort((patch_ids[wrong], -confidence[wrong]))][:count]
+
+
+class Pictures:
+    """The pictures in a folder, drawn by other processes."""
+
+    def __init__(self, folder: Path, painters: Executor, *, synthetic: bool):
+        self.folder, self.painters, self.synthetic, self.drawn = folder, painters, synthetic, []
+
+    def draw(self, name: str, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
+        path = self.folder / f"{name}.png"
+        self.drawn.append(self.painters.submit(plots.draw, path, self.synthetic, plot, *content, **options))
+
+    def draw_patches(
+        self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, told: str
+    ) -> None:
+        """Draw the patches in `rows`, and below each the classes of its `labels`, (N, lines)."""
+        captions = np.array(split.classes)[labels]
+        self.draw(name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, told)
+
+    def draw_places(self, index_csv: Path, patch_size: int) -> None:
+        self.draw("places", maps.places, pd.read_csv(index_csv), patch_size * METRES_PER_PIXEL)
+
+    def draw_examples(self, test: Split) -> None:
+        rows = one_of_each(test.labels, EXAMPLES)
+        rows = rows[np.argsort(test.labels[rows], kind="stable")]
+        labels = test.labels[rows, None]
+        self.draw_patches("examples", test, rows, labels, "Examples from the test split", "below each patch: its class")
+
+    def draw_predictions(self, test: Split, index: Index, labels: np.ndarray, confidence: np.ndarray) -> None:
+        """Draw how the predicted labels compare with those of the test split."""
+        correct = labels == test.labels
+        confusion = confusion_matrix(test.labels, labels, len(test.classes))
+        for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
+            self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
+        rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
+        both = np.stack([test.labels, labels], axis=1)[rows]
+        told = "below each patch: its class, then the predicted class"
+        self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", told)
+        self.draw(
+            "reliability",
+            plots.reliability,
+            reliability(correct, confidence),
+            confidence,
+            "Reliability on the test split",
+        )
+        by_purity = accuracy_by_purity(correct, index.majority_fractions)
+        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity on the test split")
+
+    def wait(self) -> None:
+        """Wait until all pictures are drawn."""
+        for job in tqdm(self.drawn, desc="draw", unit="picture", disable=None):
+            job.result()

@@ -1,0 +1,1 @@
+"""Training: loading patches, the loop, augmentation, several processes, calibration."""

@@ -1,0 +1,780 @@
+"""Compare two states of a real Git repository, whose reports a test writes by hand, and two tables of predictions."""
+
+import json
+import os
+import re
+import subprocess
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from tiny import merged
+
+from landcover import cli, constants
+from landcover.commands import compare
+from landcover.data.index import Index
+from landcover.data.tensors import Split
+from landcover.errors import InputError
+from landcover.evaluation import metrics
+from landcover.evaluation.comparison import mcnemar, tango
+from landcover.evaluation.leakage import NEARNESS
+from landcover.evaluation.predictions import tabulate
+from landcover.evaluation.repetition import COLUMNS
+from landcover.report import plots
+from landcover.report.comparison import CURVES, PICTURES
+
+CLASSES = np.array(constants.CLASSES)
+LABELS = np.array([0, 2, 3] * 50)
+UNKNOWN = np.full(len(LABELS), np.nan)
+PROBABILITY = "negative log-likelihood of the test patches (nats)"
+
+
+def wrong(count: int, start: int = 0) -> np.ndarray:
+    """Predictions of which `count` in a row are wrong."""
+    predictions = LABELS.copy()
+    predictions[start : start + count] = 7
+    return predictions
+
+
+class Repository:
+    def __init__(self, folder: Path, params: dict):
+        self.folder, self.params = folder, params
+        self.git("init", "--quiet", "--initial-branch", "main")
+        (folder / ".gitignore").write_text("/comparison*\n")
+
+    def git(self, *arguments: str) -> str:
+        identity = {
+            f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, env=os.environ | identity, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def write(
+        self, predictions: np.ndarray, *, labels=LABELS, sure=0.9, lat=UNKNOWN, statistics=None,
+        touching=0.0, seeds=(), colour="red", **params,
+    ) -> None:  # fmt: skip
+        """The files that compare reads, of a run with these predictions, each of which has the probability `sure`.
+
+        Args:
+            lat: of the patches, all of which lie at 10 degrees east.
+            statistics: what the second baseline predicts; by default it is less often right than the main branch.
+        """
+        reports = self.folder / "reports"
+        reports.mkdir(exist_ok=True)
+        count = len(labels)
+        ids = np.array([f"S2A_MSIL2A_20170613T101031_{i}_1" for i in range(count)])
+        split = Split(np.empty(0), labels, [], list(CLASSES), {})
+        index = Index(ids, np.linspace(0.3, 1, count), np.where(np.isnan(lat), np.nan, 10)[:count], lat[:count])
+
+        def table(predictions: np.ndarray) -> pd.DataFrame:
+            return tabulate(split, index, np.log(np.where(np.eye(11)[predictions] > 0, sure, (1 - sure) / 10)))
+
+        data = {
+            "patches": {"test": len(labels)},
+            "membership_sha256": {"train": "a", "test": f"{len(labels)} patches"},
+            "labels_sha256": {"train": "a", "test": "".join(map(str, labels))},
+            "leakage": {"test": {what: {"patches": 0, "share": touching} for what in NEARNESS}},
+        }
+        (reports / "data.json").write_text(json.dumps(data))
+        single = table(predictions)
+        scores = {
+            "test": metrics.summary(single, resamples=100, seed=0),
+            "model": {"parameters": 1000, "epochs": 30},
+        }
+        (reports / "metrics.json").write_text(json.dumps(scores))
+        single.to_csv(reports / "predictions.csv", index=False)
+        repeated = [table(one).assign(seed=seed)[COLUMNS] for seed, one in enumerate(seeds)]
+        repeated = pd.concat(repeated) if repeated else pd.DataFrame(columns=COLUMNS)
+        repeated.to_csv(reports / "seed_predictions.csv", index=False)
+        statistics = np.where(np.arange(count) < 60, 7, labels) if statistics is None else statistics
+        baselines = single[["patch_id", "actual"]].assign(majority=CLASSES[0], band_statistics=CLASSES[statistics])
+        baselines.assign(texture=CLASSES[0]).to_csv(reports / "baseline_predictions.csv", index=False)
+        from matplotlib.figure import Figure
+
+        for name in PICTURES:
+            plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name, synthetic=False)
+        changed = merged(self.params, params) | {"runtime": self.params["runtime"]}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(changed))
+        ran = {key: {"params.yaml": {key: changed[key]}} for key in ("datasets", "train")}
+        stages = {"choose": {"params": ran["datasets"]}, "train": {"params": ran["train"]}, "report": {"outs": "same"}}
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+
+    def commit(self) -> str:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "state")
+        return self.git("rev-parse", "HEAD")
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
+        """What `python -m landcover compare` does here, in this process, which has imported its libraries."""
+        out, err, code = StringIO(), StringIO(), 0
+        with chdir(self.folder), redirect_stdout(out), redirect_stderr(err):
+            try:
+                cli.guard(lambda: compare.main(list(arguments)))
+            except SystemExit as end:
+                code = end.code
+        told = err.getvalue() if isinstance(code, int) else f"{err.getvalue()}{code}\n"
+        code = code if isinstance(code, int) else 1
+        assert code == expect, told
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), told)
+
+    def compare(self, *arguments: str, expect: int = 0) -> str:
+        """Run it, and return the page, or the message if there is none."""
+        page = self.folder / "comparison.md"
+        page.unlink(missing_ok=True)
+        done = self.run(*arguments, expect=expect)
+        return source(page) if page.is_file() else done.stderr
+
+    def figures(self, *arguments: str, expect: int = 0) -> dict:
+        """What it prints with --json."""
+        return json.loads(self.run("--json", *arguments, expect=expect).stdout)
+
+
+def source(page: Path) -> str:
+    """The page, without the blanks by which tables are padded for people who read the source."""
+    return re.sub(" +", " ", page.read_text())
+
+
+@pytest.fixture
+def repository(tmp_path, default_params) -> Repository:
+    """A repository whose main branch is right on 100 of 150 patches."""
+    found = Repository(tmp_path, default_params)
+    found.write(wrong(50))
+    found.commit()
+    return found
+
+
+def test_equal_revisions_show_no_difference(repository):
+    repository.commit()
+    page = repository.compare("--base", "HEAD~1", "--head", "HEAD", "--fail-on-regression")
+    assert page.startswith("**No difference**: every prediction is the same, on the same 150 test patches.")
+    assert "No parameter changed." in page
+    assert "Stages that ran again: none." in page
+    assert "with several seeds" not in page
+
+
+def test_a_better_experiment_is_called_better_with_all_that_changed(repository):
+    repository.write(wrong(20), train={"learning_rate": 0.001}, colour="blue")
+    page = repository.compare("--fail-on-regression")
+    assert page.startswith("**Better**: accuracy +20.0 points (+")
+    assert "95% interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
+    assert "| accuracy | 0.667 | 0.867 | +0.200 | +0.1" in page
+    for metric in ("macro F1", "balanced accuracy", f"{PROBABILITY}, lower is better", "Brier score, lower is better"):
+        assert re.search(rf"^\| {re.escape(metric)} \|.*\| better \|$", page, re.MULTILINE), metric
+    assert "repeat.seeds" in page  # how to compare the configurations
+    assert "| `train.learning_rate` | `0.0001` | `0.001` |" in page
+    assert "Stages that ran again: train." in page
+    assert "| tree cover | 50 |" in page
+    assert "## Fixed: 30 patches" in page
+    assert "## Broken: 0 patches\n\nNone." in page
+    assert "| below 50% | 43 | 0 | 23 | 23 | 0 |" in page
+
+
+@pytest.mark.parametrize("labels", [LABELS, LABELS[:140]], ids=["comparable", "not comparable"])
+def test_synthetic_data_is_told_under_the_verdict(repository, labels):
+    code = 0 if labels is LABELS else 4
+    told = "> **The data is synthetic.**"
+    repository.write(labels, labels=labels)
+    assert repository.compare(expect=code).splitlines()[2].startswith(told)
+    repository.write(labels, labels=labels, dataset="ben-ge-800")
+    assert told in repository.compare(expect=code)  # one side is
+    repository.commit()
+    assert told not in repository.compare("--base", "HEAD")
+
+
+def test_pictures_are_of_both_revisions(repository):
+    before = (repository.folder / "reports" / "errors.png").read_bytes()
+    repository.write(wrong(20), colour="blue")
+    page = repository.compare()
+    pictures = repository.folder / "comparison"
+    assert (pictures / "before_errors.png").read_bytes() == before
+    assert (pictures / "after_errors.png").read_bytes() == (repository.folder / "reports" / "errors.png").read_bytes()
+    assert before != (pictures / "after_errors.png").read_bytes()
+    for link in ("comparison/before_errors.png", "comparison/after_errors.png", "comparison/confusion_difference.png"):
+        assert f"]({link})" in page
+        assert (repository.folder / link).is_file()
+    order = [
+        page.index(word) for word in ("confusion_difference.png", "## Fixed", "before_reliability", "before_errors")
+    ]
+    assert order == sorted(order)
+    assert re.search(r"^\| !\[Reliability before\]\(.*\) \| !\[Reliability after\]\(.*\) \|$", page, re.MULTILINE)
+    assert "\n\n![Most confident errors before](" in page  # too wide to stand side by side
+    assert "learning_curves.png" not in page
+
+    # Curves are drawn on the same axes, if both sides have them.
+    history = pd.DataFrame({name: [1.0, 2.0] for name in CURVES})
+    history.to_csv(repository.folder / "reports" / "history.csv", index=False)
+    assert "learning_curves.png" not in repository.compare("--base", "HEAD")
+    repository.commit()
+    assert "![Learning curves before and after](comparison/learning_curves.png)" in repository.compare("--base", "HEAD")
+    assert (pictures / "learning_curves.png").is_file()
+    history.drop(columns="epoch").to_csv(repository.folder / "reports" / "history.csv", index=False)
+    assert "learning_curves.png" not in repository.compare("--base", "HEAD")
+
+
+def test_single_runs_are_told_apart_by_mcnemars_and_tangos_formulas(repository):
+    repository.write(wrong(46, start=2))  # two patches fixed before, two behind
+    found = repository.figures()["metrics"]["accuracy"]
+    assert found["p"] == pytest.approx(mcnemar(4, 0)) == 0.0625
+    assert (found["low"], found["high"]) == pytest.approx(tango(4, 0, 150))
+
+
+def test_a_small_change_is_within_noise(repository):
+    repository.write(wrong(52))
+    page = repository.compare("--fail-on-regression")
+    assert page.startswith("**Within noise**: accuracy -1.3 points (")
+
+
+def test_only_a_significant_loss_fails_the_gate(repository):
+    repository.write(wrong(80))
+    assert repository.compare("--fail-on-regression", expect=3).startswith("**Worse**: accuracy -20.0 points")
+    assert repository.compare().startswith("**Worse**")
+
+
+@pytest.mark.parametrize(("errors", "word"), [(50, "Within noise"), (38, "Better")])
+def test_a_loss_of_likelihood_fails_the_gate_whatever_the_verdict_is(repository, errors, word):
+    """What is wrong is now wrong with more confidence."""
+    repository.write(wrong(errors), sure=0.9999)
+    done = repository.run("--fail-on-regression", "--json", "--output", "comparison.md", expect=3)
+    page, found = source(repository.folder / "comparison.md"), json.loads(done.stdout)
+    assert page.startswith(f"**{word}**: accuracy +")
+    assert f"> The {PROBABILITY} is significantly worse." in page
+    assert found["losses"] == ["nll"]
+    assert found["regressions"] == ["nll is significantly worse"]
+    assert found["metrics"]["nll"]["low"] > 0
+    assert done.stderr.endswith("regression: nll is significantly worse\n")
+
+
+def test_a_gain_of_likelihood_is_no_loss(repository):
+    repository.write(wrong(50), sure=0.6)
+    page = repository.compare("--fail-on-regression")
+    assert page.startswith("**Within noise**: accuracy +0.0 points")
+    assert "significantly worse" not in page
+
+
+def test_the_head_says_what_the_verdict_is_by(repository):
+    repository.write(wrong(38), sure=0.9999, evaluate={"verdict": "nll"})
+    first = repository.compare().splitlines()[0]
+    assert first.startswith(f"**Worse**: {PROBABILITY} +1.")
+    assert "points" not in first
+    assert repository.compare("--verdict", "accuracy").startswith("**Better**: accuracy +8.0 points (")
+    repository.commit()
+    repository.write(wrong(60), evaluate={"verdict": "macro_f1"})
+    first = repository.compare().splitlines()[0]
+    assert re.match(r"\*\*Worse\*\*: macro F1 -[0-9.]+ points \(-[0-9.]+ to -[0-9.]+\), 95% interval, p < 0.001", first)
+    assert repository.figures()["metric"] == "macro_f1"
+    assert repository.figures("--head", "HEAD", "--base", "HEAD~1")["metric"] == "nll"
+
+
+def test_a_side_that_is_worse_than_its_baselines_is_told(repository):
+    assert "Still worse" not in repository.compare("--base", "HEAD")
+    repository.write(wrong(20), statistics=LABELS)
+    page = repository.compare("--fail-on-regression")
+    assert page.startswith("**Better**")
+    assert "> **Still worse than baselines that need no network**: logistic regression on band statistics." in page
+    rows = page.partition("### Compared with the baselines\n\n")[2].split("\n\n")[0].splitlines()
+    assert rows[0] == "| accuracy compared with | before | after |"
+    assert rows[2].startswith("| majority class | better: +33.3 points (")
+    assert re.match(r"\| logistic .* \| better: \+6.7 points \(.*\) \| worse: -13.3 points \(.*\) \|$", rows[3])
+    found = repository.figures()["baselines"]
+    assert [found[when]["band_statistics"]["verdict"] for when in ("before", "after")] == ["better", "worse"]
+
+    # The other way round it is the side before that is worse, which is no fault of the head.
+    repository.commit()
+    repository.write(wrong(0))
+    page = repository.compare("--base", "HEAD")
+    assert "Still worse" not in page
+    assert "| worse: -13.3 points (" in page
+
+
+def test_patches_that_lie_together_tell_less(repository):
+    def write(places: int) -> str:
+        """The same predictions, of patches in so many places, each with patches that are all right or all wrong."""
+        lat = np.arange(150) * places // 150 - 75.0
+        repository.write(wrong(50), lat=lat)
+        repository.commit()
+        repository.write(wrong(30), lat=lat)
+        return repository.compare("--base", "HEAD")
+
+    page = write(150)
+    assert "on the same 150 test patches in 150 places." in page.splitlines()[0]
+    assert page.startswith("**Better**: accuracy +13.3 points")
+    alone = repository.figures("--base", "HEAD")["metrics"]["accuracy"]
+    assert (alone["low"], alone["high"]) == pytest.approx(tango(20, 0, 150))
+    page = write(15)
+    assert page.startswith("**Within noise**: accuracy +13.3 points")
+    assert "in 15 places." in page.splitlines()[0]
+    found = repository.figures("--base", "HEAD")["metrics"]["accuracy"]
+    assert found["high"] - found["low"] > 1.5 * (alone["high"] - alone["low"])
+    assert "The test patches lie in" not in page
+    assert "> The test patches lie in only 2 places." in write(2)
+    assert "> All test patches lie in one place." in write(1)
+
+
+def test_reports_of_an_older_version_are_compared_as_far_as_they_tell(repository):
+    """Without places, Brier scores, chance in the calibration error, the third baseline and probabilities of seeds."""
+    repository.write(wrong(50), seeds=[wrong(48), wrong(52)])
+    reports = repository.folder / "reports"
+    for name, columns in (
+        ("predictions", ["brier", "lon", "lat"]),
+        ("seed_predictions", ["p_actual", "brier", "lon", "lat"]),
+        ("baseline_predictions", ["texture"]),
+    ):
+        path = reports / f"{name}.csv"
+        pd.read_csv(path).drop(columns=columns).to_csv(path, index=False)
+    scores = json.loads((reports / "metrics.json").read_text())
+    del scores["test"]["ece_by_chance"], scores["test"]["brier"]
+    (reports / "metrics.json").write_text(json.dumps(scores))
+    repository.commit()
+    repository.write(wrong(20), seeds=[wrong(18), wrong(22)], lat=np.arange(150) / 2)
+    page = repository.compare("--base", "HEAD")
+    assert page.startswith("**Better**: accuracy +20.0 points")
+    assert list(repository.figures("--base", "HEAD")["metrics"]) == ["accuracy", "macro_f1", "balanced_accuracy"]
+    assert re.search(r"^\| gradient boosting on texture features \| - \| better: ", page, re.MULTILINE)
+    assert re.search(r"^\| before \| 0.[0-9]{3} \| - \| - \|$", page, re.MULTILINE)
+    message = repository.run("--base", "HEAD", "--verdict", "nll", expect=1).stderr
+    assert message.startswith("error: the verdict by nll needs a column p_actual on both sides")
+    assert message.count("\n") == 1
+
+
+def test_grown_leakage_fails_the_gate(repository):
+    repository.write(wrong(20), touching=0.25)
+    page = repository.compare("--fail-on-regression", expect=3)
+    assert page.startswith("**Better**")
+    leak = "> **Leakage grew**: share of test patches with a train patch on the same ground: 0.0% before, 25.0% after"
+    assert leak in page
+
+
+@pytest.mark.parametrize("change", ["labels", "patches"])
+def test_other_test_splits_get_no_verdict(repository, change):
+    labels = np.roll(LABELS, 1) if change == "labels" else LABELS[:140]
+    repository.write(labels, labels=labels)
+    page = repository.compare(expect=4)
+    assert page.startswith("**Not comparable**: the test splits")
+    assert "No verdict is given." in page
+    for word in ("Better", "Worse", "Within noise", "95% interval", "p ="):
+        assert word not in page
+    found = repository.figures("--fail-on-regression", expect=4)
+    assert (found["verdict"], found["comparable"], found["regressions"]) == (None, False, [])
+    assert found["reasons"][0].startswith("the test splits")
+    assert "metrics" not in found
+
+
+def test_parameters_that_did_not_run_are_told(repository):
+    assert "Stale results" not in repository.compare("--base", "HEAD")
+    params = yaml.safe_load((repository.folder / "params.yaml").read_text())
+    params["train"]["epochs"] = 99
+    other = params["datasets"]["ben-ge-800"]
+    assert params["dataset"] != "ben-ge-800"
+    other["source"] = "https://example.org/moved.tar.gz"  # of a dataset that is not used
+    (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    page = repository.compare("--base", "HEAD")
+    short = repository.git("rev-parse", "--short=7", "HEAD")
+    assert (
+        f"> **Stale results**: in the workspace on {short}, `train.epochs` changed after the run; run `dvc repro`."
+        in page
+    )
+
+
+def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
+    repository.write(wrong(50), seeds=[wrong(30), wrong(50), wrong(70)])
+    repository.commit()
+    repository.write(wrong(20), seeds=[wrong(20), wrong(45), wrong(67)])
+    page = repository.compare()
+    first = page.splitlines()[0]
+    assert first.startswith("**Within noise**: accuracy +4.0 points (")
+    assert "Means over 3 seeds before and 3 seeds after; the interval includes the variation between seeds." in first
+    assert "| 0 | 0.800 | 0.867 |" in page
+    assert "| **mean** | 0.667 | 0.707 |" in page
+    assert "| standard deviation | 0.133 | 0.157 |" in page
+    assert "| accuracy | 0.667 | 0.707 | +0.040 |" in page
+    repository.write(wrong(50), seeds=[wrong(48), wrong(50), wrong(52)])
+    repository.commit()
+    repository.write(wrong(20), seeds=[wrong(10), wrong(11), wrong(12)])
+    assert repository.compare().startswith("**Better**")
+
+
+def test_a_side_of_one_run_is_taken_to_vary_as_the_other_does(repository):
+    repository.write(wrong(50), seeds=[wrong(40), wrong(50), wrong(60)])
+    repository.commit()
+    repository.write(wrong(35), seeds=[wrong(25), wrong(35), wrong(45)])
+    both = repository.figures("--base", "HEAD")["metrics"]["accuracy"]
+    repository.write(wrong(35), seeds=[wrong(1)])  # a single seed is no repetition: it is the run that counts
+    one = repository.figures("--base", "HEAD")
+    assert one["seeds"] == {"before": 3, "after": 1}
+    assert one["metrics"]["accuracy"]["difference"] == pytest.approx(both["difference"]) == pytest.approx(0.1)
+    # The variance of one seed is three times that of a mean of three.
+    assert one["metrics"]["accuracy"]["high"] > both["high"] + 0.01
+    page = repository.compare("--base", "HEAD")
+    assert "Means over 3 seeds before and one run after" in page.splitlines()[0]
+    assert "> One side has a single run." in page
+    assert "| 2 | 0.600 | - |" in page
+    repository.write(wrong(35), seeds=[wrong(25), wrong(35), wrong(45)])
+    assert "single run." not in repository.compare("--base", "HEAD")
+
+
+def test_equal_revisions_with_seeds_show_no_difference(repository):
+    repository.write(wrong(50), seeds=[wrong(30), wrong(50)])
+    repository.commit()
+    page = repository.compare("--base", "HEAD")
+    assert page.startswith("**No difference**: every prediction is the same")
+    for caution in ("other seeds may turn it", "One side has a single run", "with several seeds"):
+        assert caution not in page
+
+
+def test_the_base_is_where_the_branch_left_main(repository):
+    base = repository.git("rev-parse", "HEAD")
+    repository.git("checkout", "--quiet", "-b", "experiment")
+    repository.write(wrong(20))
+    repository.commit()
+    repository.git("checkout", "--quiet", "main")
+    repository.write(wrong(0))
+    repository.commit()
+    repository.git("checkout", "--quiet", "experiment")
+    page = repository.compare()
+    assert f"Base: {base[:7]}." in page
+    assert page.startswith("**Better**: accuracy +20.0")
+
+
+def test_bad_revisions_and_missing_files_are_one_clear_line(repository):
+    message = repository.compare("--base", "nonsense", expect=1)
+    assert message == "error: no revision or experiment 'nonsense'; choose from workspace, HEAD, main, or a commit\n"
+    (repository.folder / "reports" / "metrics.json").unlink()
+    message = repository.compare("--base", "HEAD", expect=1)
+    short = repository.git("rev-parse", "--short=7", "HEAD")
+    missing = f"the workspace on {short} has no reports/metrics.json; run dvc repro there and commit the result"
+    assert message == f"error: {missing}\n"
+    assert "ending in .md" in repository.compare("--output", "page.html", expect=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("reports/predictions.csv", "garbage"),
+        ("reports/predictions.csv", "patch_id,actual,predicted,majority_fraction\na,tree_cover,,1\n"),
+        ("reports/data.json", "{}"),
+        ("reports/data.json", "[]"),
+        ("reports/data.json", "{"),
+        ("reports/metrics.json", "{}"),
+        ("reports/seed_predictions.csv", "garbage\n1\n"),
+        (
+            "reports/seed_predictions.csv",
+            "seed,patch_id,actual,predicted\n1,a,tree_cover,tree_cover\n2,b,tree_cover,x\n",
+        ),
+        ("dvc.lock", ""),
+        ("params.yaml", ""),
+        ("params.yaml", "evaluate: {resamples: 5, seed: 0}"),
+        ("params.yaml", "evaluate: {resamples: 1000, seed: 0, verdict: luck}"),
+        ("reports/baseline_predictions.csv", "patch_id,majority\na,tree_cover\n"),
+        ("reports/baseline_predictions.csv", "patch_id,actual,majority\na,tree_cover,x\nb,tree_cover,x\n"),
+    ],
+)
+def test_broken_reports_are_one_clear_line(repository, name, content):
+    (repository.folder / name).write_text(content)
+    message = repository.compare("--base", "HEAD", expect=1)
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "the workspace on " in message or name.removeprefix("reports/") in message
+
+
+def test_all_figures_are_printed_as_json(repository):
+    repository.write(wrong(20), touching=0.25)
+    found = repository.figures()
+    assert list(found)[:4] == ["verdict", "comparable", "base", "head"]
+    assert (found["verdict"], found["comparable"], found["metric"], found["scope"]) == (
+        "better", True, "accuracy", "two runs"
+    )  # fmt: skip
+    assert (found["patches"], found["places"], found["seeds"]) == (150, None, {"before": 1, "after": 1})
+    assert list(found["metrics"]) == ["accuracy", "macro_f1", "balanced_accuracy", "nll", "brier"]
+    for one in found["metrics"].values():
+        assert list(one) == ["before", "after", "difference", "low", "high", "p", "verdict"]
+        assert one["low"] < one["difference"] < one["high"]
+        assert one["difference"] == pytest.approx(one["after"] - one["before"])
+    assert list(found["baselines"]["after"]) == ["majority", "band_statistics", "texture"]
+    assert found["grown_leakage"][0] == "on the same ground: 0.0% before, 25.0% after"
+    assert found["regressions"] == [f"more test patches have a train patch {leak}" for leak in found["grown_leakage"]]
+    assert (found["losses"], found["reasons"]) == ([], [])
+    assert not (repository.folder / "comparison.md").exists()
+    assert repository.figures("--output", "page.md") == found
+    assert (repository.folder / "page.md").read_text().startswith("**Better**")
+
+
+def test_of_experiments_of_one_name_the_newest_is_meant(repository):
+    for i, errors in enumerate((70, 20)):
+        repository.write(wrong(errors))
+        os.environ["GIT_COMMITTER_DATE"] = f"2026-01-0{i + 1}T00:00:00"
+        try:
+            commit = repository.commit()
+        finally:
+            del os.environ["GIT_COMMITTER_DATE"]
+        repository.git("update-ref", f"refs/exps/{i}{i}/0000/mine", commit)
+    page = repository.compare("--base", "HEAD~2", "--head", "mine")
+    assert page.startswith("**Better**: accuracy +20.0")
+    assert "no revision or experiment '*'" in repository.compare("--base", "*", expect=1)
+
+
+def test_the_difference_of_confusion_matrices_is_blue_where_it_is_good():
+    before, after = np.array([[3, 2], [1, 4]]), np.array([[5, 0], [2, 3]])
+    axes = plots.confusion_difference(before, after, ["a", "b"]).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["+2", "-2", "+1", "-1"]
+    gain = axes.images[0].get_array()
+    assert (gain[0] > 0).all()
+    assert (gain[1] < 0).all()
+
+
+# -- two tables of predictions, of any models
+
+NAMES = np.array(["oak", "fir", "no tree"])
+TRUTH = np.array([0, 1, 2] * 50)
+
+
+def mistaken(count: int) -> np.ndarray:
+    return np.where(np.arange(150) < count, (TRUTH + 1) % 3, TRUTH)
+
+
+def a_table(*predicted: np.ndarray, **columns) -> pd.DataFrame:
+    """A row a patch, in no order; of several predictions, a row a patch and seed."""
+    facts = {"patch_id": [f"{i:03}" for i in range(150)], "actual": NAMES[TRUTH]}
+    parts = [pd.DataFrame(facts | {"predicted": NAMES[one], "seed": 10 + i}) for i, one in enumerate(predicted)]
+    found = pd.concat(parts).assign(**columns).sample(frac=1, random_state=len(predicted))
+    return found if len(predicted) > 1 else found.drop(columns="seed")
+
+
+def likely(predicted: np.ndarray, sure: float) -> np.ndarray:
+    return np.where(predicted == TRUTH, sure, (1 - sure) / 2)
+
+
+@pytest.fixture
+def run_tables(tmp_path, monkeypatch, capsys):
+    """Compare two tables in an empty folder that is no repository: the exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(before: pd.DataFrame, after: pd.DataFrame, *arguments: str) -> tuple[int, str, str]:
+        before.to_csv("a.csv", index=False)
+        after.to_csv("b.csv", index=False)
+        code = 0
+        try:
+            compare.main(["--base", "a.csv", "--head", "b.csv", *arguments])
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_two_tables_are_compared_on_a_page(run_tables, tmp_path):
+    code, out, err = run_tables(a_table(mistaken(50)), a_table(mistaken(20)))
+    page = source(tmp_path / "comparison.md")
+    first = page.splitlines()[0]
+    assert first.startswith("**Better**: accuracy +20.0 points (")
+    assert "p < 0.001, on the same 150 test patches. This verdict is about these two runs" in first
+    assert (code, out) == (0, f"{first.replace('**', '')}\n")
+    assert err.endswith("comparison.md\n")
+    assert "Before: a.csv. After: b.csv." in page
+    assert "| accuracy | 0.667 | 0.867 | +0.200 |" in page
+    assert "likelihood" not in page
+    assert "| oak | 50 | 0.667 | " in page
+    assert "by seed" not in page
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv", "comparison.md"]  # no pictures
+
+
+def test_tables_of_several_seeds_are_compared_by_their_means(run_tables, tmp_path):
+    before = a_table(mistaken(30), mistaken(50), mistaken(70))
+    assert run_tables(before, a_table(mistaken(20), mistaken(45), mistaken(67)))[0] == 0
+    page = source(tmp_path / "comparison.md")
+    assert page.startswith("**Within noise**: accuracy +4.0 points (")
+    assert "Means over 3 seeds before and 3 seeds after" in page.splitlines()[0]
+    assert "| 10 | 0.800 | 0.867 |" in page
+    assert "| **mean** | 0.667 | 0.707 |" in page
+    assert "| standard deviation | 0.133 | 0.157 |" in page
+    assert "## By class" not in page
+    assert run_tables(before, a_table(mistaken(50)))[0] == 0
+    page = source(tmp_path / "comparison.md")
+    assert "Means over 3 seeds before and one run after" in page.splitlines()[0]
+    assert "> One side has a single run." in page
+
+
+def test_seeds_may_have_names_and_not_the_same_on_both_sides(run_tables, tmp_path):
+    named = a_table(mistaken(20), mistaken(24)).replace({"seed": {10: "first", 11: "second"}})
+    for before in (a_table(mistaken(50)), a_table(mistaken(50), mistaken(54))):
+        assert run_tables(before, named)[0] == 0
+        page = source(tmp_path / "comparison.md")
+        assert "| first | - | 0.867 |" in page
+        assert "| second | - | 0.840 |" in page
+
+
+def test_tables_that_tell_probabilities_are_compared_by_them(run_tables, tmp_path):
+    facts = {"brier": 0.5, "lon": 10, "lat": 50}
+    predicted = mistaken(50)
+    before, after = (a_table(predicted).sort_values("patch_id") for _ in range(2))
+    before, after = (
+        table.assign(p_actual=likely(predicted, sure), **facts) for table, sure in ((before, 0.5), (after, 0.999))
+    )
+    code, out, _ = run_tables(before, after, "--json", "--verdict", "nll", "--fail-on-regression")
+    found = json.loads(out)
+    assert code == 3
+    assert (found["verdict"], found["places"], found["regressions"]) == ("worse", 1, ["nll is significantly worse"])
+    nll = found["metrics"]["nll"]
+    assert nll["before"] == pytest.approx(-(2 * np.log(0.5) + np.log(0.25)) / 3)
+    assert nll["after"] == pytest.approx(-(2 * np.log(0.999) + np.log(0.0005)) / 3)
+    assert nll["low"] < nll["difference"] < nll["high"]
+    assert nll["difference"] == pytest.approx(nll["after"] - nll["before"])
+    assert (found["metrics"]["accuracy"]["difference"], found["metrics"]["accuracy"]["verdict"]) == (0, "within noise")
+    assert found["metrics"]["brier"]["p"] == 1
+    run_tables(before, after)
+    page = source(tmp_path / "comparison.md")
+    assert f"> The {PROBABILITY} is significantly worse." in page
+    assert "> All test patches lie in one place." in page
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(20, "better"), (80, "worse"), (52, "within noise"), (50, "no difference")],
+)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_verdict_on_tables_is_one_of_four(run_tables, tmp_path, after, expected, seeds):
+    before, after = (a_table(*[mistaken(count)] * seeds) for count in (50, after))
+    code, out, _ = run_tables(before, after, "--json", "--fail-on-regression")
+    found = json.loads(out)
+    assert code == (3 if expected == "worse" else 0)
+    assert (found["verdict"], found["comparable"]) == (expected, True)
+    assert (found["base"], found["head"]) == ("a.csv", "b.csv")
+    assert found["scope"] == ("two runs" if seeds == 1 else "configurations")
+    assert list(found["metrics"]) == ["accuracy", "macro_f1", "balanced_accuracy"]
+    if seeds == 1:
+        accuracy = found["metrics"]["accuracy"]
+        fixed, broken = (max(0, round(sign * 150 * accuracy["difference"])) for sign in (1, -1))
+        assert accuracy["p"] == pytest.approx(mcnemar(fixed, broken))
+        assert (accuracy["low"], accuracy["high"]) == pytest.approx(tango(fixed, broken, 150))
+    assert not (tmp_path / "comparison.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table: table.assign(actual="oak"), "100 of 150 patches have a different actual class"),
+        (lambda table: table.head(140), "the patches differ (150 before, 140 after)"),
+        (lambda table: table.assign(patch_id=table["patch_id"].astype(int)), "the patches differ (150"),
+    ],
+    ids=["labels", "fewer patches", "ids without their zeros"],
+)
+def test_tables_of_other_patches_or_labels_get_no_verdict(run_tables, tmp_path, change, reason):
+    before, after = a_table(mistaken(50)), change(a_table(mistaken(20)))
+    code, out, _ = run_tables(before, after, "--json", "--fail-on-regression")
+    found = json.loads(out)
+    assert code == 4
+    assert (found["verdict"], found["comparable"], found["regressions"]) == (None, False, [])
+    assert len(found["reasons"]) == 1
+    assert found["reasons"][0].startswith(reason)
+    code, out, _ = run_tables(before, after)
+    assert (code, out.count("\n")) == (4, 1)
+    assert (tmp_path / "comparison.md").read_text().replace("**", "") == out
+    assert out.startswith(f"Not comparable: {reason}")
+    assert out.endswith("No verdict is given.\n")
+
+
+GOOD = a_table(mistaken(50))
+TWO = a_table(mistaken(50), mistaken(40))
+OTHERS = GOOD["patch_id"] != "007"
+BAD = {
+    "no actual": (GOOD.drop(columns="actual"), "has no column actual; needs patch_id, actual, predicted"),
+    "no known column": (pd.DataFrame({"x": [1, 2]}), "has no column patch_id, actual, predicted; needs"),
+    "a patch twice": (pd.concat([GOOD, GOOD[~OTHERS]]), "lists patch 007 twice; needs one row"),
+    "a patch twice with a seed": (pd.concat([TWO, TWO.tail(1)]), "twice; needs one row"),
+    "an empty cell": (GOOD.assign(predicted=GOOD["predicted"].where(OTHERS)), "has an empty cell in"),
+    "an empty id": (GOOD.assign(patch_id=GOOD["patch_id"].where(OTHERS)), "has an empty cell in"),
+    "p above 1": (GOOD.assign(p_actual=1.5), "p_actual is not a number from 0 to 1 in every row"),
+    "p below 0": (GOOD.assign(p_actual=-0.1), "p_actual is not a number from 0 to 1"),
+    "p of words": (GOOD.assign(p_actual="0,5"), "p_actual is not a number from 0 to 1"),
+    "p not of all": (GOOD.assign(p_actual=[0.5] * 149 + [np.nan]), "p_actual is not a number from 0 to 1 in every row"),
+    "brier": (GOOD.assign(brier=2.5), "brier is not a number from 0 to 2"),
+    "no place": (GOOD.assign(lon=10, lat=91), "lat is not a number from -90 to 90"),
+    "one patch": (GOOD.head(1), "has fewer than two patches"),
+    "one patch of two seeds": (TWO[TWO["patch_id"] == "007"], "has fewer than two patches"),
+    "a header": (GOOD.head(0), "has no rows"),
+    "a patch less with one seed": (TWO.drop_duplicates().iloc[1:], "the seeds do not all have the same patches"),
+    "other patches with one seed": (
+        TWO.assign(patch_id=TWO["patch_id"].where(TWO["seed"] == 10, "x" + TWO["patch_id"])),
+        "the seeds do not all have the same patches",
+    ),
+    "other labels with one seed": (
+        TWO.assign(actual=TWO["actual"].where(TWO["seed"] == 10, "oak")), "different actual classes for different seeds"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("bad", "told"), BAD.values(), ids=BAD)
+def test_a_table_that_is_amiss_is_refused_in_one_line(run_tables, tmp_path, bad, told):
+    for tables, name in (((bad, GOOD), "a.csv"), ((GOOD, bad), "b.csv")):
+        with pytest.raises(InputError) as error:
+            run_tables(*tables)
+        assert str(error.value).startswith(f"{name}: ")
+        assert told in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+    assert not (tmp_path / "comparison.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read as CSV"),
+        (b"\x89PNG\r\n\x1a\n\xff\xfe\0\0", "cannot be read as CSV"),
+        (b"patch_id,actual,predicted\na,b,c\na,b,c,d\n", "cannot be read as CSV"),
+        ("folder", "cannot be read as CSV"),
+        (None, "not found; give a table of predictions, or a revision"),
+    ],
+    ids=["empty", "a picture", "a cell too many", "a folder", "nothing"],
+)
+def test_what_is_no_table_is_refused_in_one_line(run_tables, tmp_path, content, told):
+    if content == "folder":
+        (tmp_path / "bad.csv").mkdir()
+    elif content is not None:
+        (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(InputError) as error:
+        run_tables(GOOD, GOOD, "--head", "bad.csv")
+    assert str(error.value).startswith(f"bad.csv: {told}")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_verdict_by_what_the_tables_do_not_tell_is_refused(run_tables):
+    told = GOOD.assign(p_actual=0.5)
+    for tables in ((GOOD, told), (told, GOOD)):
+        with pytest.raises(InputError, match="the verdict by nll needs a column p_actual on both sides"):
+            run_tables(*tables, "--verdict", "nll")
+
+
+def test_a_table_and_a_revision_do_not_go_together(repository):
+    a_table(mistaken(50)).to_csv(repository.folder / "a.csv", index=False)
+    for arguments in (("--base", "a.csv"), ("--head", "a.csv"), ("--base", "HEAD", "--head", "a.csv")):
+        message = repository.compare(*arguments, expect=1)
+        assert message.startswith("error: --base and --head: give two revisions, or two tables (.csv), not one of each")
+        assert message.count("\n") == 1
+
+
+# -- where the project lies, and what Git says
+
+
+def test_a_project_may_lie_below_the_top_of_its_repository_and_in_a_worktree(tmp_path, default_params):
+    above = Repository(tmp_path, default_params)
+    below = Repository.__new__(Repository)
+    below.folder, below.params = tmp_path / "below", default_params
+    below.folder.mkdir()
+    below.write(wrong(50))
+    above.commit()
+    assert below.compare("--base", "main", "--head", "main").startswith("**No difference**")
+    above.git("worktree", "add", "--quiet", "tree", "-b", "branch")
+    below.folder = tmp_path / "tree" / "below"
+    assert below.compare("--base", "main").startswith("**No difference**")
+
+
+def test_gits_own_reason_is_passed_on(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for arguments in ((), ("--base", "HEAD")):
+        told = repository.compare(*arguments, expect=1)
+        assert re.match("error: git [a-z-]+: fatal: detected dubious ownership in repository at", told)
+        assert told.count("\n") == 1

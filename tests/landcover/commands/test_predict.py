@@ -1,0 +1,220 @@
+import argparse
+import json
+import re
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import torch
+import yaml
+from tiny import Dataset, brighter_band, merged, write_tile
+
+from landcover.commands import predict
+from landcover.errors import InputError
+from landcover.models.cnn import save, save_ensemble
+from landcover.synthetic.scene import write_scene as write_sample
+
+SIZE = 20
+METADATA = {"synthetic": True, "dataset": "tiny", "patch_means": {"B02": [0.01, 0.2], "B08": [0.01, 0.2]}}
+
+
+@pytest.fixture
+def workspace(tmp_path, default_params, monkeypatch):
+    """A folder with a model, and scene.tif: 40 x 60 pixels, a third brighter in B02 by 0.05, the rest in B08 by 0.1."""
+    monkeypatch.chdir(tmp_path)
+    runtime = {"device": "cpu", "workers": 1}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, {"runtime": runtime})))
+    (tmp_path / "models").mkdir()
+    network, metadata = brighter_band(SIZE)
+    save(tmp_path / "models" / "model.safetensors", network, metadata | METADATA)
+    pixels = np.empty((2, 40, 60), np.uint16)
+    pixels[0], pixels[1] = 400, 1400
+    pixels[0, :, :20] = 1900
+    write_scene(tmp_path / "scene.tif", pixels)
+    yield tmp_path
+    torch.use_deterministic_algorithms(False)
+
+
+def write_scene(path, pixels: np.ndarray) -> None:
+    write_tile(path, pixels)
+    with rasterio.open(path, "r+") as scene:
+        scene.descriptions = ("B02", "B08")
+
+
+def run(capsys, *arguments: str) -> tuple[list[str], str]:
+    predict.main(list(arguments))
+    told = capsys.readouterr()
+    return told.out.splitlines(), told.err
+
+
+def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
+    lines, errors = run(capsys, "scene.tif")
+    assert lines == [
+        "maps/scene: 67% cropland, 33% tree cover",
+        "0% of the cells are below 50% confidence, 0% have no data",
+    ]
+    assert "warning" not in errors
+    folder = workspace / "maps" / "scene"
+    names = {"classes.tif", "classes.tif.aux.xml", "confidence.tif", "map.png", "summary.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    with rasterio.open(folder / "classes.tif") as raster:
+        assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
+    told = json.loads((folder / "summary.json").read_text())
+    assert told["model"]["dataset"] == "tiny"
+    assert told["scene"]["offset"] == 0
+    assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
+
+
+def test_options_apply_to_the_synthetic_scene_too(workspace, capsys, monkeypatch):
+    monkeypatch.setattr(predict, "write_scene", partial(write_sample, patches=2))
+    lines, _ = run(capsys, "sample", "--out", "a")
+    assert re.fullmatch(r"accuracy 0\.\d{3} over \d+ cells", lines[2])
+    assert json.loads((workspace / "a" / "summary.json").read_text())["scene"]["offset"] == 0
+    write_sample(workspace, patches=2)
+    with rasterio.open("truth.tif", "r+") as truth:
+        truth.write(np.full_like(truth.read(), 40))  # cropland
+    run(capsys, "sample", "--out", "b", "--truth", "truth.tif", "--offset", "100")
+    told = json.loads((workspace / "b" / "summary.json").read_text())
+    assert told["scene"]["offset"] == 100
+    with rasterio.open("b/classes.tif") as raster:
+        assert told["truth"]["accuracy"] == pytest.approx((raster.read(1) == 40).mean(), abs=1e-4)
+
+
+def test_uncertain_cells_can_be_left_out(workspace, capsys):
+    # Confidence is 1 / (1 + exp(-0.5)) = 0.62 on the left, and 1 / (1 + exp(-1)) = 0.73 on the right.
+    options = ("--threshold", "0.7", "--mask", "--probabilities", "--out", "m")
+    lines, _ = run(capsys, "scene.tif", *options)
+    assert lines[1] == "33% of the cells are below 70% confidence, 0% have no data"
+    with rasterio.open("m/classes.tif") as raster:
+        assert raster.read(1).tolist() == [[0, 40, 40], [0, 40, 40]]
+    with rasterio.open("m/probabilities.tif") as raster:
+        assert raster.descriptions == ("tree_cover", "cropland")
+
+
+def test_windows_unlike_those_of_training_are_told(workspace, capsys):
+    pixels = np.empty((2, 40, 60), np.uint16)
+    pixels[0], pixels[1] = 400, 1400
+    pixels[1, :, 40:] = 4000
+    write_scene(workspace / "bright.tif", pixels)
+    _, errors = run(capsys, "bright.tif")
+    assert (
+        "warning: bright.tif: 33% of the windows are unlike any patch that the model was trained on "
+        "(B08 is brighter in 33%); do not trust the map there\n"
+    ) in errors
+
+
+def test_an_ensemble_can_be_asked_for(workspace, capsys):
+    networks = {seed: brighter_band(SIZE, contrast)[0] for seed, contrast in ((1, 10), (2, 20))}
+    save_ensemble(workspace / "models" / "ensemble.safetensors", networks, brighter_band(SIZE)[1] | METADATA)
+    run(capsys, "scene.tif", "--ensemble")
+    with rasterio.open("maps/scene/confidence.tif") as raster:
+        expected = (1 / (1 + np.exp(-0.5)) + 1 / (1 + np.exp(-1))) / 2
+        np.testing.assert_allclose(raster.read(1)[:, 0], expected, atol=1e-5)
+    assert json.loads((workspace / "maps" / "scene" / "summary.json").read_text())["model"]["networks"] == 2
+
+
+def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, capsys):
+    data = Dataset(workspace / "patches" / "tiny", [0, 3], patch_size=SIZE)
+    write_tile(data.tile(data.ids[0], "B08"), np.full((SIZE, SIZE), 1100, np.uint16))
+    data.tile(data.ids[1], "B02").unlink()
+    lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "found")
+    assert lines[2:] == [
+        "found/tiny/predictions.csv: 100% cropland",
+        "0% of 1 patches are below 50% confidence",
+    ]
+    assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
+    table = pd.read_csv("found/tiny/predictions.csv", keep_default_na=False)
+    assert table.columns.tolist() == ["patch_id", "predicted", "confidence", "problem"]
+    assert table["predicted"].tolist() == ["cropland", ""]
+    assert (workspace / "found" / "scene" / "map.png").exists()
+
+
+def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
+    root = str(Dataset(workspace / "patches" / "tiny", [0], patch_size=SIZE).root)
+    with pytest.raises(InputError, match=r"^--step, --mask: for scenes, not for the patches in .*tiny; leave it out"):
+        predict.main([root, "--mask", "--step", "5"])
+    with pytest.raises(InputError, match=r"^--truth: for scenes"):
+        predict.main([root, "--truth", "truth.tif"])
+
+
+def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
+    for _ in range(2):
+        run(capsys, "scene.tif")
+    (workspace / "maps" / "scene" / "notes.txt").write_text("mine")
+    with pytest.raises(
+        InputError, match=r"--out maps/scene: holds notes.txt, which is not part of a map; name another"
+    ):
+        predict.main(["scene.tif"])
+    with pytest.raises(InputError, match=r"--out params.yaml: holds params.yaml, which is not part of a map"):
+        predict.main(["scene.tif", "--out", "params.yaml"])
+    assert (workspace / "maps" / "scene" / "notes.txt").read_text() == "mine"
+
+
+def test_what_fails_leaves_nothing(workspace, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "draw", fail)
+    with pytest.raises(KeyboardInterrupt):
+        predict.main(["scene.tif"])
+    assert list((workspace / "maps").iterdir()) == []
+
+
+def test_two_scenes_of_one_name_are_refused(workspace):
+    (workspace / "other").mkdir()
+    (workspace / "other" / "scene.tif").write_bytes((workspace / "scene.tif").read_bytes())
+    with pytest.raises(InputError, match="several scenes would be written to maps/scene; map them one by one"):
+        predict.main(["scene.tif", "other/scene.tif"])
+
+
+@pytest.mark.parametrize(("text", "places"), [("b1,b2,b3,b7", [1, 2, 3, 7]), ("4,3", [4, 3])])
+def test_bands_are_named_by_their_places(text, places):
+    assert predict.positions(text) == places
+
+
+@pytest.mark.parametrize("text", ["", "b0", "B02", "1 2", "1,,2"])
+def test_what_is_no_place_of_a_band_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="as b1,b2,b3,b7"):
+        predict.positions(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("a.tif", "a"), ("S2A_T33.SAFE", "S2A_T33"), ("../x y", "x-y"), ("..", "scene"), ("v1.2", "v1.2")],
+)
+def test_a_folder_is_named_after_the_scene(name, folder):
+    assert predict.folder_name(name) == folder
+
+
+def test_a_scene_that_is_not_there_is_told_before_any_is_mapped(workspace):
+    with pytest.raises(InputError, match=r"^nowhere.tif: not found; "):
+        predict.main(["scene.tif", "nowhere.tif"])
+    assert not (workspace / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
+        (["--truth", "params.yaml"], "^params.yaml cannot be read"),
+        (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
+    ],
+)
+def test_what_asks_for_no_map_is_refused(workspace, options, message):
+    with pytest.raises(InputError, match=message):
+        predict.main(["scene.tif", *options])
+    assert not (workspace / "maps").exists()
+
+
+def test_a_map_is_held_against_the_truth(workspace, capsys):
+    truth = np.full((1, 40, 60), 40, np.uint8)
+    truth[:, :, :10] = 10  # half of the first column's windows, of equal shares the first class
+    write_tile(workspace / "truth.tif", truth)
+    truth[:, :20] = 10
+    write_tile(workspace / "other.tif", truth)
+    lines, _ = run(capsys, "scene.tif", "--truth", "truth.tif")
+    assert lines[2] == "accuracy 1.000 over 6 cells"
+    lines, _ = run(capsys, "scene.tif", "--truth", "other.tif")
+    assert lines[2] == "accuracy 0.667 over 6 cells"

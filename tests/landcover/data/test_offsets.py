@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from landcover.data import offsets
+
+
+def test_the_baseline_tells_the_offset_and_the_date_does_not():
+    ids = [
+        "S2A_MSIL2A_20170613T101031_N0509_R022_T33UUP_26_57",  # an old scene, processed anew
+        "S2A_MSIL2A_20220125T101031_N0400_R022_T33UUP_26_57",
+        "S2A_MSIL2A_20220125T101031_N0301_R022_T33UUP_26_57",
+        "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_57",  # processed by users
+        "S2A_MSIL2A_20230613T101031_26_57",
+        "S2A_MSIL2A_20230613T101031_26_58",
+        "S2A_MSIL2A_20230613T101031_26_59",
+        "S2A_MSIL2A_20230613T101031_26_60",
+    ]
+    baselines = ["", "", "", "", "", "05.10", "N0214", "4.00"]
+    found = offsets.by_product(pd.Series(ids), pd.Series(baselines))
+    assert found.tolist() == [1000, 1000, 0, -1, -1, 1000, 0, 1000]
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "product", "chosen"),
+    [
+        ("auto", None, -1, 0), ("auto", None, 0, 0), ("auto", None, 1000, 1000), ("auto", 0, 1000, 0),
+        ("auto", 1000, -1, 1000), (0, None, 1000, 0), (50, None, -1, 50), (1000, 1000, -1, 1000),
+    ],
+)  # fmt: skip
+def test_tags_go_before_ids_and_the_parameter_before_both(setting, own, product, chosen):
+    assert offsets.choose(setting, own, product) == chosen
+
+
+def test_a_parameter_that_contradicts_the_tags_is_refused():
+    with pytest.raises(
+        ValueError,
+        match="its tags give an offset of 1000, the parameter offset is 0; set it to auto, or remove the tags",
+    ):
+        offsets.choose(0, 1000, -1)
+
+
+def of(**counts: int) -> np.ndarray:
+    histogram = np.zeros(1 << 16, np.int64)
+    for number, count in counts.items():
+        histogram[int(number[1:])] = count
+    return histogram
+
+
+@pytest.mark.parametrize(
+    ("blue", "patches", "subtracted", "why", "certain"),
+    [
+        (of(n1=2, n6000=98), 100, False, "", False),  # water among snow
+        (of(n500=2, n600=98), 100, False, "", False),
+        (of(n501=2, n600=98), 100, False, "99% of the blue pixels are above 500", False),
+        (of(n1001=2, n1300=98), 20, False, "99% of the blue pixels are above 1000", True),
+        (of(n1001=2, n1300=98), 19, False, "99% of the blue pixels are above 1000", False),
+        (of(n900=1, n1300=99), 20, True, "99% of the blue pixels are above 899", False),
+        (of(n1=5, n300=95), 100, True, "", False),
+        (of(n1=6, n300=94), 100, True, "6% of the blue pixels are at or below the offset", False),
+        (of(n1=60, n300=40), 100, True, "60% of the blue pixels are at or below the offset", True),
+        (of(n1=60, n300=40), 100, False, "", False),
+    ],
+)
+def test_the_darkest_blue_tells_an_offset_that_is_wrong(blue, patches, subtracted, why, certain):
+    found = offsets.suspect(blue, patches, subtracted, "offset")
+    assert bool(found) is bool(why)
+    if found:
+        assert (found.why.startswith(why), found.certain) == (True, certain)
+        assert found.remedy.startswith("set offset to ")

@@ -1,0 +1,79 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from landcover.data.index import Index
+from landcover.data.tensors import Split
+from landcover.errors import InputError
+from landcover.evaluation import predictions
+
+TABLE = pd.DataFrame(
+    {"patch_id": ["b", "a", "c"], "actual": ["water", "tree", "tree"], "predicted": ["water", "water", "tree"]}
+)
+
+
+def test_a_table_of_one_run_is_put_in_the_order_of_the_patches():
+    found = predictions.parse(TABLE.assign(p_actual=[0.5, 0.25, 1], lon=[2, 1, 3], lat=[50, 51, 52]))
+    assert found.patch_ids.tolist() == ["a", "b", "c"]
+    assert found.actual.tolist() == ["tree", "water", "tree"]
+    assert found.predicted.tolist() == [["water", "water", "tree"]]
+    assert found.p_actual.tolist() == [[0.25, 0.5, 1]]
+    assert found.positions.tolist() == [[1, 51], [2, 50], [3, 52]]
+    assert found.brier is None
+    assert len(found.seeds) == 1
+
+
+def test_seeds_are_rows_whatever_the_order_of_the_table():
+    again = TABLE.assign(predicted="tree", seed=1)
+    shuffled = pd.concat([TABLE.assign(seed=2), again]).sample(frac=1, random_state=0)
+    found = predictions.parse(shuffled)
+    assert found.seeds == [1, 2]
+    assert found.predicted.tolist() == [["tree"] * 3, ["water", "water", "tree"]]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (TABLE.drop(columns="actual"), "has no column actual"),
+        (TABLE.head(0), "has no rows"),
+        (TABLE.assign(predicted=["tree", None, "tree"]), "has an empty cell"),
+        (pd.concat([TABLE, TABLE.head(1)]), "lists patch b twice"),
+        (TABLE.assign(seed=[1, 1, 2]), "the seeds do not all have the same patches"),
+        (
+            pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, patch_id=list("abd"))]),
+            "the seeds do not all have the same",
+        ),
+        (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, actual="tree")]), "different actual classes"),
+        (TABLE.assign(p_actual=[0.1, 1.5, 0.3]), "p_actual is not a number from 0 to 1 in every row"),
+        (TABLE.assign(p_actual=["x", 0.5, 0.3]), "p_actual is not a number"),
+        (TABLE.assign(lon=[1, 2, np.nan], lat=1), "lon is not a number"),
+        (TABLE.assign(lon=1, lat=91), "lat is not a number from -90 to 90"),
+    ],
+)
+def test_a_table_that_is_amiss_is_refused(table, told):
+    with pytest.raises(InputError, match=told):
+        predictions.parse(table)
+
+
+def test_places_that_are_known_of_no_patch_are_not_known():
+    assert predictions.parse(TABLE.assign(lon=np.nan, lat=np.nan)).positions is None
+
+
+def test_what_a_network_predicts_as_a_table_by_hand():
+    split = Split(np.zeros((2, 1, 1, 1)), np.array([0, 2]), ["B02"], ["tree", "shrub", "water"], {})
+    index = Index(np.array(["x", "y"]), np.array([0.5, 1]), np.array([1.0, 2]), np.array([50.0, 51]))
+    table = predictions.tabulate(split, index, np.log([[0.7, 0.2, 0.1], [0.5, 0.1, 0.4]]))
+    assert table["actual"].tolist() == ["tree", "water"]
+    assert table["predicted"].tolist() == ["tree", "tree"]
+    assert table["confidence"].tolist() == pytest.approx([0.7, 0.5])
+    assert table["p_actual"].tolist() == pytest.approx([0.7, 0.4])
+    assert table["brier"].tolist() == pytest.approx([0.09 + 0.04 + 0.01, 0.25 + 0.01 + 0.36])
+    assert predictions.parse(table).positions.tolist() == [[1, 50], [2, 51]]
+
+
+def test_a_baseline_is_of_the_same_patches():
+    table = TABLE.assign(texture="tree")
+    found = predictions.of_baseline(table, "texture", predictions.parse(TABLE))
+    assert found.predicted.tolist() == [["tree"] * 3]
+    with pytest.raises(InputError, match="does not cover the same patches"):
+        predictions.of_baseline(table.head(2), "texture", predictions.parse(TABLE))

@@ -1,0 +1,108 @@
+import json
+import re
+
+import pandas as pd
+import pytest
+
+from landcover.data import tensors
+from landcover.report.page import headline
+
+
+@pytest.fixture
+def report(prepared, in_turn, tmp_path):
+    """Run the stages from the tensors to the page, and give the page and the reports by their names."""
+    params = prepared(12, 4, 8) | {"train": {"epochs": 2}, "evaluate": {"resamples": 100}}
+
+    def run(seeds: list[int]) -> tuple[str, dict[str, dict]]:
+        done = in_turn(
+            "stages baseline tensors baselines.json b.csv",
+            "stages train tensors m.safetensors l.safetensors h.csv",
+            "stages repeat tensors s.safetensors e.safetensors",
+            "stages evaluate tensors l.safetensors s.safetensors h.csv b.csv reports",
+            "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
+            "reports/predictions.csv reports/per_class.csv report.md card.md",
+            params=params | {"repeat": {"seeds": seeds}},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        found = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
+        found["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
+        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), found
+
+    return run
+
+
+def interval(values: dict[str, float], name: str) -> str:
+    return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
+
+
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp_path, monkeypatch, capsys):
+    page, found = report([1])  # a single seed more is no repetition
+    assert found["seeds"]["seeds"] == 1
+    test = found["metrics"]["test"]
+    assert f"classifies **{test['accuracy']:.1%}** of 8 test patches correctly" in page
+    assert "This is a single run." in page
+    assert "mean over seeds" not in page
+    for name, words in (
+        ("majority", "majority class"),
+        ("band_statistics", "logistic regression on band statistics"),
+        ("texture", "gradient boosting on texture features"),
+    ):
+        against = test["against"][name]
+        assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
+        values = found["baselines"][name]
+        assert f"| {words} | {interval(values, 'accuracy')} | {interval(values, 'macro_f1')} |" in page
+    figures = [*(test[name] for name in ("balanced_accuracy", "nll", "brier", "ece")), test["ece_by_chance"]["mean"]]
+    cells = [interval(test, "accuracy"), interval(test, "macro_f1"), *(f"{figure:.3f}" for figure in figures)]
+    assert f"| **network** | {' | '.join(cells)} |" in page
+    calibrated = "this network is not well calibrated" in page
+    assert calibrated is (test["ece"] > test["ece_by_chance"]["high"])
+    assert calibrated is not ("no significant miscalibration was detected" in page)
+    train = found["metrics"]["train"]["accuracy"]
+    assert f"classifies {train:.1%} of the train patches correctly" in page.replace("\n", " ")
+    assert " * |" in page  # every class has few test patches
+    assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
+
+    card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
+    facts = tensors.load(tmp_path / "m.safetensors")[1]
+    assert f"temperature {facts['temperature']:.3f}, " in card
+    assert f"NLL then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
+    assert f"| **network** | {interval(test, 'accuracy')}" in card
+    low, high = facts["patch_means"]["B08"]
+    assert f"| B08 | {low:.3f} | {high:.3f} |" in card
+    assert "- Never seen in training: shrubland, " in card
+    assert "synthetic" not in card
+    monkeypatch.chdir(tmp_path)
+    exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
+    assert capsys.readouterr().out.strip() in facts["classes"]
+
+
+@pytest.mark.parametrize("rest", ["## Results\n\nMore.\n", "| metric | value |\n\nMore.\n\n## Results\n"])
+def test_the_headline_is_what_stands_above_the_first_table_or_section(rest):
+    page = f"# Title\n\n> Synthetic.\n\nRight on **40.0%**.\n\n- **Worse** than #1.\n\n{rest}"
+    assert headline(page) == "> Synthetic.\n\nRight on 40.0%.\n\n- Worse than #1."
+
+
+def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
+    page, found = report([1, 42])
+    seeds = found["seeds"]
+    # The seed of the single run predicts what the single run does.
+    rows, once = (pd.read_csv(tmp_path / "reports" / f"{name}.csv") for name in ("seed_predictions", "predictions"))
+    again = rows[rows["seed"] == 42].reset_index(drop=True)
+    assert again[["patch_id", "actual", "predicted"]].equals(once[["patch_id", "actual", "predicted"]])
+    first, _, single = page.partition("The rest of this page describes the single run with seed 42.")
+    assert (
+        f"Trained with 2 seeds, the network classifies **{seeds['accuracy']['mean']:.1%}** of 8 test patches" in first
+    )
+    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("nll", "NLL"), ("brier", "Brier")):
+        test, val = (
+            f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in (seeds[name], seeds["val"][name])
+        )
+        assert f"| {words} | {test} | {val} | {seeds[name]['std']:.3f} |" in first
+    for split, found_together in (("test", seeds["ensemble"]), ("val", seeds["ensemble"]["val"])):
+        accuracy, nll = found_together["accuracy"], found_together["nll"]
+        assert f"- on {split}, accuracy {accuracy['value']:.1%}, {100 * accuracy['difference']:+.1f} points (" in first
+        assert f"; NLL {nll['value']:.3f}, {nll['difference']:+.3f} ({nll['low']:+.3f} to {nll['high']:+.3f})" in first
+    difference = 100 * seeds["against"]["texture"]["difference"]
+    assert re.search(rf"^- gradient boosting .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE)
+    assert f"The network from the single run classifies **{found['metrics']['test']['accuracy']:.1%}**" in single
+    assert "This is a single run." not in page

@@ -1,0 +1,120 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from tiny import REPOSITORY
+
+from landcover import constants
+from landcover.evaluation.calibration import reliability
+from landcover.evaluation.metrics import accuracy_by_purity
+from landcover.report import palette, plots
+
+CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
+
+
+def texts(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+def test_a_confusion_matrix_shows_counts_or_shares_and_leaves_absent_classes_out():
+    confusion = np.array([[3, 0, 1], [0, 0, 0], [0, 0, 2]])
+    axes = plots.confusion_matrix(confusion, CLASSES, normalize=False).axes[0]
+    assert texts(axes) == ["3", "1", "2"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["tree cover", "bare/sparse vegetation"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["tree cover (4)", "bare/sparse vegetation (2)"]
+    assert texts(plots.confusion_matrix(confusion, CLASSES, normalize=True).axes[0]) == ["75%", "25%", "100%"]
+
+
+def test_a_class_that_is_only_predicted_is_shown_without_shares():
+    axes = plots.confusion_matrix(np.array([[1, 1, 0], [0, 0, 0], [0, 0, 0]]), CLASSES, normalize=True).axes[0]
+    assert texts(axes) == ["50%", "50%"]
+    assert axes.get_yticklabels()[1].get_text() == "shrubland (0)"
+
+
+def test_each_class_has_its_colour_on_both_axes_of_a_matrix():
+    matrix = np.array([[3, 0, 1], [0, 0, 0], [0, 0, 2]])
+    figures = (
+        plots.confusion_matrix(matrix, CLASSES, normalize=True),
+        plots.confusion_difference(matrix, matrix, CLASSES),
+    )
+    for figure in figures:
+        squares = figure.axes[0].collections
+        assert [[to_hex(colour) for colour in row.get_facecolors()] for row in squares] == [["#006400", "#b4b4b4"]] * 2
+
+
+def test_classes_of_worldcover_have_its_colours_and_others_differ():
+    assert set(palette.WORLDCOVER) == set(constants.CLASSES)
+    colours = palette.class_colours(["oak", "cropland", "fir"])
+    assert colours["cropland"] == "#f096ff"
+    assert len({*colours.values(), *palette.WORLDCOVER.values()}) == 2 + len(constants.CLASSES)
+    assert len(palette.class_colours([str(i) for i in range(100)])) == 100
+
+
+def test_curves_show_both_splits():
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "train_loss": [2, 1],
+            "val_loss": [2, 1.5],
+            "train_accuracy": [0, 1],
+            "val_accuracy": [0, 0.5],
+        }
+    )
+    loss, accuracy = plots.learning_curves(history).axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
+    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]
+    loss = plots.learning_curves(history, history.assign(train_loss=3)).axes[0]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[3, 3], [2, 1.5], [2, 1], [2, 1.5]]
+    words = [text.get_text() for text in loss.get_legend().get_texts()]
+    assert words == ["train before", "val before", "train after", "val after"]
+
+
+def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_are():
+    confidence = np.repeat([0.9, 0.6], 50)
+    correct = np.repeat([True, False, True, False], [30, 20, 40, 10])
+    bins = reliability(correct, confidence)
+    figure = plots.reliability(bins, confidence, "Reliability")
+    axes, counts = figure.axes
+    (points, _, (bars,)) = axes.containers[0]
+    assert points.get_xydata() == pytest.approx(np.array([[0.6, 0.8], [0.9, 0.6]]))
+    expected = [[[x, low], [x, high]] for x, low, high in zip([0.6, 0.9], bins["low"], bins["high"], strict=True)]
+    assert np.array(bars.get_segments()) == pytest.approx(np.array(expected))
+    assert "about 50 patches each" in axes.get_legend().get_texts()[1].get_text()
+    assert sum(bar.get_height() for bar in counts.patches) == 100
+
+
+def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
+    rows = accuracy_by_purity(np.array([True, True, False, True]), np.array([0.4, 0.6, 0.6, 0.95]))
+    (axes,) = plots.accuracy_by_purity(rows, "Purity").axes
+    assert [bar.get_height() for bar in axes.patches] == [1, 0.5, 1]
+    assert [label.get_text() for label in axes.get_xticklabels()][1] == "50% to 70%\n2 patches"
+    (lines,) = axes.collections
+    assert [[low, high] for (_, low), (_, high) in lines.get_segments()] == [
+        pytest.approx([row["low"], row["high"]]) for row in rows
+    ]
+
+
+DRAW = "import sys, numpy as np\nfrom pathlib import Path\nfrom landcover.report import plots\n" + (
+    "plots.draw(Path(sys.argv[1]), False, plots.confusion_matrix, np.eye(2, dtype=int), ['a', 'b'], normalize=True)"
+)
+
+
+def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path):
+    settings = ("font.family: serif", "text.usetex: True", "savefig.bbox: tight", "figure.dpi: 7")
+    (tmp_path / "matplotlibrc").write_text("\n".join(settings))
+    for name, rc in (("with.png", str(tmp_path)), ("without.png", os.devnull)):
+        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
+        subprocess.run(command, env=os.environ | {"MATPLOTLIBRC": rc, "PYTHONPATH": str(REPOSITORY)}, check=True)
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
+
+
+def test_a_picture_of_synthetic_data_says_so_in_its_corner(tmp_path):
+    figures = [Figure(), Figure()]
+    for figure, synthetic in zip(figures, (False, True), strict=True):
+        plots.save(figure, tmp_path / f"{synthetic}.png", synthetic=synthetic)
+    assert [texts(figure) for figure in figures] == [[], ["synthetic data"]]

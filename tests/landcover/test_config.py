@@ -1,0 +1,249 @@
+from pathlib import Path
+
+import pytest
+
+from landcover import config
+from landcover.config import Architecture, Baseline, Runtime, Training
+from landcover.constants import CLASSES, Bands
+from landcover.errors import InputError, redact
+
+
+def test_defaults_are_valid(default_params):
+    assert config.validate("train", Training, default_params["train"]).learning_rate == 1e-4
+    assert config.validate("model", Architecture, default_params["model"]).convolutions == [8, 16]
+    assert config.validate("runtime", Runtime, default_params["runtime"]).threads == 2
+
+
+def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_params):
+    (tmp_path / "params.yaml").write_text("train: {learning_rate: 1e-5}")
+    raw = config.load(tmp_path / "params.yaml")["train"]["learning_rate"]
+    assert raw == "1e-5"  # YAML 1.1 wants a dot
+    assert config.validate("train", Training, default_params["train"] | {"learning_rate": raw}).learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("section", "schema", "change", "message"),
+    [
+        ("train", Training, {"epochs": -1}, "train.epochs = -1: input should be greater than or equal to 1"),
+        ("train", Training, {"epochs": 1.5}, "train.epochs = 1.5: input should be a valid integer"),
+        ("train", Training, {"learning_rate": "fast"}, "train.learning_rate = 'fast': input should be a valid number"),
+        ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: input should be a finite"),
+        ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': input should be 'adam', 'adamw' or"),
+        ("train", Training, {"epoch": 3}, "train.epoch: no such parameter; did you mean 'epochs'?"),
+        ("train", Training, {"epochs": True}, "train.epochs = True: it cannot be true or false"),
+        ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
+        ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
+        ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
+        ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: input should be a valid list"),
+        ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: list should have at least 1"),
+        ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: input should be greater"),
+        ("model", Architecture, {"residual": True}, "set padding to 'same'"),
+        ("model", Architecture, {"fusion": "middle"}, "model.fusion = 'middle': input should be 'early' or 'late'"),
+        ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: input should be less than 1"),
+        (
+            "runtime",
+            Runtime,
+            {"device": "gpu"},
+            "runtime.device = 'gpu': choose auto, cpu, cuda, cuda:<number> or mps",
+        ),
+    ],
+)
+def test_a_bad_value_is_named_with_its_remedy(default_params, section, schema, change, message):
+    with pytest.raises(InputError) as error:
+        config.validate(section, schema, default_params[section] | change)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_parameter_is_named(default_params):
+    lacking = {key: value for key, value in default_params["train"].items() if key != "epochs"}
+    with pytest.raises(InputError, match=r"train\.epochs: is missing"):
+        config.validate("train", Training, lacking)
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [(["B99"], "bands.0 = 'B99': input should be 'B01', 'B02'"), (["B02", "B02"], "once"), ([], "at least 1")],
+)
+def test_bands_are_checked(bands, message):
+    with pytest.raises(InputError, match=message):
+        config.validate("bands", Bands, bands)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "is not YAML"), ("", "contains no sections"), (None, "not found")]
+)
+def test_a_broken_params_file_is_one_clear_line(tmp_path: Path, text, message):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        config.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_defaults_are_valid_as_a_whole(default_params):
+    found = config.check(default_params)
+    assert set(found) == set(default_params) == set(config.SECTIONS)
+    assert found["datasets"]["ben-ge-8k"].split == config.Files(method="files")
+    assert found["datasets"]["ben-ge-sample"].split.train == 500
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "ben-ge"}, "dataset = 'ben-ge': no such entry in datasets; choose from mine"),
+        ({"dataset": 3}, "dataset = 3: input should be a valid string"),
+        ({"datasets": []}, "datasets = []: input should be a valid dictionary"),
+        ({"datasets": {"mine": None}}, "datasets.mine = None: input should be a valid dictionary"),
+        ({"trian": {}}, "trian: no such parameter; did you mean 'train'?"),
+        ({"bands": "B02"}, "bands = 'B02': input should be a valid list"),
+        ({"train": None}, "train = None: input should be a valid dictionary"),
+        ({"evaluate": {"resamples": 10, "seed": 0}}, "evaluate.resamples = 10: input should be greater than or equal"),
+    ],
+    ids=str,
+)
+def test_whatever_is_wrong_is_told_before_any_stage_works(default_params, mine, change, message):
+    with pytest.raises(InputError) as error:
+        config.check(default_params | {"dataset": "mine", "datasets": {"mine": mine}} | change)
+    assert str(error.value).startswith(f"params.yaml: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def mine() -> dict:
+    return {"source": "x", "split": {"method": "order", "train": 1, "val": 1, "test": 1}}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sorce": "x"}, "mine.sorce: no such parameter; did you mean 'source'?"),
+        ({"md5": "abc"}, "mine.md5 = 'abc': "),
+        ({"source": ""}, "mine.source = '': "),
+        ({"source": None}, "mine.source = None: "),
+        ({"split": {"method": "random"}}, "mine.split.method = 'random': choose from order, files, place"),
+        ({"split": "order"}, "mine.split.method = None: choose from order, files, place"),
+        ({"split": {"method": "order", "train": 0, "val": 1, "test": 1}}, "mine.split.train = 0: "),
+        ({"split": {"method": "order", "train": 1, "val": 1}}, "mine.split.test: is missing; add it"),
+        ({"split": {"method": "files", "train": 5}}, "mine.split.train: no such parameter"),
+        (
+            {"split": {"method": "tile", "val": 0.2, "test": 0.2, "seed": 0}},
+            "mine.split.method = 'tile': was removed, as ids do not identify tiles; split by place: {method: place, ",
+        ),
+        (
+            {"split": {"method": "place", "val": 0.5, "test": 0.5, "seed": 0}},
+            "mine.split: val + test must be below 1",
+        ),
+        ({"split": {"method": "place", "val": 1.5, "test": 0.5, "seed": 0}}, "mine.split.val = 1.5: "),
+        ({"exclude": ["../clouds.csv"]}, "mine.exclude.0 = '../clouds.csv': "),
+        ({"patch_size": 16}, "mine.patch_size = 16: input should be greater than 16"),
+        ({"classes": ["forest"]}, "mine.classes = ['forest']: list should have at least 2 items"),
+        ({"classes": ["forest", "forest"]}, "mine.classes = ['forest', 'forest']: list each class once"),
+        ({"classes": ["forest", "None"]}, "mine.classes.1 = 'None': start with a letter, then use letters"),
+        ({"classes": ["forest", "a|b"]}, "mine.classes.1 = 'a|b': start with a letter"),
+        ({"offset": "automatic"}, "mine.offset = 'automatic': choose auto, or a whole number from 0 to 10000"),
+        ({"offset": 1.5}, "mine.offset = 1.5: choose auto"),
+        ({"offset": -1}, "mine.offset = -1: choose auto"),
+        ({"offset": True}, "mine.offset = True: it cannot be true or false"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_a_dataset_is_told(default_params, mine, change, message):
+    with pytest.raises(InputError) as error:
+        config.check(default_params | {"dataset": "mine", "datasets": {"mine": mine | change}})
+    assert str(error.value).startswith(f"params.yaml: datasets.{message}")
+    assert "\n" not in str(error.value)
+
+
+def test_own_classes_size_and_offset_are_accepted(default_params, mine):
+    own = {"patch_size": 64, "classes": ["Annual Crop", "forêt", "Transitional woodland, shrub"], "offset": 1000}
+    found = config.check(default_params | {"dataset": "mine", "datasets": {"mine": mine | own}})["datasets"]["mine"]
+    assert {key: getattr(found, key) for key in own} == own
+    assert config.check(default_params)["datasets"]["ben-ge-800"].classes == list(CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("size", "change", "message"),
+    [
+        (120, {"convolutions": [8, 16, 32]}, "model: convolutional layer 3 gets only 6 x 6 pixels"),
+        (20, {}, "model: convolutional layer 2 gets only 4 x 4 pixels"),
+        (
+            64,
+            {"bands": ["B02", "B01"]},
+            "bands: patches of 640 m (patch_size = 64) do not hold a whole number of pixels of B01",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, change, message):
+    wrong = default_params | {"dataset": "mine", "datasets": {"mine": mine | {"patch_size": size}}}
+    wrong |= change if "bands" in change else {"model": default_params["model"] | change}
+    with pytest.raises(InputError) as error:
+        config.check(wrong)
+    assert str(error.value).startswith(f"params.yaml: {message}")
+
+
+def test_all_that_is_wrong_is_told_at_once(default_params):
+    wrong = default_params | {"bands": [], "train": default_params["train"] | {"epochs": 0, "seed": -1}}
+    del wrong["repeat"]
+    with pytest.raises(InputError) as error:
+        config.check(wrong)
+    for key in ("bands = []", "train.epochs = 0", "train.seed = -1", "repeat: is missing"):
+        assert key in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "remedy"),
+    [
+        *((source, "put them in ~/.netrc") for source in (
+            "https://user:s3cret@host/a.tar.gz", "https://s3cret@h/a", "ftp://u:s3cret@host/a", "https:/u:s3cret@h/a",
+            "https://u:s3/cret@host/a", "https://u:s3cret#@host/a", "https://u:s3cret?@host/a",
+        )),
+        *((f"https://host/a.tar.gz?{query}", "?$QUERY") for query in ("sig=s3cret", "", "download=1&a=s3cret", "$")),
+    ],
+)  # fmt: skip
+def test_source_holds_no_secret_and_no_message_tells_one(default_params, source, remedy):
+    entry = {"source": source, "split": {"method": "files"}}
+    with pytest.raises(InputError) as error:
+        config.check(default_params | {"datasets": default_params["datasets"] | {"mine": entry}})
+    assert remedy in str(error.value)
+    assert "s3" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "source", ["https://h:8080/a@b.tar.gz", "https://h/a.tar.gz?download=1", "https://h/a?$SAS_TOKEN", "/data/a@b:c?d"]
+)
+def test_source_may_hold_what_is_no_secret(default_params, source):
+    entry = {"source": source, "split": {"method": "files"}}
+    config.check(default_params | {"datasets": default_params["datasets"] | {"mine": entry}})
+
+
+def test_redact():
+    told = redact("https://u:p@h:1/a?k=v: answers 403; or url: /b?k=v (http://u@h)")
+    assert told == "https://h:1/a?...: answers 403; or url: /b?... (http://h)"
+
+
+def test_params_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
+    monkeypatch.setattr("locale.getencoding", lambda: "latin-1")
+    monkeypatch.setattr("io.text_encoding", lambda *_: "latin-1")
+    (tmp_path / "params.yaml").write_bytes("dataset: Forêt".encode())
+    assert config.load(tmp_path / "params.yaml") == {"dataset": "Forêt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("ben-ge..2", "ben-ge-2"), ("a b[0]", "a-b-0-"), (".hidden", "-hidden"), ("x.lock", "x-lock")]
+)
+def test_a_dataset_has_a_name_that_can_name_an_experiment(default_params, name, plain):
+    datasets = default_params["datasets"] | {name: {"source": "sample", "split": {"method": "files"}}}
+    with pytest.raises(InputError) as error:
+        config.check(default_params | {"datasets": datasets, "dataset": name})
+    assert str(error.value) == (
+        f"params.yaml: datasets: {name!r} is not a name of letters, digits, -, _ and single dots that does not end in "
+        f".lock; call it {plain}"
+    )
+
+
+@pytest.mark.parametrize("name", ["ben-ge-v2.0", "Forêt_1", "lock", "a.lock.b"])
+def test_the_name_of_a_dataset_may_have_dots(default_params, name):
+    datasets = {name: default_params["datasets"]["ben-ge-sample"]}
+    assert config.check(default_params | {"datasets": datasets, "dataset": name})["dataset"] == name

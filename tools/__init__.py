@@ -1,1 +1,0 @@
-"""Tools to run by hand, one module per tool."""
