@@ -4,11 +4,10 @@ Every stage checks the whole file before it does any work, so that an error in t
 reported before the first one runs. The module imports nothing heavy, because every stage imports it.
 """
 
-import difflib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import pydantic
 import yaml
@@ -19,8 +18,6 @@ from landcover.modalities import SENTINEL_2, Inputs
 from landcover.schema import Count, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
-# Of a dataset. It also is part of the names of experiments, which Git must accept; it refuses those that end in .lock.
-NAME = re.compile(r"[\w-]+(\.[\w-]+)*(?<!\.lock)")
 
 
 class Order(Section):
@@ -45,10 +42,10 @@ class Place(Section):
     """
 
     method: Literal["place"]
-    groups: Literal["block", "tile"] = "block"
-    block_km: Annotated[float, pydantic.Field(gt=0, le=2000)] = 50
-    buffer_km: Annotated[float, pydantic.Field(ge=0, le=500)] = 3
-    every_class: bool = False
+    groups: Literal["block", "tile"] = constants.GROUPS
+    block_km: Annotated[float, pydantic.Field(gt=0, le=2000)] = constants.BLOCK_KM
+    buffer_km: Annotated[float, pydantic.Field(ge=0, le=500)] = constants.BUFFER_KM
+    every_class: bool = constants.EVERY_CLASS
     val: Share
     test: Share
     seed: Seed
@@ -60,8 +57,8 @@ class Place(Section):
         return self
 
 
-Split = Order | Files | Place
-METHODS = {"order": Order, "files": Files, "place": Place}
+METHODS = ("order", "files", "place")
+Split = Annotated[Order | Files | Place, pydantic.Field(discriminator="method")]
 
 
 def _offset(value: Any) -> int | str:
@@ -102,20 +99,22 @@ Classes = Annotated[
 ]
 
 
-# The synthetic sources that this project generates.
-SAMPLES = ("sample", "sample-spectral")
-# A user and a password, even in a URL that is invalid because it lacks escapes: everything before the last @.
-CREDENTIALS = re.compile(r"[a-z][\w+.-]*:/+(?:[^/?#]*@|[^/?#:]*:(?!\d*(?:[/?#]|$)).*@)", re.IGNORECASE)
-# Zenodo's own links end in download=1. Any other query could be a key; $NAME stands for one in the environment.
-QUERY = re.compile(r"https?://[^?]*\?(?!\$[A-Za-z_]\w*$|download=1$)", re.IGNORECASE)
-
-
-def _no_secret(source: str) -> str:
-    if CREDENTIALS.match(source):
-        raise ValueError("contains a user or a password, which dvc.lock would store; put them in ~/.netrc")
-    if QUERY.match(source):
+def _public(source: str) -> str:
+    """Refuse what must not be recorded in dvc.lock, and addresses that nothing can be fetched from."""
+    if not re.match("[a-z][a-z0-9+.-]+:/", source, re.IGNORECASE):
+        return source  # a path, or the name of a sample
+    try:
+        url = urlsplit(source)
+        valid = url.scheme in ("http", "https") and url.hostname and (url.port is None or url.port)
+    except ValueError:
+        url, valid = urlsplit(""), False
+    if "@" in url.netloc:
+        raise ValueError("has a user or a password, which dvc.lock would record; put them in ~/.netrc")
+    if not valid:
+        raise ValueError("is no valid http(s) URL; copy the address again, without a user or a password")
+    if url.query not in ("", "download=1") and not re.fullmatch(r"\$[A-Za-z_]\w*", url.query):
         raise ValueError(
-            "has a query, which dvc.lock would store; remove it, or put it in an environment variable, "
+            "has a query, which dvc.lock would record; remove it, or put it in an environment variable, "
             "for example QUERY, and end the URL with ?$QUERY"
         )
     return source
@@ -124,20 +123,22 @@ def _no_secret(source: str) -> str:
 class Dataset(Section):
     """The source of an archive, how its patches are split, and facts about them."""
 
-    source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_no_secret)]
+    source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
-    exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = []
+    exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = pydantic.Field(
+        default_factory=list
+    )
     # Side in pixels at 10 m; above 16, the largest distance at which the texture baseline compares pixels.
     patch_size: Annotated[int, pydantic.Field(gt=16, le=2048)] = constants.PATCH_SIZE
-    classes: Classes = list(constants.CLASSES)  # columns of the label table
+    classes: Classes = pydantic.Field(default_factory=lambda: [*constants.CLASSES])  # columns of the label table
     offset: Offset | None = None  # overrides preprocess.offset, because the offset is a fact of the data
 
     @property
     def synthetic(self) -> bool:
         """Whether this project writes the data itself."""
-        return self.source in SAMPLES
+        return self.source in constants.SAMPLES
 
 
 class Unpacking(Section):
@@ -227,7 +228,7 @@ class Training(Section):
     patience: Count | None
     keep: Literal["last", "best"]
     precision: Literal["float32", "bfloat16"]
-    modality_dropout: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.0
+    modality_dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
 
 
 class Repetition(Section):
@@ -273,126 +274,87 @@ class Runtime(Section):
     resident_gigabytes: Annotated[float, pydantic.Field(ge=0)]
 
 
-SECTIONS: dict[str, Any] = {
-    "dataset": str,
-    "datasets": dict[str, Any],  # each entry is a Dataset
-    "inputs": Inputs,
-    "bands": constants.Bands,
-    "unpack": Unpacking,
-    "preprocess": Preprocessing,
-    "baseline": Baseline,
-    "model": Architecture,
-    "train": Training,
-    "repeat": Repetition,
-    "evaluate": Evaluation,
-    "runtime": Runtime,
-}
+def _named(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
+    for name in datasets:
+        if not re.fullmatch(r"[\w-]+", name):
+            plain = re.sub(r"[^\w-]+", "-", name).strip("-")
+            raise ValueError(f"{name!r} has other characters than letters, digits, - and _; call it {plain}")
+    return datasets
 
 
-def _no_such(key: str, name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(names)}"
-    return f"{key}: no such parameter; {hint}"
+class Params(Section):
+    """The whole of params.yaml."""
+
+    dataset: str
+    datasets: Annotated[dict[str, Dataset], pydantic.AfterValidator(_named)]
+    inputs: Inputs
+    bands: constants.Bands
+    unpack: Unpacking
+    preprocess: Preprocessing
+    baseline: Baseline
+    model: Architecture
+    train: Training
+    repeat: Repetition
+    evaluate: Evaluation
+    runtime: Runtime
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self):
+        if self.dataset not in self.datasets:
+            raise ValueError(
+                f"dataset = {self.dataset!r}: no such entry in datasets; choose from {', '.join(self.datasets)}"
+            )
+        patch_size = self.datasets[self.dataset].patch_size
+        try:
+            self.model.feature_sizes(patch_size)
+        except ValueError as error:
+            raise ValueError(f"model: {error}") from None
+        metres = patch_size * constants.METRES_PER_PIXEL
+        coarse = [band for band in self.bands if metres % constants.BANDS[band]]
+        if coarse and SENTINEL_2 in self.inputs:
+            raise ValueError(
+                f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
+                f"{', '.join(coarse)}; leave it out"
+            )
+        return self
 
 
-def _describe(error: dict, names: list[str]) -> str:
-    """One pydantic error as 'key = value: what is accepted'."""
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(location)
-    if error["type"] == "extra_forbidden":
-        return _no_such(key, location[-1], names)
+def _describe(error: dict[str, Any]) -> str:
+    """One pydantic error as `key = value: what is accepted`."""
+    # In a union, pydantic names the kind of the value, too: datasets.mine.split.order.train.
+    key = re.sub(rf"\bsplit\.({'|'.join(METHODS)})\b", "split", ".".join(map(str, error["loc"])))
     if error["type"] == "missing":
-        return f"{key}: is missing; add it"
+        return f"{key}: is missing; add it; the comments in {PARAMS} say what it may be"
     message = error["msg"].removeprefix("Value error, ")
-    message = f"{message[0].lower()}{message[1:]}"
-    # Sections as a whole are not printed, nor are values that may be secret.
-    silent = isinstance(error["input"], dict) or (location[-1] == "source" and error["input"])
-    return f"{key}: {message}" if silent else f"{key} = {error['input']!r}: {message}"
+    # Whole sections are long, and an address may hold a password, wherever it was written by mistake.
+    if isinstance(error["input"], dict) or key.endswith(".source") or ":/" in str(error["input"]):
+        return f"{key}: {message}" if key else message
+    return f"{key} = {error['input']!r}: {message}"
 
 
-def _problems(name: str, schema: Any, value: Any) -> tuple[Any, list[str]]:
+def _validated(schema: Any, value: Any) -> Any:
     try:
-        return pydantic.TypeAdapter(dict[str, schema]).validate_python({name: value})[name], []
+        return pydantic.TypeAdapter(schema).validate_python(value)
     except pydantic.ValidationError as invalid:
-        names = list(schema.model_fields) if hasattr(schema, "model_fields") else []
-        return None, [_describe(error, names) for error in invalid.errors()]
+        raise InputError(f"{PARAMS}: {'; '.join(map(_describe, invalid.errors()))}") from None
 
 
 def validate(name: str, schema: Any, value: Any) -> Any:
-    """Check one entry of params.yaml against its type.
+    """Validate one section of params.yaml.
 
     Raises:
         InputError: names each wrong key, its value and what is accepted.
     """
-    found, problems = _problems(name, schema, value)
-    if problems:
-        raise InputError(f"{PARAMS}: {'; '.join(problems)}")
-    return found
-
-
-def _dataset(name: str, value: Any) -> tuple[Dataset | None, list[str]]:
-    # The split is checked separately, so that errors refer to the chosen method, not to all three.
-    problems = []
-    if isinstance(value, dict) and "split" in value:
-        method = value["split"].get("method") if isinstance(value["split"], dict) else None
-        if method == "tile":
-            remedy = "{method: place, block_km: 50, buffer_km: 3, val: 0.2, test: 0.2, seed: 42}"
-            told = f"{name}.split.method = 'tile': was removed, as ids do not identify tiles; split by place: {remedy}"
-            return None, [told]
-        if method not in METHODS:
-            return None, [f"{name}.split.method = {method!r}: choose from {', '.join(METHODS)}"]
-        split, problems = _problems(f"{name}.split", METHODS[method], value["split"])
-        value = value | {"split": split or Files(method="files")}
-    found, more = _problems(name, Dataset, value)
-    return found, more + problems
+    return _validated(dict[str, schema], {name: value})[name]
 
 
 def check(raw: dict[str, Any]) -> dict[str, Any]:
-    """All sections of params.yaml, typed by their schemas.
+    """All sections of params.yaml by name, each with the type that `Params` gives it.
 
     Raises:
         InputError: names each wrong key, its value and what is accepted.
     """
-    found, problems = {}, [_no_such(key, key, list(SECTIONS)) for key in raw if key not in SECTIONS]
-    for name, schema in SECTIONS.items():
-        if name not in raw:
-            problems.append(f"{name}: is missing; add it")
-            continue
-        found[name], wrong = _problems(name, schema, raw[name])
-        problems += wrong
-    for name in found.get("datasets") or {}:
-        if not NAME.fullmatch(name):
-            plain = re.sub(r"[^\w-]+", "-", name)
-            problems.append(
-                f"datasets: {name!r} is not a name of letters, digits, -, _ and single dots that does not end in "
-                f".lock; call it {plain}"
-            )
-        found["datasets"][name], wrong = _dataset(f"datasets.{name}", raw["datasets"][name])
-        problems += wrong
-    if found.get("dataset") and found.get("datasets") and found["dataset"] not in found["datasets"]:
-        choice = ", ".join(found["datasets"])
-        problems.append(f"dataset = {found['dataset']!r}: no such entry in datasets; choose from {choice}")
-    chosen = (found.get("datasets") or {}).get(found.get("dataset"))
-    problems += _misfits(found, chosen.patch_size if isinstance(chosen, Dataset) else constants.PATCH_SIZE)
-    if problems:
-        raise InputError(f"{PARAMS}: {'; '.join(problems)}")
-    return found
-
-
-def _misfits(found: dict[str, Any], patch_size: int) -> Iterator[str]:
-    """Parameters that do not fit the patch size of the chosen dataset."""
-    if found.get("model"):
-        try:
-            found["model"].feature_sizes(patch_size)
-        except ValueError as error:
-            yield f"model: {error}"
-    metres = patch_size * constants.METRES_PER_PIXEL
-    bands = found.get("bands") if SENTINEL_2 in (found.get("inputs") or []) else None
-    if coarse := [band for band in bands or [] if metres % constants.BANDS[band]]:
-        yield (
-            f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
-            f"{', '.join(coarse)}; leave it out"
-        )
+    return dict(_validated(Params, raw))
 
 
 def load(path: Path = PARAMS) -> dict[str, Any]:

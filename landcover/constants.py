@@ -38,6 +38,9 @@ REFLECTANCE_SCALE = 10_000  # digital number of a reflectance of 1, without the 
 MAX_OFFSET = 10_000
 NODATA = 0  # in tiles of Sentinel-2 and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
+# A split by place, where the dataset's entry does not say. Here, since dvc.yaml does not track the schema's code.
+GROUPS, BLOCK_KM, BUFFER_KM, EVERY_CLASS = "block", 50, 3, False
+SAMPLES = ("sample", "sample-spectral")  # the sources that this project generates
 RADAR_BANDS = ("VV", "VH")  # polarizations of Sentinel-1: backscatter in dB, on the 10 m grid
 TILES_FOLDER, RADAR_FOLDER, ELEVATION_FOLDER = TILES_FOLDERS = ("sentinel-2", "sentinel-1", "dem")
 MAX_TILE_BYTES = 1 << 24  # hundreds of times the size of the dataset's tiles

@@ -3,6 +3,7 @@
 It imports nothing heavy, so that parameters can be checked before a numerical library is imported.
 """
 
+import difflib
 from typing import Annotated, Any
 
 import pydantic
@@ -16,14 +17,20 @@ Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 class Section(pydantic.BaseModel):
     """A section of params.yaml: each field has a type and a range, and unknown keys are refused.
 
-    Numbers that YAML 1.1 reads as strings (`1e-4`) are accepted as numbers.
+    Numbers that YAML 1.1 reads as strings (`1e-4`) are accepted as numbers. No field has a default that decides the
+    bytes of an output, unless a module that dvc.yaml tracks defines it: this schema is in no `deps`.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
-    @pydantic.field_validator("*", mode="before")
+    @pydantic.model_validator(mode="before")
     @classmethod
-    def _true_is_no_number(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation is not bool:
-            raise ValueError("it cannot be true or false")
-        return value
+    def _keys(cls, section: Any) -> Any:
+        for key, value in section.items() if isinstance(section, dict) else ():
+            if key not in cls.model_fields:
+                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                hint = f"did you mean '{close[0]}'?" if close else f"choose from {', '.join(cls.model_fields)}"
+                raise ValueError(f"no such parameter '{key}'; {hint}")
+            if isinstance(value, bool) and cls.model_fields[key].annotation is not bool:
+                raise ValueError(f"{key} cannot be true or false")  # to Python, true is the number 1
+        return section

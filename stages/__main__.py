@@ -1,7 +1,7 @@
 """The entry point of the stages, which dvc.yaml calls:  python -m stages <stage> <path> ...
 
 A stage is a function with the name of its module. Its positional parameters are the paths that dvc.yaml passes, in
-order; its keyword-only parameters are sections of config.yaml, with the types in `config.SECTIONS`:
+order; its keyword-only parameters are sections of params.yaml, with the types in `config.Params`:
 
     def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
 
@@ -18,7 +18,7 @@ from landcover import cli, environment, terminal
 from landcover.device import demand_device
 from landcover.errors import InputError
 
-STAGES = ("choose", "download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
+STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "evaluate", "report")
 
 
 def main() -> None:

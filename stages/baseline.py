@@ -9,9 +9,8 @@ from landcover import files
 from landcover.config import Baseline, Evaluation, Runtime
 from landcover.data.index import load_index
 from landcover.data.tensors import Split, load_split
-from landcover.evaluation import metrics
+from landcover.evaluation import baselines, metrics
 from landcover.evaluation.predictions import tabulate
-from landcover.models import baselines
 from landcover.processes import helpers
 from landcover.terminal import showing
 

@@ -2,20 +2,18 @@
 
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 
 from landcover import files
-from landcover.config import PARAMS, SAMPLES, Dataset
+from landcover.config import Dataset
+from landcover.constants import SAMPLES
 from landcover.data import archive
-from landcover.data.source import fetch, md5_of, verify, watched
+from landcover.data.lock import locked_archive
+from landcover.data.source import copy_from_cache, fetch, verify, watched
 from landcover.errors import InputError
-
-LOCK = Path("dvc.lock")
 
 # The files of an unpacked dataset that preprocess may need, and the folders that contain them.
 WANTED = ("*.csv", "splits/*.csv", "sentinel-2/*/*.tif", "sentinel-1/*/*.tif", "dem/*.tif")
@@ -37,26 +35,6 @@ def _members(directory: Path) -> Iterator[tuple[str, bytes]]:
         yield f"{root}/{path.relative_to(directory).as_posix()}", path.read_bytes()
 
 
-def _tell_change(archive_path: Path, dataset: str, source: str) -> None:
-    """Report an archive that differs from the one in dvc.lock for the same dataset; DVC would record it silently."""
-    try:
-        locked = yaml.safe_load(LOCK.read_bytes())["stages"]
-        params = locked["choose"]["params"][PARAMS.name]
-        (chosen,) = locked["choose"]["outs"]
-        if (params["dataset"], params["datasets"][dataset]["source"]) != (dataset, source):
-            return  # this run was not started by DVC, which chooses first
-        if chosen not in locked["download"]["deps"]:
-            return  # the last download was of another dataset
-        (before,) = (out["md5"] for out in locked["download"]["outs"] if Path(out["path"]) == archive_path)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return  # no download is on record
-    if (now := md5_of(archive_path)) != before:
-        advice = f"the stages that depend on it run again; to refuse changes, set md5 in {PARAMS}"
-        print(
-            f"{source}: has changed since {LOCK} was written: its md5 is {now}, was {before}; {advice}", file=sys.stderr
-        )
-
-
 def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) -> None:
     """Write the chosen dataset's archive: a sample, or from a URL, a .tar.gz or an unpacked folder."""
     entry = datasets[dataset]
@@ -71,7 +49,10 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
                 verify(part, source, md5=entry.md5)
         return
     if re.match("https?://", source, re.IGNORECASE):
-        fetch(source, archive_path, entry.md5)
+        locked = locked_archive()
+        md5 = entry.md5 or (locked.md5 if locked and locked.source == source else None)
+        if not (md5 and copy_from_cache(md5, archive_path)):
+            fetch(source, archive_path, entry.md5)
     else:
         with files.replacing(archive_path) as part:
             if path.is_dir():
@@ -84,4 +65,3 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
                 raise InputError(f"datasets.{dataset}.source = {source!r}: no such file; give {choice}")
             if entry.md5 or path.is_file():
                 verify(part, source, md5=entry.md5)
-    _tell_change(archive_path, dataset, source)

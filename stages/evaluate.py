@@ -7,10 +7,10 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from landcover import files
-from landcover.config import Dataset, Evaluation
+from landcover.config import Evaluation
 from landcover.constants import SPLITS
 from landcover.data.index import INDEX, load_index
-from landcover.data.tensors import load_split
+from landcover.data.tensors import load_origin, load_split
 from landcover.evaluation import confusion, metrics, repetition
 from landcover.evaluation.calibration import ece
 from landcover.evaluation.comparison import against_baselines
@@ -30,14 +30,12 @@ def evaluate(
     baseline_predictions_csv: Path,
     reports_dir: Path,
     *,
-    dataset: str,
-    datasets: dict[str, Dataset],
     evaluate: Evaluation,
 ) -> None:
     """Write metrics, tables and pictures to `reports_dir`, for the run and for its repetition with other seeds."""
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
-        pictures = Pictures(reports_dir, painters, synthetic=datasets[dataset].synthetic)
+        pictures = Pictures(reports_dir, painters, synthetic=load_origin(tensors_dir).synthetic)
         # Images stay on disk: no more are read than the pictures show.
         splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
         indices = {name: load_index(tensors_dir, name) for name in SPLITS}

@@ -11,7 +11,9 @@ from landcover.data import context, offsets, pairing, problems, splits
 from landcover.data.contract import describe
 from landcover.data.conversion import UNFINISHED, Summary, convert
 from landcover.data.index import write_index
+from landcover.data.lock import locked_archive
 from landcover.data.tables import read_tables
+from landcover.data.tensors import Origin, save_origin
 from landcover.errors import InputError
 from landcover.modalities import Inputs, context_features, image_channels
 from landcover.processes import executor
@@ -49,6 +51,13 @@ def preprocess(
 ) -> None:
     """Join the labels, split the patches and check each tile; write tensors, index and data contract."""
     root, entry = constants.find_root(patches_dir).resolve(), datasets[dataset]
+    locked = locked_archive()
+    # Download does not depend on md5, as not every entry has one; this stage depends on the whole entry.
+    if entry.md5 and locked and locked.source == entry.source and locked.md5 != entry.md5:
+        raise InputError(
+            f"datasets.{dataset}.md5 = {entry.md5}: the archive in place has {locked.md5}; "
+            "correct it, or fetch the archive again with dvc repro --force --single-item download"
+        )
     offset = preprocess.offset if entry.offset is None else entry.offset
     channels, features = image_channels(inputs, bands), context_features(inputs)
     table = context.join(read_tables(root, entry.classes), root, channels, features)
@@ -75,9 +84,11 @@ def preprocess(
     with files.replacing(tensors_dir) as part:
         part.mkdir()
         write_index(part, used)
+        save_origin(part, Origin(dataset, entry.synthetic))
         for name, path in shards.items():
             shutil.move(path, part / name)
         of_data = {"bands": channels, "features": features, "classes": entry.classes, "patch_size": entry.patch_size}
         contract = describe(used, facts, int(excluded.sum()), bad, summaries, **of_data, warnings=warnings)
-        files.write_json(data_json, contract)
+        of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": entry.patch_size}
+        files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)
     shutil.rmtree(UNFINISHED)

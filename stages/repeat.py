@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from landcover import checkpoints, files, terminal
-from landcover.config import Architecture, Dataset, Repetition, Runtime, Training
+from landcover.config import Architecture, Repetition, Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
 from landcover.device import choose_device
@@ -93,8 +93,6 @@ def repeat(
     log_probabilities_path: Path,
     ensemble_path: Path,
     *,
-    dataset: str,
-    datasets: dict[str, Dataset],
     model: Architecture,
     train: Training,
     repeat: Repetition,
@@ -112,7 +110,7 @@ def repeat(
         with files.replacing(log_probabilities_path) as part:
             tensors.save(part, found, {"seeds": seeds} | facts)
         with files.replacing(ensemble_path) as part:
-            save_ensemble(part, networks, metadata | {"dataset": dataset, "synthetic": datasets[dataset].synthetic})
+            save_ensemble(part, networks, metadata | tensors.load_origin(tensors_dir)._asdict())
     else:
         for path in (log_probabilities_path, ensemble_path):
             with files.replacing(path) as part:

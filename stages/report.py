@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from landcover import files
-from landcover.config import Architecture, Dataset, Training
+from landcover.config import Architecture, Training
 from landcover.data import tensors
 from landcover.report.card import card_page
 from landcover.report.page import Run, headline, report_page
@@ -24,8 +24,6 @@ def report(
     report_md: Path,
     card_md: Path,
     *,
-    dataset: str,
-    datasets: dict[str, Dataset],
     model: Architecture,
     train: Training,
 ) -> None:
@@ -33,7 +31,7 @@ def report(
     jsons = (data_json, baselines_json, metrics_json, seeds_json)
     found = [json.loads(path.read_bytes()) for path in jsons]
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
-    run = Run(dataset, datasets[dataset], model, train)
+    run = Run(model, train)
     facts = tensors.load(model_path)[1]
     page = report_page(run, *found, *tables)
     for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *found))):

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from landcover import checkpoints, files
-from landcover.config import Architecture, Dataset, Runtime, Training
+from landcover.config import Architecture, Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
 from landcover.device import choose_device
@@ -58,8 +58,6 @@ def train(
     log_probabilities_path: Path,
     history_path: Path,
     *,
-    dataset: str,
-    datasets: dict[str, Dataset],
     model: Architecture,
     train: Training,
     runtime: Runtime,
@@ -91,8 +89,7 @@ def train(
     predicted = {name: predict(network, split, size) for name, split in patches.items()}
     without = {f"{WITHOUT}{name}": values for name, values in predict_without(network, patches["test"], size).items()}
     metadata = describe(network, model, train, splits["train"]) | {
-        "dataset": dataset,
-        "synthetic": datasets[dataset].synthetic,
+        **tensors.load_origin(tensors_dir)._asdict(),
         "temperature": fit_temperature(splits["val"].labels, predicted["val"]),
         "epochs": epochs,
         "device": device.type,

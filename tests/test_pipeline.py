@@ -267,7 +267,7 @@ def test_what_make_is_not_told_is_told_in_one_line(repository):
 
 def test_bad_parameters_stop_an_experiment_with_one_clear_line(repository):
     done = dvc(repository, "exp", "run", "-S", "train.optimizer=adamm", expect=255)
-    assert "error: params.yaml: train.optimizer = 'adamm': input should be 'adam', 'adamw' or 'sgd'" in done.stderr
+    assert "error: params.yaml: train.optimizer = 'adamm': Input should be 'adam', 'adamw' or 'sgd'" in done.stderr
     dvc(repository, "git", "checkout", "--quiet", ".")
     dvc(repository, "checkout")
     assert "train.epoch" in dvc(repository, "exp", "run", "-S", "train.epoch=3", expect=255).stderr

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from landcover import config, files
-from landcover.config import SAMPLES, Runtime
-from landcover.constants import METRES_PER_PIXEL, find_root, readable
+from landcover.config import Runtime
+from landcover.constants import METRES_PER_PIXEL, SAMPLES, find_root, readable
 from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError

@@ -284,7 +284,7 @@ def verify(path: Path, what: str, *, md5: str | None, size: int | None = None) -
     return digest
 
 
-def _copy_from_cache(md5: str, path: Path) -> bool:
+def copy_from_cache(md5: str, path: Path) -> bool:
     """Copy the archive from DVC's cache, which is indexed by md5: a new split of a dataset needs no new download."""
     try:
         done = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True)
@@ -323,15 +323,13 @@ def fetch(url: str, path: Path, pinned: str | None) -> None:
 
 
 def _fetch(url: str, path: Path, pinned: str | None) -> None:
-    if pinned and _copy_from_cache(pinned, path):
-        return
     with _Session() as session:
         size, md5 = _published(session, url)
         if None not in (pinned, md5) and pinned != md5:
             changed = f"its published md5 is {md5}, not {pinned} as in {PARAMS}"
             raise InputError(f"{url}: {changed}; to accept the changed file, update md5")
         md5 = md5 or pinned
-        if md5 and _copy_from_cache(md5, path):
+        if md5 and copy_from_cache(md5, path):
             return
         partial = _Partial(redact(url), md5)  # a renewed key does not change the file
         _insist(lambda: _transfer(session, url, partial, verifiable=bool(md5)), lambda: partial.size)

@@ -12,6 +12,8 @@ import safetensors.numpy
 
 from landcover.errors import InputError
 
+ORIGIN = "dataset.json"
+
 
 def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
     """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
@@ -44,6 +46,29 @@ def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]
     except (safetensors.SafetensorError, ValueError, RecursionError, TypeError, AttributeError, OSError) as error:
         # Metadata that JSON cannot hold, a type that numpy lacks, a folder.
         raise InputError(f"{path}: is not a safetensors file from this pipeline ({error}); run dvc repro") from None
+
+
+class Origin(NamedTuple):
+    """Where the patches of a folder of tensors come from: all that later stages know of the entry in params.yaml."""
+
+    dataset: str  # its name
+    synthetic: bool  # whether this project wrote the data itself
+
+
+def save_origin(directory: Path, origin: Origin) -> None:
+    (directory / ORIGIN).write_text(json.dumps(origin._asdict()) + "\n", encoding="utf-8")
+
+
+def load_origin(directory: Path) -> Origin:
+    """Read what `save_origin` wrote.
+
+    Raises:
+        InputError: the folder does not say it.
+    """
+    try:
+        return Origin(**json.loads((directory / ORIGIN).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        raise InputError(f"{directory / ORIGIN}: does not say where the tensors come from; run dvc repro") from None
 
 
 class Shards:

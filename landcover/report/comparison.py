@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from landcover import constants, files
-from landcover.config import SAMPLES
 from landcover.data.index import load_index
 from landcover.data.tensors import load_split
 from landcover.errors import InputError, redact
@@ -282,7 +281,7 @@ def _synthetic(side: Side) -> bool:
     match side.params:
         case {"dataset": str(name), "datasets": dict(entries)}:
             entry = entries.get(name)
-            return isinstance(entry, dict) and entry.get("source") in SAMPLES
+            return isinstance(entry, dict) and entry.get("source") in constants.SAMPLES
     return False
 
 

@@ -19,8 +19,6 @@ FEW = 10  # a class with fewer test patches is marked
 class Run(NamedTuple):
     """What config.yaml says about the run."""
 
-    dataset: str
-    entry: config.Dataset
     model: config.Architecture
     train: config.Training
 
@@ -35,17 +33,17 @@ def _against(name: str, found: dict[str, Any]) -> str:
     return f"{BASELINES[name]}: **{found['verdict']}, {points}**, {markdown.p_value(found['p'])}."
 
 
-def how_split(split: config.Split) -> str:
-    """How a dataset is split, in words."""
+def how_split(split: dict[str, Any]) -> str:
+    """How a dataset is split, in words, from the split of its entry."""
     match split:
-        case config.Order():
+        case {"method": "order"}:
             return "by row order of the meta table, as in the notebook"
-        case config.Files():
+        case {"method": "files"}:
             return "by the dataset's own split files"
-        case config.Place():
-            groups = "tiles" if split.groups == "tile" else f"blocks of {split.block_km:g} km"
-            apart = f"with a buffer of {split.buffer_km:g} km, whatever the date"
-            return f"by place: whole {groups} of ground, {apart} (seed {split.seed})"
+        case {"method": "place", "groups": groups, "block_km": block_km, "buffer_km": buffer_km, "seed": seed}:
+            groups = "tiles" if groups == "tile" else f"blocks of {block_km:g} km"
+            apart = f"with a buffer of {buffer_km:g} km, whatever the date"
+            return f"by place: whole {groups} of ground, {apart} (seed {seed})"
 
 
 def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, Any]]:
@@ -190,15 +188,15 @@ def report_page(
         leakage=leakage_rows(data["leakage"]),
         warnings=data.get("warnings", []),
         offsets=_offsets(data.get("offsets", {})),
-        worldcover=tuple(run.entry.classes) == CLASSES,
-        synthetic=run.entry.synthetic,
+        worldcover=[row["class"] for row in data["classes"]] == [*CLASSES],
+        synthetic=data["synthetic"],
         repeated=seeds if repeated else None,
         seed_rows=_seed_rows(seeds) if repeated else [],
         ensemble=[_ensemble(found) for found in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
         against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],
         against=[_against(name, found) for name, found in scores["test"]["against"].items()],
         results=result_rows(scores, baselines),
-        how_split=how_split(run.entry.split),
+        how_split=how_split(data["split_by"]),
         inputs=inputs_of(data),
         light_alone=set(inputs_of(data)) <= set(BANDS),
         radar=data.get("radar"),

@@ -9,8 +9,15 @@ from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 
-from landcover.config import SAMPLES
-from landcover.constants import BANDS, METRES_PER_PIXEL, NODATA, PATCH_SIZE, REFLECTANCE_SCALE, WORLDCOVER_CODES
+from landcover.constants import (
+    BANDS,
+    METRES_PER_PIXEL,
+    NODATA,
+    PATCH_SIZE,
+    REFLECTANCE_SCALE,
+    SAMPLES,
+    WORLDCOVER_CODES,
+)
 from landcover.files import replacing
 from landcover.synthetic.covers import render
 from landcover.synthetic.landscape import (

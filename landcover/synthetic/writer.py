@@ -15,7 +15,6 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform
 from tqdm import tqdm
 
-from landcover.config import SAMPLES
 from landcover.constants import (
     BANDS,
     CLASSES,
@@ -24,6 +23,7 @@ from landcover.constants import (
     PATCH_METRES,
     PATCH_SIZE,
     REFLECTANCE_SCALE,
+    SAMPLES,
     WORLDCOVER_CODES,
 )
 from landcover.data import archive

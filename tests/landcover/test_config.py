@@ -1,3 +1,4 @@
+import ast
 from pathlib import Path
 
 import pytest
@@ -24,22 +25,22 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
 @pytest.mark.parametrize(
     ("section", "schema", "change", "message"),
     [
-        ("train", Training, {"epochs": -1}, "train.epochs = -1: input should be greater than or equal to 1"),
-        ("train", Training, {"epochs": 1.5}, "train.epochs = 1.5: input should be a valid integer"),
-        ("train", Training, {"learning_rate": "fast"}, "train.learning_rate = 'fast': input should be a valid number"),
-        ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: input should be a finite"),
-        ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': input should be 'adam', 'adamw' or"),
-        ("train", Training, {"epoch": 3}, "train.epoch: no such parameter; did you mean 'epochs'?"),
-        ("train", Training, {"epochs": True}, "train.epochs = True: it cannot be true or false"),
-        ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': input should be a valid boolean"),
-        ("model", Architecture, {"convolutions": []}, "model.convolutions = []: list should have at least 1 item"),
-        ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: input should be greater than"),
-        ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: input should be a valid list"),
-        ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: list should have at least 1"),
-        ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: input should be greater"),
+        ("train", Training, {"epochs": -1}, "train.epochs = -1: Input should be greater than or equal to 1"),
+        ("train", Training, {"epochs": 1.5}, "train.epochs = 1.5: Input should be a valid integer"),
+        ("train", Training, {"learning_rate": "fast"}, "train.learning_rate = 'fast': Input should be a valid number"),
+        ("train", Training, {"learning_rate": float("nan")}, "train.learning_rate = nan: Input should be a finite"),
+        ("train", Training, {"optimizer": "adamm"}, "train.optimizer = 'adamm': Input should be 'adam', 'adamw' or"),
+        ("train", Training, {"epoch": 3}, "train: no such parameter 'epoch'; did you mean 'epochs'?"),
+        ("train", Training, {"epochs": True}, "train: epochs cannot be true or false"),
+        ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': Input should be a valid boolean"),
+        ("model", Architecture, {"convolutions": []}, "model.convolutions = []: List should have at least 1 item"),
+        ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: Input should be greater than"),
+        ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: Input should be a valid list"),
+        ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: List should have at least 1"),
+        ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: Input should be greater"),
         ("model", Architecture, {"residual": True}, "set padding to 'same'"),
-        ("model", Architecture, {"fusion": "middle"}, "model.fusion = 'middle': input should be 'early' or 'late'"),
-        ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: input should be less than 1"),
+        ("model", Architecture, {"fusion": "middle"}, "model.fusion = 'middle': Input should be 'early' or 'late'"),
+        ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: Input should be less than 1"),
         (
             "runtime",
             Runtime,
@@ -63,7 +64,7 @@ def test_a_missing_parameter_is_named(default_params):
 
 @pytest.mark.parametrize(
     ("bands", "message"),
-    [(["B99"], "bands.0 = 'B99': input should be 'B01', 'B02'"), (["B02", "B02"], "once"), ([], "at least 1")],
+    [(["B99"], "bands.0 = 'B99': Input should be 'B01', 'B02'"), (["B02", "B02"], "once"), ([], "at least 1")],
 )
 def test_bands_are_checked(bands, message):
     with pytest.raises(InputError, match=message):
@@ -84,7 +85,7 @@ def test_a_broken_params_file_is_one_clear_line(tmp_path: Path, text, message):
 
 def test_the_defaults_are_valid_as_a_whole(default_params):
     found = config.check(default_params)
-    assert set(found) == set(default_params) == set(config.SECTIONS)
+    assert set(found) == set(default_params)
     assert found["datasets"]["ben-ge-8k"].split == config.Files(method="files")
     assert found["datasets"]["ben-ge-sample"].split.train == 500
 
@@ -93,13 +94,16 @@ def test_the_defaults_are_valid_as_a_whole(default_params):
     ("change", "message"),
     [
         ({"dataset": "ben-ge"}, "dataset = 'ben-ge': no such entry in datasets; choose from mine"),
-        ({"dataset": 3}, "dataset = 3: input should be a valid string"),
-        ({"datasets": []}, "datasets = []: input should be a valid dictionary"),
-        ({"datasets": {"mine": None}}, "datasets.mine = None: input should be a valid dictionary"),
-        ({"trian": {}}, "trian: no such parameter; did you mean 'train'?"),
-        ({"bands": "B02"}, "bands = 'B02': input should be a valid list"),
-        ({"train": None}, "train = None: input should be a valid dictionary"),
-        ({"evaluate": {"resamples": 10, "seed": 0}}, "evaluate.resamples = 10: input should be greater than or equal"),
+        ({"dataset": 3}, "dataset = 3: Input should be a valid string"),
+        ({"datasets": []}, "datasets = []: Input should be a valid dictionary"),
+        ({"datasets": {"mine": None}}, "datasets.mine = None: Input should be a valid dictionary"),
+        ({"trian": {}}, "no such parameter 'trian'; did you mean 'train'?"),
+        ({"bands": "B02"}, "bands = 'B02': Input should be a valid list"),
+        ({"train": None}, "train = None: Input should be a valid dictionary"),
+        (
+            {"evaluate": {"resamples": 10, "seed": 0}},
+            "evaluate.resamples = 10: Input should be greater than or equal",
+        ),
     ],
     ids=str,
 )
@@ -118,34 +122,30 @@ def mine() -> dict:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sorce": "x"}, "mine.sorce: no such parameter; did you mean 'source'?"),
+        ({"sorce": "x"}, "mine: no such parameter 'sorce'; did you mean 'source'?"),
         ({"md5": "abc"}, "mine.md5 = 'abc': "),
-        ({"source": ""}, "mine.source = '': "),
-        ({"source": None}, "mine.source = None: "),
-        ({"split": {"method": "random"}}, "mine.split.method = 'random': choose from order, files, place"),
-        ({"split": "order"}, "mine.split.method = None: choose from order, files, place"),
+        ({"source": ""}, "mine.source: String should have at least 1"),
+        ({"source": None}, "mine.source: Input should be a valid string"),
+        ({"split": {"method": "random"}}, "mine.split: Input tag 'random' found using 'method' does not match any of"),
+        ({"split": "order"}, "mine.split = 'order': Input should be a valid dictionary"),
         ({"split": {"method": "order", "train": 0, "val": 1, "test": 1}}, "mine.split.train = 0: "),
         ({"split": {"method": "order", "train": 1, "val": 1}}, "mine.split.test: is missing; add it"),
-        ({"split": {"method": "files", "train": 5}}, "mine.split.train: no such parameter"),
-        (
-            {"split": {"method": "tile", "val": 0.2, "test": 0.2, "seed": 0}},
-            "mine.split.method = 'tile': was removed, as ids do not identify tiles; split by place: {method: place, ",
-        ),
+        ({"split": {"method": "files", "train": 5}}, "mine.split: no such parameter 'train'; choose from method"),
         (
             {"split": {"method": "place", "val": 0.5, "test": 0.5, "seed": 0}},
             "mine.split: val + test must be below 1",
         ),
         ({"split": {"method": "place", "val": 1.5, "test": 0.5, "seed": 0}}, "mine.split.val = 1.5: "),
         ({"exclude": ["../clouds.csv"]}, "mine.exclude.0 = '../clouds.csv': "),
-        ({"patch_size": 16}, "mine.patch_size = 16: input should be greater than 16"),
-        ({"classes": ["forest"]}, "mine.classes = ['forest']: list should have at least 2 items"),
+        ({"patch_size": 16}, "mine.patch_size = 16: Input should be greater than 16"),
+        ({"classes": ["forest"]}, "mine.classes = ['forest']: List should have at least 2 items"),
         ({"classes": ["forest", "forest"]}, "mine.classes = ['forest', 'forest']: list each class once"),
         ({"classes": ["forest", "None"]}, "mine.classes.1 = 'None': start with a letter, then use letters"),
         ({"classes": ["forest", "a|b"]}, "mine.classes.1 = 'a|b': start with a letter"),
         ({"offset": "automatic"}, "mine.offset = 'automatic': choose auto, or a whole number from 0 to 10000"),
         ({"offset": 1.5}, "mine.offset = 1.5: choose auto"),
         ({"offset": -1}, "mine.offset = -1: choose auto"),
-        ({"offset": True}, "mine.offset = True: it cannot be true or false"),
+        ({"offset": True}, "mine: offset cannot be true or false"),
     ],
     ids=str,
 )
@@ -195,18 +195,29 @@ def test_all_that_is_wrong_is_told_at_once(default_params):
 @pytest.mark.parametrize(
     ("source", "remedy"),
     [
-        *((source, "put them in ~/.netrc") for source in (
-            "https://user:s3cret@host/a.tar.gz", "https://s3cret@h/a", "ftp://u:s3cret@host/a", "https:/u:s3cret@h/a",
-            "https://u:s3/cret@host/a", "https://u:s3cret#@host/a", "https://u:s3cret?@host/a",
+        *((source, "put them in ~/.netrc") for source in ("https://user:s3cret@host/a.tar.gz", "https://s3cret@h/a")),
+        *((source, "is no valid http(s) URL") for source in (
+            "ftp://host/s3.tar.gz", "https:/u:s3cret@h/a", "https://u:s3/cret@host/a", "https://u:s3cret#@host/a",
+            "https://u:s3cret?@host/a", "http://[s3/a.tar.gz",
         )),
-        *((f"https://host/a.tar.gz?{query}", "?$QUERY") for query in ("sig=s3cret", "", "download=1&a=s3cret", "$")),
+        *((f"https://host/a.tar.gz?{query}", "?$QUERY") for query in ("sig=s3cret", "download=1&a=s3cret", "$")),
     ],
 )  # fmt: skip
-def test_source_holds_no_secret_and_no_message_tells_one(default_params, source, remedy):
+def test_source_holds_no_secret_and_no_message_echoes_one(default_params, source, remedy):
     entry = {"source": source, "split": {"method": "files"}}
     with pytest.raises(InputError) as error:
         config.check(default_params | {"datasets": default_params["datasets"] | {"mine": entry}})
     assert remedy in str(error.value)
+    assert "s3" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mine": "https://u:s3cret@host/a"}, {"mine": {"source": {"url": "s3cret"}, "split": {"method": "files"}}}],
+)
+def test_a_secret_in_the_wrong_place_is_not_echoed(default_params, change):
+    with pytest.raises(InputError, match=r"datasets\.mine") as error:
+        config.check(default_params | {"datasets": default_params["datasets"] | change})
     assert "s3" not in str(error.value)
 
 
@@ -231,19 +242,25 @@ def test_params_are_utf8_whatever_the_locale(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "plain"), [("ben-ge..2", "ben-ge-2"), ("a b[0]", "a-b-0-"), (".hidden", "-hidden"), ("x.lock", "x-lock")]
+    ("name", "plain"),
+    [("ben-ge-v2.0", "ben-ge-v2-0"), ("a b[0]", "a-b-0"), (".hidden", "hidden"), ("x.lock", "x-lock")],
 )
-def test_a_dataset_has_a_name_that_can_name_an_experiment(default_params, name, plain):
-    datasets = default_params["datasets"] | {name: {"source": "sample", "split": {"method": "files"}}}
+def test_the_name_of_a_dataset_has_no_dots_as_dvc_splits_paths_at_them(default_params, name, plain):
+    datasets = {name: default_params["datasets"]["ben-ge-sample"]}
     with pytest.raises(InputError) as error:
         config.check(default_params | {"datasets": datasets, "dataset": name})
     assert str(error.value) == (
-        f"params.yaml: datasets: {name!r} is not a name of letters, digits, -, _ and single dots that does not end in "
-        f".lock; call it {plain}"
+        f"params.yaml: datasets: {name!r} has other characters than letters, digits, - and _; call it {plain}"
     )
 
 
-@pytest.mark.parametrize("name", ["ben-ge-v2.0", "Forêt_1", "lock", "a.lock.b"])
-def test_the_name_of_a_dataset_may_have_dots(default_params, name):
-    datasets = {name: default_params["datasets"]["ben-ge-sample"]}
-    assert config.check(default_params | {"datasets": datasets, "dataset": name})["dataset"] == name
+def test_no_default_of_the_schema_decides_bytes():
+    """The schema is in no deps: a default is nothing, or a constant of a module that is."""
+    tree = ast.parse(Path(config.__file__).read_text())
+    sections = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name != "Architecture"]
+    fields = [field for section in sections for field in section.body]
+    defaults = [ast.unparse(field.value) for field in fields if isinstance(field, ast.AnnAssign) and field.value]
+    harmless = ("None", "pydantic.Field(default_factory=list)", "'accuracy'")  # the last, of evaluate.verdict
+    own = [text for text in defaults if text not in harmless]
+    assert own
+    assert [text for text in own if "constants." not in text] == []

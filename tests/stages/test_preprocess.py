@@ -55,7 +55,21 @@ def test_tensors_index_and_data_contract(dataset, run_stage, tmp_path):
         assert data["leakage"][split]["same_ground"] == {"patches": 0, "share": 0.0}
         assert data["leakage"][split]["touching"] == {"patches": 2, "share": 1.0}
     assert (data["split"], data["excluded"]) == ({}, 0)
+    assert (data["dataset"], data["synthetic"], data["patch_size"], data["split_by"]) == ("tiny", False, 120, SPLIT)
+    assert tensors.load_origin(tmp_path / "data/tensors") == ("tiny", False)
     assert data["dropped"] == {}
+
+
+def test_an_archive_in_place_with_another_md5_than_its_entry_is_refused(dataset, run_stage, tmp_path):
+    download = {"params": {"params.yaml": {"datasets.tiny.source": "x"}}, "outs": [{"md5": "1" * 32}]}
+    (tmp_path / "dvc.lock").write_text(json.dumps({"stages": {"download": download}}))
+    entry = {"source": "x", "md5": "2" * 32, "split": SPLIT}
+    done = run_stage("preprocess", *PATHS, params=params(datasets={"tiny": entry}))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: datasets.tiny.md5 = {'2' * 32}: the archive in place has {'1' * 32}; correct it, or fetch the archive "
+        "again with dvc repro --force --single-item download\n"
+    )
 
 
 def test_hashes_tell_membership_and_labels_apart_from_order(dataset, run_stage, tmp_path):

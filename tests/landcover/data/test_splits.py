@@ -14,7 +14,7 @@ from landcover.errors import InputError
 
 
 def parse(split: dict) -> config.Split:
-    return config.METHODS[split["method"]].model_validate(split)
+    return config.validate("split", config.Split, split)
 
 
 def assign(split: dict, dataset) -> list[str]:

@@ -615,6 +615,7 @@ def fused(tmp_path) -> dict:
     rng = np.random.default_rng(0)
     facts = {"bands": ALL_BANDS, "classes": list("abcdefghijk"), "scale": {}, "context": CONTEXT}
     (tmp_path / "tensors").mkdir()
+    tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
     for split, count in (("train", 13), ("val", 5), ("test", 7)):
         for number, size in enumerate((count - 3, 3)):
             arrays = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from landcover.models import baselines
+from landcover.evaluation import baselines
 
 PER_BAND = 16
 MEAN, DEVIATION, STEEPNESS, STEEPNESS_DEVIATION, COHERENCE, HOMOGENEITY = range(6)
