@@ -10,7 +10,7 @@ from landcover.config import Baseline, Evaluation, Runtime
 from landcover.data.index import load_index
 from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, metrics
-from landcover.evaluation.predictions import tabulate
+from landcover.evaluation.predictions import BASELINES, tabulate
 from landcover.processes import helpers
 from landcover.terminal import showing
 
@@ -74,6 +74,8 @@ def baseline(
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: metrics.summary(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen
-    files.write_json(baselines_json, scores)
+    accuracies = [{"baseline": BASELINES[name], "accuracy": values["accuracy"]} for name, values in scores.items()]
+    # A list of records, as `dvc plots` draws them.
+    files.write_json(baselines_json, scores | {"accuracies": accuracies})
     predictions = tables["majority"][["patch_id", "actual"]]
     files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))

@@ -8,11 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from landcover import files
+from landcover.archives import archive
+from landcover.archives.lock import locked_archive
+from landcover.archives.source import copy_from_cache, fetch, verify, watched
 from landcover.config import Dataset
 from landcover.constants import SAMPLES
-from landcover.data import archive
-from landcover.data.lock import locked_archive
-from landcover.data.source import copy_from_cache, fetch, verify, watched
 from landcover.errors import InputError
 
 # The files of an unpacked dataset that preprocess may need, and the folders that contain them.

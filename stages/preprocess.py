@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 from landcover import constants, files
+from landcover.archives.lock import locked_archive
 from landcover.config import Dataset, Preprocessing, Runtime
 from landcover.data import context, offsets, pairing, problems, splits
 from landcover.data.contract import describe
 from landcover.data.conversion import UNFINISHED, Summary, convert
 from landcover.data.index import write_index
-from landcover.data.lock import locked_archive
 from landcover.data.tables import read_tables
 from landcover.data.tensors import Origin, save_origin
 from landcover.errors import InputError

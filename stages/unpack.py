@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from landcover import constants, files
+from landcover.archives import archive
 from landcover.config import Unpacking
-from landcover.data import archive
 from landcover.data.bundles import Bundles
 from landcover.errors import InputError
 from landcover.modalities import Inputs, image_channels

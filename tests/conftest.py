@@ -14,7 +14,7 @@ import yaml
 from tiny import REPOSITORY, Dataset, merged, write_tile
 from tqdm import tqdm
 
-from landcover.data import archive
+from landcover.archives import archive
 from landcover.synthetic import writer
 
 

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 
 from landcover import config
+from landcover.archives import archive
 from landcover.constants import BANDS, CLASSES, PATCH_ID, PATCH_SIZE, SPLITS
-from landcover.data import archive, patches, splits
+from landcover.data import patches, splits
 from landcover.data.tables import read_tables
 from landcover.errors import InputError
 

@@ -90,7 +90,7 @@ def repository(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     writer.write_sample(folder / "small.tar.gz", patches=40)
     (folder / ".gitignore").touch()
-    clone(folder, {"small-v1.0": {"source": "small.tar.gz", "split": SMALL}})  # to DVC, a dot is a level
+    clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
     dvc(folder, "repro")
     (folder / "experiments.yaml").write_text(
         # Light, and long enough to be killed.
@@ -116,7 +116,7 @@ def make_virtual_environment(folder: Path) -> None:
 def test_the_pipeline_makes_every_file_of_its_contract(repository):
     made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
     expected = {
-        "data/dataset.json", "data/archive.tar.gz", "data/patches/SHA256SUMS", "data/tensors/index.csv",
+        "data/archive.tar.gz", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
         "reports/report.md", "models/card.md",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),

@@ -15,6 +15,7 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform
 from tqdm import tqdm
 
+from landcover.archives import archive
 from landcover.constants import (
     BANDS,
     CLASSES,
@@ -26,7 +27,6 @@ from landcover.constants import (
     SAMPLES,
     WORLDCOVER_CODES,
 )
-from landcover.data import archive
 from landcover.synthetic.covers import COVERS, SPECTRAL_COVERS, Cover, render
 from landcover.synthetic.landscape import (
     ACQUISITIONS,

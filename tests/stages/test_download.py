@@ -23,9 +23,9 @@ import yaml
 from server import File, Reply, Server
 
 from landcover import files
+from landcover.archives import source
 from landcover.config import Dataset
 from landcover.constants import SAMPLES
-from landcover.data import source
 from landcover.errors import InputError
 from landcover.synthetic import writer
 from stages import download

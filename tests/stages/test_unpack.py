@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from landcover.archives import archive
 from landcover.config import Unpacking
-from landcover.data import archive
 from landcover.errors import InputError
 from stages.unpack import SUMS, unpack
 

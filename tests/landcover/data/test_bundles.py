@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import rasterio
 
+from landcover.archives import archive
 from landcover.config import Unpacking
-from landcover.data import archive, bundles
+from landcover.data import bundles
 from landcover.data.patches import read_patch
 from landcover.data.tiles import Tiles
 from landcover.errors import InputError

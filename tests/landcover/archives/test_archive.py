@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from landcover.data import archive
+from landcover.archives import archive
 from landcover.errors import InputError
 
 MEMBERS = [("tiny/a.csv", b"1,2\n"), ("tiny/big.tif", bytes(range(256)) * 1000), ("tiny/empty", b"")]

@@ -1,0 +1,1 @@
+"""The archive of a dataset: where it comes from, what dvc.lock records of it, and how it is read safely."""
