@@ -323,8 +323,11 @@ def _describe(error: dict[str, Any]) -> str:
     """One pydantic error as `key = value: what is accepted`."""
     # In a union, pydantic names the kind of the value, too: datasets.mine.split.order.train.
     key = re.sub(rf"\bsplit\.({'|'.join(METHODS)})\b", "split", ".".join(map(str, error["loc"])))
-    if error["type"] == "missing":
-        return f"{key}: is missing; add it; the comments in {PARAMS} say what it may be"
+    kind, facts = error["type"], error.get("ctx", {})
+    if kind == "union_tag_invalid":
+        return f"{key}.method = {facts['tag']!r}: Input should be {facts['expected_tags']}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{key if kind == 'missing' else f'{key}.method'}: is missing; add it, as the comments in {PARAMS} say"
     message = error["msg"].removeprefix("Value error, ")
     # Whole sections are long, and an address may hold a password, wherever it was written by mistake.
     if isinstance(error["input"], dict) or key.endswith(".source") or ":/" in str(error["input"]):
