@@ -24,7 +24,8 @@ EXTENSIONS, MAX_EXTENSION = b"xXgLK", 1 << 20
 # What the libraries raise for damaged archives, beside errors that derive from these.
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError, ValueError,
-    RecursionError,  # of thousands of extensions in a row
+    RecursionError,  # thousands of extensions in a row
+    NotImplementedError,  # a damaged zip says that it is of a newer version
 )  # fmt: skip
 
 
@@ -140,12 +141,15 @@ def _zip_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
         if sum(info.file_size for info in archive.infolist()) > max_bytes:
             raise _LimitError("max_gigabytes")
         for info in tqdm(archive.infolist(), desc="read", unit="file", disable=None):
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile(f"{info.filename[:200]!r} has no valid place")
             if info.flag_bits & 1:
                 raise zipfile.BadZipFile(f"{info.filename[:200]!r} is protected by a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise zipfile.BadZipFile(f"{info.filename[:200]!r} is compressed by another method than deflate")
-            is_file = not info.is_dir() and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield _Member(info.filename, info.is_dir(), is_file, partial(archive.open, info))
+            is_folder = info.filename.endswith("/")
+            is_file = not is_folder and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield _Member(info.filename, is_folder, is_file, partial(archive.open, info))
 
 
 def _members(file: BinaryIO, path: Path, max_bytes: float) -> Iterator[_Member]:
