@@ -20,13 +20,13 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from landcover.checkpoints import PARTIAL
 from landcover.config import PARAMS
 from landcover.data import archive
 from landcover.errors import CHOICES, InputError, few, redact
 
 # Zenodo refuses programs that do not say what they are. The address is that of pyproject.toml.
 USER_AGENT = "landcover (+https://github.com/landcover-dvc/landcover)"
+PARTIAL = Path(".partial")  # which Git and DVC ignore
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 MAX_WAIT = 120  # seconds, even if Retry-After asks for more

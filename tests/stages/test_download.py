@@ -383,12 +383,6 @@ def test_killed_download_is_resumed_by_the_next(server):
     assert server.ranges() == [None, None, "bytes=2000-"]
 
 
-def test_import_is_light():
-    heavy = "{'torch', 'numpy', 'pandas', 'rasterio', 'sklearn', 'matplotlib'}"
-    code = f"import sys, stages.download; print(*{heavy} & set(sys.modules))"
-    assert subprocess.check_output([sys.executable, "-c", code], cwd=REPOSITORY, text=True) == "\n"
-
-
 # -- what is secret
 
 
@@ -417,10 +411,3 @@ def test_renewed_key_resumes_and_a_missing_one_is_told(server, monkeypatch):
     fetch(url)
     assert ARCHIVE.read_bytes() == BODY
     assert server.ranges()[-1] == "bytes=1000-"
-
-
-def test_netrc_names_user_and_password(server, monkeypatch):
-    Path("netrc").write_text("machine 127.0.0.1 login user password s3cret\n")
-    monkeypatch.setenv("NETRC", "netrc")
-    fetch(server.on("/a.tar.gz", File(BODY)))
-    assert server.seen[0].headers["Authorization"].startswith("Basic ")
