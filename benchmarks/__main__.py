@@ -70,7 +70,7 @@ class Comparison:
         self.clone.set({"train.epochs": epochs})
         self.clone.commit()
         self.clone.run("dvc", "repro", "download")
-        self.archive = self.clone.folder / "data" / "archive.tar.gz"
+        self.archive = self.clone.folder / "data" / "archive"
         self.lock = (self.clone.folder / "dvc.lock").read_text()
         self.clone.run("dvc", "repro")
         self.unpacked = self.scratch / "unpacked"

@@ -142,9 +142,8 @@ class Dataset(Section):
 
 
 class Unpacking(Section):
-    """How tiles are stored, and limits on archives, so that a crafted one cannot fill the disk or run forever."""
+    """Limits on archives, so that a crafted one cannot fill the disk or run forever."""
 
-    layout: Literal["files", "bundles"]
     max_members: Count
     max_gigabytes: Positive
 

@@ -94,8 +94,7 @@ def patch_member(path: PurePosixPath, channels: Collection[str]) -> bool:
     """Whether the pipeline reads this member of an archive: a table, a split file, or a tile of a chosen channel."""
     match path.parts:
         case (_, file) | (_, "splits", file) if file.endswith(".csv"):
-            # Only unpack may write an index of bundles, because it says which files tiles are read from.
-            return file.removesuffix(".csv") not in TILES_FOLDERS
+            return True
         case (_, folder, file):
             patch_id, rest = file.removesuffix("_dem.tif"), f"{folder}/{file}"
         case (_, folder, patch_id, file):

@@ -1,11 +1,10 @@
-"""Unpack what preprocess reads.  data/archive.tar.gz -> data/patches"""
+"""Unpack what preprocess reads.  data/archive -> data/patches"""
 
 from pathlib import Path
 
 from landcover import constants, files
 from landcover.archives import archive
 from landcover.config import Unpacking
-from landcover.data.bundles import Bundles
 from landcover.errors import InputError
 from landcover.modalities import Inputs, image_channels
 
@@ -17,12 +16,11 @@ def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: cons
     channels = image_channels(inputs, bands)
     with files.replacing(patches_dir) as part:
         part.mkdir()
-        bounds = unpack.model_dump(include={"max_members", "max_gigabytes"})
-        with Bundles(part) as bundles, open(part / SUMS, "x", encoding="utf-8") as sums:
-            receivers = {"bundles": bundles if unpack.layout == "bundles" else None, "sums": sums}
-            count = archive.extract(
-                archive_path, part, lambda path: constants.patch_member(path, channels), **bounds, **receivers
-            )
-        if not count:
+        sums = archive.extract(
+            archive_path, part, lambda path: constants.patch_member(path, channels), **unpack.model_dump()
+        )
+        if not sums:
             raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")
         constants.find_root(part, archive_path)
+        lines = (f"{digest}  {path}\n" for path, digest in sums.items())  # as sha256sum writes them
+        (part / SUMS).write_text("".join(lines), encoding="utf-8")

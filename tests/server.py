@@ -41,9 +41,7 @@ class File:
     etag: str | None = '"v1"'
     headers: dict[str, str] = field(default_factory=dict)
     ranges: bool = True  # whether Range is honoured
-    if_range: bool = True  # whether If-Range is honoured
     shift: int = 0  # by how much a range starts at another byte than asked
-    most: int | None = None  # a range gives no more bytes than this
     chunked: bool = False  # no Content-Length
     cut: int | None = None  # the connection breaks after so many bytes of the body
     stall: bool = False  # it does not break there but hangs
@@ -51,12 +49,12 @@ class File:
     def reply(self, asked: dict[str, str]) -> Reply:
         headers = ({"ETag": self.etag} if self.etag else {}) | self.headers
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", asked.get("Range", ""))
-        if not (wanted and self.ranges and (not self.if_range or asked.get("If-Range", self.etag) == self.etag)):
+        if not (wanted and self.ranges and asked.get("If-Range", self.etag) == self.etag):
             return Reply(200, self.body, headers)
         start, size = int(wanted[1]) + self.shift, len(self.body)
         if start >= size:
             return Reply(416, b"", headers | {"Content-Range": f"bytes */{size}"})
-        stop = min(size, int(wanted[2]) + 1 if wanted[2] else size, start + (self.most or size))
+        stop = min(size, int(wanted[2]) + 1 if wanted[2] else size)
         return Reply(206, self.body[start:stop], headers | {"Content-Range": f"bytes {start}-{stop - 1}/{size}"})
 
 

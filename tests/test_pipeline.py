@@ -116,7 +116,7 @@ def make_virtual_environment(folder: Path) -> None:
 def test_the_pipeline_makes_every_file_of_its_contract(repository):
     made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
     expected = {
-        "data/archive.tar.gz", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
+        "data/archive", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
         "reports/report.md", "models/card.md",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
@@ -300,7 +300,7 @@ def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):
     dvc(tmp_path, "git", "clone", "--quiet", str(repository), str(copy))
     dvc(copy, "remote", "add", "--local", "storage", str(storage))
     dvc(copy, "pull", "--remote", "storage")
-    for name in ("models/model.safetensors", "data/archive.tar.gz", "data/tensors/train-00000.safetensors"):
+    for name in ("models/model.safetensors", "data/archive", "data/tensors/train-00000.safetensors"):
         assert (copy / name).read_bytes() == (repository / name).read_bytes()
     # The tiles are not stored beside their archive: they are unpacked again, to the same bytes, and nothing else runs.
     assert re.findall("Running stage '(.*)'", dvc(copy, "repro").stdout) == ["unpack"]

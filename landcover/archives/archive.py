@@ -1,277 +1,247 @@
-"""Tarballs: written with the same bytes on any machine, read as untrusted input."""
+"""Archives: plain tars, written with the same bytes on any machine; .tar.gz, .tar and .zip, read as untrusted input."""
 
 import hashlib
 import io
-import re
-import struct
+import stat
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from itertools import count
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TextIO
-from unicodedata import normalize
+from typing import IO, BinaryIO, NamedTuple
 
 from isal import igzip, isal_zlib
 from tqdm import tqdm
 
-from landcover.data.bundles import Bundles
 from landcover.errors import InputError
-from landcover.files import replacing
 
-PIECE = 1 << 20  # bytes held in memory at a time
-MAX_EXTENSION = 1 << 20  # bytes of a pax header or a long name; real ones have hundreds
-# Types of headers that extend the next one. Global pax headers and long link names are not used.
-PAX, LONG_NAME, UNUSED = b"xX", b"L", b"gK"
-PAX_RECORD = re.compile(rb"(\d{1,7}) ([^=]{1,255})=")  # <bytes of the record> <key>=<value>\n
-SIZE = re.compile(rb"\d{1,18}")
-MAX_NAME = 255  # bytes, the limit of common file systems for a single name; ben-ge's whole paths have 160
-
-
-class _StoredGzip(io.RawIOBase):
-    """A gzip stream of stored (uncompressed) deflate blocks.
-
-    Compressed output differs between zlib implementations (zlib, zlib-ng, cloudflare); stored blocks do not. Sensor
-    noise hardly compresses, and storing it is faster.
-    """
-
-    BLOCK = 0xFFFF
-
-    def __init__(self, file: BinaryIO):
-        self._file, self._pending, self._crc, self._size = file, bytearray(), 0, 0
-        # magic, deflate, no flags, no time, no extra flags, unknown system
-        file.write(b"\x1f\x8b\x08\x00" + b"\x00" * 4 + b"\x00\xff")
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:
-        self._crc = zlib.crc32(data, self._crc)
-        self._size += len(data)
-        self._pending += data
-        whole = len(self._pending) // self.BLOCK * self.BLOCK
-        for start in range(0, whole, self.BLOCK):
-            self._block(self._pending[start : start + self.BLOCK], last=False)
-        del self._pending[:whole]
-        return len(data)
-
-    def _block(self, data: bytes, *, last: bool) -> None:
-        self._file.write(struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._block(self._pending, last=True)
-            self._file.write(struct.pack("<II", self._crc, self._size & 0xFFFFFFFF))
-        super().close()
+HEAD = tarfile.BLOCKSIZE  # bytes that tell the kind of a file
+PIECE = 1 << 16  # bytes held in memory at a time
+# Headers that extend the next one, with a longer name, for example. Python holds them in memory; real ones are short.
+EXTENSIONS, MAX_EXTENSION = b"xXgLK", 1 << 20
+# What the libraries raise for damaged archives, beside errors that derive from these.
+DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError, ValueError,
+    RecursionError,  # thousands of extensions in a row
+    NotImplementedError,  # a damaged zip says that it is of a newer version
+)  # fmt: skip
 
 
 def write(path: Path, members: Iterable[tuple[str, bytes]]) -> None:
-    """Write (name, content) pairs as a .tar.gz, in the order given, without times and owners."""
-    with (
-        replacing(path) as part,
-        open(part, "wb") as file,
-        _StoredGzip(file) as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
-    ):
+    """Write (name, content) pairs as a tar, in the order given, without times and owners.
+
+    It is not compressed: the noise of sensors hardly gets smaller, and the bytes would depend on the version of zlib.
+    """
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
         for name, content in members:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), 0o644
             tar.addfile(member, io.BytesIO(content))
 
 
-class _ExcessError(Exception):
+def detect(head: bytes, what: str) -> str:
+    """The kind of an archive by its first HEAD bytes: "zip", "tar.gz" or "tar".
+
+    Args:
+        what: the file's name, for the error.
+
+    Raises:
+        InputError: it is something else, for example the login page of a website.
+    """
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    if head.startswith(b"\x1f\x8b"):
+        return "tar.gz"
+    try:
+        tarfile.TarInfo.frombuf(head[:HEAD], "utf-8", "surrogateescape")
+        return "tar"
+    except tarfile.HeaderError:
+        kind = f"another kind of file, which starts with {head[:20]!r}" if head else "empty"
+        if head.lstrip().startswith(b"<"):
+            kind = "a page of HTML or XML, perhaps of a login or a proxy"
+        raise InputError(f"{what}: is {kind}, not a .tar.gz, .tar or .zip; check the source") from None
+
+
+class _Member(NamedTuple):
+    name: str
+    is_folder: bool
+    is_file: bool  # a plain one, neither a link nor a device nor sparse
+    open: Callable[[], IO[bytes]]
+
+
+class _LimitError(Exception):
     """The archive exceeds the parameter of this name."""
 
 
-class _Unpacked:
-    """The unpacked content of a gzip file: read once, front to back, and at most `limit` bytes."""
+class _Limited:
+    """A file to read, of which there may be so many bytes at most."""
 
-    def __init__(self, file: BinaryIO, limit: int):
-        self._file, self._left = file, limit
-
-    def _count(self, size: int) -> None:
-        self._left -= size
-        if self._left < 0:
-            raise _ExcessError("max_gigabytes")
-
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes; nothing if they exceed the limit."""
-        self._count(size)
-        while size:
-            piece = self._file.read(min(size, PIECE))
-            if not piece:
-                raise EOFError("it is truncated")
-            size -= len(piece)
-            yield piece
+    def __init__(self, file: BinaryIO, size: float):
+        self._file, self.left = file, size
 
     def read(self, size: int) -> bytes:
-        return b"".join(self.pieces(size))
-
-    def finish(self) -> None:
-        """Read to the end, where gzip verifies its checksum; only padding may follow a tarball's end marker."""
-        while piece := self._file.read(PIECE):
-            self._count(len(piece))
-            if piece != bytes(len(piece)):
-                raise tarfile.ReadError("it has data after its end marker")
+        piece = self._file.read(size)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise _LimitError("max_gigabytes")
+        return piece
 
 
-class _UnsafeError(Exception):
-    """A member has a forbidden path or type; tarfile's own error is newer than Python 3.11.2."""
+class _Header(tarfile.TarInfo):
+    """A tar's header. Only one of zeros is the end; tarfile takes a damaged one, or none, for it, too."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        if len(buf) < HEAD:
+            raise tarfile.ReadError("it ends without an end marker")
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if any(buf):
+                raise tarfile.ReadError(f"a header is damaged ({error})") from None
+            raise
+        if header.type in EXTENSIONS and not 0 <= header.size <= MAX_EXTENSION:
+            raise tarfile.ReadError(f"an extended header has {header.size} bytes")
+        return header
 
 
-def _unsafe(name: object, what: str) -> _UnsafeError:
-    return _UnsafeError(f"{str(name)[:200]!r} {what}")
+def _tar_members(packed: BinaryIO, plain: BinaryIO, size: int, max_bytes: float) -> Iterator[_Member]:
+    """The members of a tar, read once from front to back.
 
-
-def _pax_records(content: bytes) -> dict[bytes, bytes]:
-    records, start = {}, 0
-    while start < len(content):
-        record = PAX_RECORD.match(content, start)
-        end = start + int(record[1]) if record else 0
-        if not record or end <= record.end() or content[end - 1 : end] != b"\n":
-            raise tarfile.ReadError("a pax header is malformed")
-        records[record[2]] = content[record.end() : end - 1]
-        start = end
-    return records
-
-
-def _members(stream: _Unpacked, max_members: int) -> Iterator[tuple[tarfile.TarInfo, Iterator[bytes]]]:
-    """Yield each member and its content.
-
-    Crafted headers make tarfile's own reader use unlimited memory or time, stop silently as if there were no more
-    members, or raise arbitrary errors.
+    Args:
+        packed, plain: the same file as it is and as it is unpacked.
+        size: of the packed file in bytes.
     """
-    extension = {}
-    for number in count():
-        header = stream.read(tarfile.BLOCKSIZE)
-        if not any(header):
-            stream.finish()
-            return
-        if number == max_members:
-            raise _ExcessError("max_members")
-        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
-        if member.type in PAX + LONG_NAME + UNUSED:
-            if not 0 <= member.size <= MAX_EXTENSION:
-                raise tarfile.ReadError(f"an extended header has {member.size} bytes")
-            content = stream.read(member.size)
-            stream.read(-member.size % tarfile.BLOCKSIZE)
-            if member.type in PAX:
-                extension |= _pax_records(content)
-            elif member.type in LONG_NAME:
-                extension[b"path"] = content.rstrip(b"\0")
-            continue
-        if b"path" in extension:
-            member.name = extension[b"path"].decode("utf-8", "surrogateescape")
-        if member.type == tarfile.GNUTYPE_SPARSE or any(key.startswith(b"GNU.sparse") for key in extension):
-            raise _unsafe(member.name, "is sparse")
-        size = extension.get(b"size", b"%d" % member.size)
-        if not SIZE.fullmatch(size):
-            raise tarfile.ReadError(f"{member.name[:200]!r} has no valid size")
-        # Folders, links and devices have no content, regardless of their size field.
-        has_content = member.isreg() or member.type not in tarfile.SUPPORTED_TYPES
-        size = int(size) if has_content else 0
-        content = stream.pieces(size)
-        yield member, content
-        for _ in content:  # what the caller did not read
-            pass
-        stream.read(-size % tarfile.BLOCKSIZE)
-        extension = {}
+    limited = _Limited(plain, max_bytes)
+    with (
+        tqdm(total=size, desc="read", unit="B", unit_scale=True, disable=None) as bar,
+        tarfile.open(fileobj=limited, mode="r|", bufsize=PIECE, tarinfo=_Header) as tar,
+    ):
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # or tarfile would keep them all
+            bar.update(packed.tell() - bar.n)
+            if info.size > limited.left + PIECE:  # also since tarfile would look for them long after the file's end
+                raise _LimitError("max_gigabytes")
+            if info.size < 0:
+                raise tarfile.ReadError(f"{info.name[:200]!r} has a size below 0")
+            is_file = info.isreg() and not info.issparse()
+            yield _Member(info.name, info.isdir(), is_file, partial(tar.extractfile, info))
+        # Only padding may follow; after the last byte gzip verifies its checksum.
+        while piece := tar.fileobj.read(PIECE):
+            if piece.strip(b"\0"):
+                raise tarfile.ReadError("it has data after its end marker")
+        bar.update(size - bar.n)
 
 
-def _fold(path: PurePosixPath) -> str:
-    """`path` as seen by a file system that ignores case and Unicode normalization."""
-    return normalize("NFD", normalize("NFD", str(path)).casefold())
+def _zip_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
+    """The members of a zip. Each has a checksum, which zipfile verifies, and has no more bytes than it declares."""
+    with zipfile.ZipFile(file) as archive:
+        if sum(info.file_size for info in archive.infolist()) > max_bytes:
+            raise _LimitError("max_gigabytes")
+        for info in tqdm(archive.infolist(), desc="read", unit="file", disable=None):
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile(f"{info.filename[:200]!r} has no valid place")
+            if info.flag_bits & 1:
+                raise zipfile.BadZipFile(f"{info.filename[:200]!r} is protected by a password")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise zipfile.BadZipFile(f"{info.filename[:200]!r} is compressed by another method than deflate")
+            is_folder = info.filename.endswith("/")
+            is_file = not is_folder and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            yield _Member(info.filename, is_folder, is_file, partial(archive.open, info))
 
 
-class _Folder:
-    """A folder to write files to without overwriting any, on any file system."""
+def _members(file: BinaryIO, path: Path, max_bytes: float) -> Iterator[_Member]:
+    kind, size = detect(file.read(HEAD), str(path)), file.seek(0, io.SEEK_END)
+    file.seek(0)
+    if kind == "zip":
+        return _zip_members(file, max_bytes)
+    return _tar_members(file, igzip.open(file) if kind == "tar.gz" else file, size, max_bytes)
 
-    def __init__(self, directory: Path, bundles: Bundles | None, sums: TextIO | None):
-        self._directory, self._bundles, self._sums = directory, bundles, sums
-        self._folders: set[PurePosixPath] = set()
-        self._taken: dict[str, PurePosixPath] = {}
 
-    def write(self, path: PurePosixPath, content: Iterable[bytes]) -> None:
-        name = str(path)
-        if not path.name or not name.isprintable() or "\\" in name or len(name.encode()) > MAX_NAME:
-            raise _unsafe(path, "is not a valid file name")
-        new_folders = [folder for folder in path.parents if folder not in self._folders]
-        for new in (path, *new_folders):
-            if (other := self._taken.setdefault(_fold(new), new)) is not new:
-                raise _unsafe(new, f"would overwrite {str(other)!r}")
-        self._folders.update(new_folders)
-        digest = hashlib.sha256()
+@contextmanager
+def _reading(path: Path, what: object) -> Iterator[BinaryIO]:
+    """An open archive; what its damage raises becomes an InputError that names `what`."""
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except DAMAGED as error:
+        cause = str(error) or type(error).__name__
+        raise InputError(f"{what}: cannot be read as an archive: {cause[:300]}; get it again") from None
 
-        def hashed() -> Iterator[bytes]:
-            for piece in content:
-                digest.update(piece)
-                yield piece
 
-        if self._bundles and self._bundles.takes(path):
-            self._bundles.write(path, hashed())
-        else:
-            if new_folders:
-                (self._directory / path.parent).mkdir(parents=True, exist_ok=True)
-            with open(self._directory / path, "xb") as file:
-                file.writelines(hashed())
-        if self._sums:
-            self._sums.write(f"{digest.hexdigest()}  {path}\n")
+def verify(path: Path, what: str) -> None:
+    """Read an archive to its end; each file of a zip, too, which has a checksum of its own.
+
+    Raises:
+        InputError: it is no archive, or truncated or damaged; names it `what`.
+    """
+    with _reading(path, what) as file:
+        for member in _members(file, path, max_bytes=float("inf")):
+            if member.is_file:
+                with member.open() as content:
+                    while content.read(PIECE):
+                        pass
+
+
+def _save(content: IO[bytes], path: Path) -> str:
+    """Write a new file and return its sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with open(path, "xb") as file:
+        while piece := content.read(PIECE):
+            digest.update(piece)
+            file.write(piece)
+    return digest.hexdigest()
 
 
 def extract(
-    path: Path,
-    directory: Path,
-    wanted: Callable[[PurePosixPath], bool],
-    *,
-    max_members: int,
-    max_gigabytes: float,
-    bundles: Bundles | None = None,
-    sums: TextIO | None = None,
-) -> int:
-    """Stream the tarball once and write its wanted files below `directory`.
+    path: Path, directory: Path, needed: Callable[[PurePosixPath], bool], *, max_members: int, max_gigabytes: float
+) -> dict[str, str]:
+    """Write the needed files of an archive below `directory`; modes, owners and times are not taken over.
 
-    The archive is refused if any member is sparse or has a name that points outside `directory`, or if a wanted member
-    is a link or a device, has an invalid file name, or would overwrite another, even if only on a file system that
-    ignores case. Other links and devices are skipped. Modes, owners and times are ignored.
+    The archive is refused if a name is absolute or has a `..`, or if a needed member is a link, a device or sparse, or
+    has the name of another. Whatever else is in the archive is passed over, and so are files whose names start with
+    `._`, which macOS adds.
 
     Args:
         directory: is empty or does not exist yet.
-        wanted: whether to write the file of this path.
-        max_members: limit on the headers in the tarball, wanted or not.
-        max_gigabytes: limit on the unpacked tarball, in 10^9 bytes, wanted or not.
-        bundles: receives the wanted files that it takes.
-        sums: receives a line per written file, in the format of sha256sum.
+        needed: whether to write the file of this path.
+        max_members: limit on the members of the archive, needed or not.
+        max_gigabytes: limit on the unpacked archive, in 10^9 bytes, needed or not.
 
     Returns:
-        The number of files written.
+        The path of each file that was written, relative to `directory`, and its sha256.
 
     Raises:
         InputError: the archive is damaged, unsafe or too large.
     """
-    folder = _Folder(directory, bundles, sums)
-    written = 0
+
+    def unsafe(problem: str) -> InputError:
+        return InputError(f"{path}: unsafe archive: {name[:200]!r} {problem}; get a sound one from its publisher")
+
+    sums: dict[str, str] = {}
     try:
-        with (
-            open(path, "rb") as packed,
-            tqdm(total=path.stat().st_size, desc="unpack", unit="B", unit_scale=True, disable=None) as progress,
-            igzip.open(packed) as plain,
-        ):
-            for member, content in _members(_Unpacked(plain, int(max_gigabytes * 10**9)), max_members):
-                progress.update(packed.tell() - progress.n)
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts:
-                    raise _unsafe(name, "points outside the folder")
-                if member.isdir() or not wanted(name):
+        with _reading(path, path) as file:
+            for number, member in enumerate(_members(file, path, max_gigabytes * 10**9)):
+                if number == max_members:
+                    raise _LimitError("max_members")
+                member_path = PurePosixPath(member.name)
+                name = str(member_path)
+                if member_path.is_absolute() or ".." in member_path.parts:
+                    raise unsafe("points outside the folder")
+                if member.is_folder or member_path.name.startswith("._") or not needed(member_path):
                     continue
-                if not member.isreg():
-                    raise _unsafe(name, "is not a regular file")
-                folder.write(name, content)
-                written += 1
-            progress.update(packed.tell() - progress.n)
-    except _ExcessError as bound:
-        raise InputError(f"{path}: exceeds unpack.{bound}; if you trust it, raise that limit") from None
-    except _UnsafeError as error:
-        raise InputError(f"{path}: unsafe archive: {error}; get a sound one from its publisher") from None
-    except (tarfile.TarError, EOFError, isal_zlib.error, igzip.BadGzipFile) as error:
-        raise InputError(f"{path}: damaged archive: {error}; delete it and run again") from None
-    return written
+                if not member.is_file:
+                    raise unsafe("is a link, a device or sparse, not a plain file")
+                if not name.isprintable():
+                    raise unsafe("is not a valid file name")
+                try:
+                    with member.open() as content:
+                        sums[name] = _save(content, directory / member_path)
+                except (FileExistsError, NotADirectoryError):
+                    raise unsafe("has the name of another member") from None
+    except _LimitError as limit:
+        raise InputError(f"{path}: exceeds unpack.{limit}; if you trust it, raise that limit") from None
+    return sums

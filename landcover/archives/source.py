@@ -1,345 +1,236 @@
-"""Downloads: resumed where they were interrupted, and verified against the published size and checksum.
+"""Downloads: resumed where they stopped, even by a later run, and verified by md5 or by reading them to the end.
 
-This uses requests and a loop, because an interrupted transfer should resume where it stopped: pooch verifies and moves
-atomically but discards partial files, and zenodo_get, which supports only Zenodo, skips complete files but restarts
-partial ones. DVC empties its outputs when a stage starts, so the partial file waits in `.partial/`, with the version of
-the file beside it.
+pooch verifies, but starts anew after an interruption. DVC empties its outputs when a stage starts, so the partial file
+waits in `.partial/`. Its name is made of the URL and of the version of the file, so that no other file is continued.
 """
 
-import gzip
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
-from typing import Any, BinaryIO, TypeVar
-from urllib.parse import unquote, urljoin, urlsplit
+from typing import TypeVar
+from urllib.parse import unquote, urljoin
 
 import requests
 import urllib3
 from tqdm import tqdm
 
-from landcover import files
-from landcover.checkpoints import PARTIAL
+from landcover.archives import archive
 from landcover.config import PARAMS
 from landcover.errors import CHOICES, InputError, few, redact
 
+# Zenodo refuses programs that do not say what they are. The address is that of pyproject.toml.
+USER_AGENT = "landcover (+https://github.com/landcover-dvc/landcover)"
+PARTIAL = Path(".partial")  # which Git and DVC ignore
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
-BACKOFF = 0.5  # seconds, doubled with each attempt
 MAX_WAIT = 120  # seconds, even if Retry-After asks for more
-MAX_REDIRECTS = 10
 CHUNK = 1 << 20
-
-# InvenioRDM, the software of Zenodo and other repositories, uses the same URLs on any host: (origin, host, id, name).
-RECORD = re.compile(r"(https?://([^/?#]+))/(?:api/)?records?/([a-z0-9-]+)/files/([^/?#]+)", re.IGNORECASE)
-ZENODO = ("zenodo.org", "sandbox.zenodo.org")
-CONTENT_RANGE = re.compile(r"bytes (\d+)-")
-
-GZIP_MAGIC = b"\x1f\x8b"
-HEAD = 512  # bytes used to detect the type of a file
-# Other archive types, by the position and value of their magic bytes.
-OTHERS = {"tar": (257, b"ustar"), "tar.zst": (0, b"\x28\xb5\x2f\xfd"), "zip": (0, b"PK"), "tar.xz": (0, b"\xfd7zXZ"),
-          "tar.bz2": (0, b"BZh"), "7z": (0, b"7z\xbc\xaf")}  # fmt: skip
+LOCAL = "download it in a browser and set source to that file"
+REFUSALS = {
+    403: " (it may need a key, or refuse programs for a while, as Zenodo does at times)",
+    429: " (it had too many requests from your address, or refuses programs for a while)",
+}
+RECORD = re.compile(r"(https://(?:sandbox\.)?zenodo\.org)/(?:api/)?records?/(\d+)/files/([^/?#]+)", re.IGNORECASE)
 
 T = TypeVar("T")
 
 
 class _TransientError(Exception):
-    """A failure that may succeed on retry, after at least `retry_after` seconds."""
+    """A failure that may pass after `wait` seconds; of the file, `kept` bytes came so far."""
 
-    def __init__(self, message: str, retry_after: float = 0):
+    def __init__(self, message: str, *, wait: float = 0, kept: int = 0):
         super().__init__(message)
-        self.retry_after = retry_after
+        self.wait, self.kept = wait, kept
 
 
-def _insist(attempt: Callable[[], T], reached: Callable[[], int] = lambda: 0) -> T:
-    """Repeat `attempt` after transient errors, until ATTEMPTS in a row fail to increase `reached` (bytes)."""
-    furthest, failures = reached(), 0
+def _retrying(request: Callable[[], T]) -> T:
+    """Repeat a request after transient errors, until ATTEMPTS in a row bring no new byte."""
+    most = failures = 0
     while True:
         try:
-            return attempt()
+            return request()
         except _TransientError as error:
-            failures = 0 if reached() > furthest else failures + 1
-            furthest = max(furthest, reached())
+            failures = 1 if error.kept > most else failures + 1
+            most = max(most, error.kept)
             if failures == ATTEMPTS:
-                goal = f" to resume at byte {reached()}" if reached() else ""
-                raise InputError(
-                    f"{error} ({ATTEMPTS} attempts failed); check the network and run again later{goal}"
-                ) from None
-            wait = min(MAX_WAIT, max(error.retry_after, BACKOFF * 2**failures))
-            print(redact(f"{error}; retrying in {wait:.1f} s"), file=sys.stderr)
+                resumed = f", which resumes at byte {most}" if most else ""
+                raise InputError(f"{error}; check the network and run again{resumed}, or {LOCAL}") from None
+            wait = min(MAX_WAIT, max(error.wait, 2 ** (failures - 1)))
+            print(redact(f"{error}; trying again in {wait:.0f} s"), file=sys.stderr)
             sleep(wait)
 
 
-class _Session(requests.Session):
-    """Requests bytes as stored, and follows redirects to http(s) only, never from https to http."""
-
-    def __init__(self):
-        super().__init__()
-        self.max_redirects = MAX_REDIRECTS
-        self.headers["Accept-Encoding"] = "identity"
-
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        target = super().get_redirect_target(resp)
-        if target is not None:
-            scheme, came_by = urlsplit(urljoin(resp.url, target)).scheme, urlsplit(resp.url).scheme
-            if scheme not in {"https", came_by}:
-                raise InputError(f"{resp.url}: refused a redirect from {came_by} to {scheme}; give the final address")
-        return target
+def _stay_encrypted(response: requests.Response, **_) -> None:
+    """A hook of requests, before it follows a redirect."""
+    if response.is_redirect and response.url.startswith("https:"):
+        target = urljoin(response.url, response.headers["Location"])
+        if not target.lower().startswith("https:"):
+            raise InputError(f"{response.url}: redirects from https to {target}; refused, give the final address")
 
 
-def _get(session: _Session, url: str, *, stream: bool, headers: dict[str, str] | None = None) -> requests.Response:
-    """GET, with failures divided into transient (429, 5xx, connection) and final; other statuses are returned."""
+def _get(session: requests.Session, url: str, *, stream: bool = True, **headers: str) -> requests.Response:
+    """GET; an answer other than 200, 206 or 416 is an error, transient or not."""
     try:
         response = session.get(url, headers=headers, stream=stream, timeout=TIMEOUT)
+    except requests.exceptions.SSLError as error:
+        remedy = "check the clock, or name your proxy's certificate in REQUESTS_CA_BUNDLE"
+        raise InputError(f"{url}: no encrypted connection ({_reason(error)}); {remedy}") from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        cause = error.args[0] if error.args else error
-        reason = " ".join(str(getattr(cause, "reason", cause)).split())
-        if "CERTIFICATE_VERIFY_FAILED" in reason:
-            remedy = "check the clock, or name your proxy's certificate in REQUESTS_CA_BUNDLE"
-            raise InputError(f"{url}: its certificate is not trusted; {remedy}") from None
-        raise _TransientError(f"{url}: {reason}") from None
+        raise _TransientError(f"{url}: {_reason(error)}") from None
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{url}: {error}; check source in {PARAMS}") from None
-    if response.status_code in (408, 429) or response.status_code >= 500:
-        response.close()
-        seconds = 0.0
-        with suppress(urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
-            seconds = urllib3.Retry().parse_retry_after(response.headers.get("Retry-After", "0"))
-        raise _TransientError(f"{url}: responded with {response.status_code} {response.reason}", seconds)
-    return response
+    status = response.status_code
+    if status in (200, 206, 416):
+        return response
+    response.close()
+    problem = f"{url}: responded with {status} {response.reason}{REFUSALS.get(status, '')}"
+    if status in (408, 429) or status >= 500:
+        after = response.headers.get("Retry-After", "")
+        raise _TransientError(problem, wait=int(after) if after.isdecimal() else 0)
+    raise InputError(f"{problem}; check source in {PARAMS}, or {LOCAL}")
 
 
-def _published(session: _Session, url: str) -> tuple[int | None, str | None]:
-    """Size and md5 of `url` from its repository record; None if not published."""
+def _reason(error: requests.RequestException) -> str:
+    """What went wrong, without the pool of connections that it went wrong in."""
+    cause = error.args[0] if error.args else error
+    return " ".join(str(getattr(cause, "reason", cause)).split())
+
+
+def _published(session: requests.Session, url: str) -> tuple[int | None, str | None]:
+    """Size and md5 that Zenodo's record states for a file; None for other URLs."""
     if not (record := RECORD.match(url)):
         return None, None
-    origin, host, number, name = record.groups()
-    name = unquote(name)
+    origin, number, name = record[1], record[2], unquote(record[3])
     api = f"{origin}/api/records/{number}"
-    response = _insist(lambda: _get(session, api, stream=False))
     try:
-        listed = response.json()["files"]
-        # Zenodo returns a list, InvenioRDM itself a mapping.
-        listed = {file["key"]: file for file in (listed["entries"].values() if isinstance(listed, dict) else listed)}
+        listed = {file["key"]: file for file in _retrying(lambda: _get(session, api, stream=False)).json()["files"]}
         if name not in listed:
-            raise InputError(f"{url}: its record has no file '{name}'; choose from {few(sorted(listed), CHOICES)}")
-        algorithm, digest = listed[name]["checksum"].split(":")
-        return int(listed[name]["size"]), digest.lower() if algorithm == "md5" else None
+            raise InputError(f"{url}: its record has no file {name!r}; choose from {few(sorted(listed), CHOICES)}")
+        return int(listed[name]["size"]), listed[name]["checksum"].removeprefix("md5:").lower()
     except (ValueError, KeyError, TypeError, AttributeError):
-        if host.lower() in ZENODO:
-            problem = f"responded with {response.status_code} {response.reason}, without files and checksums"
-            raise InputError(f"{api}: {problem}; check the record number in source") from None
-        return None, None
+        raise InputError(f"{api}: lists no size and checksum of {name!r}; check source in {PARAMS}") from None
 
 
-class _Partial:
-    """A partial file: its bytes so far, and a note of the file's version.
-
-    Bytes are removed before the note and written after it, so that the two agree whenever the process is killed.
-    """
-
-    def __init__(self, url: str, md5: str | None):
-        key = hashlib.sha256(f"{url} {md5}".encode()).hexdigest()[:16]
-        self.path, self._note = PARTIAL / f"{key}.tar.gz", PARTIAL / f"{key}.json"
-        try:
-            self.version = json.loads(self._note.read_text())
-        except (OSError, ValueError):
-            self.remove()
-
-    @property
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.is_file() else 0
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
-        self.version = {"validator": None, "total": None}
-
-    def restart(self, version: dict[str, Any]) -> None:
-        self.path.unlink(missing_ok=True)
-        with files.replacing(self._note) as part:
-            part.write_text(json.dumps(version))
-        self.version = version
+def _digest(*facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def _version(headers: Mapping[str, str]) -> dict[str, Any]:
-    """The validator for If-Range and the length of the whole file; None if the server does not send them."""
-    etag = headers.get("ETag", "")
-    length = headers.get("Content-Range", headers.get("Content-Length", "")).rpartition("/")[2]
-    return {
-        "validator": etag if etag.startswith('"') else headers.get("Last-Modified"),  # no weak ETag
-        "total": int(length) if length.isdecimal() else None,
-    }
-
-
-def _transfer(session: _Session, url: str, partial: _Partial, *, verifiable: bool) -> None:
-    """Request the bytes that `partial` lacks; return when it is complete.
-
-    Raises:
-        _TransientError: the connection broke, or the server did not resume where the partial file ends.
-        InputError: the server does not provide the file.
-    """
-    offset, known = partial.size, partial.version
-    if offset and offset == known["total"]:
-        return  # the last run ended after the last byte and before the check
-    headers = {}
-    # Without a validator, a file that changed meanwhile would be spliced, which only a checksum can detect.
-    if offset and (known["validator"] or verifiable):
-        headers = {"Range": f"bytes={offset}-"} | ({"If-Range": known["validator"]} if known["validator"] else {})
-    with _get(session, url, stream=True, headers=headers) as response:
-        came = _version(response.headers)
-        if response.status_code == 416 and offset and offset == came["total"]:
-            return
-        if response.status_code in (206, 416):
-            start = CONTENT_RANGE.match(response.headers.get("Content-Range", ""))  # none in a 416
-            changed = any(None not in (known[key], came[key]) and known[key] != came[key] for key in known)
-            if not start or int(start[1]) != offset or changed:
-                partial.remove()
-                raise _TransientError(f"{url}: does not resume at byte {offset}; starting over")
-        elif response.status_code != 200:
-            refusal = f"responded with {response.status_code} {response.reason}"
-            raise InputError(f"{url}: {refusal}; check source in {PARAMS}, or open it in a browser")
-        try:
-            if response.status_code == 200:
-                # Checked before the partial file is removed, so that a proxy's login page does not destroy it.
-                head = response.raw.read(HEAD, decode_content=False)
-                _demand_gzip(head, url)
-                partial.restart(came)
-                partial.path.write_bytes(head)
-            total = came["total"] or known["total"]
-            bar = tqdm(desc="download", total=total, initial=partial.size, unit="B", unit_scale=True, disable=None)
-            with bar, open(partial.path, "ab") as file:
+def _save(response: requests.Response, url: str, partial: Path, total: int | None) -> Path:
+    """Append the body of an answer to the partial file, which has `total` bytes when it is complete."""
+    kept = partial.stat().st_size if partial.exists() else 0
+    try:
+        piece = response.raw.read(archive.HEAD, decode_content=False)
+        if not kept:
+            archive.detect(piece, url)
+        partial.parent.mkdir(exist_ok=True)
+        bar = tqdm(desc="download", total=total, initial=kept, unit="B", unit_scale=True, disable=None)
+        with bar, open(partial, "ab", buffering=0) as file:
+            while piece:
+                kept += file.write(piece)
+                bar.update(len(piece))
                 # Not decoded, since some servers label a .tar.gz as encoded; read1, since read discards an incomplete
-                # chunk when the connection breaks.
-                while chunk := response.raw.read1(CHUNK, decode_content=False):
-                    file.write(chunk)
-                    file.flush()
-                    bar.update(len(chunk))
-        except urllib3.exceptions.HTTPError as error:
-            raise _TransientError(f"{url}: the connection broke at byte {partial.size} ({error})") from None
-    if total is not None and partial.size != total:
-        raise _TransientError(f"{url}: stopped at byte {partial.size} of {total}")
+                # piece when the connection breaks.
+                piece = response.raw.read1(CHUNK, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise _TransientError(f"{url}: the connection broke at byte {kept} ({error})", kept=kept) from None
+    if kept < (total or 0):
+        raise _TransientError(f"{url}: stopped at byte {kept} of {total}", kept=kept)
+    return partial
 
 
-def _demand_gzip(head: bytes, what: str) -> None:
-    for kind, (start, magic) in OTHERS.items():
-        if head.startswith(magic, start):
-            raise InputError(
-                f"{what}: is a .{kind}, not a .tar.gz; unpack it, then give the folder or repack it with tar -czf"
-            )
-    if not head.startswith(GZIP_MAGIC):
-        start = " ".join(head.decode(errors="replace").split())[:40]
-        found = f"starts with {start!r}" if head else "is empty"
-        remedy = f"check source in {PARAMS}; a login page or a proxy may have answered instead"
-        raise InputError(f"{what}: is not a .tar.gz but {found}; {remedy}")
-
-
-@contextmanager
-def watched(path: Path, what: str) -> Iterator[BinaryIO]:
-    """The file at `path`, to read, with a bar that says how far `what` has come; it goes when it is done."""
-    size = path.stat().st_size
-    with open(path, "rb") as file, tqdm.wrapattr(file, "read", size, desc=what, disable=None, leave=False) as found:
-        yield found
+def _transfer(session: requests.Session, url: str, prefix: str, size: int | None, md5: str | None) -> Path:
+    """Download a file, or the rest of it, to .partial/ and return its path there, which starts with `prefix`."""
+    # The first answer says which version of the file the server has. If a part of it is here, its body is not read.
+    with _get(session, url) as whole:
+        etag, length = whole.headers.get("ETag", ""), whole.headers.get("Content-Length", "")
+        validator = etag if etag.startswith('"') else whole.headers.get("Last-Modified")  # no weak ETag
+        total = int(length) if length.isdecimal() else size
+        if size not in (None, total):
+            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
+        partial = PARTIAL / f"{prefix}-{_digest(validator, total, md5)}"
+        if not (validator or md5):
+            partial.unlink(missing_ok=True)  # a file that changed would be spliced, and nothing would tell
+        if not partial.exists():
+            return _save(whole, url, partial, total)
+    kept = partial.stat().st_size
+    if kept == total:
+        return partial
+    with _get(session, url, Range=f"bytes={kept}-", **({"If-Range": validator} if validator else {})) as rest:
+        if rest.status_code != 206 or not rest.headers.get("Content-Range", "").startswith(f"bytes {kept}-"):
+            partial.unlink()
+            raise _TransientError(f"{url}: does not resume at byte {kept}")
+        return _save(rest, url, partial, total)
 
 
 def md5_of(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with watched(path, "md5") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def verify(path: Path, what: str, *, md5: str | None, size: int | None = None) -> str:
-    """Verify the file at `path`, downloaded from `what`, by md5 or else by gzip's own checksum; return its md5.
+def verify(path: Path, what: str, md5: str | None) -> None:
+    """Verify an archive by its md5 or, where none is known, by reading it to its end.
+
+    Otherwise DVC would record a truncated archive as complete.
 
     Raises:
-        InputError: it differs from what was published; says how.
+        InputError: it is another file, or damaged; names it `what`.
     """
-    with open(path, "rb") as file:
-        _demand_gzip(file.read(HEAD), what)
-        came = path.stat().st_size
-        if size not in (None, came):
-            raise InputError(f"{what}: has {came} bytes, not the published {size}; run again, or contact its publisher")
-    digest = md5_of(path)
-    if md5 not in (None, digest):
-        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
     if md5 is None:
-        # Otherwise DVC would record a truncated archive as complete and not run this stage again.
-        try:
-            with watched(path, "verify") as file, gzip.open(file) as stream:
-                while stream.read(CHUNK):
-                    pass
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{what}: is damaged ({error}); run again, or check it with gzip -t") from None
-    return digest
+        archive.verify(path, what)
+    elif (digest := md5_of(path)) != md5:
+        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
 
 
 def copy_from_cache(md5: str, path: Path) -> bool:
-    """Copy the archive from DVC's cache, which is indexed by md5: a new split of a dataset needs no new download."""
-    try:
-        done = subprocess.run(["dvc", "cache", "dir"], capture_output=True, text=True)
-    except FileNotFoundError:
-        return False
+    """Copy the file with this md5 from DVC's cache, if it is there: a new split of an archive needs no new download."""
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True)
     cached = Path(done.stdout.strip(), "files", "md5", md5[:2], md5[2:])
-    if done.returncode or not cached.is_file():
+    if done.returncode or not cached.is_file() or md5_of(cached) != md5:
         return False
-    try:
-        verify(cached, str(cached), md5=md5)
-    except InputError:
-        return False  # damaged in the cache, so download it again
-    with files.replacing(path) as part:
-        shutil.copyfile(cached, part)
+    shutil.copyfile(cached, path)
     return True
 
 
-def fetch(url: str, path: Path, pinned: str | None) -> None:
-    """Download a URL to `path`, through a partial file that outlives the process.
+def fetch(url: str, path: Path, md5: str | None) -> None:
+    """Download a URL to `path` and verify it, through a partial file that outlives the process.
 
     Args:
-        url: its query may be $NAME, an environment variable. Requested URLs, including redirects, may contain keys, so
-            no message shows a query.
-        pinned: the required md5, if params.yaml names one.
+        url: its query may be $NAME, an environment variable. It may hold a key, so no message shows a query.
+        md5: the required one; for a file on Zenodo, the published one is always required.
 
     Raises:
-        InputError: the server does not provide the file, or it differs from what was published or pinned.
+        InputError: the server does not provide the file, or another one than was published or required.
     """
-    address, _, query = url.partition("?$")
-    if query and not os.environ.get(query):
-        raise InputError(f"{address}: its query variable ${query} is not set; export {query}=...")
+    address, _, variable = url.partition("?$")
+    if variable:
+        if not os.environ.get(variable):
+            raise InputError(f"{address}: its query variable ${variable} is not set; export {variable}=...")
+        address = f"{address}?{os.environ[variable].removeprefix('?')}"
     try:
-        _fetch(f"{address}?{os.environ[query].removeprefix('?')}" if query else url, path, pinned)
+        with requests.Session() as session:
+            session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
+            session.hooks["response"].append(_stay_encrypted)
+            size, published = _published(session, address)
+            if None not in (md5, published) and md5 != published:
+                raise InputError(f"{url}: its published md5 is {published}, not {md5}; correct md5 in {PARAMS}")
+            md5 = published or md5
+            if published and copy_from_cache(md5, path):
+                return
+            prefix = f"download-{_digest(url)}"  # the key is no part of it: a renewed one does not change the file
+            partial = _retrying(lambda: _transfer(session, address, prefix, size, md5))
+        try:
+            verify(partial, address, md5)
+        except InputError:
+            partial.unlink()
+            raise
     except InputError as error:
         raise InputError(redact(str(error))) from None
-
-
-def _fetch(url: str, path: Path, pinned: str | None) -> None:
-    with _Session() as session:
-        size, md5 = _published(session, url)
-        if None not in (pinned, md5) and pinned != md5:
-            changed = f"its published md5 is {md5}, not {pinned} as in {PARAMS}"
-            raise InputError(f"{url}: {changed}; to accept the changed file, update md5")
-        md5 = md5 or pinned
-        if md5 and copy_from_cache(md5, path):
-            return
-        partial = _Partial(redact(url), md5)  # a renewed key does not change the file
-        _insist(lambda: _transfer(session, url, partial, verifiable=bool(md5)), lambda: partial.size)
-    try:
-        digest = verify(partial.path, url, md5=md5, size=size)
-    except InputError:
-        partial.remove()
-        raise
-    if md5 is None:
-        print(f"{redact(url)}: no checksum is published; to pin this file, add md5: {digest} to its entry in {PARAMS}")
-    with files.replacing(path) as part:
-        shutil.move(partial.path, part)  # copies where .partial is on another disk
-    partial.remove()
+    shutil.move(partial, path)
+    for other in PARTIAL.glob(f"{prefix}-*"):  # of earlier versions
+        other.unlink()

@@ -11,7 +11,6 @@ from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from landcover.constants import MAX_OFFSET, TILES_FOLDER
-from landcover.data.bundles import INDICES
 from landcover.errors import InputError, few
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 
@@ -33,7 +32,7 @@ class _Files(NamedTuple):
 
 def is_benge(path: Path) -> bool:
     """Whether a folder has patches in the ben-ge layout, rather than a scene."""
-    return (path / TILES_FOLDER).is_dir() or any((path / index).is_file() for index in INDICES)
+    return (path / TILES_FOLDER).is_dir()
 
 
 def find(path: Path) -> Source:

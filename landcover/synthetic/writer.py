@@ -240,7 +240,7 @@ def _members(name: str, covers: dict[str, Cover], patches: int, seed: int) -> It
 
 
 def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, seed: int | None = None) -> None:
-    """Write a sample as a .tar.gz, with all that ben-ge has: bands, radar, elevation and maps, tables and split files.
+    """Write a sample as a tar, with all that ben-ge has: bands, radar, elevation and maps, tables and split files.
 
     A smaller sample is a subset of a larger one with the same seed: the same tiles, with the rows in another order.
 

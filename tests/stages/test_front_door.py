@@ -19,20 +19,20 @@ from stages.__main__ import STAGES
 
 
 def test_bad_input_ends_in_one_line_and_exit_1(run_stage):
-    done = run_stage("unpack", "data/archive.tar.gz", "data/patches", params={"bands": ["B77"]})
+    done = run_stage("unpack", "data/archive", "data/patches", params={"bands": ["B77"]})
     assert done.returncode == 1
     assert done.stderr.startswith("error: params.yaml: bands.0 = 'B77'")
     assert done.stderr.count("\n") == 1
 
 
 def test_a_missing_file_ends_in_one_line_and_exit_1(run_stage):
-    done = run_stage("unpack", "data/archive.tar.gz", "data/patches")
+    done = run_stage("unpack", "data/archive", "data/patches")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "data/archive.tar.gz: No such file or directory" in done.stderr
+    assert "data/archive: No such file or directory" in done.stderr
 
 
 def test_wrong_arguments_show_the_usage(run_stage):
-    done = run_stage("unpack", "data/archive.tar.gz")
+    done = run_stage("unpack", "data/archive")
     assert done.returncode == 1
     assert "usage: python -m stages unpack ARCHIVE_PATH PATCHES_DIR" in done.stderr
     done = run_stage("unpak")

@@ -26,8 +26,8 @@ FORMAT = {"driver": "GTiff", "count": 1, "nodata": None, "interleave": "band", "
 
 
 def written(folder, **arguments) -> bytes:
-    write_sample(folder / "archive.tar.gz", **arguments)
-    return (folder / "archive.tar.gz").read_bytes()
+    write_sample(folder / "archive", **arguments)
+    return (folder / "archive").read_bytes()
 
 
 def test_a_bar_counts_the_patches(tmp_path, terminal):
@@ -112,7 +112,7 @@ def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
 @pytest.mark.parametrize("patches", [0, len(ACQUISITIONS) * GRID * GRID // 2 + 1])
 def test_a_number_of_patches_out_of_range_is_refused(tmp_path, patches):
     with pytest.raises(ValueError, match=f"{patches} patches; choose from 1 to 81000"):
-        write_sample(tmp_path / "archive.tar.gz", patches=patches)
+        write_sample(tmp_path / "archive", patches=patches)
     assert not list(tmp_path.iterdir())
 
 
