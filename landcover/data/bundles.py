@@ -12,8 +12,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Self
 
-from landcover.constants import MAX_TILE_BYTES, TILES_FOLDERS
-
+MAX_TILE_BYTES, TILES_FOLDERS = 1 << 24, ("sentinel-2", "sentinel-1", "dem")
 TILES_PER_BUNDLE = 4000  # about 120 MB
 INDICES = [f"{folder}.csv" for folder in TILES_FOLDERS]
 
