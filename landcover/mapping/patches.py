@@ -23,7 +23,9 @@ BATCH = 25  # patches that a network predicts at a time
 
 
 @torch.inference_mode()
-def _probabilities(images: torch.Tensor, context: torch.Tensor | None, model: Model, available: Collection[str]):
+def _probabilities(
+    images: torch.Tensor, context: torch.Tensor | None, model: Model, available: Collection[str]
+) -> np.ndarray:
     """The class probabilities of patches, float32 (N, K), from the available ones of the model's modalities.
 
     Args:

@@ -229,11 +229,8 @@ def test_an_unknown_offset_is_seen_in_the_pixels(run, tmp_path):
         written = run(bands=["B02"], split=split, offset=offset)
         assert written.stderr.startswith("warning: tiny: 99%") is warned
         assert ("warnings" in written.contract) is warned
-
-
-def test_few_bright_patches_are_suspicious_only(run, tmp_path):
-    contract = run(bands=["B02"], split=bright(tmp_path, 8)).contract
-    assert contract["warnings"][0].startswith("99% of the blue pixels are above 1299, which suggests")
+    few = run(bands=["B02"], split=SPLIT).contract  # of which all may be snow
+    assert few["warnings"][0].startswith("99% of the blue pixels are above 1299, which suggests")
 
 
 # -- own data
@@ -344,16 +341,15 @@ def test_radar_of_other_patches_is_a_warning(dataset, run):
     assert len(written.contract["warnings"]) == 2
 
 
-@pytest.mark.parametrize("paired", [True, False])
-def test_the_correlation_of_vh_and_near_infrared_is_that_of_the_patches(run, tmp_path, paired):
+def test_vh_that_does_not_rise_with_the_near_infrared_is_a_warning(run, tmp_path):
     count = 30
     data = Dataset(tmp_path / "data/patches/tiny", [0, 3] * (count // 2))
     data.add_modalities()
-    order = np.arange(count) if paired else np.random.default_rng(0).permutation(count)
+    order = np.random.default_rng(0).permutation(count)
     for i in range(count):  # the near infrared rises from patch to patch
         write_tile(data.radar_tile(i, "VH"), np.full((120, 120), -30 + order[i] / 2, np.float32))
     write_tile(data.tile(data.ids[0], "B08"), np.where(np.arange(14400) < 14000, 0, 100).reshape(120, 120).astype("u2"))
     written = run(["sentinel-2", "sentinel-1"], split={"method": "order", "train": 20, "val": 5, "test": 5})
     expected = np.corrcoef(np.arange(count), order)[0, 1]
     assert written.contract["radar"]["vh_nir_correlation"] == pytest.approx(expected, abs=1e-6)
-    assert ("VH does not rise with the near infrared" in written.stderr) is not paired
+    assert "VH does not rise with the near infrared" in written.stderr
