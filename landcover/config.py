@@ -124,6 +124,7 @@ class Dataset(Section):
     """The source of an archive, how its patches are split, and facts about them."""
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
+    layout: Literal["ben-ge"] = constants.LAYOUT  # how its files are arranged: a name in landcover.data.layout.LAYOUTS
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.

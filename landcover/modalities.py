@@ -34,17 +34,18 @@ class Quantity(NamedTuple):
 
     def scaled(self, values: "np.ndarray") -> "np.ndarray":
         """Physical values to 0 ... 1, float32; valid pixels never become 0, which means nodata."""
-        found = (values.astype("float64") - self.low) / (self.high - self.low)
-        return found.clip(LEAST, 1).astype("float32")
+        shares = (values.astype("float64") - self.low) / (self.high - self.low)
+        return shares.clip(LEAST, 1).astype("float32")
 
     def physical(self, scaled: "np.ndarray") -> "np.ndarray":
+        """The inverse of `scaled`, within the plausible range."""
         return self.low + scaled * (self.high - self.low)
 
 
 LEAST = 1e-6
 # In log_probabilities.safetensors: the prefix of the log-probabilities of the test split with one modality's values
 # exchanged between patches, by so many permutations.
-WITHOUT, PERMUTATIONS = "without/", 10
+PERMUTED_PREFIX, PERMUTATIONS = "without/", 10
 BACKSCATTER = Quantity("dB", -60, 20)
 # Of image channels other than bands, and of weather. Climate zones and the season are from 0 to 1 already.
 QUANTITIES = dict.fromkeys(RADAR_BANDS, BACKSCATTER) | {
@@ -77,19 +78,19 @@ def modality(name: str) -> str:
 
 def modalities(names: Iterable[str]) -> dict[str, list[int]]:
     """The positions in `names`, image channels or context features, of each modality."""
-    found = defaultdict(list)
+    positions = defaultdict(list)
     for position, name in enumerate(names):
-        found[modality(name)].append(position)
-    return dict(found)
+        positions[modality(name)].append(position)
+    return dict(positions)
 
 
-def _no_label(value: Any) -> Any:
+def _not_the_label(value: Any) -> Any:
     if value == "esaworldcover":
         raise ValueError("the WorldCover map is the source of the labels, so it cannot be an input")
     return value
 
 
-def _check(names: list[str]) -> list[str]:
+def _valid_inputs(names: list[str]) -> list[str]:
     if len(set(names)) < len(names):
         raise ValueError("list each input once")
     if not set(names) & {SENTINEL_2, *IMAGES}:
@@ -99,7 +100,7 @@ def _check(names: list[str]) -> list[str]:
 
 # A selection of modalities as a parameter.
 Inputs = Annotated[
-    list[Annotated[Literal[MODALITIES], pydantic.BeforeValidator(_no_label)]],
+    list[Annotated[Literal[MODALITIES], pydantic.BeforeValidator(_not_the_label)]],
     pydantic.Field(min_length=1),
-    pydantic.AfterValidator(_check),
+    pydantic.AfterValidator(_valid_inputs),
 ]

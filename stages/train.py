@@ -18,7 +18,7 @@ from landcover.config import Architecture, Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
 from landcover.device import choose_device
-from landcover.modalities import WITHOUT
+from landcover.modalities import PERMUTED_PREFIX
 from landcover.models.cnn import predict, save
 from landcover.training.calibration import fit_temperature
 from landcover.training.determinism import own_device, set_deterministic
@@ -87,7 +87,9 @@ def train(
         print(f"stopped after epoch {epochs}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
     size = train.eval_batch_size
     predicted = {name: predict(network, split, size) for name, split in patches.items()}
-    without = {f"{WITHOUT}{name}": values for name, values in predict_without(network, patches["test"], size).items()}
+    without = {
+        f"{PERMUTED_PREFIX}{name}": values for name, values in predict_without(network, patches["test"], size).items()
+    }
     metadata = describe(network, model, train, splits["train"]) | {
         **tensors.load_origin(tensors_dir)._asdict(),
         "temperature": fit_temperature(splits["val"].labels, predicted["val"]),

@@ -5,6 +5,7 @@ from pathlib import Path
 from landcover import constants, files
 from landcover.archives import archive
 from landcover.config import Unpacking
+from landcover.data.layout import find_layout
 from landcover.errors import InputError
 from landcover.modalities import Inputs, image_channels
 
@@ -13,14 +14,11 @@ SUMS = "SHA256SUMS"  # of all files; dvc.yaml has preprocess depend on this one 
 
 def unpack(archive_path: Path, patches_dir: Path, *, inputs: Inputs, bands: constants.Bands, unpack: Unpacking) -> None:
     """Write the tables, the split files and the tiles of the chosen inputs; all other files stay packed."""
-    channels = image_channels(inputs, bands)
+    channels, needed = image_channels(inputs, bands), find_layout(constants.LAYOUT).needed
     with files.replacing(patches_dir) as part:
         part.mkdir()
-        sums = archive.extract(
-            archive_path, part, lambda path: constants.patch_member(path, channels), **unpack.model_dump()
-        )
+        sums = archive.extract(archive_path, part, lambda path: needed(path, channels), **unpack.model_dump())
         if not sums:
             raise InputError(f"{archive_path}: contains no <name>/<name>_meta.csv; it is not in the ben-ge layout")
-        constants.find_root(part, archive_path)
         lines = (f"{digest}  {path}\n" for path, digest in sums.items())  # as sha256sum writes them
         (part / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -9,6 +9,8 @@ import numpy as np
 import rasterio
 
 from landcover import config, constants
+from landcover.data.layouts import ben_ge
+from landcover.data.raster import PatchPixels, read_patch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL = config.Runtime(
@@ -91,6 +93,15 @@ class Dataset:
 
     def elevation_tile(self, i: int) -> Path:
         return self.root / "dem" / f"{self.ids[i]}_dem.tif"
+
+    def patches(self, channels: Sequence[str] = (), features: Sequence[str] = (), **options) -> ben_ge.Patches:
+        return ben_ge.read_patches(self.root, channels, features, **{"classes": constants.CLASSES} | options)
+
+    def read(self, *channels: str, i: int = 0, resampling: str = "bilinear", size: int = 120) -> PatchPixels:
+        """The pixels of patch i."""
+        patches = self.patches(channels)
+        files = [self.root / patches.table[name][i] for name in channels]
+        return read_patch(files, patches.channels, size, resampling)
 
     def write_tables(self) -> None:
         write_table(self.root / f"{self.root.name}_meta.csv", self.meta)

@@ -18,7 +18,8 @@ import numpy as np
 
 from landcover import config, files
 from landcover.config import Runtime
-from landcover.constants import METRES_PER_PIXEL, SAMPLES, find_root, readable
+from landcover.constants import METRES_PER_PIXEL, SAMPLES, readable
+from landcover.data.layouts.ben_ge import find_root
 from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from landcover.constants import BASELINE
+from landcover.constants import BASELINE, NODATA
 
 ADDED, SINCE = 1000, 400  # by baseline 04.00
 NOT_A_BASELINE = 9999  # in BigEarthNet v2's ids: processed with the users' own sen2cor, which adds nothing
@@ -30,8 +30,8 @@ def by_product(patch_ids: pd.Series, baselines: pd.Series) -> pd.Series:
         patch_ids: may contain the baseline as in BigEarthNet v2, `..._N0509_...`.
         baselines: text as in the products' metadata, `05.09`; '' to use the id.
     """
-    told = baselines.str.extract(r"^N?0?(\d\.?\d\d)$", expand=False).str.replace(".", "")
-    numbers = pd.to_numeric(told.fillna(patch_ids.str.extract(BASELINE, expand=False)))
+    stated = baselines.str.extract(r"^N?0?(\d\.?\d\d)$", expand=False).str.replace(".", "")
+    numbers = pd.to_numeric(stated.fillna(patch_ids.str.extract(BASELINE, expand=False)))
     known = numbers.notna() & (numbers != NOT_A_BASELINE)
     return pd.Series(np.where(known, np.where(numbers >= SINCE, ADDED, 0), UNKNOWN), patch_ids.index, np.int64)
 
@@ -41,7 +41,7 @@ def choose(setting: int | Literal["auto"], own: int | None, product: int) -> int
 
     Args:
         setting: the parameter.
-        own: as in `Patch.offset`.
+        own: from the tiles' tags, None if they have none.
         product: as returned by `by_product`.
 
     Raises:
@@ -54,6 +54,17 @@ def choose(setting: int | Literal["auto"], own: int | None, product: int) -> int
             f"its tags give an offset of {own}, the parameter offset is {setting}; set it to auto, or remove the tags"
         )
     return setting
+
+
+def subtract(numbers: np.ndarray, offset: int) -> np.ndarray:
+    """Digital numbers, uint16, minus the offset of their product.
+
+    NODATA is kept, and no valid number becomes NODATA: numbers at or below the offset become 1, the darkest value, as
+    in ESA's products without an offset.
+    """
+    if not offset:
+        return numbers
+    return np.where(numbers == NODATA, numbers, np.maximum(numbers, offset + 1) - np.uint16(offset))
 
 
 class Suspicion(NamedTuple):

@@ -6,11 +6,13 @@ ground appears on other dates under other ids. So distances are computed from lo
 
 import numpy as np
 import pandas as pd
+from rasterio.warp import transform
 from scipy.spatial import KDTree
 
 from landcover.constants import PATCH_SIZE
 
 EARTH_KM = 6371.0088  # mean radius
+EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
 
 
 def distances(patch_size: int) -> dict[str, float]:
@@ -78,3 +80,15 @@ def gather(patches: pd.DataFrame, side_km: float) -> np.ndarray:
             middles.append(row)
             free[tree.query_ball_point(points[row], reach)] = False
     return KDTree(points[middles]).query(points)[1]
+
+
+def blocks(patches: pd.DataFrame, side_km: float) -> np.ndarray:
+    """The number of the block of an equal-area grid of Europe that each patch lies in; int64 (N,), from 0.
+
+    Args:
+        patches: columns `lon` and `lat`, in degrees.
+        side_km: of a block.
+    """
+    metres = np.array(transform("EPSG:4326", EQUAL_AREA, patches["lon"].tolist(), patches["lat"].tolist())).T
+    cells = np.floor(metres / (1000 * side_km)).astype(np.int64)
+    return np.unique(cells, axis=0, return_inverse=True)[1].ravel()

@@ -8,8 +8,8 @@ import pandas as pd
 from landcover.constants import SPLITS
 from landcover.errors import InputError, few
 
-REASONS = 10  # told at most
-OTHER_SIZE = re.compile(r"B\w\w is (\d+) x \1 pixels, not \d+ x \d+")
+REASONS = 10  # listed at most
+OTHER_SIZE = re.compile(r"\w+ is (\d+) x \1 pixels, not \d+ x \d+")
 
 
 def tell(problems: dict[str, str]) -> str:
@@ -21,14 +21,12 @@ def tell(problems: dict[str, str]) -> str:
     by_reason = defaultdict(list)
     for patch_id, reason in problems.items():
         by_reason[reason].append(patch_id)
-    parts = []
-    for reason, patch_ids in by_reason.items():
-        parts.append(f"{few(patch_ids)}: {reason}")
+    parts = [f"{few(patch_ids)}: {reason}" for reason, patch_ids in by_reason.items()]
     others = [f"and {len(parts) - REASONS} more reasons"] if len(parts) > REASONS else []
     return "; ".join(parts[:REASONS] + others)
 
 
-def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str) -> None:
+def check_bad_patches(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str) -> None:
     """Check that the pipeline can continue without the bad patches.
 
     Args:
@@ -45,7 +43,7 @@ def check(table: pd.DataFrame, problems: dict[str, str], most: int, dataset: str
     emptied = [name for name in empty if (table["split"] == name).any()]
     if problems and (emptied or len(problems) > most):
         reasons = set(problems.values())
-        sizes = {found[1] for found in map(OTHER_SIZE.fullmatch, reasons) if found}
+        sizes = {match[1] for match in map(OTHER_SIZE.fullmatch, reasons) if match}
         if len(reasons) == len(sizes) == 1 and len(problems) == len(table):
             remedy = f"fix them, or set datasets.{dataset}.patch_size: {sizes.pop()}"
         elif emptied:

@@ -1,7 +1,5 @@
 """The assignment of patches to splits, and the leakage between splits."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +10,8 @@ import pandas as pd
 from landcover import config
 from landcover.constants import CLASSES, PATCH_SIZE, SPLITS
 from landcover.data import places
-from landcover.data.blocks import blocks
-from landcover.data.tables import read_text
-from landcover.errors import InputError, few
-
-# Possible names of a split's list: the archives' README says `validation`, the dataset's repository `val`.
-LISTS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+from landcover.data.tables import read_list
+from landcover.errors import InputError
 
 
 class Assignment(NamedTuple):
@@ -27,45 +21,20 @@ class Assignment(NamedTuple):
     facts: dict[str, Any]
 
 
-def by_order(split: config.Order, table: pd.DataFrame, root: Path) -> Assignment:
+def by_order(split: config.Order, table: pd.DataFrame, name: str) -> Assignment:
+    """The first rows of the table for train, the next for val, the next for test.
+
+    Raises:
+        InputError: there are too few.
+    """
     wanted = split.train + split.val + split.test
     if wanted > len(table):
         raise InputError(
             f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches requested, "
-            f"but {root.name} has {len(table)}; lower train, val or test in the dataset's split"
+            f"but {name} has {len(table)}; lower train, val or test in the dataset's split"
         )
     splits = np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted])
     return Assignment(splits.astype(object), {})
-
-
-def read_list(path: Path) -> list[str]:
-    """The patch ids in a file, one per line, with no header.
-
-    Raises:
-        InputError: it is not such a list.
-    """
-    try:
-        lines = [",".join(row).strip() for row in csv.reader(io.StringIO(read_text(path)), strict=True)]
-    except (csv.Error, ValueError) as error:
-        raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
-    return [line for line in lines if line]
-
-
-def _find_list(root: Path, split: str) -> tuple[Path, list[str]]:
-    """The list of a split, under any of its possible names and folders.
-
-    Raises:
-        InputError: there is none, or several that differ.
-    """
-    names = [f"{root.name}_{word}.csv" for word in LISTS[split]]
-    paths = [path for name in names for path in (root / "splits" / name, root / name) if path.is_file()]
-    if not paths:
-        raise InputError(f"{root.name} has no {' or '.join(names)}; split by order or by place instead")
-    lists = [read_list(path) for path in paths]
-    for path, other in zip(paths[1:], lists[1:], strict=True):
-        if set(other) != set(lists[0]):
-            raise InputError(f"{paths[0]} and {path} list different patches; keep the correct one")
-    return paths[0], lists[0]
 
 
 def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarray:
@@ -81,35 +50,6 @@ def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarr
             raise InputError(f"{path}: no such list of patches to exclude; create it with one patch id per line")
         listed.update(read_list(path))
     return table["patch_id"].isin(listed).to_numpy()
-
-
-def by_files(table: pd.DataFrame, root: Path) -> Assignment:
-    """By the dataset's own lists.
-
-    Raises:
-        InputError: names everything that is wrong with them.
-    """
-    assigned = pd.Series("", index=table["patch_id"], dtype=object)
-    problems = []
-    for split in SPLITS:
-        try:
-            path, listed = _find_list(root, split)
-        except InputError as error:
-            problems.append(str(error))
-            continue
-        ids = pd.Index(listed, dtype=object)
-        known = ids[ids.isin(assigned.index)]
-        taken = known[(assigned[known] != "").to_numpy() | known.duplicated()].unique()
-        if len(ids) == 0:
-            problems.append(f"{path}: lists no patches; download it again")
-        if len(unknown := ids.difference(known)):
-            problems.append(f"{path}: not in the meta table: {few([*map(repr, unknown)])}; check the split file")
-        if len(taken):
-            problems.append(f"{path}: patch ids listed more than once: {few(taken)}; keep one of each")
-        assigned[known] = split
-    if problems:
-        raise InputError(f"split by files: {'; '.join(problems)}")
-    return Assignment(assigned.to_numpy(), {})
 
 
 def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, every_class: bool) -> np.ndarray:
@@ -155,18 +95,18 @@ def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, ever
     return np.array(list(shares), object)[splits]
 
 
-def _groups(split: config.Place, table: pd.DataFrame, root: Path) -> np.ndarray:
+def _groups(split: config.Place, table: pd.DataFrame, name: str) -> np.ndarray:
     """The number of the group of each patch, int (N,)."""
     if table[["lon", "lat"]].isna().any(axis=None):  # the buffer between tiles needs them, too
-        raise InputError(f"split by place: the meta table of {root.name} has no lon and lat; split by order or files")
+        raise InputError(f"split by place: {name} has no lon and lat of its patches; split by order or files")
     if split.groups == "block":
-        return blocks(table, split.block_km)
+        return places.blocks(table, split.block_km)
     if (table["tile"] == "").any():
-        raise InputError(f"split by place: {root.name} has no patch_id_s1 that names tiles; set groups: block")
+        raise InputError(f"split by place: {name} does not name the tiles of its patches; set groups: block")
     return pd.factorize(table["tile"])[0]
 
 
-def by_place(split: config.Place, table: pd.DataFrame, root: Path, classes: Sequence[str]) -> Assignment:
+def by_place(split: config.Place, table: pd.DataFrame, name: str, classes: Sequence[str]) -> Assignment:
     """Split by whole blocks of ground, or tiles, regardless of dates, with a buffer between the splits.
 
     Patches with a problem, for example without a position or label, are put in train.
@@ -176,11 +116,11 @@ def by_place(split: config.Place, table: pd.DataFrame, root: Path, classes: Sequ
     """
     sound = (table["problem"] == "").to_numpy()
     used = table[sound]
-    groups = _groups(split, used, root)
+    groups = _groups(split, used, name)
     count = groups.max(initial=-1) + 1
     if count < len(SPLITS):
         raise InputError(
-            f"split by place: {root.name} has {count} {split.groups}s, but {len(SPLITS)} are needed; lower block_km"
+            f"split by place: {name} has {count} {split.groups}s, but {len(SPLITS)} are needed; lower block_km"
         )
     counts = np.zeros((count, len(classes)), int)
     np.add.at(counts, (groups, used["label"]), 1)
@@ -189,20 +129,20 @@ def by_place(split: config.Place, table: pd.DataFrame, root: Path, classes: Sequ
     assigned = drawn[groups]
     left_out = {}
     # Patches too near a held-out patch are left out: train patches near test and val, val patches near test.
-    for name, held in (("val", ["test"]), ("train", ["test", "val"])):
-        here, there = np.flatnonzero(assigned == name), np.isin(assigned, held)
+    for part, held in (("val", ["test"]), ("train", ["test", "val"])):
+        here, there = np.flatnonzero(assigned == part), np.isin(assigned, held)
         near = places.nearest_km(used.iloc[here], used[there], split.buffer_km) < split.buffer_km
         assigned[here[near]] = ""
-        left_out[name] = int(near.sum())
+        left_out[part] = int(near.sum())
     splits = np.full(len(table), "train", object)
     splits[sound] = assigned
     lost = dict(_lost_classes(splits, table["label"].to_numpy(), classes))
     if lost and split.every_class:
-        told = "; ".join(f"{name} has no {', '.join(lacking)}" for name, lacking in lost.items())
+        lacks = "; ".join(f"{part} has no {', '.join(classes)}" for part, classes in lost.items())
         raise InputError(
-            f"split by place: {told}; lower block_km or buffer_km, try another seed, or set every_class: false"
+            f"split by place: {lacks}; lower block_km or buffer_km, try another seed, or set every_class: false"
         )
-    used_groups = {name: int((drawn == name).sum()) for name in SPLITS}
+    used_groups = {part: int((drawn == part).sum()) for part in SPLITS}
     return Assignment(splits, {"groups": used_groups, "left_out_by_buffer": left_out, "lost_classes": lost})
 
 
@@ -214,22 +154,24 @@ def _lost_classes(splits: np.ndarray, labels: np.ndarray, classes: Sequence[str]
             yield name, [classes[label] for label in lacking]
 
 
-def assign(split: config.Split, table: pd.DataFrame, root: Path, classes: Sequence[str] = CLASSES) -> Assignment:
-    """Put each row of the table into a split.
+def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequence[str] = CLASSES) -> Assignment:
+    """Put each patch into a split.
 
     Args:
+        table: as in `Patches`; with the dataset's own split, if that is the method.
+        name: of the dataset, for messages.
         classes: the class of each label in the table.
 
     Raises:
-        InputError: the table or the dataset's own lists do not allow this split.
+        InputError: the table does not allow this split.
     """
     match split:
         case config.Order():
-            return by_order(split, table, root)
+            return by_order(split, table, name)
         case config.Files():
-            return by_files(table, root)
+            return Assignment(table["split"].to_numpy(), {})
         case config.Place():
-            return by_place(split, table, root, classes)
+            return by_place(split, table, name, classes)
 
 
 def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
@@ -245,7 +187,7 @@ def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, di
     """
     if patches[["lon", "lat"]].isna().any(axis=None):
         return None
-    train, found = patches[patches["split"] == "train"], {}
+    train, leaks = patches[patches["split"] == "train"], {}
     distances = places.distances(patch_size)
     for name in ("test", "val"):
         part = patches[patches["split"] == name]
@@ -253,5 +195,5 @@ def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, di
         near = {what: km <= limit for what, limit in distances.items()}
         other = places.has_other_date(part[near["same_ground"]], train, distances["same_ground"])
         counts = {"same_ground_other_date": int(other.sum())} | {what: int(each.sum()) for what, each in near.items()}
-        found[name] = {what: {"patches": count, "share": count / len(part)} for what, count in counts.items()}
-    return found
+        leaks[name] = {what: {"patches": count, "share": count / len(part)} for what, count in counts.items()}
+    return leaks

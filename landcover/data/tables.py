@@ -1,34 +1,40 @@
-"""The tables of an unpacked dataset: read strictly, and joined by patch id."""
+"""Tables and lists of a dataset, read strictly, and the labels in them."""
 
 import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from landcover.constants import CLASSES, DATE, PATCH_ID, TILE
-from landcover.data import offsets
 from landcover.errors import CHOICES, InputError, few
 
-FRACTION_TOLERANCE = 0.01  # by which the rounded fractions of a patch may exceed 1 in sum
+SHARE_TOLERANCE = 0.01  # by which the rounded shares of a patch may exceed 1 in sum
 # As numpy and spreadsheets write numbers; float() would also accept spaces, 1_000, nan, infinity and non-ASCII digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def read_text(path: Path) -> str:
-    """The text of a table or list.
-
-    Raises:
-        ValueError: it is not text.
-    """
+def _read_text(path: Path) -> str:
     text = path.read_text(encoding="utf-8-sig")
     if "\0" in text:  # a hole in a damaged file would join the halves of two rows
         raise ValueError("it contains a zero byte")
     return text
+
+
+def read_list(path: Path) -> list[str]:
+    """The patch ids in a file, one per line, with no header.
+
+    Raises:
+        InputError: it is not such a list.
+    """
+    try:
+        lines = [",".join(row).strip() for row in csv.reader(io.StringIO(_read_text(path)), strict=True)]
+    except (csv.Error, ValueError) as error:
+        raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
+    return [line for line in lines if line]
 
 
 def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
@@ -42,15 +48,19 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
     header = next(rows, [])
     if not header:
         raise csv.Error("it has no header")
-    if missing := [column for column in columns if column not in header]:
-        found = few([*map(repr, header)], CHOICES)
-        raise InputError(f"{path}: has no column {', '.join(missing)} among {found}; separate columns with commas")
+    _check_columns(header, columns, path)
     if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
         raise InputError(f"{path}: duplicate columns: {few(repeated)}; keep one of each")
     # Blank lines are not rows.
     if ragged := [f"{rows.line_num} ({len(row)})" for row in rows if row and len(row) != len(header)]:
         raise InputError(f"{path}: lines that do not have {len(header)} cells like the header: {few(ragged)}; fix them")
     return header
+
+
+def _check_columns(header: list[str], columns: Collection[str], path: Path) -> None:
+    if missing := [column for column in columns if column not in header]:
+        present = few([*map(repr, header)], CHOICES)
+        raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; separate columns with commas")
 
 
 def read_table(
@@ -64,21 +74,17 @@ def read_table(
         texts: text columns, all '' if the table lacks them.
 
     Raises:
-        InputError: there is no such table, or it is damaged, or its patch ids are malformed or repeated.
+        InputError: there is no such table, or it is damaged, or its patch ids are repeated.
     """
-    if not path.exists():
-        raise InputError(f"{path}: not found; the archive is not in the ben-ge layout")
     if not path.is_file():
-        raise InputError(f"{path}: is not a file; put the CSV table there")
+        raise InputError(f"{path}: {'is not a file' if path.exists() else 'not found'}; put the CSV table there")
     wanted = ["patch_id", *columns]
     try:
-        text = read_text(path)
+        text = _read_text(path)
         header = _check_shape(text, path, wanted)
         # Columns with misspelt names, or some but not all optional columns, must not count as absent.
         spelt = {name.strip().casefold() for name in header} | set(optional if set(optional) & set(header) else ())
-        if lacking := [column for column in (*optional, *texts) if column in spelt and column not in header]:
-            found = few([*map(repr, header)], CHOICES)
-            raise InputError(f"{path}: has no column {', '.join(lacking)} among {found}; separate columns with commas")
+        _check_columns(header, [column for column in (*optional, *texts) if column in spelt], path)
         wanted += [column for column in (*optional, *texts) if column in header]
         table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
     except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors
@@ -86,8 +92,6 @@ def read_table(
     table = table.set_index("patch_id").reindex(columns=[*columns, *optional, *texts], fill_value="")
     if table.empty:
         raise InputError(f"{path}: has no rows; download it again")
-    if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
-        raise InputError(f"{path}: invalid patch ids: {few(malformed)}; expected <acquisition>_<h>_<v>")
     if len(repeated := table.index[table.index.duplicated()].unique()):
         raise InputError(f"{path}: duplicate patch ids: {few(repeated)}; remove the duplicates")
     numbers = table[[*columns, *optional]]
@@ -95,60 +99,45 @@ def read_table(
     return numbers.join(table[list(texts)])
 
 
-def read_tables(root: Path, classes: Sequence[str] = CLASSES) -> pd.DataFrame:
-    """Join the labels to the meta table, by patch_id, in the meta table's row order.
-
-    The label is the class with the largest fraction; ties go to the first in the order of `classes`, as with the
-    notebook's argmax.
+def add_problem(table: pd.DataFrame, sound: pd.Series | np.ndarray, why: str) -> None:
+    """Note in the column `problem` why some patches cannot be used, unless another reason is there.
 
     Args:
-        classes: columns of the label table.
-
-    Returns:
-        One row per patch: `patch_id`, `lon`, `lat` (degrees; NaN in all rows if the meta table lacks them), `label`
-        (0 ... K - 1, -1 where there is none), `majority_fraction`, `tied` (whether another class is as large),
-        `problem` (why the patch cannot be used, or ''), `date` (YYYYMMDD) and `tile` (MGRS), '' if ids lack them, and
-        `offset` (from `offsets.by_product`, by the meta table's `processing_baseline` or by the id).
-
-    Raises:
-        InputError: a table is missing, is not a table, lacks or repeats a column, has rows whose length differs from
-            the header's, or has malformed or repeated patch ids.
+        sound: bool (N,), False for these patches.
     """
-    meta = read_table(
-        root / f"{root.name}_meta.csv", [], optional=["lon", "lat"], texts=["patch_id_s1", "processing_baseline"]
-    )
-    placeless = meta[["lon", "lat"]].isna().all(axis=None)  # the table has no such columns
-    cover = read_table(root / f"{root.name}_esaworldcover.csv", classes)
-    told = "WorldCover" if tuple(classes) == CLASSES else "label"
-    known = meta.index.isin(cover.index)
-    fractions = cover.reindex(meta.index).to_numpy()  # (N, K)
+    table.loc[~sound & (table["problem"] == ""), "problem"] = why
 
-    numbers = np.isfinite(fractions).all(axis=1)
-    filled = np.where(numbers[:, None], fractions, 0)
+
+def add_labels(table: pd.DataFrame, shares: np.ndarray, name: str) -> None:
+    """Add the columns `label`, `majority_fraction` and `tied`, and problems, from the share of each class.
+
+    The label is the class with the largest share; ties go to the first class, as with the notebook's argmax.
+
+    Args:
+        shares: float64 (N, K), 0 to 1, NaN where there is no number.
+        name: of their source, for messages.
+    """
+    numbers = np.isfinite(shares).all(axis=1)
+    filled = np.where(numbers[:, None], shares, 0)
     largest = filled.max(axis=1)
-    table = meta.rename_axis("patch_id").reset_index()
-    table["label"] = filled.argmax(axis=1)
+    add_problem(table, numbers, f"a {name} fraction is not a number")
+    possible = (filled >= 0).all(axis=1) & (filled.sum(axis=1) <= 1 + SHARE_TOLERANCE)
+    add_problem(table, possible, f"a {name} fraction is negative, or their sum exceeds 1")
+    add_problem(table, largest > 0, f"all {name} fractions are zero")
+    good = (table["problem"] == "").to_numpy()
+    table["label"] = np.where(good, filled.argmax(axis=1), -1)
     table["majority_fraction"] = largest
-    table["tied"] = (filled == largest[:, None]).sum(axis=1) > 1
-    table["problem"] = np.select(
-        [
-            ~known,
-            ~numbers,
-            (filled < 0).any(axis=1) | (filled.sum(axis=1) > 1 + FRACTION_TOLERANCE),
-            largest == 0,
-            ~placeless & ~((table["lon"].abs() <= 180) & (table["lat"].abs() <= 90)),
-        ],
-        [
-            f"has no row in the {told} table",
-            f"a {told} fraction is not a number",
-            f"a {told} fraction is negative, or their sum exceeds 1",
-            f"all {told} fractions are zero",
-            "its lon and lat in the meta table are not a position on Earth",
-        ],
-        default="",
+    table["tied"] = good & ((filled == largest[:, None]).sum(axis=1) > 1)
+
+
+def check_positions(table: pd.DataFrame, source: str) -> None:
+    """Note as a problem what is no position on Earth, unless `lon` and `lat` are NaN in all rows: unknown.
+
+    Args:
+        source: of the positions, for messages.
+    """
+    position = table[["lon", "lat"]]
+    on_earth = (position["lon"].abs() <= 180) & (position["lat"].abs() <= 90)
+    add_problem(
+        table, on_earth | position.isna().all(axis=None), f"its lon and lat in {source} are not a position on Earth"
     )
-    table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
-    table["date"] = table["patch_id"].str.extract(DATE, expand=False).fillna("")
-    table["tile"] = table.pop("patch_id_s1").str.extract(TILE, expand=False).fillna("")
-    table["offset"] = offsets.by_product(table["patch_id"], table.pop("processing_baseline"))
-    return table

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from landcover.constants import NODATA
-from landcover.data.blocks import blocks
+from landcover.data.places import blocks
 from landcover.data.tensors import Shards
 
 FOLDS = 5

@@ -10,7 +10,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from landcover.constants import BANDS, METRES_PER_PIXEL
-from landcover.data.grids import CORNER_TOLERANCE
+from landcover.data.raster import CORNER_TOLERANCE
 from landcover.errors import InputError
 
 FACTORS = sorted(

@@ -17,7 +17,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from landcover.constants import NODATA
-from landcover.data.patches import resampled_nodata
+from landcover.data.raster import resampled_nodata
 from landcover.errors import InputError, redact
 
 RESAMPLING = "bilinear"  # preprocess's default

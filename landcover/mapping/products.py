@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
-from landcover.constants import MAX_OFFSET, TILES_FOLDER
+from landcover.constants import MAX_OFFSET
 from landcover.errors import InputError, few
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
+from landcover.modalities import SENTINEL_2
 
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
 IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
@@ -32,7 +33,7 @@ class _Files(NamedTuple):
 
 def is_benge(path: Path) -> bool:
     """Whether a folder has patches in the ben-ge layout, rather than a scene."""
-    return (path / TILES_FOLDER).is_dir()
+    return (path / SENTINEL_2).is_dir()
 
 
 def find(path: Path) -> Source:

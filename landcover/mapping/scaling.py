@@ -8,7 +8,6 @@ import numpy as np
 
 from landcover.constants import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
 from landcover.data import offsets
-from landcover.data.patches import without_offset
 from landcover.errors import InputError
 from landcover.mapping.layers import Layer
 
@@ -102,7 +101,7 @@ def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.nda
     """Numbers like those of a dataset's tile without offset: uint16, reflectance x 10,000, NODATA where empty."""
     offset, quantification = scaling.offset, scaling.quantification
     if numbers.dtype == np.uint16 and quantification == REFLECTANCE_SCALE and offset == int(offset):
-        return without_offset(np.where(empty, np.uint16(NODATA), numbers) if empty.any() else numbers, int(offset))
+        return offsets.subtract(np.where(empty, np.uint16(NODATA), numbers) if empty.any() else numbers, int(offset))
     steps = np.where(empty, 0, numbers).astype(np.float64)
     steps -= offset
     steps *= REFLECTANCE_SCALE / quantification

@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny import REPOSITORY, Dataset, write_tile
+from tiny import REPOSITORY, Dataset
 
 from landcover import processes
 from landcover.config import Runtime
+from landcover.constants import CLASSES
 from landcover.data import conversion, tensors
-from landcover.data.patches import without_offset
-from landcover.data.tables import read_tables
+from landcover.data.conversion import Reading, Summary
 from landcover.errors import InputError
 from landcover.processes import executor
 
@@ -30,105 +29,44 @@ def test_every_digital_number_scales_as_in_the_notebook():
     assert (conversion.to_reflectance(numbers) == notebook).all()
 
 
-def test_the_offset_is_subtracted_and_only_nodata_is_zero():
-    numbers = without_offset(np.array([0, 1, 1000, 1001, 1500, 11_000, 65_535], np.uint16), 1000)
-    assert (numbers.dtype, numbers.tolist()) == (np.uint16, [0, 1, 1, 1, 500, 10_000, 64_535])
-    assert conversion.to_reflectance(numbers).tolist() == pytest.approx([0, 1e-4, 1e-4, 1e-4, 0.05, 1, 1])
+def convert(dataset: Dataset, folder: Path, splits: list[str], pool: Executor | None = None) -> dict[str, Summary]:
+    """Write the band B02 of patches, whose splits these are, to a folder."""
+    patches = dataset.patches(["B02"])
+    folder.mkdir()
+    with ThreadPoolExecutor(2) as threads:
+        table = patches.table.assign(split=splits)
+        return conversion.convert(table, folder, pool or threads, Reading.of(patches), CLASSES)
 
 
-@pytest.fixture
-def few_patches_a_shard(monkeypatch, tmp_path):
+def test_more_patches_than_a_shard_holds_go_on_in_the_next(dataset, monkeypatch, tmp_path):
     monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 3)
-    monkeypatch.chdir(tmp_path)
-
-
-def convert(dataset: Dataset, pool: Executor | None = None, **changes) -> dict[str, bytes]:
-    """The shards of five train, one val and two test patches, by name."""
-    table = read_tables(dataset.root)
-    table["split"] = ["train"] * 5 + ["val", "test", "test"]
-    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0} | changes
-    with ThreadPoolExecutor(1) as alone:
-        shards, summaries = conversion.convert(table, dataset.root, pool=pool or alone, **options)
+    summaries = convert(dataset, tmp_path / "t", ["train"] * 5 + ["val", "test", "test"])
     assert [int(summary.histogram.sum()) for summary in summaries.values()] == [5 * 14400, 14400, 2 * 14400]
-    return {name: path.read_bytes() for name, path in shards.items()}
-
-
-@pytest.fixture
-def reads(monkeypatch) -> list[str]:
-    """The ids of the patches whose tiles are read."""
-    read, found = conversion.read_patch, []
-    monkeypatch.setattr(
-        conversion, "read_patch", lambda root, name, *rest: found.append(name) or read(root, name, *rest)
-    )
-    return found
-
-
-def test_more_patches_than_a_shard_holds_go_on_in_the_next(dataset, few_patches_a_shard, tmp_path):
-    made = convert(dataset)
-    assert list(made) == [
-        "train-00000.safetensors", "train-00001.safetensors", "val-00000.safetensors", "test-00000.safetensors"
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == [
+        "test-00000.safetensors", "train-00000.safetensors", "train-00001.safetensors", "val-00000.safetensors"
     ]  # fmt: skip
-    for name, content in made.items():
-        (tmp_path / name).write_bytes(content)
-    train = tensors.load_split(tmp_path, "train")
+    train = tensors.load_split(tmp_path / "t", "train")
     assert train.images[:, 0, 0, 0].tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.05])
 
 
-def test_shards_that_are_done_are_not_read_again(dataset, few_patches_a_shard, reads):
-    first = convert(dataset)
-    assert reads == dataset.ids
-    (conversion.UNFINISHED / next(iter(sorted(p.name for p in conversion.UNFINISHED.glob("*.safetensors"))))).unlink()
-    reads.clear()
-    assert convert(dataset) == first
-    assert len(reads) in (1, 2, 3)  # those of the shard that is gone
-    for path in conversion.UNFINISHED.iterdir():
-        path.write_bytes(bytes(50))  # as a crash of the machine may leave them
-        reads.clear()
-        assert convert(dataset) == first
-        assert 1 <= len(reads) <= 3
-
-
-@pytest.mark.parametrize("change", ["tile", "label", "offset", "bands", "code"])
-def test_nothing_is_taken_up_that_was_made_of_something_else(dataset, few_patches_a_shard, reads, change, monkeypatch):
-    before = convert(dataset)
-    reads.clear()
-    options, expected = {}, dataset.ids
-    if change == "tile":
-        path = dataset.tile(dataset.ids[4], "B02")
-        facts = path.stat()
-        write_tile(path, np.full((120, 120), 7, np.uint16))
-        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # of the same size, and of the old date
-        expected = dataset.ids[3:5]
-    elif change == "label":
-        dataset.cover[5] |= {"cropland": 0.0, "grassland": 0.75}
-        dataset.write_tables()
-        expected = dataset.ids[5:6]
-    elif change == "offset":
-        options = {"offset": 50}
-    elif change == "bands":
-        options = {"bands": ["B08"]}
-    else:
-        monkeypatch.setattr(conversion.partial, "code", lambda *libraries: ["another"])
-    after = convert(dataset, **options)
-    assert reads == expected
-    if change == "bands":
-        assert before.keys() == after.keys()
-    elif change != "code":
-        assert after != before
-
-
-def test_a_shard_without_a_good_patch_is_remembered_too(dataset, few_patches_a_shard, reads):
-    for patch_id in dataset.ids[3:5]:
+def test_a_shard_without_a_good_patch_is_not_written(dataset, monkeypatch, tmp_path):
+    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 2)
+    for patch_id in dataset.ids[2:4]:
         dataset.tile(patch_id, "B02").unlink()
-    table = read_tables(dataset.root).assign(split="train")
-    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0}
-    with ThreadPoolExecutor(1) as pool:
-        for expected in (dataset.ids, []):
-            reads.clear()
-            shards, summaries = conversion.convert(table.iloc[:5], dataset.root, pool=pool, **options)
-            assert reads == expected[:5]
-            assert list(shards) == ["train-00000.safetensors"]
-            assert summaries["train"].problems == dict.fromkeys(dataset.ids[3:5], "B02 is missing")
+    summaries = convert(dataset, tmp_path / "t", ["train"] * 8)
+    assert summaries["train"].problems == dict.fromkeys(dataset.ids[2:4], "B02 is missing")
+    assert len(list((tmp_path / "t").iterdir())) == 3
+    assert tensors.load_split(tmp_path / "t", "train").labels.tolist() == [0, 3, 0, 3, 0, 3]
+
+
+def test_threads_do_not_read_each_others_tiles(dataset, monkeypatch, tmp_path):
+    """As a Dask worker may have."""
+    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 1)
+    with ThreadPoolExecutor(4) as pool:
+        for run in range(5):
+            convert(dataset, tmp_path / str(run), ["train"] * 8, pool)
+            images = tensors.load_split(tmp_path / str(run), "train").images
+            assert (images == np.arange(1, 9, dtype=np.float32)[:, None, None, None] / 100).all()
 
 
 def runtime(**changes) -> Runtime:
@@ -136,7 +74,7 @@ def runtime(**changes) -> Runtime:
     return Runtime.model_validate(defaults | changes)
 
 
-def test_a_killed_worker_is_told_and_its_parent_takes_the_others_along():
+def test_a_killed_worker_is_an_error_and_workers_end_with_their_parent():
     with (
         pytest.raises(InputError, match=r"one of 1 helper processes was killed, .* lower runtime.workers"),
         executor(runtime(workers=1)) as pool,
@@ -198,36 +136,28 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         process.wait()
 
 
-def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(
-    tmp_path, monkeypatch, default_params, cluster
-):
-    monkeypatch.chdir(tmp_path)
+def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(tmp_path, monkeypatch, cluster):
     monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 1)
     dataset = Dataset(tmp_path / "many", [0, 3] * 60, ("B02",))
-    table = read_tables(dataset.root).assign(split="train")
-    options = {"bands": ["B02"], "resampling": "nearest", "offset": 0}
-
-    def convert(settings: Runtime) -> tuple[dict[str, bytes], int]:
-        with executor(settings) as pool:
-            shards, summaries = conversion.convert(table, dataset.root, pool=pool, **options)
-        made = {name: path.read_bytes() for name, path in shards.items()}
-        shutil.rmtree(conversion.UNFINISHED)
-        return made, int(summaries["train"].histogram.sum())
+    done = []
 
     def kill_one() -> None:
-        while len(list(conversion.UNFINISHED.glob("*.summary"))) < 5:
+        while len(list((tmp_path / "cluster").glob("*"))) < 5:
             time.sleep(0.002)
         cluster.workers[0].kill()
-        left.append(120 - len(list(conversion.UNFINISHED.glob("*.summary"))))
+        done.append(len(list((tmp_path / "cluster").glob("*"))))
 
-    local = convert(runtime())
-    left: list[int] = []
+    summaries = {"local": convert(dataset, tmp_path / "local", ["train"] * 120)}
     killer = threading.Thread(target=kill_one)
     killer.start()
-    assert convert(runtime(dask=cluster.address)) == local, cluster.logs()
+    with executor(runtime(dask=cluster.address)) as pool:
+        summaries["cluster"] = convert(dataset, tmp_path / "cluster", ["train"] * 120, pool)
     killer.join()
-    assert left[0] > 0
-    assert len(local[0]) == 120
+    assert done[0] < 120
+    shards = {name: [path.read_bytes() for path in sorted((tmp_path / name).iterdir())] for name in summaries}
+    assert len(shards["local"]) == 120
+    assert shards["cluster"] == shards["local"], cluster.logs()
+    assert (summaries["cluster"]["train"].histogram == summaries["local"]["train"].histogram).all()
 
 
 def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
@@ -242,14 +172,13 @@ def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
         assert (done.returncode, done.stderr) == (0, ""), cluster.logs()
         made[dask] = [path.read_bytes() for path in sorted((tmp_path / "t").iterdir())]
     assert made[None] == made[cluster.address]
-    # So distributed tells that the scheduler was started elsewhere, and does not find the code.
+    # What distributed says if the scheduler was started elsewhere and does not find the code.
     refused = pytest.raises(InputError, match="start it in the repository with `python -m dask scheduler`")
     with refused, executor(runtime(dask=cluster.address)):
         raise RuntimeError("Error during deserialization of the task graph. This frequently\noccurs if ...")
-    assert not (tmp_path / conversion.UNFINISHED).exists()
 
 
-def test_a_cluster_that_is_not_there_is_told(monkeypatch):
+def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch):
     monkeypatch.setattr(processes, "DASK_TIMEOUT", 0.5)
     refused = pytest.raises(
         InputError, match=r"runtime\.dask = tcp://127\.0\.0\.1:9: .*; start `python -m dask scheduler`"

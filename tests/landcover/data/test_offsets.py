@@ -21,6 +21,11 @@ def test_the_baseline_tells_the_offset_and_the_date_does_not():
     assert found.tolist() == [1000, 1000, 0, -1, -1, 1000, 0, 1000]
 
 
+def test_the_offset_is_subtracted_and_only_nodata_is_zero():
+    numbers = offsets.subtract(np.array([0, 1, 1000, 1001, 1500, 11_000, 65_535], np.uint16), 1000)
+    assert (numbers.dtype, numbers.tolist()) == (np.uint16, [0, 1, 1, 1, 500, 10_000, 64_535])
+
+
 @pytest.mark.parametrize(
     ("setting", "own", "product", "chosen"),
     [

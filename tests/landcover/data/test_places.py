@@ -21,7 +21,7 @@ def test_distances_by_hand():
     assert places.nearest_km(at((0, 50)), at((0, 50)), 6) == pytest.approx([0], abs=1e-9)
 
 
-def test_what_is_farther_than_one_needs_to_know_is_infinitely_far():
+def test_beyond_the_limit_distances_are_infinite():
     assert places.nearest_km(at((0, 0)), at((0, 0.06)), 6).tolist() == [np.inf]
     assert places.nearest_km(at((0, 0)), at(), 6).tolist() == [np.inf]
     assert places.nearest_km(at(), at((0, 0)), 6).tolist() == []
@@ -62,3 +62,12 @@ def test_a_large_group_makes_places_of_about_that_diameter():
         height = (own["lat"].max() - own["lat"].min()) * 111.2
         assert height <= 2 * 50 / np.sqrt(2)
     assert 12 <= found.max() + 1 <= 36  # one for its area in circles, and not more than three times as many
+
+
+def test_blocks_by_hand():
+    """The grid's origin of coordinates, 52 N 10 E, lies at 4,321 km east and 3,210 km north."""
+    # Blocks of 321 km end there towards the south, blocks of 4,321 km towards the west.
+    assert places.blocks(at((10, 52), (10, 51.999), (10, 52.001)), 321).tolist() == [1, 0, 1]
+    assert places.blocks(at((10, 52), (9.999, 52), (10.001, 52)), 4321).tolist() == [1, 0, 1]
+    # A degree of latitude is some 111 km, of longitude at 52 N some 68 km: columns and rows 86 66, 87 64, 86 64, 86 64.
+    assert places.blocks(at((10, 53), (11, 52), (9.7, 52), (10, 52)), 50).tolist() == [1, 2, 0, 0]

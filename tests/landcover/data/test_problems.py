@@ -8,26 +8,26 @@ TABLE = pd.DataFrame({"patch_id": [f"p{i}" for i in range(800)], "split": ["trai
 SMALL = "B02 is 64 x 64 pixels, not 120 x 120"
 
 
-def told(bad: dict[str, str], most: int = 0) -> str:
+def message_about(bad: dict[str, str], most: int = 0) -> str:
     with pytest.raises(InputError) as error:
-        problems.check(TABLE, bad, most, "mine")
+        problems.check_bad_patches(TABLE, bad, most, "mine")
     return str(error.value)
 
 
-def test_a_reason_is_told_once_with_its_first_patches():
-    assert told({f"p{i}": "B02 is missing" for i in range(9)} | {"p600": "B08 is all nodata"}) == (
+def test_a_reason_is_listed_once_with_its_first_patches():
+    assert message_about({f"p{i}": "B02 is missing" for i in range(9)} | {"p600": "B08 is all nodata"}) == (
         "10 bad patches: p0, p1, p2 and 6 more: B02 is missing; p600: B08 is all nodata: "
         "fix them, or leave them out with preprocess.max_bad_patches: 10"
     )
 
 
-def test_of_many_reasons_the_first_are_told():
-    message = told({f"p{i}": f"B02 lies {i} m from B03" for i in range(100)})
+def test_of_many_reasons_the_first_are_listed():
+    message = message_about({f"p{i}": f"B02 lies {i} m from B03" for i in range(100)})
     assert "; p9: B02 lies 9 m from B03; and 90 more reasons: fix them" in message
 
 
 def test_patches_that_are_all_of_another_size_have_a_way_out():
-    assert told(dict.fromkeys(TABLE["patch_id"], SMALL), most=800) == (
+    assert message_about(dict.fromkeys(TABLE["patch_id"], SMALL), most=800) == (
         "the train, val and test splits are empty without 800 bad patches: "
         f"p0, p1, p2 and 797 more: {SMALL}: fix them, or set datasets.mine.patch_size: 64"
     )
@@ -35,14 +35,16 @@ def test_patches_that_are_all_of_another_size_have_a_way_out():
 
 def test_leaving_patches_out_is_no_remedy_where_it_empties_a_split():
     bad = dict.fromkeys(TABLE.loc[TABLE["split"] == "val", "patch_id"], "B02 is missing")
-    assert told(bad, most=0).endswith("B02 is missing: fix them")
-    assert told(bad, most=150).startswith("the val split is empty without 150 bad patches: p500, p502, p504 and 147")
+    assert message_about(bad, most=0).endswith("B02 is missing: fix them")
+    assert message_about(bad, most=150).startswith(
+        "the val split is empty without 150 bad patches: p500, p502, p504 and 147"
+    )
 
 
 def test_bad_patches_within_the_limit_pass():
-    problems.check(TABLE, {"p0": "B02 is missing"}, 1, "mine")
+    problems.check_bad_patches(TABLE, {"p0": "B02 is missing"}, 1, "mine")
 
 
-def test_a_split_that_never_had_a_patch_is_told():
+def test_a_split_that_never_had_a_patch_is_message_about():
     with pytest.raises(InputError, match=r"the val split is empty; change datasets\.mine\.split"):
-        problems.check(TABLE[TABLE["split"] != "val"], {}, 0, "mine")
+        problems.check_bad_patches(TABLE[TABLE["split"] != "val"], {}, 0, "mine")

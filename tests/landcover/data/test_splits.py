@@ -1,5 +1,4 @@
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,6 @@ from hypothesis import strategies as st
 
 from landcover import config
 from landcover.data import places, splits
-from landcover.data.tables import read_tables
 from landcover.errors import InputError
 
 
@@ -18,7 +16,8 @@ def parse(split: dict) -> config.Split:
 
 
 def assign(split: dict, dataset) -> list[str]:
-    return list(splits.assign(parse(split), read_tables(dataset.root), dataset.root).splits)
+    table = dataset.patches(own_split=split["method"] == "files").table
+    return list(splits.assign(parse(split), table, "tiny").splits)
 
 
 def test_by_order_the_first_rows_train_and_the_rest_is_not_used(dataset):
@@ -31,52 +30,10 @@ def test_by_order_more_patches_than_there_are_is_refused(dataset):
         assign({"method": "order", "train": 500, "val": 150, "test": 150}, dataset)
 
 
-@pytest.mark.parametrize("folder", ["splits", "."])
-def test_by_the_datasets_own_files(dataset, folder):
-    (dataset.root / folder).mkdir(exist_ok=True)
+def test_by_files_the_split_is_the_datasets_own(dataset):
     for split, members in {"train": dataset.ids[5:], "val": dataset.ids[:1], "test": dataset.ids[1:4]}.items():
-        (dataset.root / folder / f"tiny_{split}.csv").write_text("\r\n".join(members) + "\r\n")
-    assert assign({"method": "files"}, dataset) == ["val"] + ["test"] * 3 + [""] + ["train"] * 3
-
-
-@pytest.mark.parametrize(
-    ("test_ids", "message"),
-    [
-        (["S2A_MSIL2A_X_1_1"], "not in the meta table: 'S2A_MSIL2A_X_1_1'"),
-        (["S2A_MSIL2A_20170610T101031_0_7"], "listed more than once: S2A_MSIL2A_20170610T101031_0_7"),
-        (["S2A_MSIL2A_20170611T101031_0_7"] * 2, "listed more than once"),
-        (None, "tiny has no tiny_test.csv"),
-    ],
-)
-def test_bad_split_files_are_refused(dataset, test_ids, message):
-    (dataset.root / "tiny_train.csv").write_text(dataset.ids[0])
-    (dataset.root / "tiny_val.csv").write_text(dataset.ids[2])
-    if test_ids is not None:
-        (dataset.root / "tiny_test.csv").write_text("\n".join(test_ids))
-    with pytest.raises(InputError, match=message):
-        assign({"method": "files"}, dataset)
-
-
-@pytest.mark.parametrize("name", ["val", "validation"])
-def test_the_list_to_validate_has_either_name(dataset, name):
-    """The archives' README calls it otherwise than the dataset's repository."""
-    (dataset.root / "splits").mkdir()
-    for split, members in {"train": dataset.ids[3:], name: dataset.ids[:1], "test": dataset.ids[1:3]}.items():
-        (dataset.root / "splits" / f"tiny_{split}.csv").write_text("\n".join(members))
-    assert assign({"method": "files"}, dataset) == ["val", "test", "test"] + ["train"] * 5
-
-
-def test_lists_of_both_names_must_agree(dataset):
-    for split, members in {"train": dataset.ids[3:], "val": dataset.ids[:1], "test": dataset.ids[1:3]}.items():
         (dataset.root / f"tiny_{split}.csv").write_text("\n".join(members))
-    other = dataset.root / "tiny_validation.csv"
-    other.write_text(dataset.ids[0])
-    assert assign({"method": "files"}, dataset)[0] == "val"
-    other.write_text(dataset.ids[3])
-    with pytest.raises(
-        InputError, match=r"tiny_val.csv and .*tiny_validation.csv list different patches; keep the correct"
-    ):
-        assign({"method": "files"}, dataset)
+    assert assign({"method": "files"}, dataset) == ["val"] + ["test"] * 3 + [""] + ["train"] * 3
 
 
 PLACE = {"method": "place", "val": 0.25, "test": 0.25, "seed": 0, "block_km": 50, "buffer_km": 3}
@@ -88,7 +45,7 @@ def table(lon, lat, labels=0, tile="", date="20170601") -> pd.DataFrame:
 
 
 def by_place(patches: pd.DataFrame, **changes) -> splits.Assignment:
-    return splits.assign(parse(PLACE | changes), patches, Path("tiny"))
+    return splits.assign(parse(PLACE | changes), patches, "tiny")
 
 
 def test_whole_blocks_are_drawn_whatever_the_date():
@@ -121,7 +78,7 @@ def test_each_split_has_a_group_however_few_there_are():
         by_place(table([10.0, 10.01, 12.0], 50.0))
 
 
-def test_a_rare_class_is_in_each_split_or_that_is_told():
+def test_a_rare_class_is_in_each_split_or_it_is_an_error():
     """The class 3 has three of twenty places."""
     labels = np.where(np.arange(20) % 7 == 0, 3, 0)
     patches = table(np.arange(20) + 5.0, 50.0, labels)
@@ -135,7 +92,7 @@ def test_a_rare_class_is_in_each_split_or_that_is_told():
         by_place(patches.assign(label=two), every_class=True)
 
 
-def test_who_is_within_the_buffer_is_left_out_and_counted():
+def test_patches_within_the_buffer_are_left_out_and_counted():
     """At the equator of a sphere of tiny blocks: patches 1.1 km apart in a row, each in a block of its own."""
     patches = table(10 + np.arange(40) / 100, 50.0)
     found = by_place(patches, block_km=0.5, buffer_km=0.9, seed=3)
@@ -161,14 +118,14 @@ def test_by_tile_whole_tiles_are_held_out():
     found = by_place(patches, groups="tile", buffer_km=0).splits.reshape(4, 3)
     assert all(len(set(tile)) == 1 for tile in found)
     assert sorted(found[:, 0]) == ["test", "train", "train", "val"]
-    with pytest.raises(InputError, match="has no patch_id_s1 that names tiles; set groups: block"):
+    with pytest.raises(InputError, match="tiny does not name the tiles of its patches; set groups: block"):
         by_place(patches.assign(tile=""), groups="tile")
 
 
-def test_without_places_there_is_no_split_by_them_and_leakage_is_not_known():
+def test_without_positions_there_is_no_split_by_place_and_leakage_is_unknown():
     patches = table(np.nan, np.full(4, np.nan))
     for groups in ("block", "tile"):
-        with pytest.raises(InputError, match="has no lon and lat; split by order or files"):
+        with pytest.raises(InputError, match="tiny has no lon and lat of its patches; split by order or files"):
             by_place(patches, groups=groups)
     assert splits.leakage(patches.assign(split=["train", "train", "val", "test"])) is None
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from landcover.data.patches import without_offset
+from landcover.data import offsets
 from landcover.errors import InputError
 from landcover.mapping import scaling
 from landcover.mapping.layers import Layer
@@ -70,7 +70,7 @@ def test_numbers_become_those_of_a_tile_without_offset():
     for offset in (0, 1000):
         found = scaling.in_steps(numbers, empty, Scaling(offset, "", 10_000, ""))
         assert found.dtype == np.uint16
-        assert (found == without_offset(numbers, offset)).all()
+        assert (found == offsets.subtract(numbers, offset)).all()
         floats = scaling.in_steps(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
         assert (floats == found).all()
 

@@ -9,8 +9,7 @@ from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_
 from server import File, Reply, Server
 from tiny import REAL_ARCHIVE, write_tile
 
-from landcover.data.patches import read_patch, without_offset
-from landcover.data.tiles import Tiles
+from landcover.data import offsets
 from landcover.errors import InputError
 from landcover.mapping.scenes import Scene, open_scene
 
@@ -133,7 +132,7 @@ def test_each_band_may_have_an_offset_of_its_own(tmp_path):
     about = metadata().replace('band_id="7">-1000', 'band_id="7">-900')
     scene = open_scene(str(write_safe(tmp_path, WITH_OFFSET, about)), [*BANDS])
     assert scene.facts["offset"] == {"B02": 1000, "B03": 1000, "B04": 1000, "B08": 900}
-    assert (whole(scene)[3] == without_offset(WITH_OFFSET[3], 900)).all()
+    assert (whole(scene)[3] == offsets.subtract(WITH_OFFSET[3], 900)).all()
 
 
 def test_pixels_that_contradict_stop_unless_the_offset_is_given(tmp_path):
@@ -212,7 +211,7 @@ def test_coarser_bands_are_resampled_as_preprocess_does(tmp_path, dataset):
     scene = open_scene(str(tmp_path / "scene"), bands)
     assert scene.facts["resampled_from"] == {"B11": "EPSG:32633, 20 m", "B01": "EPSG:32633, 60 m"}
     found = whole(scene)
-    assert (found == read_patch(Tiles(dataset.root), dataset.ids[0], bands).numbers).all()
+    assert (found == dataset.read(*bands).numbers).all()
     assert (np.concatenate([scene.read(row, 17) for row in range(0, 119, 17)], axis=1) == found[:, :119]).all()
 
 

@@ -14,7 +14,8 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform
 from scipy.stats import spearmanr
 
-from landcover.constants import BANDS, CLASSES, NODATA, PATCH_ID, PATCH_METRES, TILE, WORLDCOVER_CODES
+from landcover.constants import BANDS, CLASSES, NODATA, PATCH_METRES, WORLDCOVER_CODES
+from landcover.data.layouts.ben_ge import PATCH_ID, TILE
 from landcover.synthetic.covers import COVERS
 from landcover.synthetic.landscape import ACQUISITIONS, CLUSTER, GRID
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample

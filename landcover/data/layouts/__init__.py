@@ -1,0 +1,1 @@
+"""The layouts of datasets, one module each; see landcover/data/layout.py."""
