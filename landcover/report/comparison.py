@@ -12,11 +12,13 @@ from landcover.config import SAMPLES
 from landcover.data.index import load_index
 from landcover.data.tensors import load_split
 from landcover.errors import InputError, redact
-from landcover.evaluation import confusion, metrics
+from landcover.evaluation import confusion, results
+from landcover.evaluation.comparison import Comparison, Verdict
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
-from landcover.evaluation.scores import LOWER_IS_BETTER
-from landcover.evaluation.sides import Side, flatten, grown_leakage, stale_parameters
+from landcover.evaluation.reports import Reports, flatten, grown_leakage
 from landcover.report import markdown, plots, sheets
+from landcover.report.verdicts import change, direction, evidence
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -24,13 +26,6 @@ PICTURES = {
     "errors.png": "Most confident errors",
 }
 WIDE = ("errors.png",)  # one below the other, since two side by side would not fit a page
-METRICS = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "nll": "negative log-likelihood of the test patches (nats)",
-    "brier": "Brier score",
-}
 LISTED = 30  # changed patches listed on the page; the tables count all of them
 THUMBNAILS = 12
 SHEETS = {  # the column of the wrong class, and what a caption shows
@@ -41,64 +36,61 @@ CURVES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")  
 FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 Rows = list[dict[str, Any]]
-Compared = dict[str, Any]  # as judgement.comparison.compare returns
 
 
-def verdict(compared: Compared) -> str:
-    """The first line of the page."""
-    places = f" in {compared['places']} places" if compared["places"] else ""
-    patches = f"the same {compared['patches']} test patches{places}"
-    if compared["verdict"] == "no difference":
+def verdict_lines(compared: Comparison) -> str:
+    """The verdict, which is the first line of the page, and below it the line with its evidence."""
+    places = f" in {compared.places} places" if compared.places else ""
+    patches = f"the same {compared.patches} test patches{places}"
+    if compared.verdict == "no difference":
         return f"**No difference**: every prediction is the same, on {patches}."
-    found, name = compared["metrics"][compared["metric"]], compared["metric"]
-    if name in ("accuracy", "macro_f1"):
-        change = markdown.points(found["difference"], found["low"], found["high"])
-    else:
-        change = f"{found['difference']:+.3f} ({found['low']:+.3f} to {found['high']:+.3f})"
-    what = f"{METRICS[name]} {change}, 95% interval, {markdown.p_value(found['p'])}, on {patches}"
-    before, after = compared["seeds"].values()
-    if compared["scope"] == "two runs":
+    decisive = compared.decisive
+    what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {markdown.p_value(decisive.p)}"
+    if compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
-        runs = [f"{count} seeds" if count > 1 else "one run" for count in (before, after)]
-        scope = f"Means over {runs[0]} before and {runs[1]} after; the interval includes the variation between seeds."
-    return f"**{compared['verdict'].capitalize()}**: {what}. {scope}"
+        before, after = (f"{count} seeds" if count > 1 else "one run" for count in compared.seeds.values())
+        scope = f"Means over {before} before and {after} after; the interval includes the variation between seeds."
+    first = f"**{compared.verdict.capitalize()}**: {what}, on {patches}. {scope}"
+    return f"{first}\n\n{evidence(decisive)}"
 
 
-def _warnings(compared: Compared) -> list[str]:
+def _cautions(compared: Comparison) -> list[str]:
     """What limits how far the verdict can be trusted."""
-    told, places = [], compared["places"]
+    cautions, places = [], compared.places
     if places == 1:
-        told.append("All test patches lie in one place. The intervals apply to this place only.")
+        cautions.append("All test patches lie in one place. The intervals apply to this place only.")
     elif places is not None and places < FEW_PLACES:
-        told.append(
+        cautions.append(
             f"The test patches lie in only {places} places. The intervals allow for this and are wide; adding places "
             "would narrow them more than adding patches."
         )
-    if 1 in (counts := compared["seeds"].values()) and max(counts) > 1:
-        told.append("One side has a single run. It is assumed to vary between seeds as much as the other side does.")
-    for name in compared["losses"]:
-        if name != compared["metric"]:
-            told.append(f"The {METRICS[name]} is significantly worse.")
-    return told
+    if 1 in (counts := compared.seeds.values()) and max(counts) > 1:
+        cautions.append(
+            "One side has a single run. It is assumed to vary between seeds as much as the other side does."
+        )
+    for name in compared.losses:
+        if name != compared.metric:
+            cautions.append(f"The {METRICS[name].label} is significantly worse.")
+    return cautions
 
 
-def _metric_rows(compared: Compared) -> Rows:
+def _metric_rows(compared: Comparison) -> Rows:
     return [
         {
-            "test metric": METRICS[name] + (", lower is better" if name in LOWER_IS_BETTER else ""),
-            "before": found["before"],
-            "after": found["after"],
-            "change": f"{found['difference']:+.3f}",
-            "95% interval": f"{found['low']:+.3f} to {found['high']:+.3f}",
-            "p": markdown.p_value(found["p"]).removeprefix("p = ").removeprefix("p "),
-            "verdict": found["verdict"],
+            "test metric": direction(METRICS[name]),
+            "before": one.before,
+            "after": one.after,
+            "change": f"{one.difference:+.3f}",
+            "95% interval": f"{one.low:+.3f} to {one.high:+.3f}",
+            "p": markdown.p_value(one.p).removeprefix("p = ").removeprefix("p "),
+            "verdict": one.verdict,
         }
-        for name, found in compared["metrics"].items()
+        for name, one in compared.metrics.items()
     ]
 
 
-def _calibration_rows(base: Side, head: Side) -> Rows:
+def _calibration_rows(base: Reports, head: Reports) -> Rows:
     """The calibration error of the single runs, and how much of it is chance."""
     rows = []
     for when, side in (("before", base), ("after", head)):
@@ -115,24 +107,17 @@ def _calibration_rows(base: Side, head: Side) -> Rows:
     return rows
 
 
-def _baseline_rows(against: dict[str, dict[str, Any]]) -> Rows:
-    """Each side compared with the baselines, from `against_baselines` by 'before' and 'after'."""
+def _baseline_rows(against: dict[str, dict[str, Verdict]]) -> Rows:
+    """Each side compared with the baselines; `against` has the verdicts by 'before' and 'after'."""
 
-    def text(found: dict[str, Any] | None) -> str | None:
-        if found is None:
-            return None
-        return f"{found['verdict']}: {markdown.points(found['difference'], found['low'], found['high'])}"
+    def text(one: Verdict | None) -> str | None:
+        return one and f"{one.verdict}: {change(one)}"
 
     return [
-        {"accuracy compared with": words} | {when: text(found.get(name)) for when, found in against.items()}
+        {"accuracy compared with": words} | {when: text(verdicts.get(name)) for when, verdicts in against.items()}
         for name, words in BASELINES.items()
-        if any(name in found for found in against.values())
+        if any(name in verdicts for verdicts in against.values())
     ]
-
-
-def _below_baseline(against: dict[str, dict[str, Any]]) -> list[str]:
-    """The baselines that the head is significantly worse than."""
-    return [BASELINES[name] for name, found in against["after"].items() if found["verdict"] == "worse"]
 
 
 def _seed_rows(before: Predictions, after: Predictions) -> Rows:
@@ -148,7 +133,7 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
     return [*rows, {"seed": "standard deviation"} | {when: side.std() for when, side in sides.items()}]
 
 
-def _changes(base: Side, head: Side) -> dict[str, Any]:
+def _changes(base: Reports, head: Reports) -> dict[str, Any]:
     """The parameters that differ, the stages that ran again, and what both networks cost."""
     before, after = flatten(base.params), flatten(head.params)
 
@@ -191,25 +176,24 @@ def _matrices(both: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 def _by_class(both: pd.DataFrame) -> Rows:
     *matrices, classes = _matrices(both)
-    f1 = [dict(zip(classes, confusion.class_f1(matrix), strict=True)) for matrix in matrices]
-    sums = both.groupby("actual").agg(support=("fixed", "size"), fixed=("fixed", "sum"), broken=("broken", "sum"))
-    rows = [
+    before, after = (confusion.per_class(matrix, classes).set_index("class") for matrix in matrices)
+    changed = both.groupby("actual")[["fixed", "broken"]].sum()
+    occurring = before[before["support"] > 0].sort_values("support", ascending=False, kind="stable")
+    return [
         {
             "class": constants.readable(name),
-            "support": int(sums.loc[name, "support"]),
-            "F1 before": float(f1[0][name]),
-            "F1 after": float(f1[1][name]),
-            "fixed": int(sums.loc[name, "fixed"]),
-            "broken": int(sums.loc[name, "broken"]),
+            "support": int(occurring.loc[name, "support"]),
+            "F1 before": float(before.loc[name, "f1"]),
+            "F1 after": float(after.loc[name, "f1"]),
+            "fixed": int(changed.loc[name, "fixed"]),
+            "broken": int(changed.loc[name, "broken"]),
         }
-        for name in classes
-        if name in sums.index
+        for name in occurring.index
     ]
-    return sorted(rows, key=lambda row: -row["support"])
 
 
 def _by_purity(both: pd.DataFrame) -> Rows:
-    purity = pd.Categorical.from_codes(metrics.purity_range(both["majority_fraction"]), metrics.PURITY_RANGES)
+    purity = pd.Categorical.from_codes(results.purity_range(both["majority_fraction"]), results.PURITY_RANGES)
     return [
         {
             "purity": name,
@@ -263,7 +247,7 @@ def _draw_sheets(
     return found
 
 
-def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> str | None:
+def _draw_curves(base: Reports, head: Reports, folder: Path, *, synthetic: bool) -> str | None:
     """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
     path, histories = folder / "learning_curves.png", []
     for side in (base, head):
@@ -277,7 +261,7 @@ def _draw_curves(base: Side, head: Side, folder: Path, *, synthetic: bool) -> st
     return f"{quote(folder.name)}/{path.name}"
 
 
-def _synthetic(side: Side) -> bool:
+def _synthetic(side: Reports) -> bool:
     """Whether this project generated the side's data."""
     match side.params:
         case {"dataset": str(name), "datasets": dict(entries)}:
@@ -286,7 +270,7 @@ def _synthetic(side: Side) -> bool:
     return False
 
 
-def _copy_pictures(base: Side, head: Side, folder: Path) -> Rows:
+def _copy_pictures(base: Reports, head: Reports, folder: Path) -> Rows:
     """Copy both revisions' own pictures to the folder; `title`, `wide`, and paths `before` and `after`, or None."""
     found = []
     for name, title in PICTURES.items():
@@ -302,13 +286,13 @@ def _copy_pictures(base: Side, head: Side, folder: Path) -> Rows:
     return found
 
 
-def _common(base: Side, head: Side) -> dict[str, Any]:
+def _common(base: Reports, head: Reports) -> dict[str, Any]:
     """What a reader must know before the figures, whether comparable or not."""
     return {
         "base": str(base.revision),
         "head": str(head.revision),
         "synthetic": _synthetic(base) or _synthetic(head),
-        "stale": {str(side.revision): names for side in (base, head) if (names := stale_parameters(side))},
+        "stale": {str(side.revision): names for side in (base, head) if (names := side.stale_parameters())},
         "leaks": grown_leakage(base, head),
         "other_training_data": base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"],
         **_changes(base, head),
@@ -320,52 +304,57 @@ def not_comparable(reasons: list[str]) -> str:
     return f"**Not comparable**: {'; '.join(reasons)}. No verdict is given."
 
 
-def incomparable_page(reasons: list[str], base: Side, head: Side) -> str:
+def incomparable_page(reasons: list[str], base: Reports, head: Reports) -> str:
     """The page for two sides whose test figures cannot be compared."""
+    figures = {name: metric.label for name, metric in METRICS.items()} | {"n": "patches"}
     scores = [
-        {"test metric": name, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
-        for name in ("accuracy", "macro_f1", "nll", "n")
+        {"test metric": words, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
+        for name, words in figures.items()
     ]
     return markdown.render("incomparable.md", verdict=not_comparable(reasons), scores=scores, **_common(base, head))
 
 
-def tables_page(compared: Compared, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
+def tables_page(compared: Comparison, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
     """The page for two tables of predictions, without pictures."""
-    classes = []
-    if compared["scope"] == "two runs":
-        classes = _by_class(_both(before, after))
+    several = compared.scope == "configurations"
     return markdown.render(
         "tables.md",
         names=names,
-        verdict=verdict(compared),
-        cautions=_warnings(compared),
+        verdict=verdict_lines(compared),
+        cautions=_cautions(compared),
         metric_rows=_metric_rows(compared),
-        seed_rows=_seed_rows(before, after) if compared["scope"] == "configurations" else [],
-        class_rows=classes,
+        seed_rows=_seed_rows(before, after) if several else [],
+        class_rows=[] if several else _by_class(_both(before, after)),
     )
 
 
-def comparison_page(compared: Compared, base: Side, head: Side, folder: Path, tensors_dir: Path) -> str:
+def comparison_page(
+    compared: Comparison,
+    against: dict[str, dict[str, Verdict]],
+    base: Reports,
+    head: Reports,
+    folder: Path,
+    tensors_dir: Path,
+) -> str:
     """The page for two comparable sides; its pictures are written to `folder`.
 
     Args:
-        compared: with `baselines` by 'before' and 'after', as `against_baselines` returns them.
+        against: each side compared with the baselines, by 'before' and 'after'.
     """
-    against = compared["baselines"]
     both = _both(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
     *matrices, classes = _matrices(both)
     common = _common(base, head)
     path = folder / "confusion_difference.png"
     plots.draw(path, common["synthetic"], plots.confusion_difference, *matrices, classes)
-    seeds = compared["scope"] == "configurations"
+    seeds = compared.scope == "configurations"
     return markdown.render(
         "comparison.md",
-        verdict=verdict(compared),
-        cautions=_warnings(compared),
-        below=_below_baseline(against),
-        without_seeds=not seeds and compared["verdict"] != "no difference",
+        verdict=verdict_lines(compared),
+        cautions=_cautions(compared),
+        below=[BASELINES[name] for name, one in against["after"].items() if one.verdict == "worse"],
+        without_seeds=not seeds and compared.verdict != "no difference",
         epochs=head.metrics.get("model", {}).get("epochs"),
-        decided_by=METRICS[compared["metric"]],
+        decided_by=METRICS[compared.metric].label,
         metric_rows=_metric_rows(compared),
         calibration_rows=_calibration_rows(base, head),
         baseline_rows=_baseline_rows(against),
