@@ -139,12 +139,12 @@ def main(arguments: list[str]) -> None:
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
         raise InputError(f"--output {output}: give a name ending in .md; its pictures go to a folder beside it")
-    names = (merge_base() if given.base is None else given.base, given.head)
-    match [name.endswith(".csv") for name in names]:
+    match [str(name).endswith(".csv") for name in (given.base, given.head)]:
         case [True, True]:
-            outcome = compare_tables(names, given.verdict or "accuracy")
+            outcome = compare_tables((given.base, given.head), given.verdict or "accuracy")
         case [False, False]:
-            outcome = compare_revisions(names, given.verdict, given.tensors)
+            base = merge_base() if given.base is None else given.base
+            outcome = compare_revisions((base, given.head), given.verdict, given.tensors)
         case _:
             raise InputError("--base and --head: give two revisions, or two tables (.csv), not one of each")
     if output:

@@ -4,20 +4,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 
-from landcover import constants, files
+from landcover import files
 from landcover.config import SAMPLES
-from landcover.data.index import load_index
-from landcover.data.tensors import load_split
-from landcover.errors import InputError, redact
-from landcover.evaluation import confusion, results
+from landcover.errors import redact
 from landcover.evaluation.comparison import Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
 from landcover.evaluation.reports import Reports, flatten, grown_leakage
-from landcover.report import markdown, plots, sheets
+from landcover.report import changed, markdown, plots
+from landcover.report.changed import Rows
 from landcover.report.verdicts import change, direction, evidence
 
 PICTURES = {
@@ -26,16 +23,8 @@ PICTURES = {
     "errors.png": "Most confident errors",
 }
 WIDE = ("errors.png",)  # one below the other, since two side by side would not fit a page
-LISTED = 30  # changed patches listed on the page; the tables count all of them
-THUMBNAILS = 12
-SHEETS = {  # the column of the wrong class, and what a caption shows
-    "fixed": ("predicted", "below each patch: its class, then the class predicted before"),
-    "broken": ("after", "below each patch: its class, then the class predicted after"),
-}
 CURVES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")  # columns of history.csv
 FEW_PLACES = 10  # with fewer, an interval over places is rough
-
-Rows = list[dict[str, Any]]
 
 
 def verdict_lines(compared: Comparison) -> str:
@@ -157,96 +146,6 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _both(before: Predictions, after: Predictions) -> pd.DataFrame:
-    """The predictions of two single runs, with `fixed` and `broken`; one row per test patch."""
-    (one,), (other,) = before.predicted, after.predicted
-    both = pd.DataFrame({"patch_id": before.patch_ids, "actual": before.actual, "predicted": one, "after": other})
-    right, right_after = both["actual"] == both["predicted"], both["actual"] == both["after"]
-    return both.assign(right=right, right_after=right_after, fixed=~right & right_after, broken=right & ~right_after)
-
-
-def _matrices(both: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The confusion matrices before and after, and the classes that occur in them, WorldCover's in its order."""
-    found = set(both[["actual", "predicted", "after"]].to_numpy().ravel())
-    classes = [name for name in constants.CLASSES if name in found] + sorted(found - set(constants.CLASSES))
-    actual, before, after = (pd.Index(classes).get_indexer(both[name]) for name in ("actual", "predicted", "after"))
-    matrices = [confusion.confusion_matrix(actual, side, len(classes)) for side in (before, after)]
-    return *matrices, classes
-
-
-def _by_class(both: pd.DataFrame) -> Rows:
-    *matrices, classes = _matrices(both)
-    before, after = (confusion.per_class(matrix, classes).set_index("class") for matrix in matrices)
-    changed = both.groupby("actual")[["fixed", "broken"]].sum()
-    occurring = before[before["support"] > 0].sort_values("support", ascending=False, kind="stable")
-    return [
-        {
-            "class": constants.readable(name),
-            "support": int(occurring.loc[name, "support"]),
-            "F1 before": float(before.loc[name, "f1"]),
-            "F1 after": float(after.loc[name, "f1"]),
-            "fixed": int(changed.loc[name, "fixed"]),
-            "broken": int(changed.loc[name, "broken"]),
-        }
-        for name in occurring.index
-    ]
-
-
-def _by_purity(both: pd.DataFrame) -> Rows:
-    purity = pd.Categorical.from_codes(results.purity_range(both["majority_fraction"]), results.PURITY_RANGES)
-    return [
-        {
-            "purity": name,
-            "patches": len(part),
-            "correct before": int(part["right"].sum()),
-            "correct after": int(part["right_after"].sum()),
-            "fixed": int(part["fixed"].sum()),
-            "broken": int(part["broken"].sum()),
-        }
-        for name, part in both.groupby(purity, observed=True)
-    ]
-
-
-def _listed(both: pd.DataFrame, what: str) -> tuple[int, Rows]:
-    """The number of patches fixed or broken, and rows for the purest of them."""
-    chosen = both[both[what]].sort_values("majority_fraction", ascending=False)
-    rows = [
-        {
-            "patch": f"`{patch.patch_id}`",
-            "actual": constants.readable(patch.actual),
-            "before": constants.readable(patch.predicted),
-            "after": constants.readable(patch.after),
-            "purity": patch.majority_fraction,
-        }
-        for patch in chosen.head(LISTED).itertuples()
-    ]
-    return len(chosen), rows
-
-
-def _draw_sheets(
-    both: pd.DataFrame, classes: list[str], folder: Path, tensors_dir: Path, *, synthetic: bool
-) -> dict[str, str]:
-    """Draw the fixed and broken patches if the tensors of this test split are here; return the pictures' paths."""
-    try:
-        index, split = load_index(tensors_dir, "test"), load_split(tensors_dir, "test", gigabytes=0)
-    except (FileNotFoundError, InputError):
-        return {}  # a clone that has not pulled the data gets a page without pictures of patches
-    if set(index.patch_ids) != set(both["patch_id"]):
-        return {}
-    rows = {patch_id: row for row, patch_id in enumerate(index.patch_ids)}
-    found = {}
-    for what, (wrong, told) in SHEETS.items():
-        shown = both[both[what]].sort_values("majority_fraction", ascending=False).head(THUMBNAILS)
-        if len(shown):
-            captions = shown[["actual", wrong]].to_numpy().tolist()
-            images = split.images[shown["patch_id"].map(rows).to_numpy()]
-            title = f"{what.capitalize()}: {both[what].sum()} patches, purest first"
-            content = (images, split.bands, classes, captions, title, told)
-            plots.draw(folder / f"{what}.png", synthetic, sheets.sheet, *content)
-            found[what] = f"{quote(folder.name)}/{what}.png"
-    return found
-
-
 def _draw_curves(base: Reports, head: Reports, folder: Path, *, synthetic: bool) -> str | None:
     """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
     path, histories = folder / "learning_curves.png", []
@@ -272,7 +171,7 @@ def _synthetic(side: Reports) -> bool:
 
 def _copy_pictures(base: Reports, head: Reports, folder: Path) -> Rows:
     """Copy both revisions' own pictures to the folder; `title`, `wide`, and paths `before` and `after`, or None."""
-    found = []
+    pictures = []
     for name, title in PICTURES.items():
         paths: dict[str, Any] = {"title": title, "wide": name in WIDE}
         for when, side in (("before", base), ("after", head)):
@@ -282,8 +181,8 @@ def _copy_pictures(base: Reports, head: Reports, folder: Path) -> Rows:
                 with files.replacing(path) as part:
                     part.write_bytes(side.revision.read(f"reports/{name}"))
                 paths[when] = f"{quote(folder.name)}/{path.name}"
-        found.append(paths)
-    return found
+        pictures.append(paths)
+    return pictures
 
 
 def _common(base: Reports, head: Reports) -> dict[str, Any]:
@@ -324,7 +223,7 @@ def tables_page(compared: Comparison, names: tuple[str, str], before: Prediction
         cautions=_cautions(compared),
         metric_rows=_metric_rows(compared),
         seed_rows=_seed_rows(before, after) if several else [],
-        class_rows=[] if several else _by_class(_both(before, after)),
+        class_rows=[] if several else changed.by_class(changed.pair(before, after)),
     )
 
 
@@ -341,11 +240,10 @@ def comparison_page(
     Args:
         against: each side compared with the baselines, by 'before' and 'after'.
     """
-    both = _both(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
-    *matrices, classes = _matrices(both)
+    paired = changed.pair(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
     common = _common(base, head)
-    path = folder / "confusion_difference.png"
-    plots.draw(path, common["synthetic"], plots.confusion_difference, *matrices, classes)
+    path, synthetic = folder / "confusion_difference.png", common["synthetic"]
+    plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(paired))
     seeds = compared.scope == "configurations"
     return markdown.render(
         "comparison.md",
@@ -360,12 +258,12 @@ def comparison_page(
         baseline_rows=_baseline_rows(against),
         seeds=seeds,
         seed_rows=_seed_rows(base.predictions, head.predictions) if seeds else [],
-        class_rows=_by_class(both),
-        purity_rows=_by_purity(both),
-        changed={what: _listed(both, what) for what in ("fixed", "broken")},
-        sheets=_draw_sheets(both, classes, folder, tensors_dir, synthetic=common["synthetic"]),
+        class_rows=changed.by_class(paired),
+        purity_rows=changed.by_purity(paired),
+        changed={change: changed.listed(paired, change) for change in changed.SHEETS},
+        sheets=changed.draw_sheets(paired, folder, tensors_dir, synthetic=synthetic),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
-        curves=_draw_curves(base, head, folder, synthetic=common["synthetic"]),
+        curves=_draw_curves(base, head, folder, synthetic=synthetic),
         pictures=_copy_pictures(base, head, folder),
         **common,
     )

@@ -19,7 +19,7 @@ FEW = 10  # a class with fewer test patches is marked
 
 
 class Run(NamedTuple):
-    """What config.yaml says about the run."""
+    """What params.yaml says about the run."""
 
     dataset: str
     entry: config.Dataset
