@@ -12,19 +12,14 @@ SPLITS = dict.fromkeys(constants.SPLITS, tensors.Split(np.empty((10, 0)), np.zer
 TEN = np.zeros((10, 11))
 REFUSED = {
     "fewer patches": ({"test": np.zeros((9, 11))}, {}, "does not cover the 10 test patches"),
-    "fewer classes": ({"test": np.zeros((10, 10))}, {}, "does not cover the 10 test patches"),
     "not finite": ({"test": np.full((10, 11), np.nan)}, {}, "is not finite"),
-    "no test split": ({"test": None}, {}, "does not cover the 10 test patches"),
     "no val split": ({"val": None}, {}, "does not cover the 10 val patches"),
-    "classes": ({}, {"classes": ["a"]}, "trained with classes ['a'], but the tensors have ['tree_cover'"),
     "bands": ({}, {"bands": ["B08"]}, "trained with bands ['B08'], but the tensors have ['B04']"),
     "scale": ({}, {"scale": {}}, "trained with scale {}, but the tensors have {'divisor': 10000}"),
 }
 OF_RUN = {
     "no train split": ({"train": None}, {}, "does not cover the 10 train patches"),
     "exchanged, too few": ({"without/season": np.zeros((9, 10, 11))}, {}, "without/season is not finite, or does not"),
-    "exchanged, not finite": ({"without/season": np.full((10, 10, 11), np.inf)}, {}, "without/season is not finite"),
-    "no cost": ({}, {"epochs": None}, "has no epochs; run dvc repro train"),
     "no temperature": ({}, {"temperature": None}, "has no temperature; run dvc repro train"),
 }
 OF_SEEDS = {
