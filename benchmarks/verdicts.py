@@ -15,6 +15,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,11 @@ from scipy.special import expit, ndtri
 from tabulate import tabulate
 
 from benchmarks import measure
-from landcover.evaluation.comparison import against_baselines, compare, mcnemar, places_of, tango
+from landcover.evaluation.comparison import against_baselines, compare, tango
 from landcover.evaluation.intervals import CONFIDENCE, mean, share_interval
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
-from landcover.evaluation.scores import scores
-from landcover.evaluation.selection import optimism
-from landcover.evaluation.verdict import holm, judge
+from landcover.evaluation.selection import holm, optimism
 from landcover.processes import helpers
 from landcover.report.experiments import Experiments, summarize
 
@@ -145,22 +145,23 @@ Method = Callable[[Predictions, Predictions], Facts]
 
 
 def ours(before: Predictions, after: Predictions, metric: str = "accuracy") -> Facts:
-    found = compare(before, after, metric)
-    return found["metrics"][metric] | {"verdict": found["verdict"]}
+    compared = compare(before, after, METRICS[metric])
+    return asdict(compared.decisive) | {"verdict": compared.verdict}
 
 
 def ours_of_baseline(before: Predictions, after: Predictions) -> Facts:
     table = pd.DataFrame({"patch_id": before.patch_ids, "actual": before.actual, "texture": before.predicted[0]})
-    return against_baselines(after, table)["texture"]
+    return asdict(against_baselines(after, table)["texture"])
 
 
 def _facts(difference: float, low: float, high: float, p: float) -> Facts:
-    facts = {"difference": difference, "low": low, "high": high, "p": p}
-    return facts | {"verdict": judge(facts)}
+    within_noise = p >= 1 - CONFIDENCE or low <= 0 <= high
+    verdict = "within noise" if within_noise else "better" if difference > 0 else "worse"
+    return {"difference": difference, "low": low, "high": high, "p": p, "verdict": verdict}
 
 
 def _right(*sides: Predictions) -> list[np.ndarray]:
-    return [scores(side, "accuracy") for side in sides]
+    return [METRICS["accuracy"].scores(side) for side in sides]
 
 
 def exact(before: Predictions, after: Predictions) -> Facts:
@@ -173,7 +174,9 @@ def exact(before: Predictions, after: Predictions) -> Facts:
 def mid_p(before: Predictions, after: Predictions) -> Facts:
     (one,), (other,) = _right(before, after)
     gained, lost = int((other > one).sum()), int((other < one).sum())
-    return _facts(gained - lost, *tango(gained, lost, len(one)), mcnemar(gained, lost))
+    coin = scipy.stats.binom(gained + lost, 0.5)
+    p = min(2 * coin.cdf(min(gained, lost)) - coin.pmf(min(gained, lost)), 1)
+    return _facts(gained - lost, *tango(gained, lost, len(one)), p)
 
 
 def _by_t(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> Facts:
@@ -204,7 +207,7 @@ def paired_t(before: Predictions, after: Predictions) -> Facts:
 
 def t_of_places(before: Predictions, after: Predictions) -> Facts:
     one, other = (right.mean(0) for right in _right(before, after))
-    places = places_of(before)
+    places = before.places
     return _t_of(np.bincount(places, other - one) / np.bincount(places))
 
 
@@ -300,7 +303,7 @@ def accuracy_covered(model: Model, ground: Ground, draws: int, seed: int) -> flo
     rng, covered = np.random.default_rng(seed), 0
     for _ in range(draws):
         (one,) = draw(rng, [model], ground)
-        right, places = scores(one, "accuracy"), places_of(one)
+        right, places = METRICS["accuracy"].scores(one), one.places
         low, high = share_interval(right[0] == 1, places) if model.seeds == 1 else mean(right, places).interval()
         covered += low <= model.accuracy <= high
     return covered / draws
@@ -313,7 +316,7 @@ def too_good(draws: int, seed: int) -> tuple[float, float]:
     found = []
     for number in range(draws):
         candidates = {str(name): one for name, one in enumerate(draw(rng, [Model(seeds=3)] * 8, Ground()))}
-        best = max(scores(one, "accuracy").mean() for one in candidates.values())
+        best = max(METRICS["accuracy"].scores(one).mean() for one in candidates.values())
         found.append([best - ACCURACY, optimism(candidates, resamples=200, seed=number)])
     return tuple(np.mean(found, axis=0))
 

@@ -9,7 +9,8 @@ from landcover import files
 from landcover.config import Baseline, Evaluation, Runtime
 from landcover.data.index import load_index
 from landcover.data.tensors import Split, load_split
-from landcover.evaluation import baselines, metrics
+from landcover.evaluation import baselines, results
+from landcover.evaluation.metrics import named
 from landcover.evaluation.predictions import BASELINES, tabulate
 from landcover.processes import helpers
 from landcover.terminal import showing
@@ -37,8 +38,8 @@ def from_band_statistics(tensors_dir: Path, settings: Baseline, threads: int) ->
     groups = baselines.ground_groups(of_train.lon, of_train.lat)
     with threadpool_limits(threads):
         chosen = baselines.choose_regularization(statistics, train.labels, groups, settings.inverse_regularization)
-        found = baselines.logistic_regression(statistics, train.labels, test_statistics, len(test.classes), chosen)
-    return found, chosen
+        fitted = baselines.logistic_regression(statistics, train.labels, test_statistics, len(test.classes), chosen)
+    return fitted, chosen
 
 
 def from_texture(tensors_dir: Path, threads: int) -> np.ndarray:
@@ -60,6 +61,7 @@ def baseline(
     runtime: Runtime,
 ) -> None:
     """Score the majority class, logistic regression and gradient boosting on the test split."""
+    named(evaluate.verdict)  # an unknown metric is reported before anything is trained
     threads = max(1, runtime.threads // 2)  # of each process
     with helpers(1) as pool:
         texture = pool.submit(from_texture, tensors_dir, threads)  # meanwhile:
@@ -68,11 +70,11 @@ def baseline(
             texture = texture.result()
     train, test = train_and_test(tensors_dir)
     majority = baselines.majority(train.labels, len(test.labels), len(test.classes))
-    found = {"majority": majority, "band_statistics": statistics, "texture": texture}
+    predicted = {"majority": majority, "band_statistics": statistics, "texture": texture}
     index = load_index(tensors_dir, "test")
-    tables = {name: tabulate(test, index, log_probabilities) for name, log_probabilities in found.items()}
+    tables = {name: tabulate(test, index, log_probabilities) for name, log_probabilities in predicted.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
-    scores = {name: metrics.summary(table, **chance) for name, table in tables.items()}
+    scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen
     accuracies = [{"baseline": BASELINES[name], "accuracy": values["accuracy"]} for name, values in scores.items()]
     # A list of records, as `dvc plots` draws them.

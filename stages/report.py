@@ -29,12 +29,12 @@ def report(
 ) -> None:
     """Write the page that a reviewer reads, and the card that goes with the model."""
     jsons = (data_json, baselines_json, metrics_json, seeds_json)
-    found = [json.loads(path.read_bytes()) for path in jsons]
+    contents = [json.loads(path.read_bytes()) for path in jsons]
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     run = Run(model, train)
     facts = tensors.load(model_path)[1]
-    page = report_page(run, *found, *tables)
-    for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *found))):
+    page = report_page(run, *contents, *tables)
+    for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *contents))):
         with files.replacing(path) as part:
             part.write_text(content, encoding="utf-8")
     print(f"{headline(page)}\n\nThe whole report: {report_md}")

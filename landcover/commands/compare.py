@@ -11,34 +11,67 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
-from landcover.evaluation import sides
-from landcover.evaluation.comparison import VERDICTS_BY, compare
-from landcover.evaluation.predictions import Predictions, parse
+from landcover.evaluation.comparison import Comparison, Verdict, compare
+from landcover.evaluation.metrics import METRICS, named
+from landcover.evaluation.predictions import Predictions, mismatches, parse
+from landcover.evaluation.reports import grown_leakage, incomparable, read_reports
 from landcover.evaluation.revisions import WORKSPACE, Revision, merge_base
-from landcover.report.comparison import comparison_page, incomparable_page, not_comparable, tables_page, verdict
+from landcover.report.comparison import (
+    comparison_page,
+    incomparable_page,
+    not_comparable,
+    tables_page,
+    verdict_lines,
+)
 
 REGRESSION = 3  # exit codes, besides 1 for bad input
 NOT_COMPARABLE = 4
+GATED = " or ".join(metric.label for metric in METRICS.values() if metric.gated)
 NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # a class may be called NA or None
 WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]' (one more training per seed)"
 
 
-class Outcome(NamedTuple):
-    """The result of a comparison."""
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a comparison: either compared, or the reasons why not."""
 
-    headline: str
-    facts: dict[str, Any]  # for --json
+    names: tuple[str, str]  # of the sides
     page: Callable[[Path], str]  # given the folder for its pictures
-    reasons: list[str]  # why the two cannot be compared
-    regressions: list[str]
+    compared: Comparison | None = None
+    reasons: list[str] = field(default_factory=list)
+    baselines: dict[str, dict[str, Verdict]] | None = None  # of revisions: each side's, by 'before' and 'after'
+    grown_leakage: list[str] = field(default_factory=list)
+
+    @property
+    def headline(self) -> str:
+        return not_comparable(self.reasons) if self.compared is None else verdict_lines(self.compared)
+
+    @property
+    def regressions(self) -> list[str]:
+        losses = [f"{name} is significantly worse" for name in self.compared.losses] if self.compared else []
+        return losses + [f"more test patches have a train patch {kind}" for kind in self.grown_leakage]
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields of --json; docs/comparison.md describes them."""
+        fields: dict[str, Any] = {"verdict": self.compared and self.compared.verdict, "comparable": not self.reasons}
+        fields |= dict(zip(("base", "head"), self.names, strict=True))
+        if self.compared:
+            fields |= asdict(self.compared)
+        if self.baselines is not None:
+            fields["baselines"] = {
+                when: {name: asdict(one) for name, one in verdicts.items()} for when, verdicts in self.baselines.items()
+            }
+            fields["grown_leakage"] = self.grown_leakage
+        return fields | {"reasons": self.reasons, "regressions": self.regressions}
 
 
 def read_table(path: str) -> Predictions:
@@ -48,10 +81,10 @@ def read_table(path: str) -> Predictions:
         InputError: it is missing or is not such a table.
     """
     try:
-        found = parse(pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""]))
-        if len(found.patch_ids) < 2:
+        table = parse(pd.read_csv(path, dtype=NAMES, keep_default_na=False, na_values=[""]))
+        if len(table.patch_ids) < 2:
             raise InputError("has fewer than two patches")
-        return found
+        return table
     except FileNotFoundError:
         raise InputError(f"{path}: not found; give a table of predictions, or a revision") from None
     except (ValueError, OSError) as error:
@@ -60,37 +93,28 @@ def read_table(path: str) -> Predictions:
         raise InputError(f"{path}: {error}") from None
 
 
-def _losses(facts: dict[str, Any]) -> list[str]:
-    return [f"{name} is significantly worse" for name in facts["losses"]]
-
-
 def compare_tables(names: tuple[str, str], metric: str) -> Outcome:
     before, after = map(read_table, names)
-    facts: dict[str, Any] = {"base": names[0], "head": names[1]}
-    if reasons := sides.other_patches(before, after):
-        line = not_comparable(reasons)
-        return Outcome(line, facts, lambda folder: f"{line}\n", reasons, [])
-    facts |= compare(before, after, metric)
-    return Outcome(verdict(facts), facts, lambda folder: tables_page(facts, names, before, after), [], _losses(facts))
+    if reasons := mismatches(before, after):
+        return Outcome(names, lambda folder: f"{not_comparable(reasons)}\n", reasons=reasons)
+    compared = compare(before, after, named(metric))
+    return Outcome(names, lambda folder: tables_page(compared, names, before, after), compared)
 
 
 def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path) -> Outcome:
-    base, head = (sides.read(Revision(name)) for name in names)
-    facts: dict[str, Any] = {"base": str(base.revision), "head": str(head.revision)}
-    if reasons := sides.incomparable(base, head):
-        page = incomparable_page(reasons, base, head)
-        return Outcome(not_comparable(reasons), facts, lambda folder: page, reasons, [])
+    base, head = (read_reports(Revision(name)) for name in names)
+    names = (str(base.revision), str(head.revision))
+    if reasons := incomparable(base, head):
+        return Outcome(names, lambda folder: incomparable_page(reasons, base, head), reasons=reasons)
     metric = metric or validate("evaluate", Evaluation, head.params["evaluate"]).verdict
-    facts |= compare(base.predictions, head.predictions, metric)
-    facts["baselines"] = {"before": sides.beside_baselines(base), "after": sides.beside_baselines(head)}
-    facts["grown_leakage"] = sides.grown_leakage(base, head)
-    leaks = [f"more test patches have a train patch {leak}" for leak in facts["grown_leakage"]]
+    compared = compare(base.predictions, head.predictions, named(metric))
+    against = {"before": base.against_baselines(), "after": head.against_baselines()}
     return Outcome(
-        verdict(facts),
-        facts,
-        lambda folder: comparison_page(facts, base, head, folder, tensors_dir),
-        [],
-        _losses(facts) + leaks,
+        names,
+        lambda folder: comparison_page(compared, against, base, head, folder, tensors_dir),
+        compared,
+        baselines=against,
+        grown_leakage=grown_leakage(base, head),
     )
 
 
@@ -104,23 +128,23 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--head", default=WORKSPACE, help="revision or table to judge; default: the workspace")
     parser.add_argument("--output", type=Path, help="page to write; default: comparison.md, or none with --json")
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
-    parser.add_argument("--verdict", choices=VERDICTS_BY, help="decisive metric; default: head's evaluate.verdict")
+    parser.add_argument("--verdict", choices=METRICS, help="decisive metric; default: head's evaluate.verdict")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
     parser.add_argument(
         "--fail-on-regression",
         action="store_true",
-        help=f"exit with {REGRESSION} if accuracy or NLL is significantly worse or leakage grew",
+        help=f"exit with {REGRESSION} if {GATED} is significantly worse or leakage grew",
     )
     given = parser.parse_args(arguments)
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
         raise InputError(f"--output {output}: give a name ending in .md; its pictures go to a folder beside it")
-    names = (merge_base() if given.base is None else given.base, given.head)
-    match [name.endswith(".csv") for name in names]:
+    match [str(name).endswith(".csv") for name in (given.base, given.head)]:
         case [True, True]:
-            outcome = compare_tables(names, given.verdict or "accuracy")
+            outcome = compare_tables((given.base, given.head), given.verdict or "accuracy")
         case [False, False]:
-            outcome = compare_revisions(names, given.verdict, given.tensors)
+            base = merge_base() if given.base is None else given.base
+            outcome = compare_revisions((base, given.head), given.verdict, given.tensors)
         case _:
             raise InputError("--base and --head: give two revisions, or two tables (.csv), not one of each")
     if output:
@@ -128,13 +152,11 @@ def main(arguments: list[str]) -> None:
         with files.replacing(output) as part:
             part.write_text(page, encoding="utf-8")
     if given.json:
-        first = {"verdict": outcome.facts.get("verdict"), "comparable": not outcome.reasons}
-        last = {"reasons": outcome.reasons, "regressions": outcome.regressions}
-        print(json.dumps(first | outcome.facts | last, indent=2, allow_nan=False))
+        print(json.dumps(outcome.as_json(), indent=2, allow_nan=False))
     else:
-        print(outcome.headline.replace("**", ""))
-    facts = outcome.facts
-    if "baselines" in facts and facts["scope"] == "two runs" and facts["verdict"] != "no difference":
+        print(outcome.headline.replace("**", "").replace("\n\n", "\n"))
+    compared = outcome.compared
+    if outcome.baselines is not None and compared.scope == "two runs" and compared.verdict != "no difference":
         print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
         print(f"{output}", file=sys.stderr)

@@ -27,9 +27,8 @@ from landcover import cli
 from landcover.checkpoints import PARTIAL
 from landcover.config import PARAMS
 from landcover.errors import InputError, few
-from landcover.evaluation.predictions import Predictions, parse
+from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.revisions import Revision, git
-from landcover.evaluation.sides import other_patches
 from landcover.report import markdown
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 
@@ -174,7 +173,7 @@ def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None
         InputError: names the first two that differ.
     """
     for (name, one), (other_name, other) in itertools.pairwise(predictions.items()):
-        if reasons := other_patches(one, other):
+        if reasons := mismatches(one, other):
             raise InputError(
                 f"experiments {name} and {other_name} were run on other data: in the {split} split, {reasons[0]}; run "
                 "both again on the same commit"

@@ -31,8 +31,8 @@ def _by_patch(
     # Patch by patch: a copy of all pixels in double precision would take twice the memory of the split. One thread of
     # BLAS each, as the patches are shared among threads already.
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
-        found = pool.map(lambda row: describe(images[row]), range(len(images)))
-        progress = tqdm(found, total=len(images), desc=what, unit="patch", position=line, disable=None)
+        features = pool.map(lambda row: describe(images[row]), range(len(images)))
+        progress = tqdm(features, total=len(images), desc=what, unit="patch", position=line, disable=None)
         return np.stack(list(progress))
 
 
@@ -78,8 +78,8 @@ def _texture_of(band: np.ndarray) -> list[float]:
     def valid(values: np.ndarray) -> np.ndarray:
         if whole:
             return values.ravel()
-        found = values[~np.isnan(values)]
-        return found if len(found) else np.zeros(1, np.float32)
+        values = values[~np.isnan(values)]
+        return values if len(values) else np.zeros(1, np.float32)
 
     def mean(values: np.ndarray) -> np.float32:
         return valid(values).mean()
@@ -147,12 +147,12 @@ def _predict(
     """Log-probabilities (N, K) for the features `test`, from a model fitted to `features` and `labels`."""
     known = np.unique(labels)
     # As in `majority`, one patch is added to each class, or a class absent from train would have probability 0.
-    found = np.ones((len(test), classes))
+    counts = np.ones((len(test), classes))
     if len(known) == 1:
-        found[:, known] += len(labels)  # a single class
+        counts[:, known] += len(labels)  # a single class
     else:
-        found[:, known] += len(labels) * model.fit(features, labels).predict_proba(test)
-    return np.log(found / (len(labels) + classes))
+        counts[:, known] += len(labels) * model.fit(features, labels).predict_proba(test)
+    return np.log(counts / (len(labels) + classes))
 
 
 def _regression(inverse_regularization: float) -> ClassifierMixin:
@@ -208,8 +208,8 @@ def choose_regularization(
             model = _regression(candidates[0])
             for number, candidate in enumerate(candidates):
                 model.set_params(logisticregression__C=candidate)
-                found = _predict(model, features[train], labels[train], features[held_out], len(counts))
-                hits[number] += np.count_nonzero(found.argmax(1) == labels[held_out])
+                predicted = _predict(model, features[train], labels[train], features[held_out], len(counts))
+                hits[number] += np.count_nonzero(predicted.argmax(1) == labels[held_out])
     return candidates[hits.argmax()]
 
 

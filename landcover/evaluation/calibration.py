@@ -41,9 +41,9 @@ def ece_by_chance(confidence: np.ndarray, *, resamples: int, seed: int) -> tuple
     starts = np.flatnonzero(np.diff(bins[order], prepend=-1))
     sure = confidence[order].astype(np.float32)
     rng = np.random.default_rng(seed)
-    found = np.empty(resamples)
+    errors = np.empty(resamples)
     for row in range(0, resamples, 500):  # to limit memory
-        part = found[row : row + 500]
+        part = errors[row : row + 500]
         correct = rng.random((len(part), len(sure)), np.float32) < sure
         part[:] = np.abs(np.add.reduceat(correct - sure, starts, axis=1)).sum(1) / len(sure)
-    return float(found.mean()), float(np.quantile(found, 0.95))
+    return float(errors.mean()), float(np.quantile(errors, 0.95))

@@ -1,33 +1,68 @@
-"""Differences between predictions for the same patches, with intervals and p-values."""
+"""Differences between predictions for the same patches: verdicts, and the evidence for them."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import scipy.stats
 from scipy.optimize import brentq
 
-from landcover.data.places import gather
 from landcover.errors import InputError
-from landcover.evaluation.intervals import NORMAL, clustered, difference
+from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference, quantile
+from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
-from landcover.evaluation.scores import METRICS, scores
-from landcover.evaluation.verdict import judge
 
-VERDICTS_BY = ("accuracy", "macro_f1", "nll")
-GATED = ("accuracy", "nll")  # a significant loss in one of them is a regression, whichever metric decides
-PLACE_KM = 50  # as the blocks of a split by place
-
-
-def places_of(predictions: Predictions) -> np.ndarray | None:
-    """The number of the place of each patch, int (N,), from 0; None if positions are unknown."""
-    if predictions.positions is None:
-        return None
-    return gather(pd.DataFrame(predictions.positions, columns=["lon", "lat"]), PLACE_KM)
+SCORE_TEST = "Tango's score test for paired proportions (McNemar's test)"
+T_TEST = "paired t-test over patches"
+CLUSTERED_T_TEST = "paired t-test with the cluster-robust variance CR2 over places"
+WITH_SEEDS = ", with the variance between seeds"
 
 
-def mcnemar(fixed: int, broken: int) -> float:
-    """McNemar's two-sided mid-p-value: do two classifiers have the same accuracy on the same patches?
+@dataclass(frozen=True)
+class Verdict:
+    """What is said about the difference of one metric, after minus before, and the evidence for it."""
+
+    before: float
+    after: float
+    difference: float
+    low: float  # of the 95% interval
+    high: float
+    p: float  # of the same test: below 0.05 if the interval excludes 0
+    verdict: str  # 'better' or 'worse' if the interval excludes 0, else 'within noise'
+    metric: str
+    method: str  # in words
+    standard_error: float
+    degrees_of_freedom: float | None  # None: of a normal distribution
+    components: list[Component]  # what the squared standard error is made of; empty if it is 0
+
+    @property
+    def critical(self) -> float:
+        """How many standard errors a difference must exceed to be called better or worse."""
+        return quantile(self.degrees_of_freedom)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of predictions for the same patches."""
+
+    verdict: str  # that of the decisive metric, or 'no difference' if all predictions are the same
+    metric: str  # the decisive one
+    scope: str  # 'two runs', or 'configurations' if a side has several seeds
+    seeds: dict[str, int]  # of each side, by 'before' and 'after'
+    patches: int
+    places: int | None  # None if unknown
+    metrics: dict[str, Verdict]  # for each metric that both sides have
+    losses: list[str]  # the gated metrics that are significantly worse
+
+    @property
+    def decisive(self) -> Verdict:
+        return self.metrics[self.metric]
+
+
+def score_test(fixed: int, broken: int) -> float:
+    """The two-sided p-value of the score test: do two classifiers have the same accuracy on the same patches?
+
+    It is McNemar's test without correction, and agrees with the interval of `tango`.
 
     Args:
         fixed, broken: patches that only the second, and only the first, classifies correctly.
@@ -35,12 +70,10 @@ def mcnemar(fixed: int, broken: int) -> float:
     Source: Fagerland, Lydersen and Laake, "The McNemar test for binary matched-pairs data: mid-p and asymptotic are
     better than exact conditional", BMC Medical Research Methodology 13, 2013.
     """
-    coin = scipy.stats.binom(fixed + broken, 0.5)
-    least = min(fixed, broken)
-    return float(min(2 * coin.cdf(least) - coin.pmf(least), 1))
+    return float(2 * scipy.stats.norm.sf(abs(fixed - broken) / np.sqrt(max(fixed + broken, 1))))
 
 
-def tango(fixed: int, broken: int, count: int) -> tuple[float, float]:
+def tango(fixed: int, broken: int, count: int) -> Interval:
     """The 95% score interval of the difference (fixed - broken) / count of two paired proportions.
 
     Source: Tango, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
@@ -58,34 +91,44 @@ def tango(fixed: int, broken: int, count: int) -> tuple[float, float]:
 
     low = -1.0 if deviation(-1) < NORMAL else brentq(lambda delta: deviation(delta) - NORMAL, -1, observed)
     high = 1.0 if deviation(1) > -NORMAL else brentq(lambda delta: deviation(delta) + NORMAL, observed, 1)
-    return float(low), float(high)
+    return Interval(float(low), float(high))
 
 
 def compare_scores(
-    metric: str, before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, fixed: bool = False
-) -> dict[str, Any]:
+    metric: Metric, before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, seedless: bool = False
+) -> Verdict:
     """After minus before for one metric, from scores (S, N) and (T, N) of the same patches.
 
     Args:
-        fixed: a side with one row has no seed, like a logistic regression.
-
-    Returns:
-        `before`, `after`, `difference`, `low` and `high` of its 95% interval, `p`, and `verdict`.
+        places: of the patches, int (N,), if known.
+        seedless: a side with one row does not depend on a seed, like a logistic regression.
     """
-    found = difference(before, after, places, fixed=fixed)
-    (low, high), p = found.interval(), found.p()
-    if metric == "accuracy" and not clustered(places) and len(before) == len(after) == 1:
+    estimate = difference(before, after, places, seedless=seedless)
+    (low, high), p = estimate.interval(), estimate.p()
+    error, freedom, components = estimate.error, estimate.freedom, estimate.components
+    method = CLUSTERED_T_TEST if clustered(places) else T_TEST
+    if max(len(before), len(after)) > 1:
+        method += WITH_SEEDS
+    change = after.mean(0) - before.mean(0)  # (N,)
+    of_two_runs = len(before) == len(after) == 1 and not clustered(places) and np.isin([before, after], (0, 1)).all()
+    all_alike = estimate.value != 0 and error == 0  # this is not certainty: treat each place as one patch
+    if metric.unit == SHARE and (of_two_runs or all_alike):
         # For single runs, the distribution of the difference is known, even with few patches.
-        gained, lost = int((after > before).sum()), int((after < before).sum())
-        (low, high), p = tango(gained, lost, before.shape[1]), mcnemar(gained, lost)
-    elif metric == "accuracy" and found.value and not found.error:
-        # All patches change alike. This is not certainty: treat each place as one patch.
-        count = int(places.max() + 1) if clustered(places) else before.shape[1]
-        gained, lost = (count, 0) if found.value > 0 else (0, count)
-        (low, high), p = tango(gained, lost, count), mcnemar(gained, lost)
-    facts = {"before": float(before.mean()), "after": float(after.mean()), "difference": found.value}
-    facts |= {"low": low, "high": high, "p": p}
-    return facts | {"verdict": judge(facts, metric)}
+        if of_two_runs:
+            count, fixed, broken, source = len(change), int((change > 0).sum()), int((change < 0).sum()), "patches"
+        else:
+            count, source = (int(places.max() + 1), "places") if clustered(places) else (len(change), "patches")
+            fixed, broken = (count, 0) if estimate.value > 0 else (0, count)
+        (low, high), p = tango(fixed, broken, count), score_test(fixed, broken)
+        method, error, freedom = SCORE_TEST, float(np.sqrt(fixed + broken) / count), None
+        components = [Component(source, count, 1.0)] if error else []
+    verdict = "within noise"
+    if not low <= 0 <= high:
+        verdict = "better" if (low > 0) == metric.higher_is_better else "worse"
+    means = float(before.mean()), float(after.mean())
+    return Verdict(
+        *means, estimate.value, low, high, p, verdict, metric.name, method, error, freedom, components
+    )  # fmt: skip
 
 
 def same(before: Predictions, after: Predictions) -> bool:
@@ -95,52 +138,45 @@ def same(before: Predictions, after: Predictions) -> bool:
     return before.p_actual is None or after.p_actual is None or np.array_equal(before.p_actual, after.p_actual)
 
 
-def compare(before: Predictions, after: Predictions, metric: str = "accuracy") -> dict[str, Any]:
+def compare(before: Predictions, after: Predictions, decisive: Metric = METRICS["accuracy"]) -> Comparison:
     """Compare the predictions `after` with those `before`, for the same patches.
 
-    Args:
-        metric: the metric that the verdict is based on.
-
-    Returns:
-        `verdict`: 'better', 'worse', 'within noise' or 'no difference'; `metric`; `scope`: 'two runs', or
-        'configurations' if a side has several seeds; `seeds` of each side; `patches`; `places`, or None if unknown;
-        `metrics`: the result of `compare_scores` for each metric available on both sides; `losses`: those of GATED that
-        are significantly worse.
-
     Raises:
-        InputError: a table lacks what the metric needs.
+        InputError: a table lacks what the decisive metric needs.
     """
-    places = places_of(after) if after.positions is not None else places_of(before)
-    sides = {name: (scores(before, name), scores(after, name)) for name in METRICS}
-    found = {
-        name: compare_scores(name, *both, places)
-        for name, both in sides.items()
-        if all(side is not None for side in both)
-    }
-    if metric not in found:
-        raise InputError(f"the verdict by {metric} needs a column p_actual on both sides; choose accuracy")
-    return {
-        "verdict": "no difference" if same(before, after) else found[metric]["verdict"],
-        "metric": metric,
-        "scope": "two runs" if len(before.seeds) == len(after.seeds) == 1 else "configurations",
-        "seeds": {"before": len(before.seeds), "after": len(after.seeds)},
-        "patches": len(after.patch_ids),
-        "places": None if places is None else int(places.max() + 1),
-        "metrics": found,
-        "losses": [name for name in GATED if name in found and found[name]["verdict"] == "worse"],
-    }
+    places = before.places if after.positions is None else after.places
+    metrics = {name: compare_scores(METRICS[name], *both, places) for name, both in all_scores(before, after).items()}
+    if decisive.name not in metrics:
+        raise InputError(
+            f"the verdict by {decisive.name} needs a column {decisive.column} on both sides; choose accuracy"
+        )
+    return Comparison(
+        verdict="no difference" if same(before, after) else metrics[decisive.name].verdict,
+        metric=decisive.name,
+        scope="two runs" if len(before.seeds) == len(after.seeds) == 1 else "configurations",
+        seeds={"before": len(before.seeds), "after": len(after.seeds)},
+        patches=len(after.patch_ids),
+        places=None if places is None else int(places.max() + 1),
+        metrics=metrics,
+        losses=[name for name, one in metrics.items() if METRICS[name].gated and one.verdict == "worse"],
+    )
 
 
-def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The accuracy minus that of each baseline on the same patches, as returned by `compare_scores`.
+def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, Verdict]:
+    """The verdict on the accuracy, compared with each baseline on the same patches.
 
     Args:
         baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
     """
-    places, right = places_of(predictions), scores(predictions, "accuracy")
+    accuracy = METRICS["accuracy"]
+    scores = accuracy.scores(predictions)
     return {
         name: compare_scores(
-            "accuracy", scores(of_baseline(baselines, name, predictions), "accuracy"), right, places, fixed=True
+            accuracy,
+            accuracy.scores(of_baseline(baselines, name, predictions)),
+            scores,
+            predictions.places,
+            seedless=True,
         )
         for name in BASELINES
         if name in baselines

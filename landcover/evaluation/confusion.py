@@ -1,9 +1,11 @@
-"""Confusion matrices: patches by label (rows) and prediction (columns)."""
+"""Confusion matrices, patches by label (rows) and prediction (columns), and the figures of each class."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
+from landcover.evaluation.intervals import wilson
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -23,7 +25,15 @@ def tabulate(confusion: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def class_f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 by class, 0 where there is neither label nor prediction; (K,) of a confusion matrix (K, K)."""
-    total = confusion.sum(0) + confusion.sum(1)
-    return np.divide(2 * np.diagonal(confusion), total, out=np.zeros(len(total)), where=total > 0)
+def per_class(confusion: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Support, precision, recall with its 95% interval, and F1 from a confusion matrix (K, K), one row per class.
+
+    NaN where undefined: precision of a class never predicted, recall and F1 of a class without labels.
+    """
+    support, predicted, correct = confusion.sum(1), confusion.sum(0), np.diagonal(confusion)
+    with np.errstate(invalid="ignore"):
+        recall, precision, f1 = correct / support, correct / predicted, 2 * correct / (support + predicted)
+    intervals = [wilson(share, n) if n else (np.nan, np.nan) for share, n in zip(recall, support, strict=True)]
+    low, high = np.array(intervals).T
+    columns = {"support": support, "precision": precision, "recall": recall, "recall_low": low, "recall_high": high}
+    return pd.DataFrame({"class": classes} | columns | {"f1": np.where(support > 0, f1, np.nan)})

@@ -9,6 +9,8 @@ Methodology 28, 2002, with the correlation that the data show, as Imbens and Kol
 98, 2016, recommend.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,38 +22,70 @@ MOST_OF_A_SHARE = 0.25  # the variance assumed for a single patch, from which no
 MANY = 1000  # places, beyond which their sizes hardly affect the degrees of freedom
 
 
-class Estimate(NamedTuple):
-    """A mean, its standard error, and the degrees of freedom of the latter."""
+def quantile(freedom: float | None) -> float:
+    """How many standard errors a 95% interval reaches to each side: Student's t; None: the normal distribution's."""
+    return NORMAL if freedom is None else float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+class Interval(NamedTuple):
+    """The bounds of a 95% interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Component:
+    """A source of the variance of an estimate."""
+
+    source: str  # patches, places or seeds; of a difference, seeds before and seeds after
+    count: int  # of patches, places or seeds
+    share: float  # of the variance, 0 to 1
+
+
+class _Variance(NamedTuple):
+    """The variance of a mean from one source. Those of several sources add up, and so do their spreads."""
+
+    source: str
+    count: int
+    value: float
+    spread: float  # value**2 / degrees of freedom; Satterthwaite's formula adds these
+
+    def scaled(self, factor: float) -> "_Variance":
+        return self._replace(value=self.value * factor, spread=self.spread * factor**2)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, its standard error, the degrees of freedom of the latter, and what makes up the variance."""
 
     value: float
     error: float
     freedom: float
+    components: list[Component]
 
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """The 95% interval, by Student's t."""
-        reach = self.error * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, self.freedom)
-        return float(self.value - reach), float(self.value + reach)
+        reach = self.error * quantile(self.freedom)
+        return Interval(float(self.value - reach), float(self.value + reach))
 
     def p(self) -> float:
-        """The two-sided p-value for a true value of 0."""
+        """The two-sided p-value for a true value of 0; below 0.05 where the interval excludes 0."""
         if self.error == 0:
             return float(self.value == 0)
         return float(2 * scipy.stats.t.sf(abs(self.value) / self.error, self.freedom))
 
 
-def wilson(share: float, count: float, quantile: float = NORMAL) -> tuple[float, float]:
-    """The 95% interval of a proportion of `count` patches.
+def wilson(share: float, count: float, freedom: float | None = None) -> Interval:
+    """The 95% interval of a proportion of `count` patches; with degrees of freedom, by Student's t.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
     """
-    square = quantile**2 / count
+    square = quantile(freedom) ** 2 / count
     middle = (share + square / 2) / (1 + square)
     reach = np.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
     # It contains the proportion itself, 0 and 1 included, which the last digit may miss.
-    return max(float(min(middle - reach, share)), 0.0), min(float(max(middle + reach, share)), 1.0)
-
-
-Parts = list[tuple[float, float]]  # variances, which add up, and their degrees of freedom
+    return Interval(max(float(min(middle - reach, share)), 0.0), min(float(max(middle + reach, share)), 1.0))
 
 
 def clustered(places: np.ndarray | None) -> bool:
@@ -59,26 +93,28 @@ def clustered(places: np.ndarray | None) -> bool:
     return places is not None and 1 < places.max() + 1 < len(places)
 
 
-def _of_patches(scores: np.ndarray, places: np.ndarray | None) -> Parts:
+def _of_patches(scores: np.ndarray, places: np.ndarray | None) -> _Variance:
     """The variance of the mean of `scores` (N,), whose patches lie in `places`, int (N,), if that is known."""
     count = len(scores)
     if count == 1:
-        return [(MOST_OF_A_SHARE, 1)]
+        return _Variance("patches", 1, MOST_OF_A_SHARE, MOST_OF_A_SHARE**2)
     if not clustered(places):
-        return [(scores.var(ddof=1) / count, count - 1)]
+        variance = scores.var(ddof=1) / count
+        return _Variance("patches", count, variance, variance**2 / (count - 1))
     # Bell and McCaffrey's CR2 for a mean. Residuals are summed within a place, and those of a large place are inflated,
     # since it has pulled the mean towards itself.
     sizes = np.bincount(places)
     share = sizes / count
     sums = np.bincount(places, scores - scores.mean())
     variance = (sums**2 / (1 - share)).sum() / count**2
-    if len(sizes) > MANY:
-        return [(variance, len(sizes) - 1)]
-    correlation = _within_places(scores, places)
-    of_sums = sizes * (1 - correlation) + sizes**2 * correlation  # variances of the places' sums, up to a factor
-    residuals = (np.eye(len(sizes)) - share[:, None]) / np.sqrt(1 - share)[:, None]
-    covariance = residuals * of_sums @ residuals.T
-    return [(variance, np.trace(covariance) ** 2 / (covariance**2).sum())]
+    freedom = len(sizes) - 1
+    if len(sizes) <= MANY:
+        correlation = _within_places(scores, places)
+        of_sums = sizes * (1 - correlation) + sizes**2 * correlation  # variances of the places' sums, up to a factor
+        residuals = (np.eye(len(sizes)) - share[:, None]) / np.sqrt(1 - share)[:, None]
+        covariance = residuals * of_sums @ residuals.T
+        freedom = np.trace(covariance) ** 2 / (covariance**2).sum()
+    return _Variance("places", len(sizes), variance, variance**2 / freedom)
 
 
 def _within_places(scores: np.ndarray, places: np.ndarray) -> float:
@@ -92,47 +128,51 @@ def _within_places(scores: np.ndarray, places: np.ndarray) -> float:
     return of_places / (of_places + within) if of_places else 0.0
 
 
-def _of_seeds(scores: np.ndarray) -> Parts:
+def _of_seeds(scores: np.ndarray, source: str = "seeds") -> list[_Variance]:
     """The variance that seeds add to the mean of `scores` (S, N), beyond what the patches' variance already contains.
 
-    The second part is negative: the residual variation between seeds on the same patches is in the patches' variance
-    too. The sum may be below zero; truncating it there would bias it upwards.
+    The residual variation between seeds on the same patches is in the patches' variance too, and is subtracted. The
+    result may be below zero; truncating it there would bias it upwards.
     """
     seeds, patches = scores.shape
     if seeds < 2 or patches < 2:
         return []
     rows, columns = scores.mean(1, keepdims=True), scores.mean(0)
-    between = patches * rows.var(ddof=1)
+    between = patches * rows.var(ddof=1) / scores.size
     free = (seeds - 1) * (patches - 1)
-    rest = ((scores - rows - columns + scores.mean()) ** 2).sum() / free
-    return [(between / scores.size, seeds - 1), (-rest / scores.size, free)]
+    rest = ((scores - rows - columns + scores.mean()) ** 2).sum() / free / scores.size
+    return [_Variance(source, seeds, between - rest, between**2 / (seeds - 1) + rest**2 / free)]
 
 
-def _estimate(value: float, patches: Parts, seeds: Parts) -> Estimate:
-    parts = patches + seeds
-    variance = sum(part for part, _ in parts)
-    least = sum(part for part, _ in patches) / 2  # the total is not set below this
-    if variance < least:
-        variance, parts = least, patches
-    spread = sum(part**2 / free for part, free in parts)
-    freedom = sum(part for part, _ in parts) ** 2 / spread if spread else 1.0
-    return Estimate(float(value), float(np.sqrt(variance)), float(freedom))
+def _estimate(value: float, patches: _Variance, seeds: Sequence[_Variance]) -> Estimate:
+    parts = [patches, *seeds]
+    variance, spread = sum(part.value for part in parts), sum(part.spread for part in parts)
+    freedom = variance**2 / spread if spread else 1.0
+    if variance < patches.value / 2:  # the total is not set below this
+        variance = patches.value / 2
+        freedom = patches.value**2 / patches.spread if patches.spread else 1.0
+    positive = [max(part.value, 0.0) for part in parts]
+    components = [
+        Component(part.source, part.count, float(own / sum(positive)))
+        for part, own in zip(parts, positive, strict=True)
+        if sum(positive)
+    ]
+    return Estimate(float(value), float(np.sqrt(variance)), float(freedom), components)
 
 
-def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> tuple[float, float]:
+def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> Interval:
     """The 95% interval of the share of correct patches, from bool (N,): Wilson's, which is valid at 100%, too.
 
     With places, the count is the effective number of independent patches, whose share would have the same variance.
     Source: Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts
     estimated from survey data", Survey Methodology 24, 1998, with Wilson's interval.
     """
-    share, count, quantile = right.mean(), len(right), NORMAL
+    share, count, freedom = right.mean(), len(right), None
     if clustered(places) and 0 < share < 1:
-        [(variance, freedom)] = _of_patches(right.astype(float), places)
-        if variance:  # 0 if all places have the same share
-            count = min(count, share * (1 - share) / variance)
-        quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
-    return wilson(share, count, quantile)
+        estimate, freedom = mean(right[None].astype(float), places), places.max()
+        if estimate.error:  # 0 if all places have the same share
+            count, freedom = min(count, share * (1 - share) / estimate.error**2), estimate.freedom
+    return wilson(share, count, freedom)
 
 
 def mean(scores: np.ndarray, places: np.ndarray | None = None) -> Estimate:
@@ -141,23 +181,25 @@ def mean(scores: np.ndarray, places: np.ndarray | None = None) -> Estimate:
 
 
 def difference(
-    before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, fixed: bool = False
+    before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, seedless: bool = False
 ) -> Estimate:
     """The mean of `after` (T, N) minus that of `before` (S, N), scores of the same patches.
 
     Args:
-        fixed: a side with one row has no seed, like a logistic regression. Otherwise, it is one of many possible runs
-            and is assumed to vary as the other side does.
+        seedless: a side with one row does not depend on a seed, like a logistic regression. Otherwise, it is one of
+            many possible runs and is assumed to vary as the other side does.
     """
     paired = after.mean(0) - before.mean(0)
-    seeds = _of_seeds(before) + _of_seeds(after)
+    seeds = _of_seeds(before, "seeds before") + _of_seeds(after, "seeds after")
     single, several = sorted((before, after), key=len)
-    if len(single) == 1 and not fixed:
-        seeds = [(part * (1 + len(several)), free) for part, free in seeds]
+    if len(single) == 1 and not seedless:
+        seeds = [part.scaled(1 + len(several)) for part in seeds]
     return _estimate(paired.mean(), _of_patches(paired, places), seeds)
 
 
 def independent(one: Estimate, other: Estimate) -> Estimate:
-    """`one` minus `other`, for different patches."""
-    parts = [(estimate.error**2, estimate.freedom) for estimate in (one, other)]
-    return _estimate(one.value - other.value, parts, [])
+    """`one` minus `other`, for different patches, by Welch's formula."""
+    variances = [estimate.error**2 for estimate in (one, other)]
+    spread = sum(part**2 / free for part, free in zip(variances, (one.freedom, other.freedom), strict=True))
+    freedom = sum(variances) ** 2 / spread if spread else 1.0
+    return Estimate(one.value - other.value, float(np.sqrt(sum(variances))), float(freedom), [])

@@ -1,117 +1,110 @@
-"""The metrics of one run and their uncertainty.
+"""The list of metrics. JSON files, tables, pages, comparisons and the choices of `evaluate.verdict` follow from it.
 
-Means over classes include only the classes that occur among the labels: a class without labels has no recall, and wrong
-predictions of it count against the recall of the true class.
+A metric is the mean over patches of a score, so the statistics of means apply to all of them. Means over classes
+include only the classes that occur among the labels: a class without labels has no recall, and wrong predictions of it
+count against the recall of the true class.
 """
 
-import itertools
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from landcover.evaluation.calibration import ece, ece_by_chance
-from landcover.evaluation.comparison import places_of
-from landcover.evaluation.intervals import mean, share_interval, wilson
-from landcover.evaluation.predictions import parse
-from landcover.evaluation.scores import METRICS, scores
+from landcover.errors import InputError
+from landcover.evaluation.intervals import Interval, mean, share_interval
+from landcover.evaluation.predictions import Predictions
 
-PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
-PURITY_RANGES = tuple(
-    f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
-)
+LEAST_PROBABILITY = 1e-15  # lower ones are clipped, as in scikit-learn's log_loss
+SHARE = "points"  # the unit of the differences of a share: percentage points
 
 
-def per_class(labels: np.ndarray, predictions: np.ndarray, classes: int) -> pd.DataFrame:
-    """Support, precision, recall with its 95% interval, and F1, one row per class.
+@dataclass(frozen=True)
+class Metric:
+    """An entry of the list. `score` gives scores by seed and patch, (S, N), whose mean over patches is the metric."""
 
-    NaN where undefined: precision of a class never predicted, recall and F1 of a class without labels.
+    name: str  # in files and parameters
+    label: str  # on pages
+    score: Callable[[Predictions], np.ndarray]
+    column: str | None = None  # of the table of predictions, which the score needs, beside those that it always has
+    unit: str = SHARE
+    higher_is_better: bool = True
+    gated: bool = False  # a significant loss is a regression, whichever metric decides
+
+    def scores(self, predictions: Predictions) -> np.ndarray | None:
+        """Scores, float64 (S, N); None if the table lacks the column."""
+        if self.column and getattr(predictions, self.column) is None:
+            return None
+        return np.asarray(self.score(predictions), float)
+
+    def interval(self, predictions: Predictions) -> Interval:
+        """The 95% interval of the metric of a single run, by Wilson's formula for shares, else by Student's t."""
+        scores = self.scores(predictions)
+        if self.unit != SHARE:
+            low, high = mean(scores, predictions.places).interval()
+            return Interval(max(low, 0.0), high)
+        # Also where every prediction is correct: then macro F1 has no spread from which to estimate its error.
+        if np.isin(scores, (0, 1)).all():
+            return share_interval(scores[0] == 1, predictions.places)
+        low, high = mean(scores, predictions.places).interval()
+        return Interval(max(low, 0.0), min(high, 1.0))
+
+
+# A mean over classes is not a mean over patches, but to first order it is the mean of its value plus the influence of
+# each patch, which is its derivative with respect to the patch's weight.  Source: Hampel, "The influence curve and its
+# role in robust estimation", JASA 69, 1974. Both functions take class labels of any type and return float64, (N,).
+
+
+def linear_recall(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Scores whose mean is the balanced accuracy: the mean recall over the classes that occur."""
+    classes, of_class = np.unique(actual, return_inverse=True)
+    correct, support = predicted == actual, np.bincount(of_class)
+    recall = np.bincount(of_class, correct) / support
+    return recall.mean() + len(actual) / len(classes) * (correct - recall[of_class]) / support[of_class]
+
+
+def linear_f1(actual: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Scores whose mean is the macro F1: the mean over the classes that occur."""
+    classes = np.unique(actual)[:, None]
+    labelled, taken = actual == classes, predicted == classes  # (K, N)
+    total = labelled.sum(1, keepdims=True) + taken.sum(1, keepdims=True)
+    f1 = 2 * (labelled & taken).sum(1, keepdims=True) / total
+    influence = (2 * (labelled & taken) - f1 * (labelled.astype(int) + taken)) / total
+    return f1.mean() + len(actual) * influence.mean(0)
+
+
+def _by_seed(linear: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable[[Predictions], np.ndarray]:
+    return lambda p: np.stack([linear(p.actual, of_seed) for of_seed in p.predicted])
+
+
+_LIST = (
+    Metric("accuracy", "accuracy", lambda p: p.predicted == p.actual, gated=True),
+    Metric("macro_f1", "macro F1", _by_seed(linear_f1)),
+    Metric("balanced_accuracy", "balanced accuracy", _by_seed(linear_recall)),
+    Metric("top2_accuracy", "top-2 accuracy", lambda p: p.rank_actual <= 2, "rank_actual"),
+    Metric("nll", "negative log-likelihood", lambda p: -np.log(np.clip(p.p_actual, LEAST_PROBABILITY, 1)), "p_actual",
+           unit="nats", higher_is_better=False, gated=True),
+    Metric("brier", "Brier score", lambda p: p.brier, "brier", unit="", higher_is_better=False),
+)  # fmt: skip
+METRICS = {metric.name: metric for metric in _LIST}
+
+
+def named(name: str) -> Metric:
+    """The metric that `evaluate.verdict` names.
+
+    Raises:
+        InputError: there is none of this name.
     """
-    # Imported here, since it is slow, and a comparison does without.
-    from sklearn.metrics import precision_recall_fscore_support
-
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predictions, labels=range(classes), zero_division=np.nan
-    )
-    f1 = np.where(support > 0, f1, np.nan)
-    intervals = [wilson(share, n) if n else (np.nan, np.nan) for share, n in zip(recall, support, strict=True)]
-    low, high = np.array(intervals).T
-    columns = {"support": support, "precision": precision, "recall": recall, "recall_low": low, "recall_high": high}
-    return pd.DataFrame(columns | {"f1": f1})
+    if name not in METRICS:
+        raise InputError(f"params.yaml: evaluate.verdict = {name!r}: no such metric; choose from {', '.join(METRICS)}")
+    return METRICS[name]
 
 
-def nll(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """Mean negative log-likelihood of the labels, in nats, given log-probabilities (N, K)."""
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+def all_scores(*predictions: Predictions) -> dict[str, list[np.ndarray]]:
+    """By metric, the scores (S, N) of each of these predictions; without metrics for which one lacks the column."""
+    scores = {name: [metric.scores(one) for one in predictions] for name, metric in METRICS.items()}
+    return {name: values for name, values in scores.items() if all(one is not None for one in values)}
 
 
-def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
-    """The index in PURITY_RANGES of the majority fraction of each patch; int (N,)."""
-    return np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right")
-
-
-def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
-    """Accuracy with its 95% Wilson interval for the patches in each range of purity.
-
-    Returns:
-        Rows of `purity`, `n`, `accuracy`, `low`, `high`, for the ranges that have a patch.
-    """
-    rows, ranges = [], purity_range(majority_fraction)
-    for number in np.unique(ranges):
-        right = correct[ranges == number]
-        (low, high), share = share_interval(right), float(right.mean())
-        rows.append({"purity": PURITY_RANGES[number], "n": len(right), "accuracy": share, "low": low, "high": high})
-    return rows
-
-
-def accuracy_and_nll(table: pd.DataFrame) -> dict[str, float]:
-    """Accuracy and negative log-likelihood of a table that `tabulate` made."""
-    predictions = parse(table)
-    return {name: float(scores(predictions, name).mean()) for name in ("accuracy", "nll")}
-
-
-def headline(found: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
-    """The few figures that DVC shows in its tables, to three decimals.
-
-    Args:
-        found: `test`, as `summary` makes it, with `against`; and `val`.
-        seeds: as `repetition.summary` makes it.
-
-    Returns:
-        `accuracy`, `macro_f1` and `nll` of the test split; `margin`, the accuracy minus that of the best baseline;
-        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split.
-    """
-    test = found["test"]
-    shown = {name: test[name] for name in ("accuracy", "macro_f1", "nll")}
-    shown["margin"] = min(against["difference"] for against in test["against"].values())
-    shown["val_accuracy"] = found["val"]["accuracy"]
-    if seeds["seeds"]:
-        shown["mean_accuracy"] = seeds["accuracy"]["mean"]
-    return {name: round(value, 3) for name, value in shown.items()}
-
-
-def summary(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
-    """All metrics of one run on one split, with 95% intervals for accuracy and macro F1.
-
-    Args:
-        table: as `tabulate` makes it.
-        resamples, seed: for the calibration error by chance.
-    """
-    table = table.sort_values("patch_id")
-    predictions, confidence = parse(table), table["confidence"].to_numpy()
-    places = places_of(predictions)
-    values = {name: scores(predictions, name) for name in METRICS}
-    right = values["accuracy"][0] == 1
-    of_accuracy = share_interval(right, places)
-    # If every prediction is correct, macro F1 has no spread from which to estimate its error.
-    of_f1 = of_accuracy if right.all() else mean(values["macro_f1"], places).interval()
-    found: dict[str, Any] = {}
-    for name, one in values.items():
-        found[name] = float(one.mean())
-        if name in ("accuracy", "macro_f1"):
-            low, high = of_accuracy if name == "accuracy" else of_f1
-            found |= {f"{name}_ci_low": max(low, 0.0), f"{name}_ci_high": min(high, 1.0)}
-    by_chance, most_by_chance = ece_by_chance(confidence, resamples=resamples, seed=seed)
-    found["ece"] = ece(right, confidence)
-    found["ece_by_chance"] = {"mean": by_chance, "high": most_by_chance}
-    return found | {"n": len(right)}
+def means(predictions: Predictions) -> dict[str, float]:
+    """The value of each metric, as a mean over seeds."""
+    return {name: float(scores.mean()) for name, (scores,) in all_scores(predictions).items()}

@@ -1,11 +1,13 @@
 """Tables of predictions, from reports/ or from any other model: one row per patch (and seed), with class names."""
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from landcover.data.index import Index
+from landcover.data.places import gather
 from landcover.data.tensors import Split
 from landcover.errors import InputError
 
@@ -15,10 +17,14 @@ BASELINES = {
     "band_statistics": "logistic regression on band statistics",
     "texture": "gradient boosting on texture features",
 }
-NEEDED = ("patch_id", "actual", "predicted")
+REQUIRED = ("patch_id", "actual", "predicted")
+OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "rank_actual": (1, 100_000)}  # columns that some metrics need
+ROUNDING = 1e-6  # beyond the limits above
+PLACE_KM = 50  # as the blocks of a split by place
 
 
-class Predictions(NamedTuple):
+@dataclass(frozen=True)
+class Predictions:
     """The predictions of a model, or of a configuration with S seeds, for N patches, sorted by patch_id."""
 
     patch_ids: np.ndarray  # str (N,)
@@ -28,17 +34,26 @@ class Predictions(NamedTuple):
     p_actual: np.ndarray | None = None  # float64 (S, N), the probability assigned to the actual class
     brier: np.ndarray | None = None  # float64 (S, N), as `tabulate` defines it
     positions: np.ndarray | None = None  # float64 (N, 2), longitude and latitude in degrees
+    rank_actual: np.ndarray | None = None  # float64 (S, N), the rank of the actual class; 1: the most probable
+
+    @cached_property
+    def places(self) -> np.ndarray | None:
+        """The number of the place of each patch, int (N,), from 0; None if positions are unknown."""
+        if self.positions is None:
+            return None
+        return gather(pd.DataFrame(self.positions, columns=["lon", "lat"]), PLACE_KM)
 
 
 def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.DataFrame:
     """A network's predictions for a split, from log-probabilities (N, K): one row per patch, in index order.
 
-    Columns: `patch_id`, `actual`, `predicted`, `confidence`, `p_actual`, `brier`, `majority_fraction`, `lon`, `lat`.
-    The Brier score is the squared distance between the probabilities and the one-hot truth, 0 to 2.  Source: Brier,
-    "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    Columns: `patch_id`, `actual`, `predicted`, `confidence`, `p_actual`, `brier`, `majority_fraction`, `lon`, `lat`,
+    `rank_actual`. The Brier score is the squared distance between the probabilities and the one-hot truth, 0 to 2.
+    Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
     """
     names, labels = np.array(split.classes), split.labels
     probabilities = np.exp(log_probabilities)
+    order = (-log_probabilities).argsort(1, kind="stable")  # of equals, the first class comes first, as in argmax
     return pd.DataFrame(
         {
             "patch_id": index.patch_ids,
@@ -50,23 +65,24 @@ def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.Da
             "majority_fraction": index.majority_fractions,
             "lon": index.lon,
             "lat": index.lat,
+            "rank_actual": 1 + (order == labels[:, None]).argmax(1),
         }
     )
 
 
 def parse(table: pd.DataFrame) -> Predictions:
-    """Predictions from a table with `patch_id`, `actual`, `predicted`, and if known `seed`, `p_actual`, `lon`, `lat`.
+    """Predictions from a table with the columns REQUIRED, and if known `seed`, `lon`, `lat` and those in OPTIONAL.
 
     Raises:
         InputError: a column is missing or has invalid values; says which.
     """
-    if lacking := [name for name in NEEDED if name not in table]:
-        raise InputError(f"has no column {', '.join(lacking)}; needs {', '.join(NEEDED)}")
+    if missing := [name for name in REQUIRED if name not in table]:
+        raise InputError(f"has no column {', '.join(missing)}; needs {', '.join(REQUIRED)}")
     if not len(table):
         raise InputError("has no rows")
-    if table[[*NEEDED, *({"seed"} & set(table))]].isna().any(axis=None):
-        raise InputError(f"has an empty cell in {', '.join(NEEDED)} or seed")
-    table = table.assign(**{name: table[name].astype(str) for name in NEEDED})
+    if table[[*REQUIRED, *({"seed"} & set(table))]].isna().any(axis=None):
+        raise InputError(f"has an empty cell in {', '.join(REQUIRED)} or seed")
+    table = table.assign(**{name: table[name].astype(str) for name in REQUIRED})
     table = table.assign(seed=table.get("seed", 0)).sort_values(["seed", "patch_id"], kind="stable")
     if table.duplicated(["seed", "patch_id"]).any():
         twice = table.loc[table.duplicated(["seed", "patch_id"]), "patch_id"].iloc[0]
@@ -76,33 +92,42 @@ def parse(table: pd.DataFrame) -> Predictions:
         raise InputError("the seeds do not all have the same patches")
     first = table.iloc[: len(table) // len(seeds)]
 
-    def grid(name: str) -> np.ndarray:
+    def by_seed(name: str) -> np.ndarray:
         return table[name].to_numpy().reshape(len(seeds), -1)
 
-    if (grid("patch_id") != first["patch_id"].to_numpy()).any():
+    if (by_seed("patch_id") != first["patch_id"].to_numpy()).any():
         raise InputError("the seeds do not all have the same patches")
-    if (grid("actual") != first["actual"].to_numpy()).any():
+    if (by_seed("actual") != first["actual"].to_numpy()).any():
         raise InputError("a patch has different actual classes for different seeds")
 
     def numbers(name: str, low: float, high: float) -> np.ndarray | None:
         if name not in table or table[name].isna().all():
             return None
-        found = pd.to_numeric(table[name], errors="coerce")
-        if not found.between(low, high).all():
+        values = pd.to_numeric(table[name], errors="coerce")
+        if not values.between(low, high + ROUNDING).all():
             raise InputError(f"{name} is not a number from {low:g} to {high:g} in every row")
-        return found.to_numpy(float).reshape(len(seeds), -1)
+        return values.to_numpy(float).reshape(len(seeds), -1)
 
     lon, lat = numbers("lon", -180, 180), numbers("lat", -90, 90)
     positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
+    optional = {name: numbers(name, *limits) for name, limits in OPTIONAL.items()}
     return Predictions(
         first["patch_id"].to_numpy(),
         first["actual"].to_numpy(),
-        grid("predicted"),
+        by_seed("predicted"),
         seeds,
-        numbers("p_actual", 0, 1 + 1e-6),
-        numbers("brier", 0, 2 + 1e-6),
-        positions,
+        positions=positions,
+        **optional,
     )
+
+
+def mismatches(before: Predictions, after: Predictions) -> list[str]:
+    """Why two predictions cannot be compared patch by patch; empty if they can."""
+    if set(before.patch_ids) != set(after.patch_ids):
+        return [f"the patches differ ({len(before.patch_ids)} before, {len(after.patch_ids)} after)"]
+    if differing := int((before.actual != after.actual).sum()):
+        return [f"{differing} of {len(before.patch_ids)} patches have a different actual class"]
+    return []
 
 
 def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Predictions:
@@ -111,7 +136,7 @@ def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Prediction
     Raises:
         InputError: the patches differ.
     """
-    found = parse(table.assign(predicted=table[name]))
-    if not np.array_equal(found.patch_ids, like.patch_ids) or not np.array_equal(found.actual, like.actual):
+    baseline = parse(table.assign(predicted=table[name]))
+    if mismatches(baseline, like):
         raise InputError("does not cover the same patches as the predictions; run dvc repro")
-    return found._replace(positions=like.positions)
+    return replace(baseline, positions=like.positions)

@@ -23,8 +23,8 @@ def git(*arguments: str) -> str | None:
     Raises:
         InputError: git fails; says why.
     """
-    found = _git(*arguments)
-    return None if found is None else found.decode(errors="replace").rstrip("\n")
+    output = _git(*arguments)
+    return None if output is None else output.decode(errors="replace").rstrip("\n")
 
 
 def _git(*arguments: str) -> bytes | None:

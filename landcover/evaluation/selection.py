@@ -1,16 +1,17 @@
-"""Choosing between configurations, and the bias of choosing on the data used for evaluation."""
+"""Choosing between configurations: many comparisons at once, and the bias of choosing on the data for evaluation."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from landcover.evaluation.comparison import compare_scores, places_of
+from landcover.evaluation.comparison import compare_scores
 from landcover.evaluation.intervals import CONFIDENCE
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import Predictions
-from landcover.evaluation.scores import scores
-from landcover.evaluation.verdict import holm
 
 AT_ONCE = 500  # resamples, to limit memory
+ACCURACY = METRICS["accuracy"]
 
 
 class Choice(NamedTuple):
@@ -20,13 +21,25 @@ class Choice(NamedTuple):
     equals: list[str]
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values for a family of comparisons, which control the family-wise error rate.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    order = np.argsort(p_values)
+    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted.tolist()
+
+
 def choose(candidates: dict[str, Predictions]) -> Choice:
     """The best of several configurations on the same patches, by mean accuracy over seeds."""
-    right = {name: scores(one, "accuracy") for name, one in candidates.items()}
+    right = {name: ACCURACY.scores(one) for name, one in candidates.items()}
     best = max(right, key=lambda name: right[name].mean())
     others = [name for name in right if name != best]
-    places = places_of(candidates[best])
-    p_values = holm([compare_scores("accuracy", right[name], right[best], places)["p"] for name in others])
+    places = candidates[best].places
+    p_values = holm([compare_scores(ACCURACY, right[name], right[best], places).p for name in others])
     return Choice(best, [name for name, p in zip(others, p_values, strict=True) if p >= 1 - CONFIDENCE])
 
 
@@ -39,7 +52,7 @@ def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -
     if len(candidates) == 1:
         return 0.0
     rng = np.random.default_rng(seed)
-    right = [scores(one, "accuracy") for one in candidates.values()]
+    right = [ACCURACY.scores(one) for one in candidates.values()]
     count = right[0].shape[1]
     of_seeds = [np.empty((resamples, len(one))) for one in right]
     for start in range(0, resamples, AT_ONCE):
@@ -47,11 +60,11 @@ def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -
         patches = rng.multinomial(count, np.full(count, 1 / count), size=rows.stop - start) / count
         for one, accuracies in zip(right, of_seeds, strict=True):
             accuracies[rows] = patches @ one.T
-    drawn = []
+    resampled = []
     for accuracies in of_seeds:
         seeds = accuracies.shape[1]
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-        drawn.append((accuracies * weights).sum(1))
-    drawn, true = np.stack(drawn, axis=1), np.array([one.mean() for one in right])
-    best = drawn.argmax(1)
-    return float((drawn[np.arange(resamples), best] - true[best]).mean())
+        resampled.append((accuracies * weights).sum(1))
+    resampled, true = np.stack(resampled, axis=1), np.array([one.mean() for one in right])
+    best = resampled.argmax(1)
+    return float((resampled[np.arange(resamples), best] - true[best]).mean())

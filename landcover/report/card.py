@@ -37,7 +37,7 @@ def card_page(
         kilometres=facts["patch_size"] * METRES_PER_PIXEL / 1000,
         how_split=how_split(data["split_by"]),
         inputs=inputs_of(data),
-        light_alone=set(inputs_of(data)) <= set(BANDS),
+        optical_only=set(inputs_of(data)) <= set(BANDS),
         classes=[row for row in classes if any(row[split] for split in data["patches"])],
         unknown=[row["class"] for row in classes if not row["train"]],
         rare=[row["class"] for row in classes if 0 < row["train"] < FEW],

@@ -1,19 +1,20 @@
 """The tables of experiments: each compared with a reference and the baselines, and which one to choose."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
-from landcover.evaluation.comparison import compare_scores, places_of
+from landcover.evaluation.comparison import Verdict, compare_scores
 from landcover.evaluation.intervals import CONFIDENCE, independent, mean
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
-from landcover.evaluation.scores import scores
-from landcover.evaluation.selection import choose, optimism
-from landcover.evaluation.verdict import holm
+from landcover.evaluation.selection import choose, holm, optimism
 from landcover.report import markdown
+from landcover.report.verdicts import change
 
 AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
-DRAWN = {"resamples": 10_000, "seed": 0}
+BOOTSTRAP = {"resamples": 10_000, "seed": 0}
+ACCURACY = METRICS["accuracy"]
 
 
 class Experiments(NamedTuple):
@@ -30,8 +31,8 @@ class Experiments(NamedTuple):
         return {words: of_baseline(self.baselines, name, like) for name, words in BASELINES.items()} | self.test
 
 
-def _share(predictions: Predictions, metric: str = "accuracy") -> str:
-    estimate = mean(scores(predictions, metric), places_of(predictions))
+def _accuracy(predictions: Predictions) -> str:
+    estimate = mean(ACCURACY.scores(predictions), predictions.places)
     low, high = estimate.interval()
     return f"{estimate.value:.3f} ({max(low, 0):.3f} to {min(high, 1):.3f})"
 
@@ -42,19 +43,19 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
     A difference is bold if it is significant after Holm's correction over all differences in the table.
     """
     predictors = experiments.all_of_test()
-    places = places_of(next(iter(experiments.test.values())))
-    right = {name: scores(one, "accuracy") for name, one in predictors.items()}
-    own = [experiments.reference] if experiments.reference in right else []
+    places = next(iter(experiments.test.values())).places
+    scores = {name: ACCURACY.scores(one) for name, one in predictors.items()}
+    own = [experiments.reference] if experiments.reference in scores else []
     references = own + [BASELINES[name] for name in AGAINST]
 
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for name, one in right.items():
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for name in scores:
         # References are compared with each other once, in the column of the one that comes first.
         for place, other in enumerate(references):
             if name != other and (name not in references or references.index(name) > place):
-                fixed = not {name, other} <= set(experiments.test)  # a baseline has no seed
-                found[name, other] = compare_scores("accuracy", right[other], one, places, fixed=fixed)
-    adjusted = dict(zip(found, holm([one["p"] for one in found.values()]), strict=True))
+                seedless = not {name, other} <= set(experiments.test)  # a baseline
+                verdicts[name, other] = compare_scores(ACCURACY, scores[other], scores[name], places, seedless=seedless)
+    adjusted = dict(zip(verdicts, holm([one.p for one in verdicts.values()]), strict=True))
 
     rows = []
     for name, one in predictors.items():
@@ -62,17 +63,15 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
         row = {
             "predictor": name,
             "seeds": len(one.seeds) if trained else "-",
-            "val accuracy": f"{scores(experiments.val[name], 'accuracy').mean():.3f}" if trained else "-",
-            "test accuracy (95% interval)": _share(one),
-            "macro F1": f"{scores(one, 'macro_f1').mean():.3f}",
+            "val accuracy": f"{ACCURACY.scores(experiments.val[name]).mean():.3f}" if trained else "-",
+            "test accuracy (95% interval)": _accuracy(one),
+            "macro F1": f"{METRICS['macro_f1'].scores(one).mean():.3f}",
         }
         for other in references:
-            key = (name, other)
-            text = (
-                markdown.points(*(found[key][what] for what in ("difference", "low", "high"))) if key in found else "-"
-            )
-            told = key in found and adjusted[key] < 1 - CONFIDENCE
-            row[f"against {other}"] = f"**{text}**" if told else text
+            pair = (name, other)
+            text = change(verdicts[pair]) if pair in verdicts else "-"
+            significant = pair in verdicts and adjusted[pair] < 1 - CONFIDENCE
+            row[f"against {other}"] = f"**{text}**" if significant else text
         rows.append(row)
     return rows
 
@@ -81,11 +80,11 @@ def recommendation(experiments: Experiments) -> str:
     """The experiment chosen on the val split, its accuracy on the test split, and what choosing on test would cost."""
     chosen = choose(experiments.val)
     equals = f"; not significantly worse: {', '.join(chosen.equals)}" if chosen.equals else ""
-    on_test = max(experiments.test, key=lambda name: scores(experiments.test[name], "accuracy").mean())
-    too_good = max(100 * optimism(experiments.test, **DRAWN), 0.0)
+    on_test = max(experiments.test, key=lambda name: ACCURACY.scores(experiments.test[name]).mean())
+    too_good = max(100 * optimism(experiments.test, **BOOTSTRAP), 0.0)
     lines = [
-        f"Chosen on the val split: **{chosen.name}**, val accuracy {_share(experiments.val[chosen.name])}{equals}.",
-        f"Its test accuracy is {_share(experiments.test[chosen.name])}.",
+        f"Chosen on the val split: **{chosen.name}**, val accuracy {_accuracy(experiments.val[chosen.name])}{equals}.",
+        f"Its test accuracy is {_accuracy(experiments.test[chosen.name])}.",
         f"Choosing on the test split would pick {on_test} and, by a bootstrap over patches and seeds, make the best of "
         f"{len(experiments.test)} look {too_good:.1f} points better than it is.",
     ]
@@ -101,13 +100,13 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
     rows, sides = [], [experiments.all_of_test() for experiments in on.values()]
     for name in sides[0]:
         if name in sides[1]:
-            estimates = [mean(scores(side[name], "accuracy"), places_of(side[name])) for side in sides]
+            estimates = [mean(ACCURACY.scores(side[name]), side[name].places) for side in sides]
             difference = independent(*estimates)
             low, high = difference.interval()
             text = markdown.points(difference.value, low, high)
             rows.append(
                 {"predictor": name}
-                | {dataset: _share(side[name]) for dataset, side in zip(on, sides, strict=True)}
+                | {dataset: _accuracy(side[name]) for dataset, side in zip(on, sides, strict=True)}
                 | {"difference": f"**{text}**" if low > 0 or high < 0 else text}
             )
     return rows

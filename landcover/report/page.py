@@ -7,30 +7,26 @@ import pandas as pd
 
 from landcover import config
 from landcover.constants import BANDS, CLASSES, readable
-from landcover.evaluation.leakage import NEARNESS
+from landcover.evaluation.metrics import METRICS, SHARE
 from landcover.evaluation.predictions import BASELINES
+from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.report import markdown
+from landcover.report.verdicts import against_baselines, change_in, direction
 
 WORST = 12  # errors in the table, as in the picture
 FEW = 10  # a class with fewer test patches is marked
 
 
 class Run(NamedTuple):
-    """What config.yaml says about the run."""
+    """What params.yaml says about the run."""
 
     model: config.Architecture
     train: config.Training
 
 
-def _with_interval(values: dict[str, float], name: str) -> str:
-    """'0.600 (0.520 to 0.680)'."""
-    return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
-
-
-def _against(name: str, found: dict[str, Any]) -> str:
-    points = markdown.points(found["difference"], found["low"], found["high"])
-    return f"{BASELINES[name]}: **{found['verdict']}, {points}**, {markdown.p_value(found['p'])}."
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def how_split(split: dict[str, Any]) -> str:
@@ -46,47 +42,46 @@ def how_split(split: dict[str, Any]) -> str:
             return f"by place: whole {groups} of ground, {apart} (seed {seed})"
 
 
-def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, Any]]:
-    """The network beside the baselines, a row each."""
-    named = [("**network**", scores["test"]), *((text, baselines[name]) for name, text in BASELINES.items())]
-    return [
-        {
-            "predictor": name,
-            "accuracy (95% interval)": _with_interval(values, "accuracy"),
-            "macro F1 (95% interval)": _with_interval(values, "macro_f1"),
-            "balanced accuracy": values["balanced_accuracy"],
-            "NLL": values["nll"],
-            "Brier": values["brier"],
-            "ECE": values["ece"],
-            "ECE by chance": values["ece_by_chance"]["mean"],
+def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, str]]:
+    """A row a metric: the network beside the baselines."""
+    predictors = {"**network**": scores["test"]} | {words: baselines[name] for name, words in BASELINES.items()}
+    predictors |= {"network, on val": scores["val"]}
+    rows = [
+        {"metric (95% interval)": direction(metric)}
+        | {
+            words: _with_interval(*(of[key] for key in (name, f"{name}_ci_low", f"{name}_ci_high")))
+            for words, of in predictors.items()
         }
-        for name, values in [*named, ("network, on val", scores["val"])]
+        for name, metric in METRICS.items()
     ]
+    rows.append(
+        {"metric (95% interval)": "expected calibration error, lower is better"}
+        | {words: f"{of['ece']:.3f} (by chance {of['ece_by_chance']['mean']:.3f})" for words, of in predictors.items()}
+    )
+    return rows
 
 
 def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
-    def text(values: dict[str, float]) -> str:
-        return f"{values['mean']:.3f} ({values['low']:.3f} to {values['high']:.3f})"
-
-    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
-    names |= {"nll": "NLL", "brier": "Brier"}
     return [
-        {
-            "mean over seeds (95% interval)": words,
-            "test": text(seeds[name]),
-            "val": text(seeds["val"][name]),
-            "standard deviation over seeds, test": seeds[name]["std"],
+        {"mean over seeds (95% interval)": direction(metric)}
+        | {
+            split: _with_interval(*(of[name][key] for key in ("mean", "low", "high")))
+            for split, of in (("test", seeds), ("val", seeds["val"]))
         }
-        for name, words in names.items()
+        | {"standard deviation over seeds, test": seeds[name]["std"]}
+        for name, metric in METRICS.items()
     ]
 
 
-def _ensemble(found: dict[str, Any]) -> str:
-    """'accuracy 62.0%, +5.0 points (+1.0 to +9.0); NLL 1.100, -0.200 (-0.300 to -0.100)', against its members."""
-    accuracy, nll = found["accuracy"], found["nll"]
-    points = markdown.points(accuracy["difference"], accuracy["low"], accuracy["high"])
-    change = f"{nll['difference']:+.3f} ({nll['low']:+.3f} to {nll['high']:+.3f})"
-    return f"accuracy {accuracy['value']:.1%}, {points}; NLL {nll['value']:.3f}, {change}"
+def _ensemble(figures: dict[str, Any]) -> str:
+    """'accuracy 62.0%, +5.0 points (+1.0 to +9.0); negative log-likelihood 1.100, ...', against its members."""
+    parts = []
+    for name, metric in METRICS.items():
+        if name in figures:
+            value, *gain = (figures[name][key] for key in ("value", "difference", "low", "high"))
+            level = f"{value:.1%}" if metric.unit == SHARE else f"{value:.3f}"
+            parts.append(f"{metric.label} {level}, {change_in(metric, *gain)}")
+    return "; ".join(parts)
 
 
 def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
@@ -96,7 +91,7 @@ def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
             "class": readable(row["class"]) + (" *" if row["support"] < FEW else ""),
             "support": row["support"],
             "precision": row["precision"],
-            "recall (95% interval)": f"{row['recall']:.3f} ({row['recall_low']:.3f} to {row['recall_high']:.3f})",
+            "recall (95% interval)": _with_interval(row["recall"], row["recall_low"], row["recall_high"]),
             "F1": row["f1"],
         }
         for row in per_class[per_class["support"] > 0].to_dict("records")
@@ -192,13 +187,13 @@ def report_page(
         synthetic=data["synthetic"],
         repeated=seeds if repeated else None,
         seed_rows=_seed_rows(seeds) if repeated else [],
-        ensemble=[_ensemble(found) for found in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
-        against_by_seeds=[_against(name, found) for name, found in seeds.get("against", {}).items()],
-        against=[_against(name, found) for name, found in scores["test"]["against"].items()],
+        ensemble=[_ensemble(figures) for figures in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
+        against_by_seeds=against_baselines(seeds.get("against", {})),
+        against=against_baselines(scores["test"]["against"]),
         results=result_rows(scores, baselines),
         how_split=how_split(data["split_by"]),
         inputs=inputs_of(data),
-        light_alone=set(inputs_of(data)) <= set(BANDS),
+        optical_only=set(inputs_of(data)) <= set(BANDS),
         radar=data.get("radar"),
         importance=_importance_rows(scores["test"].get("importance", [])),
         permutations=PERMUTATIONS,

@@ -15,7 +15,7 @@ from landcover.data.index import Index
 from landcover.data.tensors import Split
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.confusion import confusion_matrix
-from landcover.evaluation.metrics import accuracy_by_purity
+from landcover.evaluation.results import accuracy_by_purity
 from landcover.report import maps, plots, sheets
 
 EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment

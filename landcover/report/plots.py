@@ -161,7 +161,7 @@ def importance(rows: Sequence[Mapping[str, Any]], accuracy: float) -> Figure:
 
 
 def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """Draw accuracy with its 95% interval by majority fraction, from the rows of metrics.accuracy_by_purity."""
+    """Draw accuracy with its 95% interval by majority fraction, from the rows of results.accuracy_by_purity."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))

@@ -65,14 +65,15 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     found = json.loads((reports / "metrics.json").read_text())
     assert list(found) == ["test", "val", "train", "model"]
     assert found["model"] == {"parameters": 99, "epochs": 2, "device": "cpu"}
-    assert found["train"] == {"accuracy": 1, "nll": pytest.approx(-np.log(SURE), abs=1e-6)}
+    assert (found["train"]["accuracy"], found["train"]["nll"]) == (1, pytest.approx(-np.log(SURE), abs=1e-6))
     test = found["test"]
     calibrated, against = test.pop("calibrated"), test.pop("against")
     assert list(against) == ["majority", "band_statistics"]  # the third is not in the table
     assert against["majority"]["difference"] == 0.3
     assert against["band_statistics"]["difference"] == -0.2
-    # Two patches, both of which only the baseline has right: McNemar's mid-p takes half the chance of just these.
-    assert against["band_statistics"]["p"] == 0.25
+    # Two patches, both of which only the baseline has right: the square root of two standard errors.
+    assert against["band_statistics"]["p"] == pytest.approx(2 * scipy.stats.norm.sf(np.sqrt(2)), abs=1e-6)
+    assert against["band_statistics"]["components"] == [{"source": "patches", "count": 10, "share": 1}]
     assert test == found["val"]
     assert calibrated["temperature"] == pytest.approx(6 / np.log(4), abs=1e-6)
     assert calibrated["ece"] == pytest.approx(0, abs=1e-4)
@@ -91,7 +92,8 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
 
     predictions = pd.read_csv(reports / "predictions.csv")
     assert predictions.columns.tolist() == [
-        "patch_id", "actual", "predicted", "confidence", "p_actual", "brier", "majority_fraction", "lon", "lat"
+        "patch_id", "actual", "predicted", "confidence", "p_actual", "brier", "majority_fraction", "lon", "lat",
+        "rank_actual",
     ]  # fmt: skip
     assert predictions.loc[8, ["patch_id", "actual", "predicted"]].tolist() == ["test8", "tree_cover", "cropland"]
     figures = predictions.loc[8, ["confidence", "p_actual", "brier", "majority_fraction", "lon", "lat"]].tolist()
@@ -122,7 +124,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
         "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png",
     ]  # fmt: skip
     assert json.loads((reports / "seeds.json").read_text()) == {"seeds": 0}
-    columns = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat"]
+    columns = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat", "rank_actual"]
     for name in ("seed_predictions.csv", "seed_val_predictions.csv"):
         assert (reports / name).read_text() == f"{','.join(columns)}\n"
 
@@ -137,17 +139,17 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     assert (done.returncode, done.stderr) == (0, "")
     reports = bright_or_dark / "reports"
     found = json.loads((reports / "seeds.json").read_text())
-    metrics = ["accuracy", "macro_f1", "balanced_accuracy", "nll", "brier"]
+    metrics = ["accuracy", "macro_f1", "balanced_accuracy", "top2_accuracy", "nll", "brier"]
     assert list(found) == ["seeds", *metrics, "val", "against", "ensemble"]
     assert (found["seeds"], list(found["val"])) == (2, metrics)
-    of_each = dict.fromkeys(metrics[:3], (0.8, 1))
+    of_each = dict.fromkeys(metrics[:3], (0.8, 1)) | {"top2_accuracy": (1, 1)}
     of_each["nll"] = -0.8 * np.log(SURE) - 0.2 * np.log(1 - SURE), -np.log(SURE)
     of_each["brier"] = 0.8 * 2 * (1 - SURE) ** 2 + 0.2 * 2 * SURE**2, 2 * (1 - SURE) ** 2
     for name, (of_erring, of_right) in of_each.items():
         test, val = found[name], found["val"][name]
         assert test["mean"] == pytest.approx((of_erring + of_right) / 2, abs=1e-5)
         assert test["std"] == pytest.approx(abs(of_right - of_erring) / np.sqrt(2), abs=1e-5)
-        assert test["low"] < test["mean"] < test["high"]
+        assert (test["low"] < test["mean"] < test["high"]) == (of_erring != of_right)
         assert (val["mean"], val["std"]) == (pytest.approx(of_erring, abs=1e-5), 0)
     # In val both are alike, and so are they together. Of the two test patches that only one of them gets right, the
     # mean of their probabilities is a half.

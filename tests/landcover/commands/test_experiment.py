@@ -16,14 +16,15 @@ from tiny import REPOSITORY
 from landcover import config, constants
 from landcover.commands import experiment
 from landcover.errors import InputError
-from landcover.evaluation.comparison import compare_scores, mcnemar, tango
+from landcover.evaluation.comparison import compare_scores, score_test, tango
 from landcover.evaluation.intervals import mean
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, parse
-from landcover.evaluation.scores import scores
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 from landcover.report.markdown import points
 
 CLASSES = np.array(constants.CLASSES)
+ACCURACY = METRICS["accuracy"]
 
 
 CHANGES = {name: changes for group in experiment.load().values() for name, changes in group.items()}
@@ -98,28 +99,28 @@ def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
     # Each pair stands in the table once.
     pairs = [(row["predictor"], key) for row in rows for key, text in row.items() if "against" in key and text != "-"]
     assert len(pairs) == 3 + 1 + 2 + 0 + 3
-    one_seed = mean(scores(parse(table(right(90))), "accuracy")).interval()
+    one_seed = mean(ACCURACY.scores(parse(table(right(90))))).interval()
     assert by_name[STATISTICS]["test accuracy (95% interval)"] == f"0.600 ({one_seed[0]:.3f} to {one_seed[1]:.3f})"
 
 
 def test_a_baseline_has_no_noise_of_seeds_on_either_side_of_a_difference():
     test = {"notebook": [right(60), right(75), right(90)], "strong": [right(105), right(120), right(135)]}
     rows = {row["predictor"]: row for row in summarize(experiments(test, right(90), right(100)))}
-    notebook, strong = (scores(parse(table(*seeds)), "accuracy") for seeds in test.values())
-    regression = scores(parse(table(right(90))), "accuracy")
+    notebook, strong = (ACCURACY.scores(parse(table(*seeds))) for seeds in test.values())
+    regression = ACCURACY.scores(parse(table(right(90))))
     for name, network, column, sign in (("strong", strong, STATISTICS, 1), (STATISTICS, notebook, "notebook", -1)):
-        found = compare_scores("accuracy", regression, network, fixed=True)
-        low, high = sorted((sign * found["low"], sign * found["high"]))
-        assert rows[name][f"against {column}"].strip("*") == points(sign * found["difference"], low, high), name
+        found = compare_scores(ACCURACY, regression, network, seedless=True)
+        low, high = sorted((sign * found.low, sign * found.high))
+        assert rows[name][f"against {column}"].strip("*") == points(sign * found.difference, low, high), name
 
 
 def test_a_difference_is_bold_if_it_stands_out_of_all_that_the_table_shows():
-    """Six patches of 150 fixed and none broken: p = 0.016, but one of several such comparisons is that by chance."""
+    """Six patches of 150 fixed and none broken: p = 0.014, but one of several such comparisons is that by chance."""
     same = right(75)
     test = {"notebook": [same], "six": [right(81)], "twelve": [right(87)]}
     by_name = {row["predictor"]: row for row in summarize(experiments(test, same, same))}
     low, high = tango(6, 0, 150)
-    assert mcnemar(6, 0) < 0.05
+    assert score_test(6, 0) < 0.05
     assert low > 0
     assert by_name["six"]["against notebook"] == points(0.04, low, high)
     low, high = tango(12, 0, 150)
@@ -206,7 +207,7 @@ def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_nam
     subprocess.run(["git", "branch", "notebook"], check=True)
     found = experiment.read({"notebook": "notebook"}, None)
     assert found.reference == "notebook"
-    assert scores(found.test["notebook"], "accuracy").mean() == 1
+    assert ACCURACY.scores(found.test["notebook"]).mean() == 1
 
 
 def test_splits_needs_two_datasets(repository):

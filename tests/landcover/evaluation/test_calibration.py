@@ -68,19 +68,3 @@ def test_what_chance_alone_gives_is_what_calibrated_networks_show():
     found = np.array([calibration.ece(rng.random(150) < confidence, confidence) for _ in range(2000)])
     assert mean == pytest.approx(found.mean(), rel=0.02)
     assert (found > high).mean() == pytest.approx(0.05, abs=0.015)
-
-
-def test_chance_is_drawn_alike_each_time_and_takes_nothing_from_the_sure():
-    _, confidence = drawn(60)
-    twice = [calibration.ece_by_chance(confidence, resamples=700, seed=0) for _ in range(2)]
-    assert twice[0] == twice[1]
-    assert calibration.ece_by_chance(np.ones(60), resamples=100, seed=0) == (0, 0)
-
-
-def test_an_overconfident_network_is_told_from_chance():
-    correct, confidence = drawn(300)
-    sure = confidence + 0.6 * (1 - confidence)
-    _, high = calibration.ece_by_chance(confidence, resamples=1000, seed=0)
-    assert calibration.ece(correct, confidence) < high
-    _, high = calibration.ece_by_chance(sure, resamples=1000, seed=0)
-    assert calibration.ece(correct, sure) > high

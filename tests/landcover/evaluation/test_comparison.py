@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,8 +7,9 @@ import scipy.stats
 
 from landcover.errors import InputError
 from landcover.evaluation import comparison
+from landcover.evaluation.intervals import Component
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import Predictions
-from landcover.evaluation.verdict import holm, judge
 
 
 def predictions(right: np.ndarray, **more) -> Predictions:
@@ -17,11 +20,17 @@ def predictions(right: np.ndarray, **more) -> Predictions:
     return Predictions(ids, np.full(count, "a"), np.where(right, "a", "b"), list(range(seeds)), **more)
 
 
-def test_mcnemar_by_hand():
-    # Six discordant patches, split 5 to 1: P(X = 0) and half of P(X = 1), of a fair coin tossed six times, twice.
-    assert comparison.mcnemar(1, 5) == comparison.mcnemar(5, 1) == pytest.approx(2 * (1 + 6 / 2) / 2**6)
-    assert comparison.mcnemar(3, 3) == pytest.approx(1)
-    assert comparison.mcnemar(0, 0) == 1
+def test_the_score_test_by_hand():
+    # Nine patches fixed and two broken: (9 - 2) / sqrt(9 + 2) standard errors.
+    assert comparison.score_test(9, 2) == pytest.approx(2 * scipy.stats.norm.sf(7 / np.sqrt(11)))
+    assert comparison.score_test(3, 3) == comparison.score_test(0, 0) == 1
+
+
+def test_the_score_test_and_tangos_interval_agree():
+    for fixed in range(40):
+        for broken in range(40):
+            low, high = comparison.tango(fixed, broken, 150)
+            assert (comparison.score_test(fixed, broken) < 0.05) == (not low <= 0 <= high), (fixed, broken)
 
 
 @pytest.mark.parametrize(
@@ -54,50 +63,81 @@ def test_tango_at_its_edges():
     assert comparison.tango(3, 10, 150) == pytest.approx([-x for x in comparison.tango(10, 3, 150)[::-1]])
 
 
-def test_two_runs_are_judged_by_the_score_methods():
+def test_two_runs_are_compared_by_the_score_test():
     before, after = np.zeros(150, bool), np.zeros(150, bool)
     after[:9], before[9:11] = True, True
     found = comparison.compare(predictions(before), predictions(after))
-    assert (found["verdict"], found["scope"], found["patches"], found["places"]) == ("better", "two runs", 150, None)
-    accuracy = found["metrics"]["accuracy"]
-    assert (accuracy["low"], accuracy["high"]) == comparison.tango(9, 2, 150)
-    assert accuracy["p"] == comparison.mcnemar(9, 2)
-    assert accuracy["difference"] == pytest.approx(7 / 150)
-    assert comparison.compare(predictions(after), predictions(before))["verdict"] == "worse"
+    assert (found.verdict, found.scope, found.patches, found.places) == ("better", "two runs", 150, None)
+    accuracy = found.metrics["accuracy"]
+    assert (accuracy.low, accuracy.high) == comparison.tango(9, 2, 150)
+    assert accuracy.p == comparison.score_test(9, 2)
+    assert accuracy.difference == pytest.approx(7 / 150)
+    assert accuracy.standard_error == pytest.approx(np.sqrt(11) / 150)
+    assert accuracy.method == "Tango's score test for paired proportions (McNemar's test)"
+    assert accuracy.degrees_of_freedom is None
+    assert accuracy.components == [Component("patches", 150, 1.0)]
+    assert comparison.compare(predictions(after), predictions(before)).verdict == "worse"
 
 
 def test_the_same_predictions_are_no_difference():
     one = predictions(np.array([True, False, True]))
-    assert comparison.compare(one, one)["verdict"] == "no difference"
-    surer = one._replace(p_actual=np.array([[0.9, 0.2, 0.9]]))
-    less = one._replace(p_actual=np.array([[0.8, 0.2, 0.9]]))
-    assert comparison.compare(surer, less)["verdict"] == "within noise"
-    assert comparison.compare(surer, one)["verdict"] == "no difference"
+    assert comparison.compare(one, one).verdict == "no difference"
+    more = replace(one, p_actual=np.array([[0.9, 0.2, 0.9]]))
+    less = replace(one, p_actual=np.array([[0.8, 0.2, 0.9]]))
+    assert comparison.compare(more, less).verdict == "within noise"
+    assert comparison.compare(more, one).verdict == "no difference"
 
 
-def test_patches_in_few_places_tell_less():
+def test_patches_in_few_places_are_weaker_evidence():
     """A hundred patches that are alike in each of ten places are ten observations, not a hundred."""
     after = np.repeat([True] * 5 + [False] * 5, 10)
     positions = np.stack([np.repeat(np.arange(10) * 2.0, 10), np.full(100, 50.0)], axis=1)
     before = np.repeat([False] * 8 + [True] * 2, 10)
     loose = comparison.compare(predictions(before), predictions(after))
     placed = comparison.compare(predictions(before, positions=positions), predictions(after, positions=positions))
-    assert loose["verdict"] == "better"
-    assert (placed["verdict"], placed["places"]) == ("within noise", 10)
+    assert loose.verdict == "better"
+    assert (placed.verdict, placed.places) == ("within noise", 10)
+    # Of ten places, five gain 1 and two lose 1: the paired t-test of their means.
+    gains = np.array([1] * 5 + [0] * 3 + [-1] * 2)
+    assert placed.decisive.p == pytest.approx(scipy.stats.ttest_1samp(gains, 0).pvalue)
+    assert placed.decisive.standard_error == pytest.approx(scipy.stats.sem(gains))
+    assert placed.decisive.degrees_of_freedom == pytest.approx(9)
+    assert placed.decisive.method == "paired t-test with the cluster-robust variance CR2 over places"
+    assert placed.decisive.components == [Component("places", 10, 1.0)]
 
 
-def test_a_loss_in_nll_is_told_whatever_the_verdict_is_by():
+def test_evidence_has_the_shares_of_patches_and_seeds_in_the_variance():
+    rng = np.random.default_rng(0)
+    before, after = (rng.random((3, 90)) < np.array([[low], [0.6], [0.9]]) for low in (0.2, 0.4))
+    accuracy = comparison.compare(predictions(before), predictions(after)).decisive
+    assert [(one.source, one.count) for one in accuracy.components] == [
+        ("patches", 90), ("seeds before", 3), ("seeds after", 3)
+    ]  # fmt: skip
+    assert sum(one.share for one in accuracy.components) == pytest.approx(1)
+    assert accuracy.components[1].share > accuracy.components[2].share > accuracy.components[0].share
+    assert accuracy.method == "paired t-test over patches, with the variance between seeds"
+
+
+def test_where_all_patches_change_alike_each_place_is_one_patch():
+    positions = np.stack([np.repeat(np.arange(10) * 2.0, 10), np.full(100, 50.0)], axis=1)
+    before, after = (predictions(np.full(100, right), positions=positions) for right in (False, True))
+    accuracy = comparison.compare(before, after).decisive
+    assert (accuracy.low, accuracy.high) == comparison.tango(10, 0, 10)
+    assert (accuracy.p, accuracy.components) == (comparison.score_test(10, 0), [Component("places", 10, 1.0)])
+
+
+def test_a_loss_in_nll_is_listed_whatever_metric_decides():
     right = np.arange(60) % 2 == 0
     rng = np.random.default_rng(0)
-    sure, rash = (
+    likely, unlikely = (
         predictions(right, p_actual=p) for p in (rng.uniform(0.4, 0.6, (1, 60)), rng.uniform(0, 0.2, (1, 60)))
     )
-    found = comparison.compare(sure, rash)
-    assert (found["verdict"], found["losses"]) == ("within noise", ["nll"])
-    assert comparison.compare(sure, rash, "nll")["verdict"] == "worse"
-    assert comparison.compare(rash, sure, "nll")["verdict"] == "better"
+    found = comparison.compare(likely, unlikely)
+    assert (found.verdict, found.losses) == ("within noise", ["nll"])
+    assert comparison.compare(likely, unlikely, METRICS["nll"]).verdict == "worse"
+    assert comparison.compare(unlikely, likely, METRICS["nll"]).verdict == "better"
     with pytest.raises(InputError, match="needs a column p_actual"):
-        comparison.compare(predictions(right), rash, "nll")
+        comparison.compare(predictions(right), unlikely, METRICS["nll"])
 
 
 def test_baselines_have_no_seed():
@@ -106,27 +146,7 @@ def test_baselines_have_no_seed():
     table = pd.DataFrame({"patch_id": network.patch_ids, "actual": "a", "majority": "b", "band_statistics": "a"})
     found = comparison.against_baselines(network, table)
     assert list(found) == ["majority", "band_statistics"]  # an older revision has no more
-    assert found["majority"]["verdict"] == "better"
-    assert found["band_statistics"]["verdict"] == "worse"
-    assert found["band_statistics"]["before"] == 1
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "p", "metric", "verdict"),
-    [
-        (0.01, 0.2, 0.03, "accuracy", "better"),
-        (-0.2, -0.01, 0.03, "accuracy", "worse"),
-        (-0.2, -0.01, 0.03, "nll", "better"),
-        (0.01, 0.2, 0.03, "brier", "worse"),
-        (-0.01, 0.2, 0.03, "accuracy", "within noise"),
-        (0.01, 0.2, 0.06, "accuracy", "within noise"),
-    ],
-)
-def test_a_verdict_needs_both_the_interval_and_the_test(low, high, p, metric, verdict):
-    assert judge({"difference": (low + high) / 2, "low": low, "high": high, "p": p}, metric) == verdict
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1, 1])
-    assert holm([]) == []
+    assert found["majority"].verdict == "better"
+    assert found["band_statistics"].verdict == "worse"
+    assert found["band_statistics"].before == 1
+    assert [one.source for one in found["majority"].components] == ["patches", "seeds after"]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from landcover.evaluation import confusion
+from landcover.evaluation.intervals import wilson
 
 
 def test_confusion_matrix_has_labels_in_rows_and_predictions_in_columns():
@@ -17,11 +18,16 @@ def test_a_table_has_every_pair_of_classes_in_their_order():
     assert found["share"].tolist() == pytest.approx([0.75, 0.25, np.nan, np.nan], nan_ok=True)
 
 
-def test_the_f1_of_a_class_without_label_and_prediction_is_0():
-    found = confusion.class_f1(np.array([[3, 1, 0], [1, 3, 0], [0, 0, 0]]))
-    assert found.tolist() == [0.75, 0.75, 0]
-
-
-def test_an_absent_class_counts_only_by_what_is_wrongly_taken_for_it():
-    found = confusion.class_f1(np.array([[3, 0, 1], [0, 4, 0], [0, 0, 0]]))
-    assert found == pytest.approx([6 / 7, 1, 0])
+def test_figures_per_class_by_hand():
+    # Of four patches of a, three are right and one is taken for c; all four of b are right; d does not occur.
+    matrix = np.array([[3, 0, 1, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    found = confusion.per_class(matrix, list("abcd"))
+    assert found["class"].tolist() == list("abcd")
+    assert found["support"].tolist() == [4, 4, 0, 0]
+    assert found["precision"].tolist() == pytest.approx([1, 1, 0, np.nan], nan_ok=True)  # d is never predicted
+    assert found["recall"][:2].tolist() == [0.75, 1]
+    assert found[["recall_low", "recall_high"]][:2].to_numpy() == pytest.approx(
+        np.array([wilson(0.75, 4), wilson(1, 4)])
+    )
+    assert found["f1"][:2].tolist() == pytest.approx([6 / 7, 1])
+    assert found[["recall", "recall_low", "recall_high", "f1"]][2:].isna().all(axis=None)  # no label

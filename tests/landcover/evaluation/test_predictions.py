@@ -68,7 +68,17 @@ def test_what_a_network_predicts_as_a_table_by_hand():
     assert table["confidence"].tolist() == pytest.approx([0.7, 0.5])
     assert table["p_actual"].tolist() == pytest.approx([0.7, 0.4])
     assert table["brier"].tolist() == pytest.approx([0.09 + 0.04 + 0.01, 0.25 + 0.01 + 0.36])
+    assert table["rank_actual"].tolist() == [1, 2]
+    assert predictions.parse(table).rank_actual.tolist() == [[1, 2]]
     assert predictions.parse(table).positions.tolist() == [[1, 50], [2, 51]]
+
+
+def test_equally_probable_classes_rank_in_their_order():
+    split = Split(np.zeros((3, 1, 1, 1)), np.arange(3), ["B02"], ["a", "b", "c"], {})
+    index = Index(np.array(list("xyz")), *np.ones((3, 3)))
+    table = predictions.tabulate(split, index, np.log(np.full((3, 3), 1 / 3)))
+    assert table["rank_actual"].tolist() == [1, 2, 3]
+    assert table["predicted"].tolist() == ["a"] * 3
 
 
 def test_a_baseline_is_of_the_same_patches():

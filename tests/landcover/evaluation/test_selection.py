@@ -33,3 +33,9 @@ def test_the_best_of_equals_looks_too_good_and_a_clear_best_does_not():
     assert 0.015 < too_good < 0.06
     clear = {"good": of_scores(rng.random((1, 150)) < 0.9), "bad": of_scores(rng.random((1, 150)) < 0.3)}
     assert selection.optimism(clear, resamples=2000, seed=0) == pytest.approx(0, abs=0.002)
+
+
+def test_holm_by_hand():
+    assert selection.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert selection.holm([0.5, 0.9]) == pytest.approx([1, 1])
+    assert selection.holm([]) == []

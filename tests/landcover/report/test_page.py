@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from landcover.data import tensors
+from landcover.evaluation.metrics import METRICS
 from landcover.report.page import headline
+from landcover.report.verdicts import direction
 
 
 @pytest.fixture
@@ -49,11 +51,13 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     ):
         against = test["against"][name]
         assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
-        values = found["baselines"][name]
-        assert f"| {words} | {interval(values, 'accuracy')} | {interval(values, 'macro_f1')} |" in page
-    figures = [*(test[name] for name in ("balanced_accuracy", "nll", "brier", "ece")), test["ece_by_chance"]["mean"]]
-    cells = [interval(test, "accuracy"), interval(test, "macro_f1"), *(f"{figure:.3f}" for figure in figures)]
-    assert f"| **network** | {' | '.join(cells)} |" in page
+        error = f"{100 * against['standard_error']:.1f} points; a verdict of better or worse takes more than "
+        assert f" standard errors of {error}" in page
+    columns = [test, *found["baselines"].values(), found["metrics"]["val"]]
+    for name, metric in METRICS.items():
+        assert f"| {direction(metric)} | {' | '.join(interval(one, name) for one in columns)} |" in page
+    errors = [f"{one['ece']:.3f} (by chance {one['ece_by_chance']['mean']:.3f})" for one in columns]
+    assert f"| expected calibration error, lower is better | {' | '.join(errors)} |" in page
     calibrated = "this network is not well calibrated" in page
     assert calibrated is (test["ece"] > test["ece_by_chance"]["high"])
     assert calibrated is not ("no significant miscalibration was detected" in page)
@@ -65,8 +69,8 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
     facts = tensors.load(tmp_path / "m.safetensors")[1]
     assert f"temperature {facts['temperature']:.3f}, " in card
-    assert f"NLL then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
-    assert f"| **network** | {interval(test, 'accuracy')}" in card
+    assert f"negative log-likelihood then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card
+    assert f"| accuracy | {interval(test, 'accuracy')} |" in card
     low, high = facts["patch_means"]["B08"]
     assert f"| B08 | {low:.3f} | {high:.3f} |" in card
     assert "- Never seen in training: shrubland, " in card
@@ -93,15 +97,16 @@ def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
     assert (
         f"Trained with 2 seeds, the network classifies **{seeds['accuracy']['mean']:.1%}** of 8 test patches" in first
     )
-    for name, words in (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("nll", "NLL"), ("brier", "Brier")):
+    for name, metric in METRICS.items():
         test, val = (
             f"{one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})" for one in (seeds[name], seeds["val"][name])
         )
-        assert f"| {words} | {test} | {val} | {seeds[name]['std']:.3f} |" in first
+        assert f"| {direction(metric)} | {test} | {val} | {seeds[name]['std']:.3f} |" in first
     for split, found_together in (("test", seeds["ensemble"]), ("val", seeds["ensemble"]["val"])):
         accuracy, nll = found_together["accuracy"], found_together["nll"]
         assert f"- on {split}, accuracy {accuracy['value']:.1%}, {100 * accuracy['difference']:+.1f} points (" in first
-        assert f"; NLL {nll['value']:.3f}, {nll['difference']:+.3f} ({nll['low']:+.3f} to {nll['high']:+.3f})" in first
+        gain = f"{nll['difference']:+.3f} nats ({nll['low']:+.3f} to {nll['high']:+.3f})"
+        assert f"; negative log-likelihood {nll['value']:.3f}, {gain}" in first
     difference = 100 * seeds["against"]["texture"]["difference"]
     assert re.search(rf"^- gradient boosting .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE)
     assert f"The network from the single run classifies **{found['metrics']['test']['accuracy']:.1%}**" in single

@@ -11,7 +11,7 @@ from tiny import REPOSITORY
 
 from landcover import constants
 from landcover.evaluation.calibration import reliability
-from landcover.evaluation.metrics import accuracy_by_purity
+from landcover.evaluation.results import accuracy_by_purity
 from landcover.report import palette, plots
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]

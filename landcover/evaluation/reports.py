@@ -1,0 +1,146 @@
+"""The reports of two revisions, and whether they can be compared."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from landcover.errors import InputError
+from landcover.evaluation.comparison import Verdict, against_baselines
+from landcover.evaluation.predictions import Predictions, mismatches, parse
+from landcover.evaluation.revisions import Revision
+
+# The names of the distances in reports/data.json, and their labels on pages.
+NEARNESS = {
+    "same_ground": "on the same ground",
+    "same_ground_other_date": "on the same ground, on a different date",
+    "touching": "touching it",
+    "within_3_km": "within 3 km",
+    "within_6_km": "within 6 km",
+}
+
+
+@dataclass(frozen=True)
+class Reports:
+    """The reports of one revision, as their files hold them."""
+
+    revision: Revision
+    data: dict[str, Any]
+    metrics: dict[str, Any]
+    params: dict[str, Any]
+    lock: dict[str, Any]
+    table: pd.DataFrame  # predictions.csv, sorted by patch_id
+    run: Predictions  # the same
+    seeds: Predictions | None  # from repeat, if there are at least two seeds
+    baselines: pd.DataFrame | None  # baseline_predictions.csv
+
+    @property
+    def predictions(self) -> Predictions:
+        """What is compared: the runs over seeds if there are any, else the single run."""
+        return self.run if self.seeds is None else self.seeds
+
+    def against_baselines(self) -> dict[str, Verdict]:
+        """The verdicts on the accuracy compared with each baseline; empty if there are none.
+
+        Raises:
+            InputError: the baselines cover other patches, or are not a valid table.
+        """
+        try:
+            return {} if self.baselines is None else against_baselines(self.predictions, self.baselines)
+        except InputError as error:
+            raise InputError(f"{self.revision}: reports/baseline_predictions.csv {error}") from None
+
+    def leakage(self) -> dict[str, float]:
+        """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
+        shares = (self.data.get("leakage") or {}).get("test", {})
+        return {distance: shares[distance]["share"] for distance in NEARNESS if distance in shares}
+
+    def stale_parameters(self) -> list[str]:
+        """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with.
+
+        Of `datasets`, only the chosen entry counts.
+        """
+        written = flatten(self.params)
+        ran = [stage.get("params", {}).get("params.yaml", {}) for stage in self.lock["stages"].values()]
+        differ = {key for used in ran for key, value in flatten(used).items() if written.get(key) != value}
+        chosen = f"datasets.{self.params.get('dataset')}."
+        return sorted(key for key in differ if not key.startswith("datasets.") or key.startswith(chosen))
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _table(revision: Revision, path: str) -> tuple[pd.DataFrame, Predictions | None]:
+    table = revision.csv(path)
+    try:
+        return table, parse(table) if len(table) else None
+    except InputError as error:
+        raise InputError(f"{revision}: {path} {error}; run dvc repro") from None
+
+
+def read_reports(revision: Revision) -> Reports:
+    """Read the reports and check everything that a comparison uses, so that errors come before any output.
+
+    Raises:
+        InputError: a file is missing or is not what the pipeline writes.
+    """
+    table, run = _table(revision, "reports/predictions.csv")
+    seeds, baselines = None, None
+    if revision.has("reports/seed_predictions.csv"):
+        seeds = _table(revision, "reports/seed_predictions.csv")[1]
+    if revision.has("reports/baseline_predictions.csv"):
+        baselines = revision.csv("reports/baseline_predictions.csv")
+    data, metrics = (revision.json(f"reports/{name}.json") for name in ("data", "metrics"))
+    params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
+    try:
+        if run is None or len(run.seeds) > 1:
+            raise ValueError("predictions.csv does not hold exactly one run")
+        if seeds is not None and not np.array_equal(seeds.patch_ids, run.patch_ids):
+            raise ValueError("seed_predictions.csv does not cover the patches of predictions.csv")
+        table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
+        table["majority_fraction"] = table["majority_fraction"].astype(float)
+        seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
+        reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines)
+        for fact in ("membership_sha256", "labels_sha256"):
+            data[fact]["train"], data[fact]["test"]
+        for share in reports.leakage().values():
+            float(share)
+        float(metrics["test"]["ece"])
+        int(data["patches"]["test"]), dict(lock["stages"]), dict(params["evaluate"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{revision}: its reports are not what this pipeline writes ({reason}); run dvc repro"
+        ) from None
+    return reports
+
+
+def incomparable(base: Reports, head: Reports) -> list[str]:
+    """Why the test figures of two revisions cannot be compared; empty if they can."""
+    reasons = []
+    for fact, what in (("membership_sha256", "patches"), ("labels_sha256", "labels")):
+        if base.data[fact]["test"] != head.data[fact]["test"]:
+            count = [side.data["patches"]["test"] for side in (base, head)]
+            reasons.append(f"the test splits have different {what} ({count[0]} patches before, {count[1]} after)")
+            break
+    for side in (base, head):
+        if len(side.table) != side.data["patches"]["test"]:
+            reasons.append(
+                f"reports/predictions.csv of {side.revision} does not match its test split; run dvc repro there"
+            )
+    return reasons or mismatches(base.run, head.run)
+
+
+def grown_leakage(base: Reports, head: Reports) -> list[str]:
+    """The kinds of leakage that affect more of the test split than before, with both shares."""
+    before, after = base.leakage(), head.leakage()
+    return [
+        f"{NEARNESS[distance]}: {before[distance]:.1%} before, {after[distance]:.1%} after"
+        for distance in before
+        if distance in after and after[distance] > before[distance]
+    ]

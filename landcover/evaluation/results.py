@@ -1,0 +1,158 @@
+"""The figures in metrics.json, baselines.json, seeds.json and headline.json, and the tables of predictions by seed."""
+
+import itertools
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import logsumexp
+
+from landcover.data.index import Index
+from landcover.data.tensors import Split
+from landcover.evaluation.calibration import ece, ece_by_chance
+from landcover.evaluation.comparison import against_baselines
+from landcover.evaluation.intervals import difference, mean, share_interval
+from landcover.evaluation.metrics import METRICS, all_scores, means
+from landcover.evaluation.predictions import Predictions, parse, tabulate
+
+PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
+PURITY_RANGES = tuple(
+    f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
+)
+REPEATED = ("val", "test")  # the splits that repeat predicts: val, so that experiments can be chosen without test
+ENSEMBLE = ("accuracy", "nll")  # the metrics of an ensemble
+SEED_COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat", "rank_actual"]
+
+
+def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
+    """The index in PURITY_RANGES of the majority fraction of each patch; int (N,)."""
+    return np.searchsorted(PURITY_EDGES[1:-1], majority_fraction, side="right")
+
+
+def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> list[dict[str, float | int | str]]:
+    """Accuracy with its 95% Wilson interval for the patches in each range of purity.
+
+    Returns:
+        Rows of `purity`, `n`, `accuracy`, `low`, `high`, for the ranges that have a patch.
+    """
+    rows, ranges = [], purity_range(majority_fraction)
+    for number in np.unique(ranges):
+        right = correct[ranges == number]
+        (low, high), share = share_interval(right), float(right.mean())
+        rows.append({"purity": PURITY_RANGES[number], "n": len(right), "accuracy": share, "low": low, "high": high})
+    return rows
+
+
+def of_run(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
+    """The metrics of one run on one split with 95% intervals, and its calibration error.
+
+    Args:
+        table: as `predictions.tabulate` makes it.
+        resamples, seed: for the calibration error by chance.
+    """
+    table = table.sort_values("patch_id")
+    predictions, confidence = parse(table), table["confidence"].to_numpy()
+    figures: dict[str, Any] = {}
+    for name, value in means(predictions).items():
+        low, high = METRICS[name].interval(predictions)
+        figures |= {name: value, f"{name}_ci_low": low, f"{name}_ci_high": high}
+    by_chance, high_by_chance = ece_by_chance(confidence, resamples=resamples, seed=seed)
+    figures["ece"] = ece(predictions.predicted[0] == predictions.actual, confidence)
+    return figures | {"ece_by_chance": {"mean": by_chance, "high": high_by_chance}, "n": len(table)}
+
+
+def differences_from(baselines: pd.DataFrame, predictions: Predictions) -> dict[str, Any]:
+    """The result of `against_baselines`, for a JSON file."""
+    return {name: asdict(verdict) for name, verdict in against_baselines(predictions, baselines).items()}
+
+
+def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
+    """The few figures that DVC shows in its tables, to three decimals.
+
+    Args:
+        run: `test`, as `of_run` makes it, with `against`, the differences from the baselines; and `val`.
+        seeds: as `of_seeds` makes it.
+
+    Returns:
+        `accuracy`, `macro_f1` and `nll` of the test split; `margin`, the accuracy minus that of the best baseline;
+        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split.
+    """
+    test = run["test"]
+    figures = {name: test[name] for name in ("accuracy", "macro_f1", "nll")}
+    figures["margin"] = min(against["difference"] for against in test["against"].values())
+    figures["val_accuracy"] = run["val"]["accuracy"]
+    if seeds["seeds"]:
+        figures["mean_accuracy"] = seeds["accuracy"]["mean"]
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+# -- The same configuration with other seeds
+
+
+def tabulate_seeds(
+    seeds: list[int], log_probabilities: dict[str, np.ndarray], splits: dict[str, Split], indices: dict[str, Index]
+) -> dict[str, pd.DataFrame]:
+    """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds."""
+    tables = {}
+    for name in REPEATED:
+        parts = [
+            tabulate(splits[name], indices[name], of_seed).assign(seed=seed)
+            for seed, of_seed in zip(seeds, log_probabilities.get(name, ()), strict=True)
+        ]
+        tables[name] = pd.concat(parts)[SEED_COLUMNS] if parts else pd.DataFrame(columns=SEED_COLUMNS)
+    return tables
+
+
+def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
+    """For each metric the mean over seeds and, with two seeds or more, the standard deviation and 95% interval.
+
+    The interval accounts for patches, places and seeds. `val` has the same for the val split, and `against` has the
+    differences from the baselines.
+    """
+    if not len(tables["test"]):
+        return {"seeds": 0}
+    test, val = parse(tables["test"]), parse(tables["val"])
+    figures = {"seeds": len(test.seeds)} | _over_seeds(test) | {"val": _over_seeds(val)}
+    return figures | {"against": differences_from(baselines, test)}
+
+
+def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
+    figures = {}
+    for name, (scores,) in all_scores(predictions).items():
+        estimate = mean(scores, predictions.places)
+        figures[name] = {"mean": estimate.value}
+        if len(scores) > 1:
+            low, high = estimate.interval()
+            figures[name] |= {"std": float(scores.mean(1).std(ddof=1)), "low": low, "high": high}
+    return figures
+
+
+def of_ensemble(
+    log_probabilities: dict[str, np.ndarray],
+    splits: dict[str, Split],
+    indices: dict[str, Index],
+    tables: dict[str, pd.DataFrame],
+) -> dict[str, Any]:
+    """What the seeds' networks are worth together: the mean of their probabilities predicts.
+
+    For each metric in ENSEMBLE: `value`, and its `difference` from the mean over these seeds, with a 95% interval over
+    patches and places. `val` has the same for the val split.
+
+    Args:
+        log_probabilities: of each split, (S, N, K).
+        tables: as `tabulate_seeds` makes them.
+    """
+    figures = {}
+    for name in REPEATED:
+        mixed = logsumexp(log_probabilities[name], axis=0, b=1 / len(log_probabilities[name]))
+        single, together = parse(tables[name]), parse(tabulate(splits[name], indices[name], mixed))
+        figures[name] = {metric: _gain(single, together, metric) for metric in ENSEMBLE}
+    return figures["test"] | {"val": figures["val"]}
+
+
+def _gain(single: Predictions, together: Predictions, metric: str) -> dict[str, float]:
+    before, after = (METRICS[metric].scores(one).mean(0, keepdims=True) for one in (single, together))
+    gain = difference(before, after, single.places, seedless=True)
+    low, high = gain.interval()
+    return {"value": float(after.mean()), "difference": gain.value, "low": low, "high": high}
