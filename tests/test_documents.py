@@ -11,7 +11,11 @@ import pytest
 import yaml
 from tiny import REPOSITORY
 
-DOCUMENTS = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/*.md")), REPOSITORY / "benchmarks/README.md"]
+DOCUMENTS = [
+    *sorted(REPOSITORY.glob("*.md")),
+    *sorted(REPOSITORY.glob("docs/*.md")),
+    REPOSITORY / "benchmarks/README.md",
+]
 PARAMS, EXPERIMENTS = (yaml.safe_load((REPOSITORY / f"{name}.yaml").read_text()) for name in ("params", "experiments"))
 NAMES = {*EXPERIMENTS, *(name for group in EXPERIMENTS.values() for name in group)}
 OTHERS = {"cd", "git", "pip", "salloc", "srun"}  # programs that are not ours

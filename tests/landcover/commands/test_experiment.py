@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from landcover.commands import experiment
 from landcover.errors import InputError
 from landcover.evaluation.comparison import compare_scores, mcnemar, tango
 from landcover.evaluation.predictions import BASELINES, parse
+from landcover.evaluation.revisions import Revision
 from landcover.evaluation.scores import scores
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 from landcover.report.markdown import points
@@ -248,3 +250,45 @@ def test_ctrl_c_waits_for_dvc_to_tidy_up(repository):
     os.killpg(tool.pid, signal.SIGINT)  # as a terminal does
     assert tool.wait() == 130
     assert (repository / "tidied").exists()
+
+
+# -- with the real dvc, and one stage that fails at first and then finds its checkpoint
+
+STAGE = """
+import os, pathlib, shutil, sys
+checkpoint = pathlib.Path(os.environ["LANDCOVER_CHECKPOINTS"]) / "train-1"
+if not checkpoint.exists():
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.touch()
+    sys.exit("error: the disk is full")
+checkpoint.unlink()
+shutil.copytree("REPORTS", "reports", dirs_exist_ok=True)
+"""
+
+
+def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeypatch, capfd):
+    shutil.copytree(REPOSITORY / "reports", tmp_path / "reports")
+    for name in (".dvc/config", ".dvc/.gitignore", "params.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for name, text in {
+        "stage.py": STAGE.replace("REPORTS", str(REPOSITORY / "reports")),
+        "dvc.yaml": "stages: {train: {cmd: python stage.py, params: [train], outs: [reports: {cache: false}]}}\n",
+        "dvc.lock": "schema: '2.0'\nstages: {}\n", ".gitignore": ".partial\ncomparison\n",
+        "experiments.yaml": "network: {notebook: {}, fast: {train.learning_rate: 0.01}}\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
+        subprocess.run([*git, *command], check=True)
+    with pytest.raises(InputError, match="experiment fast: dvc exp run failed"):
+        experiment.main(["run", "fast"])
+    assert "error: the disk is full" in capfd.readouterr().err
+    assert (tmp_path / ".partial" / "train-1").exists()
+    experiment.main(["run", "fast"])
+    assert "fast against HEAD:\nNo difference: every prediction is the same" in capfd.readouterr().out
+    assert Revision("fast").yaml("params.yaml")["train"]["learning_rate"] == 0.01
+    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True).stdout == b""
