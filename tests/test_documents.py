@@ -5,6 +5,8 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import sys
+from unittest import mock
 
 import dvc.cli
 import pytest
@@ -57,19 +59,15 @@ def test_make_has_the_target_and_the_variables(command):
             parse(target, value.split() + ["scene"] * (target == "predict"))
 
 
-class Parsed(Exception):
-    """The arguments are right; the command need not run."""
-
-
 def parse(verb: str, arguments: list[str]) -> None:
     """Have `python -m landcover <verb>` parse its arguments, and no more."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
-        original = argparse.ArgumentParser.parse_args
+    original = argparse.ArgumentParser.parse_args
 
-        def stop(parser: argparse.ArgumentParser, given: list[str]) -> None:
-            raise Parsed(original(parser, given))
+    def stop(parser: argparse.ArgumentParser, given: list[str]) -> None:
+        original(parser, given)
+        sys.exit("parsed")
 
-        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    with mock.patch.object(argparse.ArgumentParser, "parse_args", stop), pytest.raises(SystemExit, match="parsed"):
         importlib.import_module(f"landcover.commands.{verb}").main(arguments)
 
 
