@@ -18,6 +18,8 @@ from tiny import REAL_ARCHIVE, REPOSITORY
 from landcover import constants
 from landcover.synthetic import writer
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # share a fixture that takes long
+
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
 
