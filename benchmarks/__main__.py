@@ -85,7 +85,7 @@ class Comparison:
 
     def one_epoch(self) -> None:
         (root,) = (self.folder / "unpacked").iterdir()
-        command = ("python", "-m", "benchmarks.epochs", root, "data/tensors", str(EPOCHS_IN_TURN))
+        command = ("python", "-m", "benchmarks.epochs", root, "data/tensors", str(min(EPOCHS_IN_TURN, self.epochs)))
         found = json.loads(self.clone.run(*command, variables=AVX2).output)  # all three with the pipeline's set
         for whose, seconds in found.items():
             self.seconds[EPOCH, whose] += seconds
