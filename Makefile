@@ -1,20 +1,22 @@
 # make repro   run the stages that have changed, from archive to report
-# make test    run the tests
-# make compare BASE=main   compare the workspace with BASE, into comparison.md
+# make test    run the tests;  make lint: check style;  make format: correct it
+# make compare BASE=main   compare the workspace with BASE, into comparison.md;  HEAD=mine: another revision with it
 # make gate BASE=main      the same, and fail on a regression
-# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'; options: see landcover/commands/predict.py
-# make lint    check style
-# make experiment NAME=strong   run an experiment from experiments.yaml and judge it;  make experiments: a group, and its table
+# make experiment NAME=strong   run an experiment from experiments.yaml and judge it
+# make experiments GROUP=network   run a group of them, and print its table
+# make predict SCENE=scene.tif   map the land cover of a scene; OUT=folder, ARGS='--step 12'
 # make export   write the model as ONNX, models/model.onnx, and check it
-# make bench   compare the speed with the notebook's, and measure scaling and maps: forty minutes, benchmarks/README.md
-# make simulate   test the verdicts of comparisons on simulated models: some minutes, into docs/comparison.md
+# make bench   compare the speed with the notebook's, and measure growth and maps, into benchmarks/README.md: an hour
+# make simulate   test the verdicts of comparisons on simulated models, into docs/comparison.md: some minutes
+# make requirements   pin the newest versions of the requirements
 # Each target first creates .venv with Python 3.11 if it is missing or broken, or if the requirements changed.
 
 # Not /bin/sh: with it, make 3.81 on macOS looks up simple commands in its own PATH, not in the one exported here.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
-# Set by arguments of make, not by the environment, which may hold such names: NAME, for one, in WSL.
+# Set by arguments of make, not by the environment, which may hold such names: NAME, for one, in WSL. Recipes read them
+# as variables of the shell, so that spaces, brackets and ampersands stay what they are.
 ARGS :=
 BASE :=
 GROUP := network
@@ -22,6 +24,7 @@ HEAD :=
 NAME :=
 OUT :=
 SCENE :=
+export BASE GROUP HEAD NAME OUT SCENE
 # DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -34,37 +37,36 @@ repro: $(VENV)/installed
 	@sed -e 1,2d -e '/^[|#]/,$$d' -e 's/\*\*//g' reports/report.md; echo 'The whole report: reports/report.md'
 
 compare: $(VENV)/installed
-	python -m landcover compare $(if $(BASE),--base $(BASE)) $(if $(HEAD),--head $(HEAD)) $(ARGS)
+	@python -m landcover compare $${BASE:+--base "$$BASE"} $${HEAD:+--head "$$HEAD"} $(ARGS)
 
 # A changed test split (exit code 4) is reported on the page but is not a regression.
 gate: $(VENV)/installed
-	python -m landcover compare $(if $(BASE),--base $(BASE)) --fail-on-regression || [ $$? -eq 4 ]
+	@python -m landcover compare $${BASE:+--base "$$BASE"} --fail-on-regression || [ $$? -eq 4 ]
 
 experiment: $(VENV)/installed
-	@python -m landcover experiment run '$(NAME)'
+	@python -m landcover experiment run "$$NAME"
 
 experiments: $(VENV)/installed
-	python -m landcover experiment run $(GROUP)
-	python -m landcover experiment table $(GROUP)
+	@python -m landcover experiment run "$$GROUP"
+	@python -m landcover experiment table "$$GROUP"
 
+# Not echoed: a signed address is a secret.
 predict: $(VENV)/installed
-	python -m landcover predict $(SCENE) $(if $(OUT),--out $(OUT)) $(ARGS)
+	@python -m landcover predict $${SCENE:+"$$SCENE"} $${OUT:+--out "$$OUT"} $(ARGS)
 
 export: $(VENV)/installed-onnx
-	python -m landcover export $(ARGS)
+	@python -m landcover export $(ARGS)
 
 bench: $(VENV)/installed
 	python -m benchmarks --write
 	python -m benchmarks.growth --write
 	python -m benchmarks.scene --write
-	python -m benchmarks.inputs --write
 
 simulate: $(VENV)/installed
 	python -m benchmarks.verdicts --write
 
-
 test: $(VENV)/installed-test
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed-test
 	ruff check .

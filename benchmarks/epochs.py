@@ -1,20 +1,17 @@
-"""Time an epoch of the notebook's loop, of the pipeline's and of a minimal loop, in turn, in one process.
+"""Time an epoch of the notebook's loop, of the pipeline's and of the leanest loop, in turn, in one process.
 
-    python -m benchmarks.epochs PATCHES TENSORS IN_TURN ALL
+    python -m benchmarks.epochs PATCHES TENSORS COUNT
 
 PATCHES is the unpacked dataset's root, TENSORS the output of preprocess. An epoch is a pass over the train split and
-one over the val split. IN_TURN epochs of each loop are run in turn, then ALL epochs of the minimal loop alone, and its
-pass over the test split. Prints JSON; `python -m benchmarks` runs it.
+one over the val split. Prints the seconds of COUNT epochs of each as JSON; `python -m benchmarks` runs it.
 """
 
-import itertools
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +55,6 @@ class Lean:
         )  # fmt: skip
 
     def epochs(self, train: Patches, val: Patches) -> Iterator[dict[str, float]]:
-        for weights in self.weights:
-            weights.requires_grad_()
         batches = [list(zip(p.images.split(n), p.labels.split(n), strict=True)) for p, n in ((train, 8), (val, 16))]
         while True:
             losses, hits = torch.zeros(2), torch.zeros(2)
@@ -78,18 +73,12 @@ class Lean:
             yield dict(zip(("train_loss", "val_loss"), means.tolist(), strict=True))
 
 
-def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    found = action()
-    return time.perf_counter() - start, found
-
-
 def main() -> None:
-    root, tensors_dir, in_turn, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    root, tensors_dir, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     chosen = config.check(config.load())
     default_threads = torch.get_num_threads()
     facts = tensors.load_split(tensors_dir, "train")
-    train, val, test = (load(tensors.load_split(tensors_dir, split), CPU) for split in ("train", "val", "test"))
+    train, val = (load(tensors.load_split(tensors_dir, split), CPU) for split in ("train", "val"))
 
     def settle(threads: int) -> None:
         torch.set_num_threads(threads)
@@ -99,31 +88,22 @@ def main() -> None:
         network = make_network(facts, chosen["model"], chosen["train"].seed, CPU)
         run = Run(network, train, val, chosen["train"])
         # Each with the threads and the determinism settings that it has in a process of its own.
-        contenders = {
-            "peer": (lambda: settle(default_threads), notebook.run(root, in_turn)),
-            "ours": (
+        loops = {
+            "notebook": (lambda: settle(default_threads), notebook.run(root, count)),
+            "pipeline": (
                 lambda: set_deterministic(chosen["runtime"].threads, CPU),
                 run.epochs(Path(folder) / "checkpoint.safetensors"),
             ),
-            "floor": (lambda: settle(THREADS), Lean().epochs(train, val)),
+            "leanest": (lambda: settle(THREADS), Lean().epochs(train, val)),
         }
-        found: dict[str, Any] = {name: [] for name in contenders}
-        for _ in range(in_turn):
-            for name, (prepare, history) in contenders.items():
+        seconds: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(count):
+            for name, (prepare, epochs) in loops.items():
                 prepare()
-                found[name].append(seconds(lambda history=history: next(history))[0])
-
-    lean = Lean()
-    history = lean.epochs(train, val)
-    found["all"], found["history"] = seconds(lambda: list(itertools.islice(history, count)))
-
-    @torch.inference_mode()
-    def infer() -> list[torch.Tensor]:
-        return [lean.forward(images) for images in test.images.split(64)]
-
-    infer()
-    found["test"], _ = seconds(infer)
-    print(json.dumps(found))
+                start = time.perf_counter()
+                next(epochs)
+                seconds[name].append(time.perf_counter() - start)
+    print(json.dumps(seconds))
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import yaml
 from tabulate import tabulate
 
@@ -33,30 +35,17 @@ class Cost(NamedTuple):
     output: str
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, tasks.read_text().split()):
-            found += [child, *_children(child)]
-    return found
-
-
-def _anonymous(pid: int) -> int:
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return int(found[1]) << 10 if found else 0  # a process that has ended has no memory
-
-
 def _watch(pid: int) -> tuple[int, int]:
     """The peaks of anonymous memory until the process ends, of the largest process and of all together."""
     largest = total = 0
+    process = psutil.Process(pid)
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        sizes = []
-        try:
-            for process in (pid, *_children(pid)):
-                sizes.append(_anonymous(process))
-        except (FileNotFoundError, ProcessLookupError):
-            pass  # one ended meanwhile: the next look sees the others
-        largest, total = max(largest, *sizes, 0), max(total, sum(sizes))
+        sizes = [0]
+        with suppress(psutil.Error):  # one has ended meanwhile: the next look sees the others
+            for one in (process, *process.children(recursive=True)):
+                memory = one.memory_info()
+                sizes.append(memory.rss - memory.shared)
+        largest, total = max(largest, *sizes), max(total, sum(sizes))
         time.sleep(WATCH_EVERY)
     return largest, total
 

@@ -321,37 +321,25 @@ def too_good(draws: int, seed: int) -> tuple[float, float]:
     return tuple(np.mean(found, axis=0))
 
 
-# -- The page
+# -- The page: each function returns rows of a table
 
 
 Rows = list[dict[str, str]]
+RATES = ("false verdicts, %", "interval covers 0, %")
 
 
 def percent(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.1f}"
 
 
-def table(rows: Rows) -> str:
-    """In Markdown, percentages to the right."""
-    sides = ["right" if "%" in name else "left" for name in rows[0]]
-    return tabulate(rows, headers="keys", tablefmt="pipe", colalign=sides, disable_numparse=True)
-
-
 def case_rows(name: str, pairs: int, seed: int) -> Rows:
-    case = CASES[name]
-    by = methods(case, np.random.default_rng([seed, 1]))
-    equal, differing = (
-        simulate(case, difference, by, pairs, seed + more) for more, difference in enumerate((0, DIFFERENCE))
-    )
+    by = methods(CASES[name], np.random.default_rng([seed, 1]))
+    equal = simulate(CASES[name], 0, by, pairs, seed)
+    differing = simulate(CASES[name], DIFFERENCE, by, pairs, seed + 1)
+    columns = (*RATES, "10 points detected, %", "interval covers 10 points, %")
     return [
-        {
-            "before, after": "" if row else name,
-            "method": method,
-            "false verdicts, %": percent(equal[method].told),
-            "interval covers 0, %": percent(equal[method].covered),
-            "10 points detected, %": percent(differing[method].told),
-            "interval covers 10 points, %": percent(differing[method].covered),
-        }
+        {"before, after": "" if row else name, "method": method}
+        | dict(zip(columns, map(percent, (*equal[method], *differing[method])), strict=True))
         for row, method in enumerate(by)
     ]
 
@@ -363,56 +351,48 @@ def metric_rows(name: str, pairs: int, seed: int) -> Rows:
     names = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "nll": "NLL", "brier": "Brier score"}
     found = simulate(CASES[name], 0, {words: by(metric) for metric, words in names.items()}, pairs, seed)
     return [
-        {
-            "before, after": "" if row else name,
-            "metric": metric,
-            "false verdicts, %": percent(rates.told),
-            "interval covers 0, %": percent(rates.covered),
-        }
+        {"before, after": "" if row else name, "metric": metric} | dict(zip(RATES, map(percent, rates), strict=True))
         for row, (metric, rates) in enumerate(found.items())
     ]
 
 
 def family_rows(which: Callable[[int, int], tuple[float, float]], words: str, tables: int, seed: int) -> Rows:
-    holms, alone = which(tables, seed)
-    return [
-        {
-            "eight equal experiments, 3 seeds each": words,
-            "false verdict in the table with Holm's correction, %": percent(holms),
-            "without correction, %": percent(alone),
-        }
-    ]
+    columns = ("false verdict in the table with Holm's correction, %", "without correction, %")
+    shares = dict(zip(columns, map(percent, which(tables, seed)), strict=True))
+    return [{"eight equal experiments, 3 seeds each": words} | shares]
 
 
 def accuracy_rows(words: str, seeds: int, ground: Ground, draws: int, seed: int) -> Rows:
+    deviation = DEVIATION if seeds > 1 else 0
     row = {"coverage at a true accuracy of": words}
     for accuracy in (0.65, 0.90, 0.95, 0.98):
-        name = f"{accuracy:.0%}"
-        if seeds == 1:
-            row[name] = percent(accuracy_covered(Model(accuracy, deviation=0), ground, draws, seed))
-        elif accuracy <= 1 - 3 * DEVIATION:
-            row[name] = percent(accuracy_covered(Model(accuracy, seeds), ground, draws, seed))
-        else:
-            row[name] = "-"  # seeds scatter beyond 100%
+        possible = accuracy + 3 * deviation <= 1  # else seeds scatter beyond 100%
+        model = Model(accuracy, seeds, deviation)
+        row[f"{accuracy:.0%}"] = percent(accuracy_covered(model, ground, draws, seed)) if possible else "-"
     return [row]
+
+
+def table(rows: Rows) -> str:
+    """In Markdown, percentages to the right."""
+    sides = ["right" if "%" in name else "left" for name in rows[0]]
+    return tabulate(rows, headers="keys", tablefmt="pipe", colalign=sides, disable_numparse=True)
 
 
 def jobs(pairs: int) -> Iterator[list[tuple]]:
     """By table: functions that return its rows, with their arguments."""
+    several = ("1 run, 1 run; seeds do not matter", "3 seeds, 3 seeds", "5 seeds, 5 seeds")
+    placed = Ground(150, 20, 0.15)
     yield [(case_rows, name, pairs, 2 * number) for number, name in enumerate(CASES)]
-    yield [
-        (metric_rows, name, pairs, 100 + number)
-        for number, name in enumerate(("1 run, 1 run; seeds do not matter", "3 seeds, 3 seeds", "5 seeds, 5 seeds"))
-    ]
+    yield [(metric_rows, name, pairs, 100 + number) for number, name in enumerate(several)]
     yield [
         (family_rows, against_one, "seven compared with the first", pairs // 2, 110),
         (family_rows, whole_table, "all 27 differences, with equally good baselines", pairs // 2, 111),
     ]
     yield [
         (accuracy_rows, "1 run", 1, Ground(), pairs, 120),
-        (accuracy_rows, "1 run; 20 places, ICC 0.15", 1, Ground(150, 20, 0.15), pairs, 121),
+        (accuracy_rows, "1 run; 20 places, ICC 0.15", 1, placed, pairs, 121),
         (accuracy_rows, "3 seeds", 3, Ground(), pairs, 122),
-        (accuracy_rows, "3 seeds; 20 places, ICC 0.15", 3, Ground(150, 20, 0.15), pairs, 123),
+        (accuracy_rows, "3 seeds; 20 places, ICC 0.15", 3, placed, pairs, 123),
     ]
 
 
@@ -421,10 +401,10 @@ def text(pairs: int) -> str:
         found = [[pool.submit(*job) for job in part] for part in jobs(pairs)]
         choice = pool.submit(too_good, pairs // 4, 130)
         pages = [table([row for job in part for row in job.result()]) for part in found]
-        looks, told = (f"{100 * share:.1f}" for share in choice.result())
+        looks, estimated = (f"{100 * share:.1f}" for share in choice.result())
     best = (
         f"Chosen on the test split, the best of eight equal experiments looks {looks} points better than it is.\n"
-        f"The bootstrap used in the table of experiments estimates {told} points on average."
+        f"The bootstrap used in the table of experiments estimates {estimated} points on average."
     )
     return "\n\n".join([*pages, best])
 

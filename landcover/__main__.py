@@ -6,6 +6,7 @@ stages, the instruction set is pinned before a numerical library is imported, an
 
 import argparse
 from importlib import import_module
+from typing import NoReturn
 
 from landcover import cli, environment, terminal
 
@@ -38,5 +39,10 @@ def main() -> None:
         command.main(given.arguments)
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """The console script `landcover`: the same as `python -m landcover`."""
     cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

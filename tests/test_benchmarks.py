@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny import LOCAL, Dataset, write_tile
 
-from benchmarks import growth, measure, notebook, serial, windows
+from benchmarks import growth, measure, notebook, windows
 from benchmarks.epochs import Lean
 from landcover.config import Architecture
 from landcover.constants import CLASSES
@@ -15,13 +15,14 @@ from landcover.mapping.scenes import open_scene
 from landcover.models.cnn import DEFAULTS, Network
 from landcover.training.loader import load
 
+BANDS = ["B02", "B03", "B04", "B08"]
 ROWS = {"train": slice(0, 20), "val": slice(20, 38), "test": slice(38, 44)}
 
 
 @pytest.fixture
 def noisy(tmp_path) -> Dataset:
     rng = np.random.default_rng(0)
-    data = Dataset(tmp_path / "patches" / "small", rng.choice([0, 2, 3, 7], 44).tolist(), serial.BANDS)
+    data = Dataset(tmp_path / "patches" / "small", rng.choice([0, 2, 3, 7], 44).tolist(), BANDS)
     for patch_id in data.ids:
         for band in data.bands:
             write_tile(data.tile(patch_id, band), rng.integers(1, 12_000, (120, 120), np.uint16))
@@ -35,14 +36,6 @@ def prepared(noisy, run_stage, tmp_path):
     done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
     assert done.returncode == 0, done.stderr
     return {split: tensors.load_split(tmp_path / "tensors", split) for split in ROWS}
-
-
-def test_the_serial_loop_writes_the_stages_tensors(noisy, prepared, tmp_path):
-    serial.convert(noisy.root, tmp_path / "serial", ROWS)
-    for split, ours in prepared.items():
-        theirs, _ = tensors.load(tmp_path / "serial" / f"{split}.safetensors")
-        assert (theirs["images"] == ours.images).all()
-        assert (theirs["labels"] == ours.labels).all()
 
 
 def test_the_leanest_loop_learns_as_the_notebook_does(noisy, prepared):
@@ -61,7 +54,7 @@ def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_para
     network = Network(Architecture(**default_params["model"]), default_params["bands"], 11)
     model = Model([network.eval()], DEFAULTS | {"classes": CLASSES})
     theirs, chosen, rows = windows.loop(tmp_path / "scene.tif", network, step)
-    scene = open_scene(str(tmp_path / "scene.tif"), serial.BANDS, positions=[1, 2, 3, 4], offset=0)
+    scene = open_scene(str(tmp_path / "scene.tif"), BANDS, positions=[1, 2, 3, 4], offset=0)
     ours = predict(scene, model, step, LOCAL, keep_probabilities=True)
     assert (rows, len(chosen)) == ours.labels.shape[:1] * 2
     np.testing.assert_allclose(ours.probabilities.transpose(1, 2, 0), theirs, atol=1e-5)
@@ -92,7 +85,7 @@ print(os.getcwd(), "OMP_NUM_THREADS" in os.environ)"""
     assert cost.output == f"{clone.folder} False\n"
     assert cost.seconds > 0.3
     assert cost.rss > 200 << 20
-    assert 200 << 20 < cost.anonymous == cost.total < 240 << 20
+    assert 200 << 20 < cost.anonymous <= cost.total < 240 << 20
     clone.set({"train.epochs": 2})
     assert clone.params()["train"]["epochs"] == 2
     with pytest.raises(SystemExit, match="ended with 3"):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from landcover import config, files
-from landcover.config import Runtime
+from landcover.config import PARAMS, Runtime
 from landcover.constants import METRES_PER_PIXEL, SAMPLES, readable
 from landcover.data.layouts.ben_ge import find_root
 from landcover.data.problems import tell
@@ -40,6 +40,11 @@ from landcover.training.determinism import set_deterministic
 MODEL, ENSEMBLE, MAPS = Path("models/model.safetensors"), Path("models/ensemble.safetensors"), Path("maps")
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
 PREDICTIONS = "predictions.csv"  # of patches
+# Outside a clone, where no params.yaml says it.
+RUNTIME = {
+    "device": "auto", "threads": 2, "instruction_set": "avx2", "launcher": "python", "workers": 2, "dask": None,
+    "resident_gigabytes": 4,
+}  # fmt: skip
 SHARE_TOLD = 0.01  # of windows: if as many are unlike the train split's, it is worth a warning
 OF_SCENES = ("step", "mask", "truth", "bands", "quantification", "crs", "level")  # options
 # What a folder may hold that a new map replaces.
@@ -222,7 +227,7 @@ def main(command_line: list[str]) -> None:
     given = arguments_of(command_line)
     if given.truth and len(given.scenes) > 1:
         raise InputError("--truth: applies to a single scene; name only one")
-    runtime = config.validate("runtime", Runtime, config.load().get("runtime"))
+    runtime = config.validate("runtime", Runtime, config.load().get("runtime") if PARAMS.is_file() else RUNTIME)
     device = choose_device(runtime.device)
     set_deterministic(1, device)  # since strips are computed in parallel, each by one thread
     path = given.model or (ENSEMBLE if given.ensemble else MODEL)

@@ -6,6 +6,7 @@ import pytest
 
 from landcover.data import tensors
 from landcover.evaluation.metrics import METRICS
+from landcover.evaluation.predictions import BASELINES
 from landcover.report.page import headline
 from landcover.report.verdicts import direction
 
@@ -53,7 +54,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
         assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
         error = f"{100 * against['standard_error']:.1f} points; a verdict of better or worse takes more than "
         assert f" standard errors of {error}" in page
-    columns = [test, *found["baselines"].values(), found["metrics"]["val"]]
+    columns = [test, *(found["baselines"][name] for name in BASELINES), found["metrics"]["val"]]
     for name, metric in METRICS.items():
         assert f"| {direction(metric)} | {' | '.join(interval(one, name) for one in columns)} |" in page
     errors = [f"{one['ece']:.3f} (by chance {one['ece_by_chance']['mean']:.3f})" for one in columns]

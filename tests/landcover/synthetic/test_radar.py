@@ -9,6 +9,8 @@ from landcover.synthetic.noise import generator
 from landcover.synthetic.radar import ECHOES, backscatter
 from landcover.synthetic.weather import Weather
 
+pytestmark = pytest.mark.xdist_group("radar")  # share a fixture that takes long
+
 FLAT = np.zeros((120, 120), np.float32)
 
 

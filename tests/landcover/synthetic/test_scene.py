@@ -6,6 +6,8 @@ from landcover.constants import BANDS, CLASSES, NODATA, PATCH_METRES, WORLDCOVER
 from landcover.synthetic.landscape import GRID, GROUNDS
 from landcover.synthetic.scene import lay_out, write_scene
 
+pytestmark = pytest.mark.xdist_group("scene")  # share a fixture that takes long
+
 PATCHES = 2  # along a side
 
 

@@ -20,6 +20,8 @@ from landcover.synthetic.covers import COVERS
 from landcover.synthetic.landscape import ACQUISITIONS, CLUSTER, GRID
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
+pytestmark = pytest.mark.xdist_group("writer")  # share a fixture that takes long
+
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
 # What every tile of the sample is, beside its band's size.
