@@ -1,9 +1,9 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +17,22 @@ from landcover import config, constants
 from landcover.commands import experiment
 from landcover.errors import InputError
 from landcover.evaluation.comparison import compare_scores, mcnemar, tango
-from landcover.evaluation.intervals import mean
 from landcover.evaluation.predictions import BASELINES, parse
+from landcover.evaluation.revisions import Revision
 from landcover.evaluation.scores import scores
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 from landcover.report.markdown import points
 
 CLASSES = np.array(constants.CLASSES)
-
-
-CHANGES = {name: changes for group in experiment.load().values() for name, changes in group.items()}
+GROUPS = experiment.load_experiments(REPOSITORY / experiment.EXPERIMENTS)
+CHANGES = {name: changes for group in GROUPS.values() for name, changes in group.items()}
+LABELS = np.array([0, 2, 3] * 50)
+IDS = [f"p{i:03}" for i in range(150)]
+MAJORITY, STATISTICS, TEXTURE = BASELINES.values()
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_every_experiment_changes_parameters_that_exist_to_values_that_are_valid(name, default_params):
+def test_every_experiment_changes_parameters_that_exist_to_valid_values(name, default_params):
     changed = yaml.safe_load(yaml.safe_dump(default_params))
     for key, value in CHANGES[name].items():
         *section, parameter = key.split(".")
@@ -40,111 +42,115 @@ def test_every_experiment_changes_parameters_that_exist_to_values_that_are_valid
     config.check(changed)
 
 
-def test_no_name_is_given_twice():
-    assert len(CHANGES) == sum(map(len, experiment.load().values()))
-    assert not CHANGES.keys() & experiment.load().keys()
+def test_names_of_experiments_and_groups_are_unique():
+    assert len(CHANGES) == sum(map(len, GROUPS.values()))
+    assert not CHANGES.keys() & GROUPS.keys()
 
 
-def test_a_group_stands_for_its_experiments_and_its_first_one_is_the_reference():
+def test_a_group_stands_for_its_experiments_and_the_first_is_its_reference():
     groups = {"network": {"notebook": {}, "wider": {}}, "inputs": {"bands": {}, "radar": {}}}
-    assert experiment.choose(["inputs", "wider"], groups) == {"bands": "bands", "radar": "bands", "wider": "notebook"}
+    assert experiment.select(["inputs", "wider"], groups) == {"bands": "bands", "radar": "bands", "wider": "notebook"}
 
 
-LABELS = np.array([0, 2, 3] * 50)
-MAJORITY, STATISTICS, TEXTURE = BASELINES.values()
+@pytest.mark.parametrize("names", [[""], ["strnog"]])
+def test_an_unknown_name_is_reported_with_the_known_ones(names):
+    with pytest.raises(
+        InputError, match=r"(no NAME is given|no experiment strnog in .*); choose from notebook, or a group: network$"
+    ):
+        experiment.select(names, {"network": {"notebook": {}}})
 
 
-def right(count: int, start: int = 0) -> np.ndarray:
-    """Class names of which `count` in a row are right."""
-    rows = np.arange(150) - start
-    return CLASSES[np.where((rows >= 0) & (rows < count), LABELS, 7)]
+# -- tables
+
+
+def correct(count: int) -> np.ndarray:
+    """Class names of which the first `count` are right."""
+    return CLASSES[np.where(np.arange(150) < count, LABELS, 7)]
 
 
 def table(*predicted: np.ndarray) -> pd.DataFrame:
-    """A row a seed and patch, in no order."""
-    columns = {"patch_id": [f"p{i:03}" for i in range(150)], "actual": CLASSES[LABELS]}
+    """A row per seed and patch, in random order."""
+    columns = {"patch_id": IDS, "actual": CLASSES[LABELS]}
     parts = [pd.DataFrame({"seed": i, **columns, "predicted": one}) for i, one in enumerate(predicted)]
     return pd.concat(parts).sample(frac=1, random_state=0)
 
 
-def experiments(
-    test: dict[str, list[np.ndarray]], statistics: np.ndarray, texture: np.ndarray, val: dict | None = None
-) -> Experiments:
-    baselines = table(CLASSES[np.zeros(150, int)]).rename(columns={"predicted": "majority"}).drop(columns="seed")
-    baselines = baselines.sort_values("patch_id").assign(band_statistics=statistics, texture=texture)
-    found = (
-        {name: parse(table(*seeds)) for name, seeds in side.items()} for side in (test if val is None else val, test)
+def experiments(test: dict[str, list[int]], statistics: int, texture: int, val: dict | None = None) -> Experiments:
+    """From the number of correct predictions of each seed, and of two baselines."""
+    val, test = (
+        {name: parse(table(*map(correct, seeds))) for name, seeds in side.items()} for side in (val or test, test)
     )
-    return Experiments(*found, baselines, "notebook")
+    baselines = {"majority": CLASSES[0], "band_statistics": correct(statistics), "texture": correct(texture)}
+    return Experiments(val, test, pd.DataFrame({"patch_id": IDS, "actual": CLASSES[LABELS]} | baselines), "notebook")
 
 
-def test_the_table_sets_each_experiment_beside_the_notebook_and_the_baselines():
-    test = {"notebook": [right(72), right(75), right(78)], "strong": [right(118), right(120), right(122)]}
-    val = {"notebook": [right(60)] * 3, "strong": [right(90)] * 3}
-    rows = summarize(experiments(test, right(90), right(100), val))
-    by_name = {row["predictor"]: row for row in rows}
-    assert list(by_name) == [MAJORITY, STATISTICS, TEXTURE, "notebook", "strong"]
+def test_the_table_compares_each_experiment_with_the_reference_and_the_baselines():
+    test = {"notebook": [72, 75, 78], "strong": [118, 120, 122]}
+    rows = summarize(experiments(test, 90, 100, val={"notebook": [60] * 3, "strong": [90] * 3}))
+    assert [row["predictor"] for row in rows] == [MAJORITY, STATISTICS, TEXTURE, "notebook", "strong"]
     assert [row["seeds"] for row in rows] == ["-", "-", "-", 3, 3]
     assert [row["val accuracy"] for row in rows] == ["-", "-", "-", "0.400", "0.600"]
     accuracies = [row["test accuracy (95% interval)"].split()[0] for row in rows]
     assert accuracies == ["0.333", "0.600", "0.667", "0.500", "0.800"]
-    assert by_name["notebook"]["against notebook"] == "-"
-    assert by_name[STATISTICS]["against notebook"].startswith("**+10.0 points")
-    assert by_name[TEXTURE]["against notebook"].startswith("**+16.7 points")
-    assert by_name[TEXTURE][f"against {STATISTICS}"].startswith("**+6.7 points")
-    assert by_name["strong"]["against notebook"].startswith("**+30.0 points")
-    assert by_name["strong"][f"against {STATISTICS}"].startswith("**+20.0 points")
-    assert by_name["strong"][f"against {TEXTURE}"].startswith("**+13.3 points")
-    # Each pair stands in the table once.
-    pairs = [(row["predictor"], key) for row in rows for key, text in row.items() if "against" in key and text != "-"]
-    assert len(pairs) == 3 + 1 + 2 + 0 + 3
-    one_seed = mean(scores(parse(table(right(90))), "accuracy")).interval()
-    assert by_name[STATISTICS]["test accuracy (95% interval)"] == f"0.600 ({one_seed[0]:.3f} to {one_seed[1]:.3f})"
+    differences = [[row[f"against {other}"].split(" ")[0] for row in rows] for other in ("notebook", STATISTICS)]
+    # Each pair once, and in bold what is significant.
+    assert differences == [
+        ["**-16.7", "**+10.0", "**+16.7", "-", "**+30.0"],
+        ["**-26.7", "-", "**+6.7", "-", "**+20.0"],
+    ]
 
 
-def test_a_baseline_has_no_noise_of_seeds_on_either_side_of_a_difference():
-    test = {"notebook": [right(60), right(75), right(90)], "strong": [right(105), right(120), right(135)]}
-    rows = {row["predictor"]: row for row in summarize(experiments(test, right(90), right(100)))}
-    notebook, strong = (scores(parse(table(*seeds)), "accuracy") for seeds in test.values())
-    regression = scores(parse(table(right(90))), "accuracy")
+def test_a_baseline_adds_no_variation_between_seeds():
+    test = {"notebook": [60, 75, 90], "strong": [105, 120, 135]}
+    rows = {row["predictor"]: row for row in summarize(experiments(test, 90, 100))}
+    notebook, strong = (scores(parse(table(*map(correct, seeds))), "accuracy") for seeds in test.values())
+    regression = scores(parse(table(correct(90))), "accuracy")
     for name, network, column, sign in (("strong", strong, STATISTICS, 1), (STATISTICS, notebook, "notebook", -1)):
         found = compare_scores("accuracy", regression, network, fixed=True)
         low, high = sorted((sign * found["low"], sign * found["high"]))
         assert rows[name][f"against {column}"].strip("*") == points(sign * found["difference"], low, high), name
 
 
-def test_a_difference_is_bold_if_it_stands_out_of_all_that_the_table_shows():
+def test_a_difference_is_bold_if_it_is_significant_after_correction_for_the_whole_table():
     """Six patches of 150 fixed and none broken: p = 0.016, but one of several such comparisons is that by chance."""
-    same = right(75)
-    test = {"notebook": [same], "six": [right(81)], "twelve": [right(87)]}
-    by_name = {row["predictor"]: row for row in summarize(experiments(test, same, same))}
+    rows = summarize(experiments({"notebook": [75], "six": [81], "twelve": [87]}, 75, 75))
+    by_name = {row["predictor"]: row for row in rows}
     low, high = tango(6, 0, 150)
     assert mcnemar(6, 0) < 0.05
     assert low > 0
     assert by_name["six"]["against notebook"] == points(0.04, low, high)
-    low, high = tango(12, 0, 150)
-    assert by_name["twelve"]["against notebook"] == f"**{points(0.08, low, high)}**"
+    assert by_name["twelve"]["against notebook"] == f"**{points(0.08, *tango(12, 0, 150))}**"
 
 
 def test_the_recommendation_is_chosen_on_val_and_judged_on_test():
-    val = {"notebook": [right(75)] * 2, "good": [right(118)] * 2, "best": [right(120)] * 2}
-    test = {"notebook": [right(70)] * 2, "good": [right(110)] * 2, "best": [right(105)] * 2}
-    chosen, there, other = recommendation(experiments(test, right(90), right(90), val)).splitlines()
+    val = {"notebook": [75] * 2, "good": [118] * 2, "best": [120] * 2}
+    test = {"notebook": [70] * 2, "good": [110] * 2, "best": [105] * 2}
+    chosen, on_test, other = recommendation(experiments(test, 90, 90, val)).splitlines()
     reach = scipy.stats.t.ppf(0.975, 149) * np.sqrt(0.8 * 0.2 / 149)
     assert chosen == (
         f"- Chosen on the val split: **best**, val accuracy 0.800 ({0.8 - reach:.3f} to {0.8 + reach:.3f}); "
         "not significantly worse: good."
     )
-    assert there.startswith("- Its test accuracy is 0.700 (")
+    assert on_test.startswith("- Its test accuracy is 0.700 (")
     assert other.startswith("- Choosing on the test split would pick good and, by a bootstrap")
-    alone = recommendation(experiments({"notebook": [right(70)]}, right(90), right(90))).splitlines()
-    assert alone[0].endswith(").")
+
+
+def test_splits_are_compared_with_an_interval():
+    """Whatever the seed, 120 and 90 of 150 are right, so that the noise is that of the patches alone."""
+    sides = {name: experiments({"notebook": [count] * 2}, 90, 90) for name, count in (("order", 120), ("place", 90))}
+    rows = {row["predictor"]: row for row in summarize_splits(sides)}
+    variances = np.array([0.8 * 0.2, 0.6 * 0.4]) / 149
+    reach = scipy.stats.t.ppf(0.975, 149) * np.sqrt(variances)
+    assert rows["notebook"]["order"] == f"0.800 ({0.8 - reach[0]:.3f} to {0.8 + reach[0]:.3f})"
+    freedom = 149 * variances.sum() ** 2 / (variances**2).sum()
+    reach = 100 * scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
+    assert rows["notebook"]["difference"] == f"**+20.0 points ({20 - reach:+.1f} to {20 + reach:+.1f})**"
+    assert rows[MAJORITY]["difference"].startswith("+0.0 points (")
 
 
 def test_experiments_on_other_patches_or_labels_are_refused():
-    one = table(right(75))
-    same = {"notebook": parse(one), "strong": parse(one.sample(frac=1, random_state=1))}
-    experiment.demand_same_patches(same, "test")
+    one = table(correct(75))
+    experiment.demand_same_patches({"notebook": parse(one), "strong": parse(one.iloc[::-1])}, "test")
     other_ids, other_labels = one.assign(patch_id="q" + one["patch_id"]), one.assign(actual=CLASSES[5])
     for other, reason in ((other_ids, "the patches differ"), (other_labels, "150 of 150 patches have a different")):
         with pytest.raises(
@@ -153,30 +159,14 @@ def test_experiments_on_other_patches_or_labels_are_refused():
             experiment.demand_same_patches({"notebook": parse(one), "strong": parse(other)}, "test")
 
 
-def test_what_a_split_flatters_is_told_with_its_interval():
-    """100 test patches: 80 and 60 right whatever the seed, so that the noise is that of the patches alone."""
-    labels = np.array([0, 2] * 50)
+# -- in a repository; `dvc` notes its arguments and the checkpoints' folder, and ends as `code` says
 
-    def side(count: int) -> Experiments:
-        predicted = np.where(np.arange(100) < count, labels, 7)
-        columns = {"patch_id": [f"p{count}-{i:03}" for i in range(100)], "actual": CLASSES[labels]}
-        seeds = pd.concat(pd.DataFrame({"seed": seed, **columns, "predicted": CLASSES[predicted]}) for seed in (1, 2))
-        baselines = {"majority": CLASSES[0], "band_statistics": CLASSES[labels], "texture": CLASSES[labels]}
-        test = {"notebook": parse(seeds)}
-        return Experiments(val=test, test=test, baselines=pd.DataFrame(columns | baselines), reference="notebook")
-
-    rows = {row["predictor"]: row for row in summarize_splits({"by-order": side(80), "by-place": side(60)})}
-    variances = np.array([0.8 * 0.2, 0.6 * 0.4]) / 99
-    reach = scipy.stats.t.ppf(0.975, 99) * np.sqrt(variances)
-    assert rows["notebook"]["by-order"] == f"0.800 ({0.8 - reach[0]:.3f} to {0.8 + reach[0]:.3f})"
-    assert rows["notebook"]["by-place"] == f"0.600 ({0.6 - reach[1]:.3f} to {0.6 + reach[1]:.3f})"
-    freedom = 99 * variances.sum() ** 2 / (variances**2).sum()
-    reach = 100 * scipy.stats.t.ppf(0.975, freedom) * np.sqrt(variances.sum())
-    assert rows["notebook"]["difference"] == f"**+20.0 points ({20 - reach:+.1f} to {20 + reach:+.1f})**"
-    assert rows[MAJORITY]["difference"].startswith("+0.0 points (")
-
-
-# -- where they are read from
+DVC = """#!/bin/bash
+echo "$@" > called; echo $LANDCOVER_CHECKPOINTS > checkpoints
+trap 'sleep 0.3; touch tidied; exit 130' INT
+if [ -e wait ]; then rm wait; while true; do sleep 0.02; done; fi
+exit $(cat code)
+"""
 
 
 @pytest.fixture
@@ -187,14 +177,19 @@ def repository(tmp_path, monkeypatch) -> Path:
         monkeypatch.setenv(f"GIT_{role}_NAME", "test")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
     subprocess.run(["git", "init", "--quiet"], check=True)
-    (tmp_path / "experiments.yaml").write_text("network: {notebook: {}}\n")
-    (tmp_path / "params.yaml").write_text("dataset: ours\n")
+    for name, text in {
+        "experiments.yaml": "network: {notebook: {}, deep: {model.convolutions: [8, 16]}}\n",
+        "params.yaml": "dataset: ours\n", "bin/dvc": DVC, "code": "0", "landcover/a.py": "",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "bin" / "dvc").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "reports").mkdir()
     for predicted in (CLASSES[LABELS], CLASSES[LABELS + 1]):
         for name in ("seed_val_predictions", "seed_predictions"):
             table(predicted).to_csv(tmp_path / "reports" / f"{name}.csv", index=False)
-        columns = {"patch_id": [f"p{i:03}" for i in range(150)], "actual": CLASSES[LABELS]}
-        baselines = pd.DataFrame(columns | dict.fromkeys(BASELINES, CLASSES[0]))
+        baselines = pd.DataFrame({"patch_id": IDS, "actual": CLASSES[LABELS]} | dict.fromkeys(BASELINES, CLASSES[0]))
         baselines.to_csv(tmp_path / "reports" / "baseline_predictions.csv", index=False)
         subprocess.run(["git", "add", "."], check=True)
         subprocess.run(["git", "commit", "--quiet", "--message", "reports"], check=True)
@@ -202,148 +197,98 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
-    subprocess.run(["git", "update-ref", "refs/exps/00/11/notebook", "HEAD~1"], check=True)
-    subprocess.run(["git", "branch", "notebook"], check=True)
-    found = experiment.read({"notebook": "notebook"}, None)
-    assert found.reference == "notebook"
-    assert scores(found.test["notebook"], "accuracy").mean() == 1
+    subprocess.run(["git", "update-ref", "refs/exps/00/11/deep", "HEAD~1"], check=True)
+    subprocess.run(["git", "branch", "deep"], check=True)
+    found = experiment.collect({"deep": "notebook"}, None)
+    assert found.reference == "notebook"  # that of its group, even if it is not in the table
+    assert scores(found.test["deep"], "accuracy").mean() == 1
 
 
-def test_splits_needs_two_datasets(repository):
-    for arguments in ([], ["--dataset", "other"]):
-        with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run over seeds"):
-            experiment.main(["splits", *arguments])
+def test_splits_needs_experiments_on_two_datasets(repository):
+    with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run over seeds"):
+        experiment.main(["splits"])
     with pytest.raises(InputError, match="--dataset ours: is the dataset of the last commit; name another one"):
         experiment.main(["splits", "--dataset", "ours"])
 
 
-# -- where they run; `dvc` is ours, and runs until it is told to end
+def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(repository):
+    old = experiment.reference_of_head("deep-b")
+    subprocess.run(["git", "update-ref", old, "HEAD"], check=True)
+    experiment.run("deep", {"model.convolutions": [8, 16]}, "b")
+    assert (repository / "called").read_text() == (
+        'exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.seeds=[1, 2, 3] -S dataset="b"\n'
+    )
+    assert (repository / "checkpoints").read_text() == f"{repository}/.partial\n"
+    assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
 
-DVC = """#!/bin/bash
-if [ "$1" = cache ]; then echo /cache; exit; fi
-trap 'touch .partial/interrupted; exit 130' INT TERM
-echo $$ > .partial/pid
-while true; do sleep 0.02; done
+
+def test_a_failed_experiment_ends_with_one_line(repository):
+    (repository / "code").write_text("255")
+    with pytest.raises(InputError, match="experiment deep: dvc exp run failed; fix the error above, and run it again"):
+        experiment.run("deep", {}, None)
+
+
+def test_files_that_are_not_committed_are_named(repository, capsys):
+    experiment.report_uncommitted()
+    assert capsys.readouterr().err == ""
+    (repository / "params.yaml").write_text("dataset: b\n")
+    (repository / "landcover" / "new.py").touch()
+    experiment.report_uncommitted()
+    assert capsys.readouterr().err == (
+        "params.yaml: not committed; experiments run with what the workspace has\n"
+        "landcover/new.py: unknown to Git, so experiments run without; git add what they need\n"
+    )
+
+
+def test_ctrl_c_waits_for_dvc_to_tidy_up(repository):
+    (repository / "wait").touch()
+    command = [sys.executable, "-m", "landcover", "experiment", "run", "notebook"]
+    tool = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, start_new_session=True)
+    while (repository / "wait").exists():
+        assert tool.poll() is None
+        time.sleep(0.01)
+    os.killpg(tool.pid, signal.SIGINT)  # as a terminal does
+    assert tool.wait() == 130
+    assert (repository / "tidied").exists()
+
+
+# -- with the real dvc, and one stage that fails at first and then finds its checkpoint
+
+STAGE = """
+import os, pathlib, shutil, sys
+checkpoint = pathlib.Path(os.environ["LANDCOVER_CHECKPOINTS"]) / "train-1"
+if not checkpoint.exists():
+    checkpoint.parent.mkdir(exist_ok=True)
+    checkpoint.touch()
+    sys.exit("error: the disk is full")
+checkpoint.unlink()
+shutil.copytree("REPORTS", "reports", dirs_exist_ok=True)
 """
 
 
-@pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Path:
-    """A repository with a commit, and nothing of the pipeline but what the tool asks for."""
-    for name, text in {
-        "params.yaml": "dataset: a\n", "experiments.yaml": "network: {notebook: {}}\n", ".gitignore": ".partial\nbin\n",
-        ".dvc/config": "", "landcover/a.py": "", "stages/b.py": "", "bin/dvc": DVC,
-    }.items():  # fmt: skip
+def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeypatch, capfd):
+    shutil.copytree(REPOSITORY / "reports", tmp_path / "reports")
+    for name in (".dvc/config", ".dvc/.gitignore", "params.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for name, text in {
+        "stage.py": STAGE.replace("REPORTS", str(REPOSITORY / "reports")),
+        "dvc.yaml": "stages: {train: {cmd: python stage.py, params: [train], outs: [reports: {cache: false}]}}\n",
+        "dvc.lock": "schema: '2.0'\nstages: {}\n", ".gitignore": ".partial\ncomparison\n",
+        "experiments.yaml": "network: {notebook: {}, fast: {train.learning_rate: 0.01}}\n",
+    }.items():  # fmt: skip
         (tmp_path / name).write_text(text)
-    (tmp_path / "bin" / "dvc").chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
         subprocess.run([*git, *command], check=True)
-    return tmp_path
-
-
-def test_code_that_is_not_committed_is_named_and_parameters_are_told_of(workspace, capsys):
-    experiment.demand_committed_code()
-    assert capsys.readouterr().err == ""
-    (workspace / "params.yaml").write_text("dataset: b\n")
-    experiment.demand_committed_code()
-    assert capsys.readouterr().err == "experiments start from config.yaml in the last commit, not in the workspace\n"
-    (workspace / "landcover" / "a.py").write_text("a = 1\n")
-    (workspace / "stages" / "new.py").touch()
-    with pytest.raises(InputError, match=r"^landcover/a\.py, stages/new\.py: changed since the last commit, .* commit"):
-        experiment.demand_committed_code()
-
-
-@pytest.mark.parametrize("names", [[""], ["strnog"]])
-def test_a_name_that_is_none_is_told_with_those_that_are(workspace, names):
-    with pytest.raises(
-        InputError, match=r"(no NAME is given|no experiment strnog in .*); choose from notebook, or a group: network$"
-    ):
-        experiment.main(["run", *names])
-
-
-def test_a_clone_shares_the_cache_keeps_the_checkpoints_and_goes(workspace):
-    for _ in range(2):
-        with experiment.clone() as work:
-            assert (work / "params.yaml").read_text() == "dataset: a\n"
-            assert (work / ".dvc" / "config.local").read_text() == '[cache]\n    dir = "/cache"\n    type = symlink\n'
-            status = subprocess.run(
-                ["git", "status", "--porcelain"], cwd=work, capture_output=True, check=True, text=True
-            )
-            assert status.stdout.strip() in ("", "?? .dvc/config.local")  # which DVC's own .gitignore names
-            with (work / ".partial" / "checkpoint").open("a") as file:
-                file.write("epoch\n")
-        assert not work.exists()
-    assert (workspace / ".partial" / "experiments" / "checkpoint").read_text() == "epoch\nepoch\n"
-
-
-def start() -> tuple[subprocess.Popen, int]:
-    """The tool, and its dvc, once that runs."""
-    pid = Path(".partial/experiments/pid")
-    pid.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "landcover", "experiment", "run", "notebook"]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    tool = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while not (pid.is_file() and pid.read_text()):
-        assert tool.poll() is None
-        time.sleep(0.01)
-    return tool, int(pid.read_text())
-
-
-def test_an_interrupt_reaches_dvc_and_leaves_no_clone(workspace):
-    tool, _ = start()
-    tool.send_signal(signal.SIGTERM)  # to this process alone, unlike Ctrl-C
-    assert tool.communicate()[1] == (
-        "interrupted: run the same command again; experiment notebook will resume where it stopped\n"
-    )
-    assert tool.returncode == 130
-    assert (workspace / ".partial" / "experiments" / "interrupted").exists()
-    assert not (workspace / ".partial" / "clone").exists()
-
-
-def test_the_next_waits_for_a_dvc_that_outlived_its_tool(workspace):
-    tool, dvc = start()
-    tool.kill()
-    tool.wait()
-    assert (workspace / ".partial" / "clone").exists()
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-m", "landcover", "experiment", "run", "notebook"]
-    following = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        assert following.stderr.readline().startswith("waiting for another experiment in this folder to end")
-    finally:
-        following.terminate()
-        with suppress(ProcessLookupError):
-            os.kill(dvc, signal.SIGINT)
-    assert following.wait() == 130
-
-
-def test_an_interrupt_while_a_process_is_started_waits_until_it_is_known():
-    before, done = signal.getsignal(signal.SIGTERM), []
-
-    def start_interrupted() -> None:
-        with experiment.deferred_interrupts():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.01)
-            done.append("started")
-
-    with pytest.raises(KeyboardInterrupt):
-        start_interrupted()
-    assert done == ["started"]
-    assert signal.getsignal(signal.SIGTERM) == before
-    with experiment.deferred_interrupts():
-        pass
-
-
-def test_a_table_of_a_few_experiments_keeps_the_reference_of_their_group(monkeypatch):
-    one = parse(table(right(75)))
-    monkeypatch.setattr(experiment, "git", lambda *arguments: "ref")
-    monkeypatch.setattr(
-        experiment, "Revision", lambda name: type("R", (), {"csv": lambda self, path: table(right(75))})()
-    )
-    found = experiment.read({"strong": "notebook", "deeper": "notebook"}, None)
-    assert found.reference == "notebook"
-    assert (found.test["strong"].actual == one.actual).all()
+    with pytest.raises(InputError, match="experiment fast: dvc exp run failed"):
+        experiment.main(["run", "fast"])
+    assert "error: the disk is full" in capfd.readouterr().err
+    assert (tmp_path / ".partial" / "train-1").exists()
+    experiment.main(["run", "fast"])
+    assert "fast against HEAD:\nNo difference: every prediction is the same" in capfd.readouterr().out
+    assert Revision("fast").yaml("params.yaml")["train"]["learning_rate"] == 0.01
+    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True).stdout == b""
