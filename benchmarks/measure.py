@@ -106,7 +106,7 @@ class Clone:
         """Run a stage alone, with its command from dvc.yaml, after removing its outputs and what it kept."""
         facts = yaml.safe_load((self.folder / "dvc.yaml").read_text())["stages"][verb]
         self.remove(".partial", *(out for out in facts.get("outs", []) if isinstance(out, str)))
-        command = facts["cmd"].replace("${runtime.launcher}", "python").split()
+        command = facts["cmd"].removeprefix("exec ").replace("${runtime.launcher}", "python").split()
         return self.run(*command, watch=watch)
 
     def remove(self, *names: str) -> None:

@@ -8,7 +8,7 @@ import argparse
 from importlib import import_module
 from typing import NoReturn
 
-from landcover import cli, environment, terminal
+from landcover import cli, environment
 
 COMMANDS = {
     "compare": "is one revision better than another? writes a page for a pull request",
@@ -30,13 +30,12 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see python -m landcover COMMAND --help")
     given = parser.parse_args()
 
-    from landcover import config  # here, since it is slow, and interrupts are handled by now
+    with cli.imports():
+        from landcover import config  # here, since it is slow
 
-    environment.pin(config.instruction_set())
-    with terminal.showing("importing libraries"):
+        environment.pin(config.instruction_set())
         command = import_module(f"landcover.commands.{given.command}")
-    with cli.work():
-        command.main(given.arguments)
+    command.main(given.arguments)
 
 
 def run() -> NoReturn:

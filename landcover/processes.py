@@ -1,67 +1,99 @@
-"""Executors besides a stage's own process: helper processes, or the workers of a Dask cluster."""
+"""Executors besides a stage's own process, and what ends with its parent.
+
+Executors are helper processes, or the workers of a Dask cluster.
+"""
 
 import multiprocessing
 import os
 import signal
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from landcover.config import Runtime
 from landcover.errors import InputError
 
-INTERRUPTS = {signal.SIGINT, signal.SIGTERM}
+if TYPE_CHECKING:
+    from landcover.config import Runtime  # slow to import, and the entry point needs no more than `end_with`
+
 DASK_TIMEOUT = 30  # seconds, for the scheduler and for its first worker
 
+_parent: int | None = None
 
-def live_with(parent: int) -> None:
-    """Make this process end when its parent does, for any reason, and leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
+def end_with(parent: int) -> None:
+    """Have `end_if_orphaned` end this process once `parent` is no longer its parent."""
+    global _parent
+    _parent = parent
 
-    threading.Thread(target=watch, daemon=True).start()
+
+def end_if_orphaned() -> None:
+    """End this process if its parent is gone, as dvc is after a kill: a later run may be using the same files.
+
+    By a signal, since a helper's pool would catch an exit. Where no parent was named, as in a notebook, nothing ends.
+    """
+    if _parent is not None and os.getppid() != _parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Helper:
+    """The state of a helper process. It ends its job at an interrupt; killed, it could leave the pool waiting for good.
+
+    An interrupt between two jobs only prevents the next ones, since the pool itself cannot handle it.
+    """
+
+    working = interrupted = False
+
+    @classmethod
+    def begin(cls, parent: int) -> None:
+        end_with(parent)
+        for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C in a terminal reaches helpers, too
+            signal.signal(number, cls.interrupt)
+
+    @classmethod
+    def interrupt(cls, *_: Any) -> None:
+        cls.interrupted = True
+        if cls.working:
+            raise KeyboardInterrupt
+
+    @classmethod
+    def do(cls, job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        end_if_orphaned()
+        cls.working = True
+        try:
+            if cls.interrupted:
+                raise KeyboardInterrupt
+            return job(*arguments, **options)
+        finally:
+            cls.working = False
+            end_if_orphaned()  # there may be no next job
+
+
+class _Pool(ProcessPoolExecutor):
+    def submit(self, job: Callable[..., Any], /, *arguments: Any, **options: Any) -> Future:
+        return super().submit(_Helper.do, job, *arguments, **options)
 
 
 @contextmanager
 def helpers(count: int, remedy: str = "free some") -> Iterator[Executor]:
-    """A pool of helper processes.
+    """A pool of helper processes; if the work in this context fails, they do not finish theirs.
 
     Raises:
         InputError: one of them was killed; names the remedy.
     """
-    pool = ProcessPoolExecutor(count, initializer=live_with, initargs=(os.getpid(),))
-    # An interrupt while they start would leave untracked processes. They inherit the mask until they leave Ctrl-C to
-    # their parent.
-    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
-    wait = True
-    try:
+    with _Pool(count, initializer=_Helper.begin, initargs=(os.getpid(),)) as pool:
         try:
-            for _ in range(count):  # with fork, the first job starts them all; with spawn, each job starts one
-                pool.submit(os.getpid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
-        yield pool
-    except BrokenProcessPool:
-        raise InputError(
-            f"one of {count} helper processes was killed, perhaps for lack of memory; {remedy}, and run again"
-        ) from None
-    except KeyboardInterrupt:
-        # The pool may be at any point of its bookkeeping, so waiting for it could take forever.
-        wait = False
-        for child in multiprocessing.active_children():
-            child.kill()
-        raise
-    finally:
-        pool.shutdown(wait, cancel_futures=True)
+            yield pool
+        except BrokenProcessPool:
+            raise InputError(
+                f"one of {count} helper processes was killed, perhaps for lack of memory; {remedy}, and run again"
+            ) from None
+        except BaseException:  # an interrupt, too
+            pool.shutdown(wait=False, cancel_futures=True)
+            for helper in multiprocessing.active_children():
+                helper.terminate()
+            raise
 
 
 @contextmanager
@@ -98,7 +130,7 @@ def _dask_executor(address: str) -> Iterator[Executor]:
 
 
 @contextmanager
-def executor(runtime: Runtime) -> Iterator[Executor]:
+def executor(runtime: "Runtime") -> Iterator[Executor]:
     """The workers of the Dask cluster, if one is named, else processes on this machine.
 
     Raises:

@@ -5,16 +5,17 @@ order; its keyword-only parameters are sections of params.yaml, with the types i
 
     def train(tensors_dir: Path, model_path: Path, *, train: Training, runtime: Runtime) -> None: ...
 
-This module checks all parameters, pins the instruction set before a numerical library is imported, handles interrupts
-and bad input, and waits until no other stage runs in the folder. Stages do none of this.
+This module checks all parameters, pins the instruction set before a numerical library is imported, and handles
+interrupts and bad input. Stages do none of this.
 """
 
 import argparse
 import inspect
+import os
 from importlib import import_module
 from pathlib import Path
 
-from landcover import cli, environment, terminal
+from landcover import cli, environment, processes
 from landcover.device import demand_device
 from landcover.errors import InputError
 
@@ -22,6 +23,7 @@ STAGES = ("download", "unpack", "preprocess", "baseline", "train", "repeat", "ev
 
 
 def main() -> None:
+    processes.end_with(os.getppid())  # read at the start, since dvc may be killed while libraries are imported
     parser = argparse.ArgumentParser(prog="python -m stages", description="Run one stage, as dvc.yaml does.")
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument(
@@ -29,23 +31,20 @@ def main() -> None:
     )
     given = parser.parse_args()
 
-    from landcover import config  # here, since it is slow, and interrupts are handled by now
+    with cli.imports():
+        from landcover import config  # here, since it is slow
 
-    sections = config.check(config.load())
-    environment.pin(sections["runtime"].instruction_set)
-    demand_device(sections["runtime"].device)
-    # Before the imports, which take seconds: if dvc is killed meanwhile, no later stage may overtake this one.
-    with cli.alone():
-        with terminal.showing("importing libraries"):
-            stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
-        parameters = inspect.signature(stage).parameters.values()
-        paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
-        if len(given.paths) != len(paths):
-            usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
-            raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
-        chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
-        with cli.work():
-            stage(*given.paths, **chosen)
+        sections = config.check(config.load())
+        environment.pin(sections["runtime"].instruction_set)
+        demand_device(sections["runtime"].device)
+        stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
+    parameters = inspect.signature(stage).parameters.values()
+    paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+    if len(given.paths) != len(paths):
+        usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
+        raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
+    chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+    stage(*given.paths, **chosen)
 
 
 if __name__ == "__main__":

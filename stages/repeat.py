@@ -4,21 +4,19 @@ The first file holds the networks' log-probabilities, for evaluate; the second h
 """
 
 import os
+from concurrent.futures import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from landcover import checkpoints, files, terminal
+from landcover import files, terminal
 from landcover.config import Architecture, Repetition, Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
 from landcover.device import choose_device
-from landcover.processes import helpers
-
-if TYPE_CHECKING:
-    from landcover.models.cnn import Network
+from landcover.processes import end_if_orphaned, helpers
 
 
 def at_once(seeds: int, runtime: Runtime) -> int:
@@ -38,6 +36,8 @@ def train_side_by_side(
     with helpers(count, remedy="lower runtime.resident_gigabytes") as pool:
         options = (model, train, runtime)
         for job in [pool.submit(train_ahead, tensors_dir, [seed], *options, line) for line, seed in enumerate(seeds)]:
+            while wait([job], timeout=1).not_done:
+                end_if_orphaned()
             job.result()
 
 
@@ -47,35 +47,32 @@ def train_ahead(*arguments: Any) -> None:
 
 def train_again(
     tensors_dir: Path, seeds: list[int], model: Architecture, train: Training, runtime: Runtime, line: int | None = None
-) -> tuple[dict[int, "Network"], dict[str, np.ndarray], dict[str, Any]]:
-    """Train with each seed: networks, log-probabilities of val and test, float64 (S, N, K), and an ensemble's metadata.
-
-    Args:
-        line: of the terminal, for the progress bar of a helper process, which disappears at the end.
-    """
+) -> tuple[dict[int, Any], dict[str, np.ndarray], dict[str, Any], list[Path]]:
+    """Train with each seed: networks, log-probabilities (S, N, K) of val and test, ensemble's metadata, checkpoints."""
     # Imported here, since the stage does not need them without seeds, as by default.
     with terminal.showing("importing libraries"):
         from scipy.special import logsumexp
 
         from landcover.models.cnn import predict
         from landcover.training.calibration import fit_temperature
+        from landcover.training.checkpoints import checkpoint_path
         from landcover.training.determinism import set_deterministic
         from landcover.training.loader import load
-        from landcover.training.loop import Run, checkpoint_path, describe, make_network
+        from landcover.training.loop import Run, describe, make_network
 
     device = choose_device(runtime.device)
     set_deterministic(runtime.threads, device)
     splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
-    networks, epochs, found = {}, [], {"val": [], "test": []}
+    networks, checkpoints, epochs, found = {}, [], [], {"val": [], "test": []}
     for seed in seeds:
         networks[seed] = network = make_network(splits["train"], model, seed, device)
         settings = train.model_copy(update={"seed": seed})
         options = [model.model_dump(), settings.model_dump()]
-        checkpoint = checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device))
+        checkpoints.append(checkpoint_path("repeat", tensors_dir, *options, runtime.threads, str(device)))
         run = Run(network, patches["train"], patches["val"], settings)
         bar = {"desc": f"seed {seed}", "unit": "epoch", "position": line, "leave": line is None, "disable": None}
-        epochs.append(len(list(tqdm(run.epochs(checkpoint), total=train.epochs, **bar))))
+        epochs.append(len(list(tqdm(run.epochs(checkpoints[-1]), total=train.epochs, **bar))))
         for name, predicted in found.items():
             predicted.append(predict(network, patches[name], train.eval_batch_size))
     stacked = {name: np.stack(predicted) for name, predicted in found.items()}
@@ -85,7 +82,7 @@ def train_again(
         "epochs": epochs,
         "device": device.type,
     }
-    return networks, stacked, metadata
+    return networks, stacked, metadata, checkpoints
 
 
 def repeat(
@@ -103,7 +100,7 @@ def repeat(
         what = (tensors_dir, seeds, model, train, runtime)
         if (count := at_once(len(seeds), runtime)) > 1:
             train_side_by_side(count, *what)
-        networks, found, metadata = train_again(*what)
+        networks, found, metadata, checkpoints = train_again(*what)
         from landcover.models.cnn import save_ensemble  # here, since it imports torch, which takes seconds
 
         facts = {fact: metadata[fact] for fact in metadata.keys() & {"bands", "context", "classes", "scale", "device"}}
@@ -111,8 +108,9 @@ def repeat(
             tensors.save(part, found, {"seeds": seeds} | facts)
         with files.replacing(ensemble_path) as part:
             save_ensemble(part, networks, metadata | tensors.load_origin(tensors_dir)._asdict())
+        for checkpoint in checkpoints:
+            checkpoint.unlink(missing_ok=True)
     else:
         for path in (log_probabilities_path, ensemble_path):
             with files.replacing(path) as part:
                 tensors.save(part, {}, {"seeds": []})
-    checkpoints.remove("repeat")

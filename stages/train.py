@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from landcover import checkpoints, files
+from landcover import files
 from landcover.config import Architecture, Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
@@ -21,10 +21,11 @@ from landcover.device import choose_device
 from landcover.modalities import PERMUTED_PREFIX
 from landcover.models.cnn import predict, save
 from landcover.training.calibration import fit_temperature
+from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import own_device, set_deterministic
 from landcover.training.distributed import join
 from landcover.training.loader import load
-from landcover.training.loop import Epoch, Run, checkpoint_path, describe, make_network
+from landcover.training.loop import Epoch, Run, describe, make_network
 from landcover.training.permutation import predict_without
 
 # What whoever judges the predictions must know of their network.
@@ -38,17 +39,17 @@ def write_history(path: Path, history: Sequence[Epoch]) -> None:
         table.writerows((number, *(f"{figure:.6g}" for figure in figures)) for number, *figures in history)
 
 
-def fit(run: Run, checkpoint: Path, history_path: Path) -> None:
+def fit(run: Run, checkpoint: Path, curves: Path) -> None:
     """Train on the train split and watch the val split; a run that was killed resumes after its last finished epoch.
 
-    The history is written after each epoch, for whoever watches the curves.
+    The history so far is written to `curves` after each epoch, for whoever watches them.
     """
     first = run.group.rank == 0
     bar = {"desc": f"train on {run.train.labels.device}", "unit": "epoch", "disable": None if first else True}
     with closing(run.epochs(checkpoint)) as epochs, tqdm(epochs, total=run.settings.epochs, **bar) as progress:
         for epoch in progress:
             if first:
-                write_history(history_path, run.history)
+                write_history(curves, run.history)
             progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
 
 
@@ -72,15 +73,11 @@ def train(
     network = make_network(splits["train"], model, train.seed, device)
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
     options = [section.model_dump() for section in (model, train)]
-    try:
-        with join(device) as group:
-            run = Run(network, patches["train"], patches["val"], train, group)
-            checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
-            fit(run, checkpoint, history_path)
-    except BaseException:
-        # An interrupt, too: the epochs so far would pass for the history of a whole run.
-        history_path.unlink(missing_ok=True)
-        raise
+    with join(device) as group:
+        run = Run(network, patches["train"], patches["val"], train, group)
+        checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
+        curves = checkpoint.with_suffix(".csv")
+        fit(run, checkpoint, curves)
     if group.rank > 0:
         return
     if (epochs := len(run.history)) < train.epochs:
@@ -101,4 +98,6 @@ def train(
     with files.replacing(log_probabilities_path) as part:
         facts = {fact: metadata[fact] for fact in PREDICTED_BY if fact in metadata}
         tensors.save(part, predicted | without, facts)
-    checkpoints.remove("train")
+    write_history(history_path, run.history)
+    for temporary in (checkpoint, curves):
+        temporary.unlink(missing_ok=True)

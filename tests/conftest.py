@@ -14,8 +14,14 @@ import yaml
 from tiny import REPOSITORY, Dataset, merged, write_tile
 from tqdm import tqdm
 
+from landcover import environment
 from landcover.archives import archive
 from landcover.synthetic import writer
+
+
+def pytest_configure() -> None:
+    """Before a test imports a numerical library: threads that wait for each other leave the cores to other tests."""
+    environment.pin("native")
 
 
 @pytest.fixture
@@ -57,18 +63,12 @@ def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.
     return run
 
 
-# Runs commands in one process, which imports libraries once. A stage ends its process at once; here only itself.
+# Runs commands in one process, which imports libraries once.
 IN_TURN = """
-import os, runpy, sys
-leave = os._exit
-os._exit = lambda code: (sys.exit if sys._getframe(1).f_globals["__name__"].startswith("landcover.") else leave)(code)
+import runpy, sys
 for command in sys.argv[1:]:
     sys.argv = command.split()
-    try:
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        if end.code:
-            raise
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics.classification import MulticlassAccuracy
 
-from landcover import checkpoints, files
+from landcover import files, processes
 from landcover.config import Architecture, Training
 from landcover.data import tensors
 from landcover.errors import InputError
@@ -112,15 +112,6 @@ def check(network: Network, train: int, val: int, settings: Training, group: Gro
         )
 
 
-def checkpoint_path(stage: str, tensors_dir: Path, *facts: Any) -> Path:
-    """Where a run with these tensors and facts keeps its checkpoint."""
-    code = checkpoints.code("torch", "numpy", "safetensors")
-    return (
-        checkpoints.PARTIAL
-        / f"{stage}-{checkpoints.fingerprint(checkpoints.identity(tensors_dir), code, *facts)}.safetensors"
-    )
-
-
 class Run:
     """The training of one network, in place, epoch by epoch.
 
@@ -178,14 +169,10 @@ class Run:
                 self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), rate))
                 if self.settings.keep == "best" and self.best_epoch == number:
                     self.best_weights = copy.deepcopy(self.network.state_dict())
+                processes.end_if_orphaned()
                 if self.group.rank == 0:
                     self.save(checkpoint)
                 yield self.history[-1]
-        except KeyboardInterrupt:
-            if not checkpoint.is_file():
-                raise
-            kept = len(tensors.load(checkpoint)[1]["history"])
-            raise KeyboardInterrupt(f"training will resume after epoch {kept}") from None
         finally:
             # DDP must end before its process group does: otherwise it ends the group itself, without releasing the
             # interpreter, and waits forever for a thread of the group that waits for the interpreter.

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import subprocess
 
 import pandas as pd
 import pytest
@@ -33,3 +35,23 @@ def test_what_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(ZeroDivisionError):
         fail()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "old"]
+
+
+def test_two_writers_never_share_a_file(tmp_path):
+    with files.replacing(tmp_path / "a.csv") as part:
+        part.touch()
+        other = tmp_path / f".a.csv.{os.getppid()}.part"  # of a process that runs
+        other.touch()
+        assert part.name == f".a.csv.{os.getpid()}.part"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "a.csv"]
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f".tensors.{gone.pid}.part").mkdir()
+    (tmp_path / f".tensors.{gone.pid}.part" / "half").touch()
+    (tmp_path / ".tensors.mine.part").touch()  # not one of ours
+    with files.replacing(tmp_path / "tensors") as part:
+        part.mkdir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tensors.mine.part", "tensors"]

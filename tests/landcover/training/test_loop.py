@@ -502,10 +502,8 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
             text=True,
         )
 
-    history = tmp_path / KILLED[2]
-
     def epochs_told() -> int:
-        return len(pd.read_csv(history)) if history.exists() else 0
+        return max((len(pd.read_csv(curves)) for curves in (tmp_path / ".partial").glob("train-*.csv")), default=0)
 
     def checkpoints() -> list[Path]:
         return list((tmp_path / ".partial").glob("train-*.safetensors"))
@@ -522,20 +520,17 @@ def test_a_stage_that_was_killed_resumes_and_leaves_nothing_behind(prepared, run
         process.send_signal(kill)
         _, told = process.communicate()
         assert process.returncode == code
-        # Only a stage that had no time to clean up leaves the epochs so far; DVC removes them before it runs again.
-        assert epochs_told() >= reached if kill == signal.SIGKILL else not history.exists()
+        assert not any((tmp_path / name).exists() for name in KILLED)
         reached = max(reached, epochs_told())
     (checkpoint,) = checkpoints()
     epochs = len(tensors.load(checkpoint)[1]["history"])
     assert 2 <= epochs < 60
-    resumes = f"training will resume after epoch {epochs}"
-    between = "finished work is kept"  # the signal came between two epochs
-    assert told.splitlines()[1:] in ([f"interrupted: run the same command again; {it}"] for it in (resumes, between))
+    assert told.splitlines()[1:] == ["interrupted: run the same command again; finished work is kept"]
     done = run_stage("train", "tensors", *KILLED, params=params)
     assert done.stderr == f"resuming after epoch {epochs}\n"
     for name in ("safetensors", "l.safetensors", "csv"):
         assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
-    assert checkpoints() == []
+    assert list((tmp_path / ".partial").iterdir()) == []
 
 
 # -- several processes

@@ -1,0 +1,107 @@
+"""What users do to a training: kill it, mend it, run it again, fill the disk."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from tiny import REPOSITORY, merged
+
+OUTPUTS = ("models/model.safetensors", "models/log_probabilities.safetensors", "reports/history.csv")
+TRAIN = ("train", "data/tensors", *OUTPUTS)
+
+
+@pytest.fixture
+def project(prepared, tmp_path, default_params) -> Path:
+    """A DVC repository with the project's code, its train stage, and tensors of a few patches."""
+    params = merged(default_params, prepared(16, 4, 4) | {"train": {"epochs": 60}})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.move(tmp_path / "tensors", tmp_path / "data" / "tensors")
+    for room in ("stages", "landcover"):
+        shutil.copytree(REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["train"]
+    stage["deps"] = ["data/tensors", *(dep for dep in stage["deps"] if dep.startswith(("stages", "landcover")))]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+    return tmp_path
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    process = start(folder, *command)
+    out, errors = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+
+def terminate_once_it_trains(process: subprocess.Popen, folder: Path) -> str:
+    """Send SIGTERM once a checkpoint is written, and return what the process told."""
+    before = set(folder.glob(".partial/train-*.csv"))
+    while not set(folder.glob(".partial/train-*.csv")) - before:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.terminate()
+    return process.communicate(timeout=60)[1]
+
+
+def change(folder: Path, **changes: float) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["train"] |= changes
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_dvc_is_killed_while_it_trains_and_run_again_at_once_with_another_learning_rate(project):
+    """The first training, whose dvc is gone, ends too, without a trace in the results of the second."""
+    change(project, epochs=100_000)
+    assert run(project, "dvc", "init", "--no-scm", "--quiet").returncode == 0
+    first = start(project, "dvc", "repro")
+    while not (training := psutil.Process(first.pid).children()):
+        time.sleep(0.01)
+    terminate_once_it_trains(first, project)
+    assert first.returncode == -signal.SIGTERM
+    change(project, epochs=60, learning_rate=0.001)
+    second = run(project, "dvc", "repro")
+    alive = psutil.wait_procs(training, timeout=0)[1]
+    for orphan in alive:
+        orphan.kill()
+    assert (second.returncode, alive) == (0, []), second.stderr
+    made = [(project / name).read_bytes() for name in OUTPUTS]
+    undisturbed = run(project, sys.executable, "-m", "stages", *TRAIN)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert [(project / name).read_bytes() for name in OUTPUTS] == made
+
+
+def test_a_stopped_training_resumes_unless_its_code_was_mended(project):
+    command = (sys.executable, "-m", "stages", *TRAIN)
+    terminate_once_it_trains(start(project, *command), project)
+    with (project / "landcover" / "training" / "loop.py").open("a") as loop:
+        loop.write("# mended\n")
+    assert "resuming" not in terminate_once_it_trains(start(project, *command), project)
+    assert run(project, *command).stderr.startswith("resuming after epoch ")
+
+
+def test_a_full_disk_is_told_in_one_line_and_old_outputs_stay_whole(project):
+    for name in OUTPUTS:
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-m", "stages", *TRAIN], cwd=project, capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: .partial/train-")
+    assert done.stderr.endswith(".safetensors: File too large: fix this, then run again\n")
+    assert done.stderr.count("\n") == 1
+    assert [(project / name).read_text() for name in OUTPUTS] == ["old"] * 3
+    assert not list(project.rglob(".*.part"))
