@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from landcover import config
 from landcover.data import tensors
 from landcover.training.determinism import set_deterministic
+from landcover.training.inputs import make_network
 from landcover.training.loader import load
-from landcover.training.loop import Run, make_network
+from landcover.training.loop import Run
 
 TENSORS = Path("data/tensors")
 WARM_UP, EPOCHS = 2, 10

@@ -44,7 +44,7 @@ class Quantity(NamedTuple):
 LEAST = 1e-6
 # In log_probabilities.safetensors: the prefix of the log-probabilities of the test split with one modality's values
 # exchanged between patches, by so many permutations.
-WITHOUT, PERMUTATIONS = "without/", 10
+PERMUTED_PREFIX, PERMUTATIONS = "without/", 10
 BACKSCATTER = Quantity("dB", -60, 20)
 # Of image channels other than bands, and of weather. Climate zones and the season are from 0 to 1 already.
 QUANTITIES = dict.fromkeys(RADAR_BANDS, BACKSCATTER) | {

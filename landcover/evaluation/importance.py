@@ -12,7 +12,7 @@ from landcover.data.tensors import Split
 from landcover.evaluation.comparison import places_of
 from landcover.evaluation.intervals import mean
 from landcover.evaluation.predictions import parse, tabulate
-from landcover.modalities import PERMUTATIONS, WITHOUT, modality
+from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX, modality
 
 SEED = 0
 
@@ -23,7 +23,9 @@ def exchanged(log_probabilities: dict[str, np.ndarray], test: Split) -> dict[str
     With a single modality, nothing else says anything about a patch, so its prediction becomes another patch's.
     """
     found = {
-        name.removeprefix(WITHOUT): values for name, values in log_probabilities.items() if name.startswith(WITHOUT)
+        name.removeprefix(PERMUTED_PREFIX): values
+        for name, values in log_probabilities.items()
+        if name.startswith(PERMUTED_PREFIX)
     }
     if found:
         return found

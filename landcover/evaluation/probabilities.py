@@ -7,7 +7,7 @@ import numpy as np
 
 from landcover.data import tensors
 from landcover.errors import InputError
-from landcover.modalities import PERMUTATIONS, WITHOUT
+from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX
 
 COST = ("parameters", "epochs", "device")  # facts about the network and its training for the report
 
@@ -22,7 +22,7 @@ def read_log_probabilities(
     """
     found, metadata = tensors.load(path)
     _check(path, found, metadata, splits, ())
-    for name in (name for name in found if name.startswith(WITHOUT)):
+    for name in (name for name in found if name.startswith(PERMUTED_PREFIX)):
         if found[name].shape != (PERMUTATIONS, *found["test"].shape) or not np.isfinite(found[name]).all():
             raise InputError(f"{path}: {name} is not finite, or does not cover the test patches; run dvc repro train")
     if lacking := [fact for fact in ("temperature", *COST) if fact not in metadata]:
