@@ -116,7 +116,7 @@ def main(arguments: list[str]) -> None:
     out = given.out or given.model.with_suffix(".onnx")
     with files.replacing(out) as part:
         export(part, network, metadata)
-        largest = check(part, network, split) if split else None
+        largest = largest_difference(part, network, split) if split else None
     if split:
         print(f"{out}: on {len(split.labels)} test patches, its log-probabilities agree with torch's to {largest:.1g}")
     else:

@@ -86,5 +86,5 @@ class Metadata:
             return cls(architecture=Architecture.from_json(rest.pop("architecture")), inputs=inputs, **rest)
         except KeyError as error:
             raise ValueError(f"it has no {error.args[0]}") from None
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from None

@@ -18,6 +18,7 @@ class Model(nn.Module, ABC):
 
     Attributes:
         inputs: what it is built for.
+        modalities: their names, in the order of `present`: those of the image first.
         head: the last layer, from embeddings to logits.
     """
 
@@ -26,6 +27,7 @@ class Model(nn.Module, ABC):
     def __init__(self, inputs: Inputs):
         super().__init__()
         self.inputs = inputs
+        self.modalities = [*inputs.image_modalities, *inputs.context_modalities]
         self.standardize = "none"
 
     @abstractmethod
@@ -42,11 +44,6 @@ class Model(nn.Module, ABC):
             present: as for `forward`, (M,). Context features must be absent: a scene has none.
         """
         return None
-
-    @property
-    def modalities(self) -> list[str]:
-        """The names of the modalities, in the order of `present`: those of the image first."""
-        return [*self.inputs.image_modalities, *self.inputs.context_modalities]
 
     @property
     def parameter_count(self) -> int:
