@@ -15,7 +15,7 @@ import pytest
 import rasterio
 import torch
 from rasterio.shutil import copy as copy_raster
-from tiny import REPOSITORY, Dataset, write_tile
+from tiny import REPOSITORY, Dataset, architecture, write_tile
 
 from landcover import config, constants
 from landcover.constants import MAX_TILE_BYTES
@@ -23,7 +23,9 @@ from landcover.data import patches, splits, tensors
 from landcover.data.tables import read_tables
 from landcover.data.tiles import Tiles
 from landcover.errors import InputError
-from landcover.models import cnn
+from landcover.models import weights
+from landcover.models.metadata import Inputs, Metadata
+from landcover.models.registry import build
 from landcover.training.loader import Patches
 from landcover.training.loop import Run
 
@@ -438,7 +440,7 @@ def test_training_gives_finite_numbers(tmp_path, default_params, train, val, cha
         return Patches(torch.rand(len(labels), 2, 120, 120), torch.tensor(labels))
 
     torch.manual_seed(0)
-    network = cnn.Network(config.Architecture.model_validate(default_params["model"]), ["B02", "B08"], 11)
+    network = build(architecture(), Inputs(("B02", "B08"), tuple("abcdefghijk"), 120))
     chosen = config.Training.model_validate(default_params["train"] | {"epochs": 2} | changes)
     history = list(Run(network, part(train), part(val), chosen).epochs(tmp_path / "checkpoint.safetensors"))
     assert np.isfinite(history).all()
@@ -552,7 +554,7 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
     path = tmp_path / "m.safetensors"
     path.write_bytes(harm)
     with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
-        cnn.load(path)
+        weights.load(path)
     (tmp_path / "tensors").mkdir()
     (tmp_path / "tensors" / "train-00000.safetensors").write_bytes(harm)
     with pytest.raises(InputError, match="is not a safetensors file from this pipeline"):
@@ -561,9 +563,6 @@ def test_a_pickle_named_safetensors_is_refused_and_not_run(dataset, tmp_path, ru
 
 
 # -- models
-
-NETWORK = {"convolutions": [2], "linear": [], "kernel": 5, "stride": 8, "padding": "valid", "pool": 2, "dropout": 0.0}
-NETWORK |= {"residual": False, "normalization": "none", "global_pooling": False, "standardize": "none"}
 
 
 def header_of(content: bytes, change: Callable[[bytes], bytes]) -> bytes:
@@ -598,15 +597,14 @@ MODELS = {
 def test_a_model_of_another_kind_is_refused(tmp_path, change):
     path = tmp_path / "m.safetensors"
     torch.manual_seed(0)
-    network = cnn.Network(config.Architecture.model_validate(NETWORK), ["B02", "B08"], 3)
-    facts = {"bands": ["B02", "B08"], "classes": ["a", "b", "c"], "scale": {}, "parameters": 1, "epochs": 1}
-    cnn.save(path, network, {"architecture": NETWORK} | facts)
+    chosen, inputs = architecture(convolutions=[2], linear=[], stride=8), Inputs(("B02", "B08"), ("a", "b", "c"), 120)
+    weights.save(path, build(chosen, inputs), Metadata(architecture=chosen, inputs=inputs, parameters=1))
     whole = path.read_bytes()
-    assert cnn.load(path)[1]["bands"] == ["B02", "B08"]
+    assert weights.load(path)[1].inputs == inputs
     path.write_bytes(change(whole))
     assert path.read_bytes() != whole
     with pytest.raises(InputError, match=r"is not a (model|safetensors file) from this pipeline") as error:
-        cnn.load(path)
+        weights.load(path)
     assert len(str(error.value).splitlines()) == 1
 
 

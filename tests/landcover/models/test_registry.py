@@ -18,9 +18,12 @@ def test_params_yaml_has_each_family(default_params, family):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "vit"}, r"model\.name = 'vit': input should be .*'cnn'.*'resnet'"),
+        ({"name": "vit"}, r"(?i)model\.name = 'vit': input should be .*'cnn'.*'resnet'"),
         ({"name": "resnet", "resnet": None}, "model: name is resnet, but there are no parameters of that name; add"),
-        ({"resnet": {"widths": [], "dropout": 0}}, r"model\.resnet\.widths = \[\]: list should have at least 1 item"),
+        (
+            {"resnet": {"widths": [], "dropout": 0}},
+            r"(?i)model\.resnet\.widths = \[\]: list should have at least 1 item",
+        ),
     ],
 )
 def test_what_is_no_family_or_lacks_its_parameters_is_refused(default_params, change, message):
