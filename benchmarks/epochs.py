@@ -22,8 +22,9 @@ from benchmarks import notebook
 from landcover import config
 from landcover.data import tensors
 from landcover.training.determinism import set_deterministic
+from landcover.training.inputs import make_network
 from landcover.training.loader import Patches, load
-from landcover.training.loop import Run, make_network
+from landcover.training.loop import Run
 
 THREADS = 2
 CPU = torch.device("cpu")

@@ -15,6 +15,7 @@ import yaml
 from landcover import constants
 from landcover.errors import InputError
 from landcover.modalities import SENTINEL_2, Inputs
+from landcover.models.registry import Architecture
 from landcover.schema import Count, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
@@ -160,57 +161,6 @@ class Baseline(Section):
     inverse_regularization: Annotated[list[Positive], pydantic.Field(min_length=1)]
 
 
-Channels = Annotated[int, pydantic.Field(ge=1, le=4096)]
-
-
-class Architecture(Section):
-    """A convolutional network: layers of convolution, ReLU and max pooling, then linear layers, then the classes."""
-
-    convolutions: Annotated[list[Channels], pydantic.Field(min_length=1, max_length=64)]
-    kernel: Annotated[int, pydantic.Field(ge=1, le=31)]
-    stride: Annotated[int, pydantic.Field(ge=1, le=8)]
-    padding: Literal["valid", "same"]
-    pool: Annotated[int, pydantic.Field(ge=1, le=8)]
-    residual: bool
-    normalization: Literal["none", "batch", "group"]
-    global_pooling: bool
-    linear: Annotated[list[Channels], pydantic.Field(max_length=64)]
-    dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
-    standardize: Literal["none", "moments", "quantiles"]
-    fusion: Literal["early", "late"] = "early"
-
-    @pydantic.model_validator(mode="after")
-    def _fits(self):
-        if self.padding == "same" and self.kernel % 2 == 0:
-            raise ValueError("padding 'same' requires an odd kernel")
-        if self.residual and self.padding != "same":
-            raise ValueError("residual layers add their input to their output: set padding to 'same'")
-        return self
-
-    def feature_sizes(self, patch_size: int) -> list[int]:
-        """The side in pixels of the feature map after each convolutional layer.
-
-        Args:
-            patch_size: side of a patch in pixels.
-
-        Raises:
-            ValueError: a layer has no pixels left.
-        """
-        sizes, side = [], patch_size
-        margin = self.kernel // 2 if self.padding == "same" else 0
-        for layer in range(1, len(self.convolutions) + 1):
-            before = side
-            side = (side + 2 * margin - self.kernel) // self.stride + 1 if side else 0
-            side //= self.pool
-            if side < 1:
-                raise ValueError(
-                    f"convolutional layer {layer} gets only {before} x {before} pixels; "
-                    "use fewer layers, or a smaller kernel, stride or pool, or padding 'same'"
-                )
-            sizes.append(side)
-        return sizes
-
-
 class Training(Section):
     seed: Seed
     epochs: Count
@@ -306,7 +256,7 @@ class Params(Section):
             )
         patch_size = self.datasets[self.dataset].patch_size
         try:
-            self.model.feature_sizes(patch_size)
+            self.model.parameters.check_patch_size(patch_size)
         except ValueError as error:
             raise ValueError(f"model: {error}") from None
         metres = patch_size * constants.METRES_PER_PIXEL

@@ -14,22 +14,24 @@ from pathlib import Path
 from tqdm import tqdm
 
 from landcover import files
-from landcover.config import Architecture, Runtime, Training
+from landcover.config import Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
 from landcover.device import choose_device
 from landcover.modalities import PERMUTED_PREFIX
-from landcover.models.cnn import predict, save
+from landcover.models.registry import Architecture
+from landcover.models.weights import save
 from landcover.training.calibration import fit_temperature
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import own_device, set_deterministic
 from landcover.training.distributed import join
+from landcover.training.inputs import describe, make_network
 from landcover.training.loader import load
-from landcover.training.loop import Epoch, Run, describe, make_network
-from landcover.training.permutation import predict_without
+from landcover.training.loop import Epoch, Run
+from landcover.training.prediction import predict, predict_permuted
 
 # What whoever judges the predictions must know of their network.
-PREDICTED_BY = ("bands", "context", "classes", "scale", "temperature", "parameters", "epochs", "device")
+FACTS = ("bands", "context", "classes", "scale", "temperature", "parameters", "epochs", "device")
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
@@ -72,10 +74,10 @@ def train(
     splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
     network = make_network(splits["train"], model, train.seed, device)
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
-    options = [section.model_dump() for section in (model, train)]
+    options = model.to_json(), train.model_dump(), runtime.threads, str(device)
     with join(device) as group:
         run = Run(network, patches["train"], patches["val"], train, group)
-        checkpoint = checkpoint_path("train", tensors_dir, *options, runtime.threads, str(device), group.size)
+        checkpoint = checkpoint_path("train", tensors_dir, *options, group.size)
         curves = checkpoint.with_suffix(".csv")
         fit(run, checkpoint, curves)
     if group.rank > 0:
@@ -84,20 +86,23 @@ def train(
         print(f"stopped after epoch {epochs}: no lower val_loss in {train.patience} epochs", file=sys.stderr)
     size = train.eval_batch_size
     predicted = {name: predict(network, split, size) for name, split in patches.items()}
-    without = {
-        f"{PERMUTED_PREFIX}{name}": values for name, values in predict_without(network, patches["test"], size).items()
-    }
-    metadata = describe(network, model, train, splits["train"]) | {
+    permuted = predict_permuted(network, patches["test"], size)
+    predicted |= {f"{PERMUTED_PREFIX}{name}": values for name, values in permuted.items()}
+    metadata = describe(
+        network,
+        model,
+        splits["train"],
+        modality_dropout=train.modality_dropout,
+        temperature=fit_temperature(splits["val"].labels, predicted["val"]),
+        epochs=epochs,
+        device=device.type,
         **tensors.load_origin(tensors_dir)._asdict(),
-        "temperature": fit_temperature(splits["val"].labels, predicted["val"]),
-        "epochs": epochs,
-        "device": device.type,
-    }
+    )
     with files.replacing(model_path) as part:
         save(part, network, metadata)
     with files.replacing(log_probabilities_path) as part:
-        facts = {fact: metadata[fact] for fact in PREDICTED_BY if fact in metadata}
-        tensors.save(part, predicted | without, facts)
+        facts = metadata.to_json()
+        tensors.save(part, predicted, {name: facts[name] for name in FACTS if name in facts})
     write_history(history_path, run.history)
     for temporary in (checkpoint, curves):
         temporary.unlink(missing_ok=True)

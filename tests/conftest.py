@@ -38,12 +38,12 @@ def default_params() -> dict:
     return found
 
 
-def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run Python with the project's code in a folder."""
+def python(folder: Path, *arguments: str, root: Path | str = REPOSITORY) -> subprocess.CompletedProcess:
+    """Run Python in a folder, with the project's code, or with a copy below `root`."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         timeout=120,

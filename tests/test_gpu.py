@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import LOCAL, ArrayScene
+from landcover.mapping.predictor import Predictor
+from tiny import LOCAL, ArrayScene, architecture
 
-from landcover.config import Architecture, Training
+from landcover.config import Training
 from landcover.data import tensors
 from landcover.mapping import maps
-from landcover.mapping.models import Model
-from landcover.models.cnn import DEFAULTS, Network
+from landcover.models.metadata import Inputs, Metadata
+from landcover.models.registry import build
 from landcover.training.determinism import set_deterministic
+from landcover.training.inputs import make_network
 from landcover.training.loader import Patches, load
-from landcover.training.loop import Run, make_network
-from landcover.training.permutation import predict_without
+from landcover.training.loop import Run
+from landcover.training.prediction import predict_permuted
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -54,7 +56,7 @@ def trained(prepared, run_stage, tmp_path):
         paths = [folder / name for name in FILES]
         changes = {
             "train": {"epochs": 3, "batch_size": 4} | (train or {}),
-            "model": model or {},
+            "model": architecture(**model or {}).model_dump(),
             "runtime": {"device": device, "resident_gigabytes": gigabytes},
         }
         done = run_stage("train", "tensors", *map(str, paths), params=params | changes, launcher=launcher)
@@ -77,6 +79,7 @@ VARIANTS = {
     "residual": {"train": RECIPE, "model": PADDED | {"residual": True, "stride": 2, "pool": 1}},
     "bfloat16": {"train": {"precision": "bfloat16"}},
     "sgd": {"train": {"optimizer": "sgd", "schedule": "one_cycle"}},
+    "resnet": {"train": RECIPE, "model": {"name": "resnet", "widths": [8, 16]}},
     "adamw": {"train": {"optimizer": "adamw", "weight_decay": 0.01, "keep": "best"}},
 }
 
@@ -108,7 +111,7 @@ def test_a_resumed_run_ends_with_the_same_weights(prepared, default_params, tmp_
     settings = Training.model_validate(default_params["train"] | RECIPE | {"epochs": 4, "keep": "best"})
 
     def run() -> Run:
-        network = make_network(splits[0], Architecture.model_validate(default_params["model"]), 42, device)
+        network = make_network(splits[0], architecture(), 42, device)
         return Run(network, *(load(split, device) for split in splits), settings)
 
     whole, stopped, resumed = run(), run(), run()
@@ -127,13 +130,14 @@ def test_a_process_of_torchrun_learns_as_one_without(trained):
     assert contents(trained(GPU, launcher=launcher)) == contents(trained(GPU))
 
 
-def test_a_map_has_the_same_classes(default_params):
+def test_a_map_has_the_same_classes():
     torch.manual_seed(0)
     bands = ["B02", "B03", "B04", "B08"]
-    network = Network(Architecture.model_validate(default_params["model"]), bands, 11)
-    metadata = {"bands": bands, "classes": list("abcdefghijk")} | DEFAULTS
+    inputs = Inputs(tuple(bands), tuple("abcdefghijk"), 120)
+    metadata = Metadata(architecture=architecture(), inputs=inputs, parameters=1)
+    network = build(metadata.architecture, inputs)
     pixels = np.random.default_rng(0).gamma(2, 0.1, (4, 700, 500)).clip(0.001, 1).astype(np.float32)
-    model, scene = Model([network.eval()], metadata), ArrayScene(pixels, bands)
+    model, scene = Predictor([network.eval()], metadata), ArrayScene(pixels, bands)
     found = {}
     for device in (CPU, GPU):
         set_deterministic(1, torch.device(device))
@@ -142,13 +146,14 @@ def test_a_map_has_the_same_classes(default_params):
     assert (found[GPU].labels == found[CPU].labels).mean() > 0.999
 
 
-def test_several_modalities_are_learnt_and_exchanged_as_on_a_cpu(default_params, tmp_path):
+def test_several_modalities_are_learnt_and_permuted_as_on_a_cpu(default_params, tmp_path):
     rng = np.random.default_rng(0)
     bands, context = ["B02", "B08", "VV", "VH", "elevation"], ["climate_zone_8", "climate_zone_9", "season"]
     images = rng.uniform(0.01, 1, (13, len(bands), 120, 120)).astype(np.float32)
     features = rng.uniform(0, 1, (13, len(context))).astype(np.float32)
     labels = torch.from_numpy(rng.integers(0, 11, 13))
-    late = Architecture.model_validate(default_params["model"] | {"fusion": "late"})
+    late = architecture(fusion="late")
+    inputs = Inputs(tuple(bands), tuple("abcdefghijk"), 120, tuple(context))
     settings = Training.model_validate(
         default_params["train"] | RECIPE | {"epochs": 3, "batch_size": 4, "modality_dropout": 0.3}
     )
@@ -156,10 +161,10 @@ def test_several_modalities_are_learnt_and_exchanged_as_on_a_cpu(default_params,
     for device in (CPU, GPU):
         set_deterministic(2, torch.device(device))
         torch.manual_seed(42)
-        network = Network(late, bands, 11, context=context).to(device, memory_format=torch.channels_last)
+        network = build(late, inputs).to(device, memory_format=torch.channels_last)
         patches = Patches(torch.from_numpy(images).to(device), labels.to(device), torch.from_numpy(features).to(device))
         history = list(Run(network, patches, patches, settings).epochs(tmp_path / f"{device}.safetensors"))
-        found[device] = history, predict_without(network, patches, 5)
+        found[device] = history, predict_permuted(network, patches, 5)
     np.testing.assert_allclose(found[GPU][0], found[CPU][0], atol=1e-3)
     for name, values in found[GPU][1].items():
         np.testing.assert_allclose(values, found[CPU][1][name], atol=0.01)

@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import LOCAL, REPOSITORY, write_tile
+from tiny import LOCAL, REPOSITORY, architecture, write_tile
 
 from landcover import modalities
 from landcover.mapping import models
 from landcover.mapping.patches import predict_patches
-from landcover.models.cnn import load
+from landcover.models.weights import load
 
 EVERYTHING = list(modalities.MODALITIES)
 STAGES = {
@@ -32,7 +32,7 @@ PARAMS = {
     "datasets": {"tiny": {"source": "x", "split": {"method": "order", "train": 4, "val": 2, "test": 2}}},
     "inputs": EVERYTHING,
     "bands": ["B08", "B02"],
-    "model": {"fusion": "late", "standardize": "moments"},
+    "model": architecture(standardize="moments", fusion="late").model_dump(),
     "train": {"epochs": 1, "batch_size": 2, "modality_dropout": 0.3},
     "repeat": {"seeds": [1]},
 }
@@ -66,10 +66,10 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     assert "Inputs: B08, B02, VV, VH, elevation, climate_zone, season, weather." in page
     assert "Days between the Sentinel-2 and the Sentinel-1 image of a patch: 2 in the median, 2 at most." in page
     assert "![Accuracy lost without each input](inputs.png)" in page
-    assert "context = torch.rand(1, len(facts" in (run_through / "models/card.md").read_text()
+    assert "context = torch.rand(1, len(inputs" in (run_through / "models/card.md").read_text()
     network, metadata = load(run_through / "models/model.safetensors")
     assert network.modalities == EVERYTHING
-    assert (metadata["modality_dropout"], metadata["architecture"]["fusion"]) == (0.3, "late")
+    assert (metadata.modality_dropout, metadata.architecture.parameters.fusion) == (0.3, "late")
 
     # The patches of the folder are predicted as the stages predicted them.
     model = models.load_model(run_through / "models/model.safetensors")

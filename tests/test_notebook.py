@@ -10,12 +10,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tiny import REPOSITORY
+from tiny import REPOSITORY, architecture
 
-from landcover.config import Architecture
 from landcover.constants import CLASSES, SPLITS
 from landcover.data import tensors
-from landcover.models import cnn
+from landcover.models.metadata import Inputs, Metadata
+from landcover.models.registry import build
+from landcover.models.weights import save
 from landcover.synthetic import scene
 
 CELLS = json.loads((REPOSITORY / "notebooks" / "explore.ipynb").read_text())["cells"]
@@ -23,7 +24,7 @@ BANDS = ["B02", "B03", "B04", "B08"]
 
 
 @pytest.fixture
-def repository(tmp_path, default_params):
+def repository(tmp_path):
     """What the notebook reads: parameters, tensors and a model."""
     (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text())
     (tmp_path / "data" / "tensors").mkdir(parents=True)
@@ -37,9 +38,10 @@ def repository(tmp_path, default_params):
         tensors.save(tmp_path / "data" / "tensors" / tensors.shard_name(split, 0), arrays, facts)
         rows += [f"{split},{row},patch-{row},{label},0.75,10,50" for row, label in enumerate(labels)]
     (tmp_path / "data" / "tensors" / "index.csv").write_text("\n".join(rows))
-    architecture = Architecture(**default_params["model"])
-    facts |= {"architecture": architecture.model_dump(), "parameters": 62_835, "epochs": 1}
-    cnn.save(tmp_path / "models" / "model.safetensors", cnn.Network(architecture, BANDS, len(CLASSES)), facts)
+    inputs = Inputs(tuple(BANDS), tuple(CLASSES), 120)
+    network = build(architecture(), inputs)
+    metadata = Metadata(architecture=architecture(), inputs=inputs, parameters=network.parameter_count, epochs=1)
+    save(tmp_path / "models" / "model.safetensors", network, metadata)
     return tmp_path
 
 

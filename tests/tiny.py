@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
+import yaml
 
 from landcover import config, constants
 from landcover.data.layouts import ben_ge
@@ -145,22 +146,24 @@ class ArrayScene(NamedTuple):
         return out
 
 
+def architecture(name: str = "cnn", standardize: str = "none", **changes):
+    """A network's parameters: those in params.yaml, with some of its family changed."""
+    from landcover.models.registry import Architecture
+
+    family = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["model"][name] | changes
+    return Architecture.model_validate({"name": name, "standardize": standardize, name: family})
+
+
 def brighter_band(patch_size: int, contrast: float = 10):
     """A network and its metadata: the logits of tree_cover and cropland are `contrast` x the means of B02 and B08."""
     import torch  # here, since most tests do without
 
-    from landcover.config import Architecture
-    from landcover.models.cnn import DEFAULTS, Network
+    from landcover.models.metadata import Inputs, Metadata
+    from landcover.models.registry import build
 
-    architecture = Architecture(
-        convolutions=[2], kernel=1, stride=1, padding="valid", pool=1, residual=False, normalization="none",
-        global_pooling=True, linear=[], dropout=0, standardize="none",
-    )  # fmt: skip
-    network = Network(architecture, ["B02", "B08"], 2, patch_size=patch_size)
+    means = architecture(convolutions=[2], kernel=1, stride=1, pool=1, global_pooling=True, linear=[])
+    inputs = Inputs(("B02", "B08"), ("tree_cover", "cropland"), patch_size)
+    network = build(means, inputs)
     weights = {"features.0.weight": torch.eye(2)[:, :, None, None], "classifier.1.weight": contrast * torch.eye(2)}
     network.load_state_dict(weights | {"features.0.bias": torch.zeros(2), "classifier.1.bias": torch.zeros(2)})
-    metadata = {
-        "architecture": architecture.model_dump(), "bands": ["B02", "B08"], "classes": ["tree_cover", "cropland"],
-        "scale": {}, "parameters": 12, "epochs": 1, "patch_size": patch_size,
-    }  # fmt: skip
-    return network.eval(), DEFAULTS | metadata
+    return network.eval(), Metadata(architecture=means, inputs=inputs, parameters=12, epochs=1)

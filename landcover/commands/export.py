@@ -12,9 +12,9 @@ import argparse
 import json
 import logging
 import warnings
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,12 @@ import torch
 from landcover import files
 from landcover.data import tensors
 from landcover.errors import InputError
-from landcover.models.cnn import Network, load, predict
+from landcover.models.metadata import Metadata
+from landcover.models.model import Model
+from landcover.models.weights import load
+from landcover.training.inputs import inputs_of
 from landcover.training.loader import load as load_patches
+from landcover.training.prediction import predict
 
 PACKAGES = ("onnxruntime", "onnxscript")
 TOLERANCE = 1e-5  # of log-probabilities, absolute and relative
@@ -33,7 +37,7 @@ BATCH = 16
 class LogProbabilities(torch.nn.Module):
     """A network followed by log-softmax."""
 
-    def __init__(self, network: Network):
+    def __init__(self, network: Model):
         super().__init__()
         self.network = network
 
@@ -41,15 +45,15 @@ class LogProbabilities(torch.nn.Module):
         return self.network(reflectances, context).log_softmax(1)
 
 
-def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
+def export(path: Path, network: Model, metadata: Metadata) -> None:
     """Write the network as ONNX; the same network gives the same bytes."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that it lacks torchvision, which is not needed
-    side, features = metadata["patch_size"], len(metadata.get("context", []))
-    inputs = {"reflectances": torch.zeros(2, len(metadata["bands"]), side, side)}
-    if features:
-        inputs["context"] = torch.zeros(2, features)
+    expected = network.inputs
+    inputs = {"reflectances": torch.zeros(2, len(expected.channels), expected.patch_size, expected.patch_size)}
+    if expected.context:
+        inputs["context"] = torch.zeros(2, len(expected.context))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch's own code
         program = torch.onnx.export(
@@ -62,11 +66,11 @@ def export(path: Path, network: Network, metadata: dict[str, Any]) -> None:
             verbose=False,
         )
     ClearMetadataAndDocStringPass()(program.model)  # the lines of code that made each node, with their paths
-    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.items()})
+    program.model.metadata_props.update({key: json.dumps(value) for key, value in metadata.to_json().items()})
     program.save(path)
 
 
-def check(path: Path, network: Network, split: tensors.Split) -> float:
+def largest_difference(path: Path, network: Model, split: tensors.Split) -> float:
     """The largest difference between onnxruntime's log-probabilities of a split and torch's.
 
     Raises:
@@ -78,10 +82,10 @@ def check(path: Path, network: Network, split: tensors.Split) -> float:
     inputs = {"reflectances": split.images} | ({} if split.context is None else {"context": split.context})
     starts = range(0, len(split.labels), BATCH)
     batches = ({name: values[start : start + BATCH] for name, values in inputs.items()} for start in starts)
-    found = np.concatenate([session.run(None, batch)[0] for batch in batches])
+    exported = np.concatenate([session.run(None, batch)[0] for batch in batches])
     expected = predict(network, load_patches(split, torch.device("cpu"), gigabytes=0), BATCH)
-    largest = float(np.abs(found - expected).max())
-    if not np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE):
+    largest = float(np.abs(exported - expected).max())
+    if not np.allclose(exported, expected, rtol=TOLERANCE, atol=TOLERANCE):
         raise InputError(
             f"export: onnxruntime's log-probabilities differ from torch's by up to {largest:.2g}; "
             "install the tested versions: pip install -r requirements-onnx.txt"
@@ -102,17 +106,17 @@ def main(arguments: list[str]) -> None:
     network, metadata = load(given.model)
     split = tensors.load_split(given.tensors, "test", gigabytes=0) if given.tensors.is_dir() else None
     if split:
-        theirs = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
-        theirs["patch_size"] = split.images.shape[-1]
-        theirs["context"] = list(split.context_names)
-        own = {"context": []} | metadata
-        if other := [fact for fact, value in theirs.items() if own[fact] != value]:
-            told = f"differs in {', '.join(other)} from {given.model}; give this model's tensors by --tensors"
-            raise InputError(f"{given.tensors}: {told}")
+        theirs = asdict(inputs_of(split)) | {"scale": split.scale}
+        own = asdict(network.inputs) | {"scale": metadata.scale}
+        if others := [name for name, value in theirs.items() if own[name] != value]:
+            raise InputError(
+                f"{given.tensors}: differs in {', '.join(others)} from {given.model}; give this model's tensors by "
+                "--tensors"
+            )
     out = given.out or given.model.with_suffix(".onnx")
     with files.replacing(out) as part:
         export(part, network, metadata)
-        largest = check(part, network, split) if split else None
+        largest = largest_difference(part, network, split) if split else None
     if split:
         print(f"{out}: on {len(split.labels)} test patches, its log-probabilities agree with torch's to {largest:.1g}")
     else:

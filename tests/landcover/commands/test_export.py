@@ -1,36 +1,38 @@
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny import REPOSITORY
+from tiny import REPOSITORY, architecture
 
 from landcover.commands import export
-from landcover.config import Architecture
 from landcover.data import tensors
 from landcover.errors import InputError
-from landcover.models.cnn import DEFAULTS, Network, save
+from landcover.models.metadata import Inputs, Metadata
+from landcover.models.model import Model
+from landcover.models.registry import build
+from landcover.models.weights import save
 
 needs_onnx = pytest.mark.skipif(
     not all(map(find_spec, export.PACKAGES)), reason="requirements-onnx.txt is not installed"
 )
+INPUTS = Inputs(("B04", "B08"), ("oak", "fir", "sea"), 32)
 # All at once that has a layer of its own.
-ARCHITECTURE = {
-    "convolutions": [4], "kernel": 3, "stride": 2, "padding": "same", "pool": 2, "residual": True,
-    "normalization": "group", "global_pooling": True, "linear": [5], "dropout": 0.5, "standardize": "quantiles",
-}  # fmt: skip
-FACTS = {
-    "architecture": ARCHITECTURE, "bands": ["B04", "B08"], "classes": ["oak", "fir", "sea"], "patch_size": 32,
-    "scale": {"divisor": 10_000}, "temperature": 1.5, "parameters": 1, "epochs": 1,
-}  # fmt: skip
+METADATA = Metadata(
+    architecture=architecture(
+        standardize="quantiles", convolutions=[4], kernel=3, padding="same", residual=True, normalization="group",
+        global_pooling=True, linear=[5], dropout=0.5,
+    ),
+    inputs=INPUTS, scale={"divisor": 10_000}, temperature=1.5, parameters=1, epochs=1,
+)  # fmt: skip
 MODEL = ("--model", "model.safetensors")
 
 
-def network() -> Network:
-    center, spread = np.full(2, 0.5, np.float32), np.full(2, 0.1, np.float32)
-    return Network(Architecture.model_validate(ARCHITECTURE), FACTS["bands"], 3, center, spread, 32)
+def network() -> Model:
+    return build(METADATA.architecture, INPUTS, torch.full((2,), 0.5), torch.full((2,), 0.1))
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def images(tmp_path, monkeypatch) -> np.ndarray:
     """Of the test split, with a model beside it."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    save(Path("model.safetensors"), network(), FACTS)
+    save(Path("model.safetensors"), network(), METADATA)
     images = np.random.default_rng(0).random((19, 2, 32, 32), np.float32)
     Path("data/tensors").mkdir(parents=True)
-    facts = {fact: FACTS[fact] for fact in ("bands", "classes", "scale")}
+    facts = {"bands": list(INPUTS.channels), "classes": list(INPUTS.classes), "scale": METADATA.scale}
     tensors.save(
         Path("data/tensors") / tensors.shard_name("test", 0), {"images": images, "labels": np.zeros(19, int)}, facts
     )
@@ -57,7 +59,7 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
     assert capsys.readouterr().out.startswith(told)
     session = onnxruntime.InferenceSession("model.onnx")
     properties = session.get_modelmeta().custom_metadata_map
-    assert {name: json.loads(text) for name, text in properties.items()} == DEFAULTS | FACTS
+    assert {name: json.loads(text) for name, text in properties.items()} == METADATA.to_json()
     torch.manual_seed(0)
     with torch.inference_mode():
         expected = network().eval()(torch.from_numpy(images)).log_softmax(1).numpy()
@@ -69,7 +71,7 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
 
     split = tensors.load_split(Path("data/tensors"), "test")
     with pytest.raises(InputError, match="onnxruntime's log-probabilities differ from torch's by up to"):
-        export.check(Path("model.onnx"), network(), split)  # of other weights
+        export.largest_difference(Path("model.onnx"), network(), split)  # of other weights
 
 
 @needs_onnx
@@ -82,8 +84,9 @@ def test_without_tensors_it_is_told_that_nothing_was_checked(images, monkeypatch
 
 @needs_onnx
 def test_tensors_of_another_model_are_no_check(images):
-    save(Path("model.safetensors"), network(), FACTS | {"bands": ["B03", "B08"], "scale": {"divisor": 1}})
-    with pytest.raises(InputError, match=r"data/tensors: differs in bands, scale from model\.safetensors; give"):
+    others = replace(INPUTS, channels=("B03", "B08"))
+    save(Path("model.safetensors"), network(), replace(METADATA, inputs=others, scale={"divisor": 1}))
+    with pytest.raises(InputError, match=r"data/tensors: differs in channels, scale from model\.safetensors; give"):
         export.main([*MODEL])
     assert not Path("model.onnx").exists()
 

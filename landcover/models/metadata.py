@@ -1,0 +1,90 @@
+"""What a model file states beside its weights. It imports no torch, for those who only read about a model."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from landcover import modalities
+from landcover.models.registry import Architecture
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a network is built for.
+
+    Attributes:
+        channels: of the images, in their order.
+        patch_size: pixels a side.
+        context: names of the context features.
+    """
+
+    channels: tuple[str, ...]
+    classes: tuple[str, ...]
+    patch_size: int
+    context: tuple[str, ...] = ()
+
+    @cached_property
+    def image_modalities(self) -> dict[str, list[int]]:
+        """The positions of each image modality in `channels`."""
+        return modalities.modalities(self.channels)
+
+    @cached_property
+    def context_modalities(self) -> dict[str, list[int]]:
+        """The positions of each other modality in `context`."""
+        return modalities.modalities(self.context)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """All that a prediction, a map and a card need besides the weights.
+
+    Attributes:
+        scale: how the numbers of the data became values from 0 to 1, as the tensors state it.
+        parameters: the number of trainable weights.
+        epochs: that it was trained for; of an ensemble, those of each network.
+        modality_dropout: the share of inputs that were hidden in training; above 0, the network can do without some.
+        patch_means: for each image channel, the smallest and the largest mean of a train patch; {} if unknown.
+        temperature: by which to divide logits for calibrated confidences.
+        seeds: of an ensemble's networks.
+    """
+
+    architecture: Architecture
+    inputs: Inputs
+    scale: dict[str, Any] = field(default_factory=dict)
+    parameters: int
+    epochs: int | list[int] = 0
+    modality_dropout: float = 0.0
+    patch_means: dict[str, list[float]] = field(default_factory=dict)
+    temperature: float = 1.0
+    dataset: str = ""
+    synthetic: bool = False
+    device: str = "cpu"
+    seeds: list[int] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file holds it: one level, without what the model does not have."""
+        facts = {key.name: getattr(self, key.name) for key in dataclasses.fields(self)}
+        inputs = facts.pop("inputs")
+        facts |= {"architecture": self.architecture.to_json(), "patch_size": inputs.patch_size}
+        facts |= {"bands": list(inputs.channels), "classes": list(inputs.classes), "context": list(inputs.context)}
+        absent = [key for key in ("context", "modality_dropout", "seeds") if not facts[key]]
+        return {key: value for key, value in facts.items() if key not in absent}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Self:
+        """From what a file holds.
+
+        Raises:
+            ValueError: something is missing, unknown or of another type.
+        """
+        try:
+            rest = dict(facts)
+            names = {"channels": "bands", "classes": "classes"}
+            lists = {field: tuple(rest.pop(key)) for field, key in names.items()}
+            inputs = Inputs(**lists, patch_size=rest.pop("patch_size"), context=tuple(rest.pop("context", ())))
+            return cls(architecture=Architecture.from_json(rest.pop("architecture")), inputs=inputs, **rest)
+        except KeyError as error:
+            raise ValueError(f"it has no {error.args[0]}") from None
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from None

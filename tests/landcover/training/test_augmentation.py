@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from landcover.config import Training
+from landcover.training.augmentation import augment, draw_present, draw_symmetries
+
+
+def settings(default_params: dict, **changes) -> Training:
+    return Training.model_validate(default_params["train"] | changes)
+
+
+def test_augmentation_gives_the_eight_symmetries_equally_often(default_params):
+    patch = torch.arange(4.0).reshape(1, 1, 2, 2)
+    symmetries = {
+        tuple(turned.rot90(turn, (-2, -1)).flatten().tolist())
+        for turned in (patch, patch.flip(-1))
+        for turn in range(4)
+    }
+    assert len(symmetries) == 8
+    both = settings(default_params, flips=True, quarter_turns=True)
+    many = augment(patch.repeat(4000, 1, 1, 1), *draw_symmetries(4000, both, torch.Generator().manual_seed(0)))
+    kinds, counts = many.flatten(1).unique(dim=0, return_counts=True)
+    assert {tuple(kind) for kind in kinds.tolist()} == symmetries
+    assert counts.min() > 400
+
+    flips = draw_symmetries(100, settings(default_params, flips=True), torch.Generator().manual_seed(0))
+    flipped = augment(patch.repeat(100, 1, 1, 1), *flips).flatten(1)
+    assert {tuple(kind) for kind in flipped.unique(dim=0).tolist()} == {(0, 1, 2, 3), (1, 0, 3, 2)}
+    assert augment(patch, None, None) is patch
+
+
+def test_augmentation_keeps_the_bands_of_a_patch_together(default_params):
+    image = torch.rand(1, 1, 8, 8).repeat(1, 3, 1, 1)
+    both = settings(default_params, flips=True, quarter_turns=True)
+    found = augment(image.repeat(16, 1, 1, 1), *draw_symmetries(16, both, torch.Generator().manual_seed(1)))
+    assert torch.equal(found[:, 0], found[:, 1])
+    assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_a_modality_is_hidden_as_often_as_asked_but_never_the_whole_image(default_params):
+    half = settings(default_params, modality_dropout=0.5)
+    present = draw_present(10_000, 2, 1, half, torch.Generator().manual_seed(0))
+    kinds, counts = present[:, :2].unique(dim=0, return_counts=True)
+    assert kinds.tolist() == [[False, True], [True, False], [True, True]]
+    # Both would be hidden for a quarter of the patches, of which each gets half.
+    assert (counts / 10_000).tolist() == pytest.approx([3 / 8, 3 / 8, 1 / 4], abs=0.02)
+    assert float(present[:, 2].float().mean()) == pytest.approx(0.5, abs=0.02)
+    assert draw_present(100, 1, 1, half, torch.Generator())[:, 0].all()
+
+
+def test_nothing_is_drawn_if_nothing_is_hidden(default_params):
+    generator = torch.Generator().manual_seed(0)
+    state = generator.get_state()
+    assert draw_present(100, 2, 1, settings(default_params), generator) is None
+    assert draw_present(100, 1, 0, settings(default_params, modality_dropout=0.5), generator) is None
+    assert torch.equal(generator.get_state(), state)
