@@ -12,7 +12,7 @@ from tiny import LOCAL, ArrayScene
 from landcover.config import Architecture, Training
 from landcover.data import tensors
 from landcover.mapping import maps
-from landcover.mapping.models import Model
+from landcover.mapping.predictor import Predictor
 from landcover.models.cnn import DEFAULTS, Network
 from landcover.training.determinism import set_deterministic
 from landcover.training.loader import Patches, load
@@ -133,7 +133,7 @@ def test_a_map_has_the_same_classes(default_params):
     network = Network(Architecture.model_validate(default_params["model"]), bands, 11)
     metadata = {"bands": bands, "classes": list("abcdefghijk")} | DEFAULTS
     pixels = np.random.default_rng(0).gamma(2, 0.1, (4, 700, 500)).clip(0.001, 1).astype(np.float32)
-    model, scene = Model([network.eval()], metadata), ArrayScene(pixels, bands)
+    model, scene = Predictor([network.eval()], metadata), ArrayScene(pixels, bands)
     found = {}
     for device in (CPU, GPU):
         set_deterministic(1, torch.device(device))

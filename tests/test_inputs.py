@@ -11,7 +11,7 @@ import pytest
 from tiny import LOCAL, REPOSITORY, write_tile
 
 from landcover import modalities
-from landcover.mapping import models
+from landcover.mapping.predictor import Predictor
 from landcover.mapping.patches import predict_patches
 from landcover.models.cnn import load
 
@@ -72,8 +72,8 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     assert (metadata["modality_dropout"], metadata["architecture"]["fusion"]) == (0.3, "late")
 
     # The patches of the folder are predicted as the stages predicted them.
-    model = models.load_model(run_through / "models/model.safetensors")
-    table, _ = predict_patches(dataset.root, model, "auto", LOCAL)
+    predictor = Predictor.load(run_through / "models/model.safetensors")
+    table, _ = predict_patches(dataset.root, predictor, "auto", LOCAL)
     of_test = pd.read_csv(reports / "predictions.csv").set_index("patch_id")
     found = table.set_index("patch_id").loc[of_test.index]
     assert found["predicted"].tolist() == of_test["predicted"].tolist()

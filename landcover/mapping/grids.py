@@ -88,12 +88,12 @@ def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
     """The lengths on the ground of a unit eastwards and of one northwards, on a sphere.  Source: haversine formula."""
     places = ((x, y), (x + MEASURED, y), (x, y + MEASURED))
     here, *there = (np.radians(transformed(crs, DEGREES, *place)) for place in places)
-    found = []
+    lengths = []
     for lon, lat in there:
         longitude, latitude = np.sin((lon - here[0]) / 2) ** 2, np.sin((lat - here[1]) / 2) ** 2
         angle = 2 * math.asin(math.sqrt(latitude + math.cos(here[1]) * math.cos(lat) * longitude))
-        found.append(EARTH_RADIUS * angle / MEASURED)
-    return tuple(found)
+        lengths.append(EARTH_RADIUS * angle / MEASURED)
+    return tuple(lengths)
 
 
 def metric(grid: Grid, wanted: str | None) -> CRS:

@@ -17,7 +17,7 @@ from landcover.data.context import COLUMNS, weather_table
 from landcover.data.conversion import PATCHES_PER_SHARD, read_patches, tiles_of
 from landcover.data.tables import read_table
 from landcover.data.tiles import Tiles
-from landcover.mapping.models import Model
+from landcover.mapping.predictor import Predictor
 from landcover.modalities import IMAGES, SENTINEL_2, modality
 from landcover.processes import executor
 
@@ -34,7 +34,7 @@ def _available(root: Path) -> set[str]:
 
 
 @torch.inference_mode()
-def _probabilities(images: np.ndarray, features: np.ndarray, model: Model, available: set[str]) -> np.ndarray:
+def _probabilities(images: np.ndarray, features: np.ndarray, model: Predictor, available: set[str]) -> np.ndarray:
     """The class probabilities of patches (N, K), from the available ones of the model's modalities.
 
     Args:
@@ -42,7 +42,7 @@ def _probabilities(images: np.ndarray, features: np.ndarray, model: Model, avail
         features: float32 (N, F), the available context features.
     """
     network = model.networks[0]
-    device = network.classifier[-1].weight.device
+    device = model.device
     x = _among(images, model.channels, available)
     context = _among(features, model.context, available) if model.context else None
     present = None
@@ -63,7 +63,7 @@ def _among(values: np.ndarray, names: list[str], available: set[str]) -> torch.T
 
 
 def predict_patches(
-    root: Path, model: Model, offset: int | Literal["auto"], runtime: Runtime
+    root: Path, model: Predictor, offset: int | Literal["auto"], runtime: Runtime
 ) -> tuple[pd.DataFrame, offsets.Suspicion | None]:
     """Classify the patches in the meta table; no label table is needed.
 
