@@ -41,7 +41,8 @@ class Grid(NamedTuple):
         factor = round(self.transform.a / METRES_PER_PIXEL)
         metres = factor * METRES_PER_PIXEL
         drift = abs(self.transform.a - metres) * self.width, abs(abs(self.transform.e) - metres) * self.height
-        return factor if factor in FACTORS and self.is_upright() and max(drift) <= CORNER_TOLERANCE else None
+        north_up = self.is_upright() and self.transform.e < 0
+        return factor if factor in FACTORS and north_up and max(drift) <= CORNER_TOLERANCE else None
 
     def centre(self) -> tuple[float, float]:
         return self.transform @ (self.width / 2, self.height / 2)

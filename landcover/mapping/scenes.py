@@ -68,7 +68,6 @@ class Scene:
     provenance: Provenance
     files: list[SceneBand]  # by band
     warped: bool  # the files are not on Sentinel-2's grids, or in another coordinate system
-    south_up: bool  # their first row is the southernmost
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
 
     def read(self, row: int, rows: int) -> np.ndarray:
@@ -78,21 +77,20 @@ class Scene:
             InputError: a file is damaged, or its host fails.
         """
         output = np.empty((len(self.bands), rows, self.width), np.uint16)
-        first = self.height - row - rows if self.south_up else row
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
         for path, positions in _by_file([band.layer for band in self.files]).items():
             indexes = [self.files[position].layer.index for position in positions]
             scale = self.files[positions[0]].scale
             with _named(self.name), open_raster(path) as raster:
                 if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, first, rows)
+                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, row, rows)
                 elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, window=Window(0, first, self.width, rows))
+                    numbers, empty = pixels.read(raster, indexes, window=Window(0, row, self.width, rows))
                 else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), first, rows, self.width)
+                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), row, rows, self.width)
             for position, band, gaps in zip(positions, numbers, empty, strict=True):
                 output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
-        return output[:, ::-1] if self.south_up else output
+        return output
 
 
 @contextmanager
@@ -314,7 +312,6 @@ def open_scene(
         provenance=_provenance(source, dict(zip(bands, files, strict=True)), own, warped, warnings),
         files=files,
         warped=warped,
-        south_up=not warped and own[finest].transform.e > 0,
         block_rows=max(
             math.ceil(headers[band].block_rows * file.scale) for band, file in zip(bands, files, strict=True)
         ),

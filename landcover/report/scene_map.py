@@ -1,6 +1,5 @@
 """The land cover of a scene beside its picture, with a legend."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.patches import Patch
 from landcover.constants import readable
 from landcover.report.palette import class_colours
 from landcover.report.plots import COLOURS
-from landcover.report.sheets import describe_picture, draw_scale_bar, to_pictures
+from landcover.report.sheets import describe_picture, draw_scale_bar, shorten, to_pictures
 
 WIDTH, MAX_PANEL_HEIGHT = 7.6, 6  # inches; GitHub shows pictures of this width unscaled
 TITLE_LETTERS, LEGEND_LETTERS = 80, 100  # of a line
@@ -90,11 +89,11 @@ def scene_map(
     if not has_data.all():
         legend.append(Patch(facecolor=NO_DATA, label=f"no data: {percent(1 - has_data.mean())} of the map"))
     for patch in legend:
-        patch.set_label(textwrap.shorten(patch.get_label(), LEGEND_LETTERS, placeholder=" ..."))
+        patch.set_label(shorten(patch.get_label(), LEGEND_LETTERS))
     columns = min(3, LEGEND_LETTERS // max(len(patch.get_label()) + 4 for patch in legend)) or 1
 
     panel = min((WIDTH - 0.3) / 2 * metres[0] / metres[1], MAX_PANEL_HEIGHT)
-    height = panel + 1 + 0.2 * -(-len(legend) // columns)
+    height = panel + 1.35 + 0.2 * -(-len(legend) // columns)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     picture, land_cover = figure.subplots(1, 2)
     for axes in (picture, land_cover):
@@ -106,8 +105,10 @@ def scene_map(
     draw_scale_bar(picture, metres[1] / 3)
     picture.set_title(describe_picture(bands), fontsize=10, loc="left")
     land_cover.set_title("land cover", fontsize=10, loc="left")
-    if synthetic_model:
-        land_cover.set_title("by a model of synthetic data", fontsize=10, loc="right", color=COLOURS["caution"])
-    figure.suptitle(textwrap.shorten(name, TITLE_LETTERS, placeholder="..."), x=0.01, ha="left", fontsize=11)
-    figure.legend(handles=legend, loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
+    figure.suptitle(shorten(name, TITLE_LETTERS), x=0.01, ha="left", fontsize=11)
+    key = figure.legend(
+        handles=legend, loc="outside lower left", ncols=columns, frameon=False, fontsize=9, handlelength=1.2,
+        alignment="left", title="by a model of synthetic data" if synthetic_model else None,
+    )  # fmt: skip
+    key.get_title().set(color=COLOURS["caution"], fontsize=9)
     return figure

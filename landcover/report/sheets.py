@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from landcover.constants import BANDS, METRES_PER_PIXEL, NODATA, readable
 from landcover.report.palette import class_colours
@@ -14,6 +15,10 @@ TRUE_COLOUR = ("B04", "B03", "B02")
 STRETCH = (2, 98)  # percentiles of the reflectances that become black and white
 BRIGHT_LAND = 0.2  # a reflectance that only snow, clouds and bare ground exceed
 COLUMNS, WIDTH, CAPTION_LETTERS = 4, 7.6, 26  # inches; GitHub shows pictures of this width unscaled
+
+
+def shorten(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 3]}..."
 
 
 def picture_bands(channels: Sequence[str]) -> list[str]:
@@ -54,12 +59,13 @@ def draw_scale_bar(axes: Axes, most: float) -> None:
     """Draw a bar below axes in metres, of the largest round number, 1, 2 or 5 times a power of ten, up to `most`."""
     power = 10 ** np.floor(np.log10(most))
     metres = max(factor * power for factor in (1, 2, 5) if factor * power <= most)
-    below = axes.get_xaxis_transform()
-    axes.plot(
-        [0, metres], [-0.04, -0.04], color="black", linewidth=3, transform=below, clip_on=False, solid_capstyle="butt"
-    )
     text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
-    axes.annotate(text, (metres, -0.04), (6, 0), below, "offset points", va="center", fontsize=9, annotation_clip=False)
+    bar = AnchoredSizeBar(
+        axes.transData, metres, text, "upper left", pad=0, borderpad=0.4, sep=4, frameon=False, label_top=False,
+        bbox_to_anchor=(0, 0), bbox_transform=axes.transAxes, fill_bar=True, fontproperties={"size": 9},
+        size_vertical=most / 60,
+    )  # fmt: skip
+    axes.add_artist(bar)
 
 
 def sheet(
@@ -91,7 +97,12 @@ def sheet(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(edgecolor=colours[names[0]], linewidth=4)
         squares = [
-            Patch(facecolor=colours[name], edgecolor="#777777", linewidth=0.7, label=_shorten(readable(name)))
+            Patch(
+                facecolor=colours[name],
+                edgecolor="#777777",
+                linewidth=0.7,
+                label=shorten(readable(name), CAPTION_LETTERS),
+            )
             for name in names
         ]
         axes.legend(
@@ -103,7 +114,3 @@ def sheet(
     text = f"{subtitle}; {length} wide, {describe_picture(channels)}, one stretch for all"
     figure.text(0.012, 1 - 0.38 / height, text, fontsize=9, va="center")
     return figure
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= CAPTION_LETTERS else f"{name[: CAPTION_LETTERS - 3]}..."

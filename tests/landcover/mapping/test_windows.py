@@ -43,7 +43,11 @@ def make_network(channels: list[str], size: int, context: tuple[str, ...] = (), 
 
 def cut(pixels: torch.Tensor, at: Windows) -> torch.Tensor:
     return torch.stack(
-        [pixels[:, at.pixels(range(i, i + 1)), at.pixels(range(j, j + 1))] for i in range(at.rows) for j in range(at.columns)]
+        [
+            pixels[:, at.pixels(range(i, i + 1)), at.pixels(range(j, j + 1))]
+            for i in range(at.rows)
+            for j in range(at.columns)
+        ]
     )
 
 
@@ -81,9 +85,7 @@ def test_slide_computes_overlapping_windows_together(monkeypatch):
     """
     shapes = []
     forward = torch.nn.Conv2d.forward
-    monkeypatch.setattr(
-        torch.nn.Conv2d, "forward", lambda layer, x: shapes.append(tuple(x.shape)) or forward(layer, x)
-    )
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda layer, x: shapes.append(tuple(x.shape)) or forward(layer, x))
     windows.slide(make_network([*BANDS][:3], 40), torch.rand(3, 52, 52), Windows(40, 12, 2, 2))
     assert shapes[0] == (1, 3, 52, 52)
     assert [shape[1:] for shape in shapes if shape[1] == 4] == [(4, 12, 12), (4, 12, 9), (4, 9, 12), (4, 9, 9)]
