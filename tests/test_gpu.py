@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from landcover.mapping.predictor import Predictor
 from tiny import LOCAL, ArrayScene, architecture
 
 from landcover.config import Training
 from landcover.data import tensors
 from landcover.mapping import maps
+from landcover.mapping.predictor import Predictor
 from landcover.models.metadata import Inputs, Metadata
 from landcover.models.registry import build
 from landcover.training.determinism import set_deterministic

@@ -11,8 +11,8 @@ import pytest
 from tiny import LOCAL, REPOSITORY, architecture, write_tile
 
 from landcover import modalities
-from landcover.mapping import models
 from landcover.mapping.patches import predict_patches
+from landcover.mapping.predictor import Predictor
 from landcover.models.weights import load
 
 EVERYTHING = list(modalities.MODALITIES)
@@ -72,8 +72,8 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     assert (metadata.modality_dropout, metadata.architecture.parameters.fusion) == (0.3, "late")
 
     # The patches of the folder are predicted as the stages predicted them.
-    model = models.load_model(run_through / "models/model.safetensors")
-    table, _ = predict_patches(dataset.root, model, "auto", LOCAL)
+    predictor = Predictor.load(run_through / "models/model.safetensors")
+    table, _ = predict_patches(dataset.root, predictor, "auto", LOCAL)
     of_test = pd.read_csv(reports / "predictions.csv").set_index("patch_id")
     found = table.set_index("patch_id").loc[of_test.index]
     assert found["predicted"].tolist() == of_test["predicted"].tolist()

@@ -41,7 +41,8 @@ class Grid(NamedTuple):
         factor = round(self.transform.a / METRES_PER_PIXEL)
         metres = factor * METRES_PER_PIXEL
         drift = abs(self.transform.a - metres) * self.width, abs(abs(self.transform.e) - metres) * self.height
-        return factor if factor in FACTORS and self.is_upright() and max(drift) <= CORNER_TOLERANCE else None
+        north_up = self.is_upright() and self.transform.e < 0
+        return factor if factor in FACTORS and north_up and max(drift) <= CORNER_TOLERANCE else None
 
     def centre(self) -> tuple[float, float]:
         return self.transform @ (self.width / 2, self.height / 2)
@@ -88,12 +89,12 @@ def _ground_metres(crs: CRS, x: float, y: float) -> tuple[float, float]:
     """The lengths on the ground of a unit eastwards and of one northwards, on a sphere.  Source: haversine formula."""
     places = ((x, y), (x + MEASURED, y), (x, y + MEASURED))
     here, *there = (np.radians(transformed(crs, DEGREES, *place)) for place in places)
-    found = []
+    lengths = []
     for lon, lat in there:
         longitude, latitude = np.sin((lon - here[0]) / 2) ** 2, np.sin((lat - here[1]) / 2) ** 2
         angle = 2 * math.asin(math.sqrt(latitude + math.cos(here[1]) * math.cos(lat) * longitude))
-        found.append(EARTH_RADIUS * angle / MEASURED)
-    return tuple(found)
+        lengths.append(EARTH_RADIUS * angle / MEASURED)
+    return tuple(lengths)
 
 
 def metric(grid: Grid, wanted: str | None) -> CRS:

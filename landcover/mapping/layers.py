@@ -1,7 +1,7 @@
 """The bands of a scene: their names, their files, and what their source says about their numbers."""
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from landcover.constants import BANDS
 
@@ -18,7 +18,8 @@ METRES = re.compile(r"_(10|20|60)m(?![a-z0-9])", re.IGNORECASE)  # in a file's n
 LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0-9])", re.IGNORECASE)
 
 
-class Layer(NamedTuple):
+@dataclass(frozen=True)
+class Layer:
     """A band in a file, and what its source says about its numbers; None where it says nothing.
 
     reflectance = (number - offset) / quantification, or number * scale[0] + scale[1].
@@ -31,7 +32,8 @@ class Layer(NamedTuple):
     scale: tuple[float, float | None] | None = None
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """The parts of a scene, before its rasters are opened."""
 
     kind: str
@@ -44,14 +46,14 @@ class Source(NamedTuple):
 
 def band_of(text: str) -> str | None:
     """The band, a name in BANDS, in a description, a file's name or a common name; None if it names none or several."""
-    found = {code.upper().zfill(2) for code in CODE.findall(text)}
-    if not found:
+    codes = {code.upper().zfill(2) for code in CODE.findall(text)}
+    if not codes:
         return WORDS.get(re.sub(r"[\s_-]", "", text).casefold())
-    band = f"B{found.pop()}"
-    return band if band in BANDS and not found else None
+    band = f"B{codes.pop()}"
+    return band if band in BANDS and not codes else None
 
 
 def level_of(text: str) -> str | None:
     """The processing level, 2A or 1C, in a product's or a file's name; None if there is none."""
-    found = LEVEL.search(text)
-    return (found[1] or found[2]).upper() if found else None
+    level = LEVEL.search(text)
+    return (level[1] or level[2]).upper() if level else None

@@ -2,11 +2,11 @@
 
 import copy
 import functools
-import itertools
+import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,22 +17,23 @@ from landcover.config import Runtime
 from landcover.data.conversion import to_reflectance
 from landcover.device import choose_device
 from landcover.errors import InputError
-from landcover.mapping.models import Model
+from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import Scene
-from landcover.mapping.thumbnails import Thumbnail
-from landcover.mapping.windows import Windows, complete, logits, means, side_by_side
+from landcover.mapping.windows import Windows, complete, means, slide
 from landcover.processes import executor
 from landcover.training.determinism import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-# Rows are read in whole blocks of the files, at least READ at a time, so that no block is decoded twice. Blocks of more
-# than BLOCK rows are, since they would take too much memory. Sentinel-2 products have blocks of 1,024 to 1,280 rows.
-READ, BLOCK = 500, 1280
-CACHED = 64  # rows that are converted at a time: few enough that a processor's cache holds them
+# A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
+# MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
+STRIP_ROWS, MAX_BLOCK_ROWS = 500, 1280
+TILE_PIXELS = 1 << 20  # that a thread classifies at a time: 64 MB for each 16 channels of a layer
+THUMBNAIL_SIDE = 1000  # pixels of the longer side, at most
 
 
-class Map(NamedTuple):
-    """A model's predictions for a scene."""
+@dataclass(frozen=True)
+class Map:
+    """The predicted classes of a scene's windows."""
 
     windows: Windows
     transform: Affine  # of the cells: each is the square of step x step pixels at the centre of its window
@@ -42,112 +43,128 @@ class Map(NamedTuple):
     # By band, int8 (rows, columns): -1 where the window is darker than all patches that the model was trained on, 1
     # where it is brighter. Empty if the model file has no range.
     unlike: dict[str, np.ndarray]
-    thumbnail: np.ndarray  # float32 (C, h, w), reflectances
+    thumbnail: np.ndarray  # float32 (C, h, w): reflectances of every n-th pixel
 
 
-class _Part(NamedTuple):
-    """A strip of a scene."""
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of windows, and the rows of pixels from the first of these windows on."""
 
-    windows: range  # rows of windows: those that are complete once its pixels are read
-    pixels: range  # rows of pixels, from the first of these windows on
-    fresh: range  # those that no earlier part has
-
-
-def _parts(windows: Windows, scene: Scene) -> list[_Part]:
-    least = max(READ, windows.size)  # so that at least one window ends in each part
-    block = min(scene.block_rows, BLOCK)
-    rows = -(-least // block) * block
-    parts, done, read = [], 0, 0
-    for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):
-        whole = (stop - windows.size) // windows.step + 1
-        parts.append(_Part(range(done, whole), range(done * windows.step, stop), range(read, stop)))
-        done, read = whole, stop
-    return parts
+    windows: range
+    pixels: range
 
 
-class _Strip(NamedTuple):
-    """A model's predictions for a part."""
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of a tile: of some columns of a strip's windows."""
 
     probabilities: np.ndarray  # float32 (K, rows, columns), NaN where a window has nodata
     means: np.ndarray  # float32 (C, rows, columns), of each band over a window
-    sums: np.ndarray  # its contribution to the thumbnail
 
 
-def _interleaved(numbers: np.ndarray) -> torch.Tensor:
-    """Reflectances (C, h, w) of numbers; in memory, a pixel's bands lie together, as convolutions want them."""
-    bands, height, width = numbers.shape
-    x = torch.from_numpy(np.empty((height, width, bands), np.float32)).permute(2, 0, 1)
-    for rows in map(slice, range(0, height, CACHED), range(CACHED, height + CACHED, CACHED)):
-        x[:, rows] = torch.from_numpy(to_reflectance(numbers[:, rows]))
-    return x
+def strips_of(scene: Scene, windows: Windows) -> list[Strip]:
+    """The strips of a scene, from north to south; together they have all its windows and all its pixels."""
+    block = min(scene.block_rows, MAX_BLOCK_ROWS)
+    rows = math.ceil(max(STRIP_ROWS, windows.size) / block) * block
+    strips, done = [], 0
+    # At least one window ends in each.
+    for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):
+        complete_rows = (stop - windows.size) // windows.step + 1
+        strips.append(Strip(range(done, complete_rows), range(done * windows.step, stop)))
+        done = complete_rows
+    return strips
+
+
+def _read(scene: Scene, strips: list[Strip]) -> Iterator[np.ndarray]:
+    """The numbers of each strip, (C, rows, width); those that it shares with the previous one are not read again."""
+    numbers, stop = np.empty((len(scene.bands), 0, scene.width), np.uint16), 0
+    for strip in strips:
+        shared = stop - strip.pixels.start
+        fresh = scene.read(stop, strip.pixels.stop - stop)
+        numbers = np.concatenate([numbers[:, numbers.shape[1] - shared :], fresh], axis=1) if shared else fresh
+        stop = strip.pixels.stop
+        yield numbers
+
+
+def _tiles(strip: Strip, windows: Windows) -> list[range]:
+    """The columns of windows of each tile of a strip, from left to right."""
+    across = max(1, (TILE_PIXELS // len(strip.pixels) - windows.size) // windows.step + 1)
+    return [range(left, min(left + across, windows.columns)) for left in range(0, windows.columns, across)]
 
 
 @torch.inference_mode()
-def _strip(part: _Part, numbers: np.ndarray, model: Model, windows: Windows, thumbnail: Thumbnail) -> _Strip:
-    windows = windows._replace(rows=len(part.windows))
-    height, _ = windows.extent
-    probabilities = np.empty((len(model.classes), windows.rows, windows.columns), np.float32)
-    averages = np.empty((len(numbers), windows.rows, windows.columns), np.float32)
-    for columns, place in side_by_side(model.networks[0], windows):
-        x = _interleaved(numbers[:, :height, place])
-        some = windows._replace(columns=columns.stop - columns.start)
-        found = model.probabilities(functools.partial(logits, pixels=x, windows=some)).cpu()
-        found[~complete(x, some)] = torch.nan
-        probabilities[..., columns] = found.permute(2, 0, 1)
-        averages[..., columns] = means(x, some)
-    return _Strip(probabilities, averages, thumbnail.sums(numbers[:, -len(part.fresh) :], part.fresh))
+def _predict_tile(numbers: np.ndarray, columns: range, rows: int, predictor: Predictor, windows: Windows) -> Predicted:
+    """Classify some columns of a strip's windows, from the strip's numbers."""
+    windows = replace(windows, rows=rows, columns=len(columns))
+    numbers = numbers[:, windows.pixels(range(rows)), windows.pixels(columns)]
+    # Interleaved in memory, as convolutions want it.
+    pixels = torch.from_numpy(to_reflectance(numbers.transpose(1, 2, 0).copy())).permute(2, 0, 1)
+    probabilities = predictor.probabilities(functools.partial(slide, pixels=pixels, windows=windows)).cpu()
+    probabilities[~complete(pixels, windows)] = torch.nan
+    return Predicted(probabilities.permute(2, 0, 1).numpy(), means(pixels, windows).numpy())
 
 
-def _strip_elsewhere(part: _Part, scene: Scene, model: Model, runtime: Runtime, **options: Any) -> _Strip:
+def _predict_strip(
+    strip: Strip, scene: Scene, predictor: Predictor, runtime: Runtime, windows: Windows
+) -> tuple[list[Predicted], np.ndarray]:
+    """Read and classify a strip, on a Dask worker: its tiles, and its pixels for the thumbnail."""
     device = choose_device(runtime.device)
     set_deterministic(1, device)
-    return _strip(part, scene.read(part.pixels.start, len(part.pixels)), model.to(device), **options)
+    numbers = scene.read(strip.pixels.start, len(strip.pixels))
+    tiles = [
+        _predict_tile(numbers, columns, len(strip.windows), predictor.to(device), windows)
+        for columns in _tiles(strip, windows)
+    ]
+    return tiles, _thinned(numbers, strip.pixels.start, scene)
 
 
-def _read_once(scene: Scene, parts: Sequence[_Part], kept: int) -> Iterator[np.ndarray]:
-    """The numbers of each part, (C, rows, width); those that it shares with the previous part are not read again.
-
-    An array is valid until `kept` more were yielded: then it is filled again, since the system takes time to provide
-    the memory of a new one.
-    """
-    most = max(len(part.pixels) for part in parts)
-    arrays = [np.empty((len(scene.bands), most, scene.width), np.uint16) for _ in range(min(kept, len(parts)))]
-    previous = arrays[0][:, :0]
-    for part, array in zip(parts, itertools.cycle(arrays)):
-        numbers = array[:, : len(part.pixels)]
-        shared = len(part.pixels) - len(part.fresh)
-        numbers[:, :shared] = previous[:, previous.shape[1] - shared :]
-        scene.read(part.fresh.start, len(part.fresh), out=numbers[:, shared:])
-        yield numbers
-        previous = numbers
+def _every(scene: Scene) -> int:
+    """How many pixels of a scene there are for each of its thumbnail, along a side."""
+    return math.ceil(max(scene.height, scene.width) / THUMBNAIL_SIDE)
 
 
-def _strips(scene: Scene, parts: Sequence[_Part], model: Model, runtime: Runtime, **options: Any) -> Iterator[_Strip]:
+def _thinned(numbers: np.ndarray, first_row: int, scene: Scene) -> np.ndarray:
+    """The pixels of a strip that are in the thumbnail."""
+    every = _every(scene)
+    return numbers[:, -first_row % every :: every, ::every].copy()
+
+
+def _predicted(
+    scene: Scene, strips: list[Strip], predictor: Predictor, runtime: Runtime, windows: Windows
+) -> Iterator[tuple[list[Predicted], np.ndarray]]:
+    """The tiles of each strip, and the strip's pixels for the thumbnail."""
     if runtime.dask is not None:
-        sent = copy.deepcopy(model).to(torch.device("cpu"))  # a worker may have no GPU
+        networks = [copy.deepcopy(network).cpu() for network in predictor.networks]  # a worker may have no GPU
+        options = {"predictor": replace(predictor, networks=networks), "runtime": runtime, "windows": windows}
         with executor(runtime) as workers:
-            work = functools.partial(_strip_elsewhere, scene=scene, model=sent, runtime=runtime, **options)
-            yield from workers.map(work, parts)
+            yield from workers.map(functools.partial(_predict_strip, scene=scene, **options), strips)
         return
-    workers = ThreadPoolExecutor(runtime.threads)
+    threads = ThreadPoolExecutor(runtime.threads)
+    waiting = deque()
+
+    def next_strip() -> tuple[list[Predicted], np.ndarray]:
+        tiles, thinned = waiting.popleft()
+        return [tile.result() for tile in tiles], thinned
+
     try:
-        waiting = deque()
-        for part, numbers in zip(parts, _read_once(scene, parts, runtime.threads + 1), strict=True):
-            waiting.append(workers.submit(_strip, part, numbers, model, **options))
-            if len(waiting) > runtime.threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for strip, numbers in zip(strips, _read(scene, strips), strict=True):
+            options = {"rows": len(strip.windows), "predictor": predictor, "windows": windows}
+            tiles = [threads.submit(_predict_tile, numbers, columns, **options) for columns in _tiles(strip, windows)]
+            waiting.append((tiles, _thinned(numbers, strip.pixels.start, scene)))
+            if len(waiting) > 1:  # a strip is read while another is computed
+                yield next_strip()
+        yield next_strip()
     finally:
-        workers.shutdown(wait=False, cancel_futures=True)  # so that an interrupt does not wait for strips
+        threads.shutdown(cancel_futures=True)
 
 
-def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_probabilities: bool = False) -> Map:
+def predict(
+    scene: Scene, predictor: Predictor, step: int, runtime: Runtime, *, keep_probabilities: bool = False
+) -> Map:
     """Slide windows over a scene, and classify each.
 
-    Strips of the scene are read one after the other, and `runtime.threads` threads compute them in parallel, on the
-    networks' device; torch itself should use one thread. If a Dask cluster is named, its workers read and compute the
-    strips.
+    Strips of the scene are read one after the other, and `runtime.threads` threads compute their tiles, on the models'
+    device; torch itself should use one thread. If a Dask cluster is named, its workers read and compute the strips.
 
     Args:
         step: pixels from one window to the next.
@@ -156,33 +173,44 @@ def predict(scene: Scene, model: Model, step: int, runtime: Runtime, *, keep_pro
         InputError: the scene is smaller than a window, the step is not possible, or the probabilities do not fit into
             `runtime.resident_gigabytes`.
     """
-    windows = Windows.over(scene, model.patch_size, step)
+    windows = Windows.over(scene, predictor.patch_size, step)
     shape = (windows.rows, windows.columns)
-    classes = len(model.classes)
-    if keep_probabilities and (size := classes * windows.rows * windows.columns * 4 / 1e9) > runtime.resident_gigabytes:
+    classes = len(predictor.classes)
+    if keep_probabilities and (size := classes * math.prod(shape) * 4 / 1e9) > runtime.resident_gigabytes:
         raise InputError(
             f"{scene.name}: its probabilities would take {size:.1f} GB, more than runtime.resident_gigabytes; use a "
             "larger --step"
         )
     labels, confidence = np.empty(shape, np.int16), np.empty(shape, np.float32)
     probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
-    unlike = {band: np.empty(shape, np.int8) for band in scene.bands if band in model.patch_means}
-    thumbnail = Thumbnail(len(scene.bands), scene.height, scene.width)
-    parts = _parts(windows, scene)
-    strips = _strips(scene, parts, model, runtime, windows=windows, thumbnail=thumbnail)
-    progress = tqdm(strips, total=len(parts), desc=f"predict {scene.name}", unit="strip", disable=None)
-    for part, strip in zip(parts, progress, strict=True):
-        rows = slice(part.windows.start, part.windows.stop)
-        confidence[rows] = strip.probabilities.max(0)
-        nothing = np.isnan(confidence[rows])
-        labels[rows] = np.where(nothing, NOTHING, strip.probabilities.argmax(0))
-        if probabilities is not None:
-            probabilities[:, rows] = strip.probabilities
-        for band, mean in zip(scene.bands, strip.means, strict=True):
-            if band in unlike:
-                low, high = model.patch_means[band]
-                unlike[band][rows] = np.where(nothing, 0, (mean > high).astype(np.int8) - (mean < low))
-        thumbnail.add(strip.sums, part.fresh)
-    margin = (windows.size - step) / 2
-    transform = Affine(*scene.transform) @ Affine.translation(margin, margin) @ Affine.scale(step)
-    return Map(windows, transform, labels, confidence, probabilities, unlike, to_reflectance(thumbnail.means()))
+    ranges = {band: limits for band, limits in predictor.metadata.patch_means.items() if band in scene.bands}
+    unlike = {band: np.zeros(shape, np.int8) for band in ranges}
+    every = _every(scene)
+    small = (math.ceil(scene.height / every), math.ceil(scene.width / every))
+    thumbnail = np.empty((len(scene.bands), *small), np.uint16)
+    strips = strips_of(scene, windows)
+    results = _predicted(scene, strips, predictor, runtime, windows)
+    progress = tqdm(results, total=len(strips), desc=f"predict {scene.name}", unit="strip", disable=None)
+    for strip, (tiles, thinned) in zip(strips, progress, strict=True):
+        top = math.ceil(strip.pixels.start / every)
+        thumbnail[:, top : top + thinned.shape[1]] = thinned
+        for tile, columns in zip(tiles, _tiles(strip, windows), strict=True):
+            cells = np.s_[strip.windows.start : strip.windows.stop, columns.start : columns.stop]
+            confidence[cells] = tile.probabilities.max(0)
+            has_data = ~np.isnan(confidence[cells])
+            labels[cells] = np.where(has_data, tile.probabilities.argmax(0), NOTHING)
+            if probabilities is not None:
+                probabilities[:, *cells] = tile.probabilities
+            for band, (low, high) in ranges.items():
+                mean = tile.means[scene.bands.index(band)]
+                unlike[band][cells] = has_data * ((mean > high).astype(np.int8) - (mean < low))
+    to_cells = Affine.translation(windows.margin, windows.margin) @ Affine.scale(step)
+    return Map(
+        windows,
+        Affine(*scene.transform) @ to_cells,
+        labels,
+        confidence,
+        probabilities,
+        unlike,
+        to_reflectance(thumbnail),
+    )

@@ -16,7 +16,7 @@ from landcover.constants import LAYOUT
 from landcover.data import offsets
 from landcover.data.conversion import PATCHES_PER_SHARD, Reading, read_patches, scaled_features
 from landcover.data.layout import find_layout
-from landcover.mapping.models import Model
+from landcover.mapping.predictor import Predictor
 from landcover.modalities import modalities
 from landcover.processes import executor
 
@@ -25,7 +25,7 @@ BATCH = 25  # patches that a network predicts at a time
 
 @torch.inference_mode()
 def _probabilities(
-    images: torch.Tensor, context: torch.Tensor | None, model: Model, available: Collection[str]
+    images: torch.Tensor, context: torch.Tensor | None, model: Predictor, available: Collection[str]
 ) -> np.ndarray:
     """The class probabilities of patches, float32 (N, K), from the available ones of the model's modalities.
 
@@ -34,7 +34,7 @@ def _probabilities(
         context: float32 (N, F), likewise; None if the model has no such inputs.
     """
     network = model.networks[0]
-    device = network.classifier[-1].weight.device
+    device = model.device
     present = None
     if len(network.modalities) > 1:
         present = torch.tensor([name in available for name in network.modalities], device=device)
@@ -53,7 +53,7 @@ def _placed(values: np.ndarray, names: list[str], wanted: list[str]) -> torch.Te
 
 
 def predict_patches(
-    root: Path, model: Model, offset: int | Literal["auto"], runtime: Runtime
+    root: Path, model: Predictor, offset: int | Literal["auto"], runtime: Runtime
 ) -> tuple[pd.DataFrame, offsets.Suspicion | None]:
     """Classify the patches of a dataset; no labels are needed.
 

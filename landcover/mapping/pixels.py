@@ -46,7 +46,7 @@ def file_name(path: str) -> str:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[DatasetReader]:
+def open_raster(path: str) -> Iterator[DatasetReader]:
     """A raster, opened with a driver that reads no other files or URLs.
 
     Raises:

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
@@ -43,8 +44,8 @@ def find(path: Path) -> Source:
         InputError: there are no bands, a band occurs more than once, or the metadata are damaged.
     """
     if path.is_dir():
-        found = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
-        names = sorted(file.relative_to(path).as_posix() for file in found if file.is_file())
+        paths = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
+        names = sorted(file.relative_to(path).as_posix() for file in paths if file.is_file())
         return _find(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
     try:
         with zipfile.ZipFile(path) as archive:
@@ -60,14 +61,14 @@ def _read(file: IO[bytes]) -> bytes:
 
 
 def _find(name: str, files: _Files) -> Source:
-    found = [match for match in map(METADATA.fullmatch, files.names) if match]
-    if not found:
+    matches = [match for match in map(METADATA.fullmatch, files.names) if match]
+    if not matches:
         images = [file for file in files.names if BAND_FILE.fullmatch(file)]
         return Source("folder", name, _layers(name, files.prefix, images))
-    if len(found) > 1:
-        told = few([match[0] for match in found])
-        raise InputError(f"{name}: contains the metadata of more than one product ({told}); give one product")
-    metadata, root, level = found[0].group(0, 1, 2)
+    if len(matches) > 1:
+        paths = few([match[0] for match in matches])
+        raise InputError(f"{name}: contains the metadata of more than one product ({paths}); give one product")
+    metadata, root, level = matches[0].group(0, 1, 2)
     images = [file for file in files.names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]
     layers = _layers(name, files.prefix, images)
     try:
@@ -75,7 +76,7 @@ def _find(name: str, files: _Files) -> Source:
     except (ValueError, TypeError, IndexError, ElementTree.ParseError) as error:
         raise InputError(f"{name}: {metadata} is damaged ({error}); download the product again") from None
     layers = {
-        band: layer._replace(offset=offsets.get(band), quantification=quantification) for band, layer in layers.items()
+        band: replace(layer, offset=offsets.get(band), quantification=quantification) for band, layer in layers.items()
     }
     return Source(f"Level-{level_of(level)} product", name, layers, level_of(level), baseline, date)
 
@@ -93,12 +94,12 @@ def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
             f"{name}: contains no band, in a file such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
             "these, or a GeoTIFF"
         )
-    for band, found in by_band.items():
-        found.sort()
-        if len(found) > 1 and found[0][0] in (0, found[1][0]):
-            told = " and ".join(image for _, image in found[:2])
-            raise InputError(f"{name}: {band} occurs more than once, as {told}; keep only one scene's files")
-    return {band: Layer(prefix + found[0][1]) for band, found in by_band.items()}
+    for band, candidates in by_band.items():
+        candidates.sort()
+        if len(candidates) > 1 and candidates[0][0] in (0, candidates[1][0]):
+            both = " and ".join(image for _, image in candidates[:2])
+            raise InputError(f"{name}: {band} occurs more than once, as {both}; keep only one scene's files")
+    return {band: Layer(prefix + candidates[0][1]) for band, candidates in by_band.items()}
 
 
 def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, str, str | None]:

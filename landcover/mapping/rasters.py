@@ -1,17 +1,15 @@
-"""A map as files: cloud-optimized GeoTIFFs with a legend, and a summary."""
+"""A map as files: cloud-optimized GeoTIFFs with a legend."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio import Affine
 
 from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
-from landcover.mapping.models import Model
-from landcover.mapping.scenes import Scene
 
 NODATA_CODE = 0  # which no class has
 
@@ -25,10 +23,10 @@ def codes(classes: Sequence[str]) -> list[int]:
 def _write(
     path: Path,
     bands: np.ndarray,
-    found: Map,
-    crs: str,
     names: Sequence[str],
     *,
+    crs: str,
+    transform: Affine,
     nodata: float,
     resampling: str,
     colours: Mapping[int, tuple[int, ...]] | None = None,
@@ -36,7 +34,7 @@ def _write(
     """Write bands (N, rows, columns) with their names and, if given, a colour for each number."""
     count, height, width = bands.shape
     profile = {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
-    profile |= {"crs": crs, "transform": found.transform, "nodata": nodata}
+    profile |= {"crs": crs, "transform": transform, "nodata": nodata}
     profile |= {"compress": "deflate", "predictor": "yes", "overview_resampling": resampling, "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)
@@ -72,8 +70,8 @@ def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, 
 
 def write(
     folder: Path,
-    found: Map,
-    scene: Scene,
+    land_cover: Map,
+    crs: str,
     classes: Sequence[str],
     colours: Mapping[str, str],
     uncertain: np.ndarray | None,
@@ -86,63 +84,13 @@ def write(
     """
     numbers = codes(classes)
     lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING, -1, selects the last
-    shown = lookup[found.labels if uncertain is None else np.where(uncertain, NOTHING, found.labels)]
+    labels = land_cover.labels if uncertain is None else np.where(uncertain, NOTHING, land_cover.labels)
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
+    place = {"crs": crs, "transform": land_cover.transform}
     path = folder / "classes.tif"
-    _write(path, shown[None], found, scene.crs, ["land cover"], nodata=NODATA_CODE, resampling="mode", colours=rgb)
+    _write(path, lookup[labels][None], ["land cover"], **place, nodata=NODATA_CODE, resampling="mode", colours=rgb)
     _write_legend(path, dict(zip(numbers, map(readable, classes), strict=True)), rgb)
-    options = {"nodata": np.nan, "resampling": "average"}
-    _write(folder / "confidence.tif", found.confidence[None], found, scene.crs, ["confidence"], **options)
-    if found.probabilities is not None:
-        _write(folder / "probabilities.tif", found.probabilities, found, scene.crs, classes, **options)
-
-
-def summary(found: Map, scene: Scene, model: Model, threshold: float) -> dict[str, Any]:
-    """A map in figures: shares and areas of the classes, and how far it can be trusted.
-
-    Args:
-        threshold: the confidence below which a cell is uncertain.
-    """
-    cells = found.labels.size
-    valid = found.labels != NOTHING
-    known = max(int(valid.sum()), 1)
-    counts = np.bincount(found.labels[valid], minlength=len(model.classes))
-    square_km = abs(found.transform.determinant) / 1e6
-    windows = found.windows
-    return {
-        "model": model.facts(),
-        "scene": {
-            "name": scene.name, "crs": scene.crs, "transform": list(scene.transform), "width": scene.width,
-            "height": scene.height, "bands": scene.bands, **scene.facts,
-        },
-        "map": {
-            "rows": windows.rows, "columns": windows.columns, "transform": list(found.transform)[:6],
-            "window": windows.size, "step": windows.step,
-            "covers": cells * windows.step**2 / (scene.width * scene.height),
-        },
-        "classes": [
-            {"class": name, "code": code, "share": int(count) / known, "km2": int(count) * square_km}
-            for name, code, count in zip(model.classes, codes(model.classes), counts, strict=True)
-        ],
-        "nodata_share": 1 - int(valid.sum()) / cells,
-        "mean_confidence": float(found.confidence[valid].mean(dtype=np.float64)) if valid.any() else None,
-        "threshold": threshold,
-        "uncertain_share": int((found.confidence[valid] < threshold).sum()) / known,
-        "unlike_train": unlike_train(found),
-    }  # fmt: skip
-
-
-def unlike_train(found: Map) -> dict[str, Any] | None:
-    """Shares of the cells with data whose windows are darker or brighter than all patches of the training.
-
-    None if the model file has no range.
-    """
-    if not found.unlike:
-        return None
-    known = max(int((found.labels != NOTHING).sum()), 1)
-    any_band = np.any([sides != 0 for sides in found.unlike.values()], axis=0)
-    bands = {
-        band: {"darker": int((sides < 0).sum()) / known, "brighter": int((sides > 0).sum()) / known}
-        for band, sides in found.unlike.items()
-    }
-    return {"share": int(any_band.sum()) / known, "bands": bands}
+    options = place | {"nodata": np.nan, "resampling": "average"}
+    _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
+    if land_cover.probabilities is not None:
+        _write(folder / "probabilities.tif", land_cover.probabilities, classes, **options)

@@ -1,8 +1,7 @@
 """What a scene's numbers mean: offset and quantification, where they come from, and whether the pixels agree."""
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,12 +20,13 @@ TOO_BRIGHT = 12_000  # above the median of any scene, snow included
 REFLECTANCES = 2.0  # floating-point numbers below it are taken as reflectances
 
 
-class Scaling(NamedTuple):
+@dataclass(frozen=True)
+class Scaling:
     """reflectance = (number - offset) / quantification, and the source of each."""
 
-    offset: float | None
+    offset: float
     offset_by: str
-    quantification: float | None
+    quantification: float
     quantification_by: str
 
 
@@ -47,92 +47,92 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
     return None if offset is None else abs(round(added, 3)), round(1 / scale, 3)
 
 
-def told(
-    layer: Layer, tags: tuple[float, float], product: int, offset: int | None, quantification: int | None
+def choose(
+    layer: Layer,
+    tags: tuple[float, float],
+    product: int,
+    offset: int | None,
+    quantification: int | None,
+    sample: np.ndarray,
 ) -> Scaling:
-    """A layer's offset and quantification, each from the first source that has it; None where no source does.
+    """A layer's offset and quantification, each from the first source that has it.
+
+    Without any, they are reflectance x 10,000 without offset, unless the numbers are plain reflectances.
 
     Args:
         tags: the file's own scale and offset, (1, 0) if it has none.
-        product: as from `offsets.by_product`.
+        product: the offset of the product's baseline, as from `offsets.by_product`.
         offset, quantification: as given on the command line.
+        sample: valid numbers of the scene.
 
     Raises:
-        InputError: the scale and the offset in use cannot be those of reflectances.
+        InputError: the scale and the offset in use cannot be those of reflectances, or the numbers are a picture's.
     """
-    found = [(ARGUMENT, offset, quantification), ("metadata", layer.offset, layer.quantification)]
+    sources = [(ARGUMENT, offset, quantification), ("metadata", layer.offset, layer.quantification)]
     for by, scale in (("STAC item", layer.scale), ("tags", None if tags == (1, 0) else tags)):
-        if scale is not None and not all(any(row[column] is not None for row in found) for column in (1, 2)):
-            found.append((by, *from_scale(*scale)))
-    found.append(("processing baseline", None if product == offsets.UNKNOWN else product, None))
-    return Scaling(*_first(found, 1), *_first(found, 2))
+        if scale is not None and not all(any(row[column] is not None for row in sources) for column in (1, 2)):
+            sources.append((by, *from_scale(*scale)))
+    sources.append(("processing baseline", None if product == offsets.UNKNOWN else product, None))
+    offset, offset_by = next(((row[1], row[0]) for row in sources if row[1] is not None), (0, UNSTATED))
+    for by, _, value in sources:
+        if value is not None:
+            return Scaling(offset, offset_by, value, by)
+    if sample.dtype == np.uint8:
+        raise InputError(
+            f"it is uint8, like a picture; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number for a "
+            "reflectance of 1 by --quantification"
+        )
+    if sample.dtype.kind == "f" and sample.size and np.percentile(sample, 99) < REFLECTANCES:
+        if offset_by != ARGUMENT:  # any other source refers to digital numbers
+            offset, offset_by = 0, PIXELS
+        return Scaling(offset, offset_by, 1, PIXELS)
+    return Scaling(offset, offset_by, REFLECTANCE_SCALE, UNSTATED)
 
 
-def _first(rows: list[tuple], column: int) -> tuple[float | None, str]:
-    return next(((row[column], row[0]) for row in rows if row[column] is not None), (None, UNSTATED))
-
-
-def assume(scaling: Scaling, numbers: np.ndarray) -> Scaling:
-    """The scaling with its gaps filled: reflectance x 10,000 with no offset, unless the numbers are plain reflectances.
-
-    Args:
-        numbers: valid numbers of the scene.
-
-    Raises:
-        InputError: they are those of a picture.
-    """
-    quantification, by = scaling.quantification, scaling.quantification_by
-    if quantification is None:
-        if numbers.dtype == np.uint8:
-            raise InputError(
-                f"it is uint8, like a picture; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number for a "
-                "reflectance of 1 by --quantification"
-            )
-        if numbers.dtype.kind == "f" and numbers.size and np.percentile(numbers, 99) < REFLECTANCES:
-            quantification, by = 1, PIXELS
-            if scaling.offset_by != ARGUMENT:  # any other source refers to digital numbers
-                scaling = scaling._replace(offset=0, offset_by=PIXELS)
-        else:
-            quantification = REFLECTANCE_SCALE
-    return Scaling(scaling.offset or 0, scaling.offset_by, quantification, by)
-
-
-def in_steps(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
+def rescale(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
     """Numbers like those of a dataset's tile without offset: uint16, reflectance x 10,000, NODATA where empty."""
     offset, quantification = scaling.offset, scaling.quantification
     if numbers.dtype == np.uint16 and quantification == REFLECTANCE_SCALE and offset == int(offset):
         return offsets.subtract(np.where(empty, np.uint16(NODATA), numbers) if empty.any() else numbers, int(offset))
-    steps = np.where(empty, 0, numbers).astype(np.float64)
-    steps -= offset
-    steps *= REFLECTANCE_SCALE / quantification
+    rescaled = np.where(empty, 0, numbers).astype(np.float64)
+    rescaled -= offset
+    rescaled *= REFLECTANCE_SCALE / quantification
     # No valid number becomes NODATA.
-    steps = np.clip(np.rint(steps, out=steps), 1, np.iinfo(np.uint16).max, out=steps).astype(np.uint16)
-    steps[empty] = NODATA
-    return steps
+    rescaled = np.clip(np.rint(rescaled, out=rescaled), 1, np.iinfo(np.uint16).max, out=rescaled).astype(np.uint16)
+    rescaled[empty] = NODATA
+    return rescaled
 
 
-def contradictions(scalings: dict[str, Scaling], steps: dict[str, np.ndarray]) -> Iterator[tuple[str, bool]]:
-    """Evidence in the pixels against their scaling with a remedy, and whether it is certain.
+def check_plausible(scalings: dict[str, Scaling], samples: dict[str, np.ndarray]) -> list[str]:
+    """Compare the pixels with their scaling; warnings, each with a remedy.
 
     Args:
         scalings: by band.
-        steps: of BLUE and NEAR_INFRARED, where the scene has them, as from `in_steps`; pixels from all over the scene.
+        samples: of BLUE and NEAR_INFRARED, where the scene has them, as from `rescale`; pixels from all over the scene.
+
+    Raises:
+        InputError: the pixels certainly have another scaling.
     """
-    blue, scaling = steps.get(BLUE), scalings.get(BLUE)
+    blue, scaling = samples.get(BLUE), scalings.get(BLUE)
     if blue is None or not blue.any():
-        return
+        return []
+    warnings = []
     if scaling.quantification == REFLECTANCE_SCALE:
         histogram = np.bincount(blue.ravel(), minlength=1 << 16)
         histogram[NODATA] = 0
         # A scene may be all snow, but here the user can say so.
-        found = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
-        if found and found.likely != scaling.offset:
+        suspicion = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
+        if suspicion and suspicion.likely != scaling.offset:
             given = scaling.offset_by == ARGUMENT
             unless = "" if given else f", or --offset {scaling.offset:g} if the numbers are right"
-            yield f"{found.why}: give --offset {found.likely}{unless}", found.certain and not given
-    unknown = NEAR_INFRARED in steps and scalings[NEAR_INFRARED].quantification_by == UNSTATED
-    if unknown and (why := _implausible(blue, steps[NEAR_INFRARED])):
-        yield why, True
+            why = f"{suspicion.why}: give --offset {suspicion.likely}{unless}"
+            if suspicion.certain and not given:
+                raise InputError(why)
+            warnings.append(why)
+    unknown = NEAR_INFRARED in samples and scalings[NEAR_INFRARED].quantification_by == UNSTATED
+    if unknown and (why := _implausible(blue, samples[NEAR_INFRARED])):
+        raise InputError(why)
+    return warnings
 
 
 def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> str | None:

@@ -5,8 +5,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,13 +22,41 @@ from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import Layer, Source, band_of, level_of
+from landcover.mapping.pixels import open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
 
 
-class Scene(NamedTuple):
+@dataclass(frozen=True)
+class Provenance:
+    """Where a scene's numbers come from, as in a map's summary.json; values of a band each if bands differ."""
+
+    kind: str
+    level: str | None  # 2A, 1C
+    processing_baseline: str | None
+    date: str | None  # YYYY-MM-DD
+    # reflectance = (number - offset) / quantification, and the source of each.
+    offset: float | dict[str, float]
+    offset_by: str | dict[str, str]
+    quantification: float | dict[str, float]
+    quantification_by: str | dict[str, str]
+    resampled_from: str | dict[str, str] | None  # coordinate system and pixels, where these are not the scene's
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class SceneBand:
+    """A band of a scene in its file."""
+
+    layer: Layer
+    scaling: Scaling
+    scale: float | int  # the side of the file's pixels, in pixels of the scene
+
+
+@dataclass(frozen=True)
+class Scene:
     """An inspected scene: only paths and numbers, so that any process can read from it."""
 
     name: str
@@ -36,44 +65,36 @@ class Scene(NamedTuple):
     transform: tuple[float, ...]  # (a, b, c, d, e, f), as Affine has it: north up, pixels of 10 m
     width: int
     height: int
-    facts: dict[str, Any]  # for a JSON summary
-    layers: list[Layer]  # by band
-    scalings: list[Scaling]  # by band
-    scales: list[float | int]  # by band: the side of the file's pixels, in pixels of the scene
+    provenance: Provenance
+    files: list[SceneBand]  # by band
     warped: bool  # the files are not on Sentinel-2's grids, or in another coordinate system
-    south_up: bool  # their first row is the southernmost
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
 
-    def read(self, row: int, rows: int, out: np.ndarray | None = None) -> np.ndarray:
+    def read(self, row: int, rows: int) -> np.ndarray:
         """Numbers of some rows, uint16 (C, rows, width): reflectance x 10,000 without offset; NODATA where empty.
-
-        Args:
-            out: filled and returned, if given.
 
         Raises:
             InputError: a file is damaged, or its host fails.
         """
-        found = np.empty((len(self.bands), rows, self.width), np.uint16) if out is None else out
-        first = self.height - row - rows if self.south_up else row
+        output = np.empty((len(self.bands), rows, self.width), np.uint16)
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
-        for path, positions in _by_file(self.layers).items():
-            indexes = [self.layers[position].index for position in positions]
-            scale = self.scales[positions[0]]
-            with _about(self.name), pixels.opened(path) as raster:
+        for path, positions in _by_file([band.layer for band in self.files]).items():
+            indexes = [self.files[position].layer.index for position in positions]
+            scale = self.files[positions[0]].scale
+            with _named(self.name), open_raster(path) as raster:
                 if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, first, rows)
+                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, row, rows)
                 elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, window=Window(0, first, self.width, rows))
+                    numbers, empty = pixels.read(raster, indexes, window=Window(0, row, self.width, rows))
                 else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), first, rows, self.width)
-            for position, own, none in zip(positions, numbers, empty, strict=True):
-                steps = scaling.in_steps(own, none, self.scalings[position])
-                found[position] = steps[::-1] if self.south_up else steps
-        return found
+                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), row, rows, self.width)
+            for position, band, gaps in zip(positions, numbers, empty, strict=True):
+                output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
+        return output
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     """Prefix errors with the scene's name."""
     try:
         yield
@@ -83,16 +104,17 @@ def _about(name: str) -> Iterator[None]:
 
 def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
     """By file, the positions of its layers, which are read together."""
-    found = defaultdict(list)
+    positions = defaultdict(list)
     for position, layer in enumerate(layers):
-        found[layer.path].append(position)
-    return found
+        positions[layer.path].append(position)
+    return positions
 
 
 # -- the parts of a scene
 
 
 def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
+    """The parts of a scene of any format."""
     remote = stac.is_url(path)
     try:
         file = Path(urlsplit(path).path if remote else path).absolute()
@@ -108,16 +130,16 @@ def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
     elif not remote and (file.is_dir() or suffix == ".zip"):
         source = products.find(file)
     else:
-        with _about(file.name):
-            return _raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+        with _named(file.name):
+            return _find_in_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
         raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source
 
 
-def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
+def _find_in_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
     """The bands of a single raster, by its descriptions or by positions."""
-    with pixels.opened(path) as raster:
+    with open_raster(path) as raster:
         descriptions, count = raster.descriptions, raster.count
     if positions is not None:
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
@@ -130,20 +152,21 @@ def _raster(path: str, file: Path, bands: list[str], positions: list[int] | None
             raise InputError(f"{band} occurs more than once; give the positions of {', '.join(bands)} by --bands")
         if band:
             layers[band] = Layer(path, index)
-    if lacking := [band for band in bands if band not in layers]:
+    if missing := [band for band in bands if band not in layers]:
         named = ", ".join(f"{index} {text}" for index, text in enumerate(descriptions, 1) if text)
         raise InputError(
-            f"has no {', '.join(lacking)}, only {named or f'{count} bands without names'}; if they are among these, "
+            f"has no {', '.join(missing)}, only {named or f'{count} bands without names'}; if they are among these, "
             f"give the positions of {', '.join(bands)} by --bands"
         )
     return Source("raster", file.name, layers)
 
 
-def _completed(source: Source, bands: list[str]) -> Source:
+def _complete(source: Source, bands: list[str]) -> Source:
     """The source, with the level, the baseline and the date from its names where it does not give them."""
     names = f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"
     baseline, day = re.search(BASELINE, names), re.search(DATE, names)
-    return source._replace(
+    return replace(
+        source,
         level=source.level or level_of(names),
         baseline=source.baseline or (f"{baseline[1][:2]}.{baseline[1][2:]}" if baseline else ""),
         date=source.date or (f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}" if day else None),
@@ -153,7 +176,8 @@ def _completed(source: Source, bands: list[str]) -> Source:
 # -- metadata of its files
 
 
-class _Look(NamedTuple):
+@dataclass(frozen=True)
+class Header:
     """A layer's metadata in its file."""
 
     grid: Grid
@@ -161,15 +185,16 @@ class _Look(NamedTuple):
     block_rows: int
 
 
-def _look(layers: list[Layer]) -> list[_Look]:
-    found: dict[int, _Look] = {}
+def _headers(layers: list[Layer]) -> list[Header]:
+    headers: dict[int, Header] = {}
     for path, positions in _by_file(layers).items():
-        with pixels.opened(path) as raster:
+        with open_raster(path) as raster:
             file = pixels.file_name(path)
             on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
             degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
             if not on_earth or degenerate or raster.transform == Affine.identity():
                 raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
+            grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
             for position in positions:
                 band = layers[position].index - 1
                 dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
@@ -181,40 +206,43 @@ def _look(layers: list[Layer]) -> list[_Look]:
                         f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read in parts; "
                         "rewrite it with `rio convert --driver COG`"
                     )
-                grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
-                found[position] = _Look(grid, (raster.scales[band], raster.offsets[band]), block[0])
-    return [found[position] for position in range(len(layers))]
+                headers[position] = Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
+    return [headers[position] for position in range(len(layers))]
 
 
 # -- what its numbers mean
 
 
-def _sample(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _samples(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Numbers and nodata of pixels from all over each layer."""
-    found = {}
+    samples = {}
     for path, positions in _by_file(layers).items():
-        with pixels.opened(path) as raster:
+        with open_raster(path) as raster:
             numbers, empty = pixels.sample(raster, [layers[position].index for position in positions])
-            found |= zip(positions, zip(numbers, empty, strict=True), strict=True)
-    return [found[position] for position in range(len(layers))]
+            samples |= zip(positions, zip(numbers, empty, strict=True), strict=True)
+    return [samples[position] for position in range(len(layers))]
 
 
 def _scalings(
-    source: Source, looks: dict[str, _Look], offset: int | None, quantification: int | None
-) -> tuple[dict[str, Scaling], list[tuple[str, bool]]]:
-    """Offset and quantification of the layers, by band, and the pixels' evidence against them."""
+    source: Source, headers: dict[str, Header], offset: int | None, quantification: int | None
+) -> tuple[dict[str, Scaling], list[str]]:
+    """Offset and quantification of the layers, by band, and warnings.
+
+    Raises:
+        InputError: the pixels contradict them.
+    """
     product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
-    measured = [band for band in (BLUE, NEAR_INFRARED) if band in looks] or list(looks)[:1]
-    samples = dict(zip(measured, _sample([source.layers[band] for band in measured]), strict=True))
-    numbers, empty = samples[measured[0]]
-    found = {}
-    for band, look in looks.items():
-        told = scaling.told(source.layers[band], look.scale, product, offset, quantification)
-        found[band] = scaling.assume(told, numbers[~empty])
+    checked = [band for band in (BLUE, NEAR_INFRARED) if band in headers] or list(headers)[:1]
+    samples = dict(zip(checked, _samples([source.layers[band] for band in checked]), strict=True))
+    numbers, empty = samples[checked[0]]
+    scalings = {
+        band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, numbers[~empty])
+        for band, header in headers.items()
+    }
     if source.level == "1C":
-        return found, []  # light scattered by the atmosphere is in all pixels
-    steps = {band: scaling.in_steps(*sample, found[band]) for band, sample in samples.items()}
-    return found, list(scaling.contradictions(found, steps))
+        return scalings, []  # light scattered by the atmosphere is in all pixels
+    rescaled = {band: scaling.rescale(*sample, scalings[band]) for band, sample in samples.items()}
+    return scalings, scaling.check_plausible(scalings, rescaled)
 
 
 def open_scene(
@@ -243,20 +271,20 @@ def open_scene(
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
     source = _find(path, bands, positions)
-    with _about(source.name):
-        if lacking := [band for band in bands if band not in source.layers]:
+    with _named(source.name):
+        if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
-                f"has no {', '.join(lacking)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
+                f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
-        source = _completed(source, bands)
+        source = _complete(source, bands)
         if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
                 "it by --level any"
             )
-        looked = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
-        looks = dict(zip(looked, _look([source.layers[band] for band in looked]), strict=True))
-        own = {band: looks[band].grid for band in bands}
+        inspected = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
+        headers = dict(zip(inspected, _headers([source.layers[band] for band in inspected]), strict=True))
+        own = {band: headers[band].grid for band in bands}
         finest = min(own, key=lambda band: own[band].pixel_area())
         for band, grid in own.items():
             if not grid.lies_on(own[finest]):
@@ -265,29 +293,15 @@ def open_scene(
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
-        scales = {
-            band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor()
-            for band, grid in own.items()
-        }
-        scalings, contradictions = _scalings(source, looks, offset, quantification)
-        for contradiction, certain in contradictions:
-            if certain:
-                raise InputError(contradiction)
-    told = {band: scalings[band]._asdict() for band in bands}
-    resampled = {
-        band: f"{grid.crs.to_string()}, {scales[band] * METRES_PER_PIXEL:.6g} m"
+        scalings, warnings = _scalings(source, headers, offset, quantification)
+    files = [
+        SceneBand(
+            source.layers[band],
+            scalings[band],
+            grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor(),
+        )
         for band, grid in own.items()
-        if warped or scales[band] != 1
-    }
-    facts = {
-        "kind": source.kind,
-        "level": source.level,
-        "processing_baseline": source.baseline or None,
-        "date": source.date,
-        **{key: _one_or_each({band: told[band][key] for band in bands}) for key in Scaling._fields},
-        "resampled_from": _one_or_each(resampled) if len(resampled) == len(bands) else resampled or None,
-        "warnings": [contradiction for contradiction, _ in contradictions],
-    }
+    ]
     return Scene(
         name=source.name,
         bands=bands,
@@ -295,13 +309,34 @@ def open_scene(
         transform=tuple(target.transform)[:6],
         width=target.width,
         height=target.height,
-        facts=facts,
-        layers=[source.layers[band] for band in bands],
-        scalings=[scalings[band] for band in bands],
-        scales=list(scales.values()),
+        provenance=_provenance(source, dict(zip(bands, files, strict=True)), own, warped, warnings),
+        files=files,
         warped=warped,
-        south_up=not warped and own[finest].transform.e > 0,
-        block_rows=max(math.ceil(looks[band].block_rows * scales[band]) for band in bands),
+        block_rows=max(
+            math.ceil(headers[band].block_rows * file.scale) for band, file in zip(bands, files, strict=True)
+        ),
+    )
+
+
+def _provenance(
+    source: Source, files: dict[str, SceneBand], own: dict[str, Grid], warped: bool, warnings: list[str]
+) -> Provenance:
+    resampled = {
+        band: f"{own[band].crs.to_string()}, {file.scale * METRES_PER_PIXEL:.6g} m"
+        for band, file in files.items()
+        if warped or file.scale != 1
+    }
+    return Provenance(
+        kind=source.kind,
+        level=source.level,
+        processing_baseline=source.baseline or None,
+        date=source.date,
+        **{
+            name: _one_or_each({band: getattr(file.scaling, name) for band, file in files.items()})
+            for name in ("offset", "offset_by", "quantification", "quantification_by")
+        },
+        resampled_from=_one_or_each(resampled) if len(resampled) == len(files) else resampled or None,
+        warnings=warnings,
     )
 
 

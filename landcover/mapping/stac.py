@@ -37,25 +37,25 @@ def find(path: str) -> Source:
         item = json.loads(content)
         properties, assets = item["properties"], item["assets"]
         name = str(item.get("id") or name)
-        found = defaultdict(list)
+        by_band = defaultdict(list)
         for key, asset in assets.items():
             for band, rank, layer in _bands(path, key, asset, any(properties.get(word) for word in REMOVED)):
-                found[band].append((rank, key, layer))
+                by_band[band].append((rank, key, layer))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
         raise InputError(
             f"{name}: is not a STAC item ({why}); give an item, not a catalogue or a search result"
         ) from None
-    for band, candidates in found.items():
+    for band, candidates in by_band.items():
         candidates.sort(key=lambda candidate: candidate[:2])
         if len(candidates) > 1 and candidates[0][0] == candidates[1][0]:
             keys = " and ".join(key for _, key, _ in candidates[:2])
             raise InputError(f"{name}: {band} occurs more than once, as {keys}; keep only one of these assets")
-    told = " ".join(str(text) for text in (name, item.get("collection"), *map(properties.get, LEVEL)))
+    texts = " ".join(str(text) for text in (name, item.get("collection"), *map(properties.get, LEVEL)))
     baseline = next((str(properties[word]) for word in BASELINE if properties.get(word)), "")
-    layers = {band: candidates[0][2] for band, candidates in found.items()}
+    layers = {band: candidates[0][2] for band, candidates in by_band.items()}
     date = str(properties.get("datetime") or "")[:10] or None
-    return Source("STAC item", name, layers, level_of(told), baseline, date)
+    return Source("STAC item", name, layers, level_of(texts), baseline, date)
 
 
 def _fetch(url: str) -> bytes:
@@ -77,8 +77,8 @@ def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterato
     for position, (entry, raster) in enumerate(zip(entries, rasters, strict=False)):
         texts = [entry.get("name"), entry.get("common_name"), entry.get("eo:common_name")]
         texts += [key] if len(entries) == 1 else []
-        told = {band_of(str(text)) for text in texts if text} - {None}
-        if len(told) != 1:  # none, or another sensor's, whose B05 is near infrared
+        names = {band_of(str(text)) for text in texts if text} - {None}
+        if len(names) != 1:  # none, or another sensor's, whose B05 is near infrared
             continue
         metres = METRES.search(key)
         size = float(metres[1] if metres else raster.get("spatial_resolution") or asset.get("gsd") or 0)
@@ -90,13 +90,13 @@ def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterato
             offset=0.0 if removed else None,
             scale=None if scale is None and offset is None else (1.0 if scale is None else scale, offset),
         )
-        yield told.pop(), rank, layer
+        yield names.pop(), rank, layer
 
 
 def _number(word: str, *parts: dict[str, Any]) -> float | None:
     """A number from the first part that has it, under its name in STAC 1.0 or 1.1."""
-    told = (part.get(name) for part in parts for name in (word, f"raster:{word}"))
-    return next((float(number) for number in told if number is not None), None)
+    values = (part.get(name) for part in parts for name in (word, f"raster:{word}"))
+    return next((float(number) for number in values if number is not None), None)
 
 
 def _resolve(path: str, href: str) -> str:

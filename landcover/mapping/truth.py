@@ -1,15 +1,16 @@
 """The accuracy of a map where the truth is known."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from rasterio import Affine
 
 from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
-from landcover.mapping.pixels import opened
+from landcover.mapping.pixels import open_raster
 
 
 def read_labels(
@@ -29,7 +30,7 @@ def read_labels(
     Raises:
         InputError: the raster cannot be read, or its pixels are not aligned with the scene's.
     """
-    with opened(str(path)) as raster:
+    with open_raster(str(path)) as raster:
         pixels = raster.read(1)
         to_pixels = ~raster.transform @ transform
     column, row = to_pixels @ (0.5, 0.5)  # the middle of the first cell, and of its window
@@ -51,21 +52,38 @@ def read_labels(
     return np.where(covered.any(0), covered.argmax(0), NOTHING).astype(np.int16)
 
 
-def score(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """The accuracy of a map, and the recall of each class of the truth.
+@dataclass(frozen=True)
+class ClassRecall:
+    """How many cells of a class the map has right."""
+
+    name: str
+    cells: int
+    recall: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a map agrees with the truth.
 
     Overlapping windows show the same ground, so the figures are less certain than the number of cells suggests.
-
-    Args:
-        labels, predictions: integers (rows, columns); cells where either is NOTHING do not count.
     """
-    known = (labels != NOTHING) & (predictions != NOTHING)
-    labels, right = labels[known], (labels == predictions)[known]
-    return {
-        "cells": len(labels),
-        "accuracy": right.mean() if len(labels) else None,
-        "classes": [
-            {"class": classes[label], "cells": int((labels == label).sum()), "recall": right[labels == label].mean()}
+
+    cells: int
+    accuracy: float | None  # None if there are no cells
+    classes: list[ClassRecall]
+
+    @classmethod
+    def of(cls, labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Self:
+        """Compare integers (rows, columns); cells where either is NOTHING do not count."""
+        known = (labels != NOTHING) & (predictions != NOTHING)
+        labels, right = labels[known], (labels == predictions)[known]
+        recalls = [
+            ClassRecall(classes[label], int((labels == label).sum()), float(right[labels == label].mean()))
             for label in np.unique(labels)
-        ],
-    }
+        ]
+        return cls(len(labels), float(right.mean()) if len(labels) else None, recalls)
+
+    def to_json(self) -> dict[str, Any]:
+        """As in summary.json."""
+        rows = [{"class": row.name, "cells": row.cells, "recall": row.recall} for row in self.classes]
+        return {"cells": self.cells, "accuracy": self.accuracy, "classes": rows}

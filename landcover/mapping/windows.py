@@ -1,9 +1,11 @@
-"""Windows that slide over pixels, and the network's output for each."""
+"""Windows that slide over pixels, and the model's output for each."""
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +15,15 @@ from landcover.constants import NODATA
 from landcover.errors import InputError
 from landcover.mapping.scenes import Scene
 from landcover.modalities import SENTINEL_2
-from landcover.models.cnn import Network, SplitConv2d
+from landcover.models.model import Model
 
-FLOATS = 1 << 24  # values of the widest layer's output that are computed at a time
+# Windows that a network gets at a time. On a processor, more take up to twice the time: their layers leave its cache.
+BATCH, GPU_BATCH = 8, 256
 
 
-class Windows(NamedTuple):
-    """The windows of a scene: the one in row i and column j starts at pixel (i * step, j * step)."""
+@dataclass(frozen=True)
+class Windows:
+    """Windows of an image: the one in row i and column j starts at pixel (i * step, j * step)."""
 
     size: int  # pixels a side
     step: int  # pixels, at most `size`
@@ -43,142 +47,100 @@ class Windows(NamedTuple):
         return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
 
     @property
-    def extent(self) -> tuple[int, int]:
-        """Height and width of the pixels that they cover."""
-        return (self.rows - 1) * self.step + self.size, (self.columns - 1) * self.step + self.size
+    def margin(self) -> float:
+        """Pixels from the edge of the first window to that of its cell: the step x step pixels at its centre."""
+        return (self.size - self.step) / 2
 
-
-def _as_convolutions(network: Network, present: torch.Tensor | None) -> list[nn.Module]:
-    """The network's layers, with those of its classifier as convolutions, for prediction only.
-
-    They compute the same, on feature maps of any size. On the CPU they are also faster, since MKL, which computes
-    linear layers, may be restricted to instructions that all processors have.
-    """
-    channels, *_ = network.feature_shape
-    weights = network.classifier[-1].weight
-    context = weights.new_zeros(sum(map(len, network.context_modalities.values())))  # hidden: a scene has none
-    layers: list[nn.Module] = [*network.features]
-    for layer in network.classifier_for(context, present):
-        if isinstance(layer, nn.Linear):
-            side = math.isqrt(layer.in_features // channels)
-            convolution = nn.Conv2d(channels, layer.out_features, side, device="meta")
-            weight = layer.weight.view(layer.out_features, channels, side, side)
-            convolution.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
-            convolution.bias = layer.bias
-            layers.append(convolution)
-            channels = layer.out_features
-        elif not isinstance(layer, (nn.Flatten, nn.Dropout)):
-            layers.append(layer)
-    return layers
-
-
-def _widest(layers: nn.Module) -> int:
-    convolutions = [layer for layer in layers.modules() if isinstance(layer, (nn.Conv2d, SplitConv2d))]
-    return max(max(layer.in_channels, layer.out_channels) for layer in convolutions)
-
-
-def _ignores_borders(layer: nn.Module) -> bool:
-    """Whether a layer gives the same for a window alone as for a window among others."""
-    if isinstance(layer, (nn.Conv2d, SplitConv2d, nn.MaxPool2d, nn.AvgPool2d)):
-        return not any(layer.padding) if isinstance(layer.padding, tuple) else not layer.padding
-    return isinstance(layer, (nn.ReLU, nn.BatchNorm2d))
-
-
-def _slide(layers: Sequence[nn.Module], x: torch.Tensor, side: int, step: int, found: torch.Tensor) -> None:
-    """Fill `found` (rows, columns, K) with the layers' outputs for the windows of x (1, C, h, w).
-
-    As long as windows overlap and their borders do not matter, a layer is computed once for all of them. If its stride
-    does not divide the step, it is computed once for each group of windows whose distance the stride divides. Windows
-    that no longer overlap are also pooled together, since fewer values are then cut out.
-
-    Args:
-        side, step: of the windows, in pixels of x.
-    """
-    rows, columns, _ = found.shape
-    for number, layer in enumerate(layers):
-        if not _ignores_borders(layer):
-            break
-        if hasattr(layer, "stride"):
-            kernel, stride = (n[0] if isinstance(n, tuple) else n for n in (layer.kernel_size, layer.stride))
-            if side - kernel < stride:  # one output for each window
-                layer, stride = copy.copy(layer), step
-                layer.stride = step
-            elif step > side and (step % stride or isinstance(layer, nn.Conv2d)):
-                break
-            elif step % stride:
-                apart = math.lcm(step, stride)
-                groups = apart // step
-                for i in range(min(groups, rows)):
-                    for j in range(min(groups, columns)):
-                        part = x[:, :, i * step :, j * step :]
-                        _slide(layers[number:], part, side, apart, found[i::groups, j::groups])
-                return
-            side, step = (side - kernel) // stride + 1, step // stride
-        x = layer(x)
-    else:
-        found.copy_(x[0, :, :rows, :columns].permute(1, 2, 0))
-        return
-    # The other layers are computed for each window separately.
-    rest = nn.Sequential(*layers[number:])
-    windows = x[0].unfold(1, side, step).unfold(2, side, step).permute(1, 2, 3, 4, 0)  # (rows, columns, side, side, C)
-    most = max(1, FLOATS // (_widest(rest) * side**2))
-    for row, outputs in zip(windows[:rows, :columns], found, strict=True):
-        for some, output in zip(row.split(most), outputs.split(most), strict=True):
-            output.copy_(rest(some.contiguous().permute(0, 3, 1, 2)).flatten(1))
-
-
-def side_by_side(network: Network, windows: Windows) -> Iterator[tuple[slice, slice]]:
-    """Columns of windows, from left to right, as many as `logits` has memory for, and the columns of their pixels."""
-    height, _ = windows.extent
-    room = FLOATS // (_widest(network.features) * height)  # pixels from left to right
-    across = max(1, (room - windows.size) // windows.step + 1)
-    for left in range(0, windows.columns, across):
-        right = min(left + across, windows.columns)
-        yield slice(left, right), slice(left * windows.step, (right - 1) * windows.step + windows.size)
+    def pixels(self, windows: range) -> slice:
+        """The pixels, along one axis, of some consecutive windows."""
+        return slice(windows.start * self.step, (windows.stop - 1) * self.step + self.size)
 
 
 @torch.inference_mode()
-def logits(network: Network, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """A network's logits for windows, float32 (rows, columns, K).
+def slide(model: Model, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """A model's logits for windows, float32 (rows, columns, K).
 
-    The first layers are computed once for overlapping windows, up to the first one for which a window's border matters:
-    a convolution that is padded (`padding: same`), group norm, or a residual block. From there on, windows are
-    computed separately, in batches.
+    A model that is a chain of unpadded layers is applied in one pass. Any other gets the windows in batches.
 
-    Of a network with several modalities, all but Sentinel-2 are hidden, because scenes do not have them.
+    All of a model's modalities but Sentinel-2 are hidden from it, because scenes do not have them.
 
     Args:
-        pixels: reflectances (C, height, width), on any device, which contain the windows; Sentinel-2 bands only.
+        model: in evaluation mode.
+        pixels: reflectances (C, height, width) of the windows, on any device; Sentinel-2 bands only.
     """
-    network.eval()
-    device = network.classifier[-1].weight.device
-    several = len(network.modalities) > 1
-    present = torch.tensor([name == SENTINEL_2 for name in network.modalities], device=device) if several else None
-    layers = _as_convolutions(network, present)
-    found = torch.empty(windows.rows, windows.columns, layers[-1].out_channels, device=device)
-    height, width = windows.extent
-    # Interleaved in memory, with the strides that torch demands of such a batch, even of one.
-    interleaved = pixels[:, :height, :width].permute(1, 2, 0)[None].contiguous()
-    x = interleaved.permute(0, 3, 1, 2).to(device)
-    if several:  # the bands come first
-        x = F.pad(x, (0, 0, 0, 0, 0, sum(map(len, network.image_modalities.values())) - x.shape[1]))
-    x = network.standardized(x.contiguous(memory_format=torch.channels_last), present)
-    _slide(layers, x, windows.size, windows.step, found)
-    return found
+    device = next(model.parameters()).device
+    present = None
+    if len(model.modalities) > 1:
+        present = torch.tensor([name == SENTINEL_2 for name in model.modalities], device=device)
+    missing = len(model.inputs.channels) - len(pixels)  # the bands come first
+    # Interleaved in memory, with the strides that torch takes for channels last, even of a batch of one.
+    x = F.pad(pixels.permute(1, 2, 0)[None].to(device), (0, missing)).contiguous().permute(0, 3, 1, 2)
+    layers = model.as_layers(present)
+    if layers is not None:
+        logits = torch.empty(windows.rows, windows.columns, len(model.inputs.classes), device=device)
+        _slide(layers, model.normalize(x, present), windows.size, windows.step, logits)
+        return logits
+    # The context's values do not matter, since they are hidden.
+    context = torch.zeros(1, len(model.inputs.context), device=device) if model.inputs.context else None
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        return model(images, None if context is None else context.expand(len(images), -1), present)
+
+    return _batched(predict, x, windows)
+
+
+def _batched(layers: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """What layers make of each window of x (1, C, h, w) by itself: (rows, columns, K)."""
+    size, step = windows.size, windows.step
+    cut = x[0].unfold(1, size, step).unfold(2, size, step)[:, : windows.rows, : windows.columns]
+    cut = cut.permute(1, 2, 3, 4, 0)  # (rows, columns, size, size, C), as they are in memory
+    batch = BATCH if x.device.type == "cpu" else GPU_BATCH
+    outputs = [layers(some.contiguous().permute(0, 3, 1, 2)).flatten(1) for row in cut for some in row.split(batch)]
+    return torch.cat(outputs).unflatten(0, (windows.rows, windows.columns))
+
+
+def _slide(layers: Sequence[nn.Module], x: torch.Tensor, size: int, step: int, logits: torch.Tensor) -> None:
+    """Fill `logits` (rows, columns, K) with the outputs of unpadded layers for the windows of x (1, C, h, w).
+
+    A layer is computed once for all windows, as long as they overlap. If its stride does not divide the step, it is
+    computed once for each group of windows whose distance the stride divides.
+
+    Args:
+        size, step: of the windows, in pixels of x.
+    """
+    rows, columns, _ = logits.shape
+    for number, layer in enumerate(layers):
+        if 1 < size <= step:
+            logits.copy_(_batched(nn.Sequential(*layers[number:]), x, Windows(size, step, rows, columns)))
+            return
+        if hasattr(layer, "kernel_size"):
+            kernel, stride = (n[0] if isinstance(n, tuple) else n for n in (layer.kernel_size, layer.stride))
+            if size - kernel < stride:  # a window has one output
+                layer = copy.copy(layer)
+                layer.stride = step
+                size = step = 1
+            elif step % stride:
+                apart = math.lcm(step, stride)
+                groups = apart // step
+                for i, j in itertools.product(range(min(groups, rows)), range(min(groups, columns))):
+                    part = x[:, :, i * step :, j * step :]
+                    _slide(layers[number:], part, size, apart, logits[i::groups, j::groups])
+                return
+            else:
+                size, step = (size - kernel) // stride + 1, step // stride
+        x = layer(x)
+    logits.copy_(x[0, :, :rows, :columns].permute(1, 2, 0))
 
 
 def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
-    """The mean of each band over each window, (C, rows, columns); from pixels (C, height, width).
-
-    It is computed from the blocks that make up all windows, one axis after the other.
-    """
-    block = math.gcd(windows.size, windows.step)
+    """The mean of each band over each window, (C, rows, columns); from pixels (C, height, width)."""
+    block = math.gcd(windows.size, windows.step)  # all windows are made up of whole blocks
     down, across = (length // block for length in pixels.shape[1:])
-    interleaved = pixels[:, : down * block, : across * block].permute(1, 2, 0)  # as `pixels` usually are in memory
+    interleaved = pixels[:, : down * block, : across * block].permute(1, 2, 0)  # as they are in memory
     blocks = interleaved.unflatten(0, (down, block)).mean(1).unflatten(1, (across, block)).mean(2).permute(2, 0, 1)
-    side, stride = windows.size // block, windows.step // block
-    found = F.avg_pool2d(F.avg_pool2d(blocks, (side, 1), (stride, 1)), (1, side), (1, stride))
-    return found[:, : windows.rows, : windows.columns]
+    size, step = windows.size // block, windows.step // block
+    averages = F.avg_pool2d(F.avg_pool2d(blocks, (size, 1), (step, 1)), (1, size), (1, step))
+    return averages[:, : windows.rows, : windows.columns]
 
 
 def complete(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:

@@ -16,10 +16,15 @@ WORLDCOVER = {
     "mangroves": "#00cf75",
     "moss_and_lichen": "#fae6a0",
 }
-# For a dataset's own classes: Paul Tol's muted scheme, which is safe for colour-blind readers.
-NEUTRAL = ("#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255")
+# For a dataset's own classes: Paul Tol's muted scheme, which is safe for colour-blind readers, then lighter and darker
+# colours between these.
+OWN = (
+    "#88ccee", "#cc6677", "#ddcc77", "#117733", "#332288", "#aa4499", "#44aa99", "#999933", "#882255",
+    "#f5793a", "#0b5ed7", "#a6e05a", "#7f3b08", "#f7b6d2", "#595959", "#00e0c6", "#8c6bd6", "#c9c9a8", "#e31a1c",
+    "#00441b", "#ffd700", "#b87333", "#5b7fa6", "#d8c4f0",
+)  # fmt: skip
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
-    """A colour for each class: WorldCover's own, or one from NEUTRAL for other classes."""
-    return {name: WORLDCOVER.get(name, NEUTRAL[i % len(NEUTRAL)]) for i, name in enumerate(classes)}
+    """A colour for each class: WorldCover's own, or one from OWN for other classes."""
+    return {name: WORLDCOVER.get(name, OWN[i % len(OWN)]) for i, name in enumerate(classes)}

@@ -47,11 +47,13 @@ class Pictures:
         self.drawn.append(self.painters.submit(plots.draw, path, self.synthetic, plot, *content, **options))
 
     def draw_patches(
-        self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, told: str
+        self, name: str, split: Split, rows: np.ndarray, labels: np.ndarray, title: str, subtitle: str
     ) -> None:
         """Draw the patches in `rows`, and below each the classes of its `labels`, (N, lines)."""
         captions = np.array(split.classes)[labels]
-        self.draw(name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, told)
+        self.draw(
+            name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, subtitle
+        )
 
     def draw_places(self, index_csv: Path, patch_size: int) -> None:
         self.draw("places", maps.places, pd.read_csv(index_csv), patch_size * METRES_PER_PIXEL)
@@ -70,8 +72,8 @@ class Pictures:
             self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
         rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
         both = np.stack([test.labels, labels], axis=1)[rows]
-        told = "below each patch: its class, then the predicted class"
-        self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", told)
+        subtitle = "below each patch: its class, then the predicted class"
+        self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", subtitle)
         self.draw(
             "reliability",
             plots.reliability,

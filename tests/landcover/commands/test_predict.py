@@ -1,6 +1,7 @@
 import argparse
 import json
 import re
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,11 +14,11 @@ from tiny import Dataset, brighter_band, merged, write_tile
 
 from landcover.commands import predict
 from landcover.errors import InputError
-from landcover.models.cnn import save, save_ensemble
+from landcover.models.weights import save, save_ensemble
 from landcover.synthetic.scene import write_scene as write_sample
 
 SIZE = 20
-METADATA = {"synthetic": True, "dataset": "tiny", "patch_means": {"B02": [0.01, 0.2], "B08": [0.01, 0.2]}}
+FACTS = {"synthetic": True, "dataset": "tiny", "patch_means": {"B02": [0.01, 0.2], "B08": [0.01, 0.2]}}
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def workspace(tmp_path, default_params, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, {"runtime": runtime})))
     (tmp_path / "models").mkdir()
     network, metadata = brighter_band(SIZE)
-    save(tmp_path / "models" / "model.safetensors", network, metadata | METADATA)
+    save(tmp_path / "models" / "model.safetensors", network, replace(metadata, **FACTS))
     pixels = np.empty((2, 40, 60), np.uint16)
     pixels[0], pixels[1] = 400, 1400
     pixels[0, :, :20] = 1900
@@ -82,6 +83,15 @@ def test_options_apply_to_the_synthetic_scene_too(workspace, capsys, monkeypatch
         assert told["truth"]["accuracy"] == pytest.approx((raster.read(1) == 40).mean(), abs=1e-4)
 
 
+def test_predict_works_outside_the_repository(workspace, capsys):
+    (workspace / "params.yaml").unlink()
+    (workspace / "models" / "model.safetensors").rename("mine.safetensors")
+    lines, _ = run(capsys, "scene.tif", "--model", "mine.safetensors")
+    assert lines[0] == "maps/scene: 67% cropland, 33% tree cover"
+    with pytest.raises(InputError, match=r"models/model.safetensors: not found"):
+        predict.main(["scene.tif"])
+
+
 def test_uncertain_cells_can_be_left_out(workspace, capsys):
     # Confidence is 1 / (1 + exp(-0.5)) = 0.62 on the left, and 1 / (1 + exp(-1)) = 0.73 on the right.
     options = ("--threshold", "0.7", "--mask", "--probabilities", "--out", "m")
@@ -107,7 +117,8 @@ def test_windows_unlike_those_of_training_are_told(workspace, capsys):
 
 def test_an_ensemble_can_be_asked_for(workspace, capsys):
     networks = {seed: brighter_band(SIZE, contrast)[0] for seed, contrast in ((1, 10), (2, 20))}
-    save_ensemble(workspace / "models" / "ensemble.safetensors", networks, brighter_band(SIZE)[1] | METADATA)
+    metadata = replace(brighter_band(SIZE)[1], **FACTS, seeds=[1, 2])
+    save_ensemble(workspace / "models" / "ensemble.safetensors", networks, metadata)
     run(capsys, "scene.tif", "--ensemble")
     with rasterio.open("maps/scene/confidence.tif") as raster:
         expected = (1 / (1 + np.exp(-0.5)) + 1 / (1 + np.exp(-1))) / 2
@@ -153,10 +164,10 @@ def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
 
 
 def test_what_fails_leaves_nothing(workspace, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "draw", fail)
+    monkeypatch.setattr(predict.plots, "draw", fail)
     with pytest.raises(KeyboardInterrupt):
         predict.main(["scene.tif"])
     assert list((workspace / "maps").iterdir()) == []

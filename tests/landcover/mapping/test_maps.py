@@ -2,23 +2,24 @@ import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
 from landcover.errors import InputError
-from landcover.mapping import maps, windows
-from landcover.mapping.models import Model
+from landcover.mapping import maps
+from landcover.mapping.predictor import Predictor
 from landcover.mapping.windows import Windows
 
 SIZE = 20  # of a window
 
 
 @pytest.fixture
-def model() -> Model:
+def predictor() -> Predictor:
     network, metadata = brighter_band(SIZE)
-    return Model([network], metadata)
+    return Predictor([network], metadata)
 
 
 @pytest.fixture
@@ -30,10 +31,10 @@ def scene() -> ArrayScene:
     return ArrayScene(pixels, ["B02", "B08"], rows_read=[])
 
 
-def test_each_window_becomes_a_cell(scene, model):
+def test_each_window_becomes_a_cell(scene, predictor):
     pixels = scene.pixels
     pixels[1, :, 20:40] = 0.5
-    found = maps.predict(scene, model, SIZE, LOCAL, keep_probabilities=True)
+    found = maps.predict(scene, predictor, SIZE, LOCAL, keep_probabilities=True)
     assert found.labels.tolist() == [[0, 1, 0], [0, 1, 0]]  # of equal classes the first
     # The differences of the logits are 10 x 0.1, 10 x -0.2 and 0.
     expected = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2)), 0.5]
@@ -43,8 +44,8 @@ def test_each_window_becomes_a_cell(scene, model):
     np.testing.assert_array_equal(found.thumbnail, pixels)
 
 
-def test_cells_are_the_middles_of_their_windows(scene, model):
-    found = maps.predict(scene, model, 8, LOCAL)
+def test_cells_are_the_middles_of_their_windows(scene, predictor):
+    found = maps.predict(scene, predictor, 8, LOCAL)
     # Windows begin at pixels 0, 8, 16, 24 and, across, also at 32 and 40; the cell of the first is its pixels 6 to 14.
     assert found.labels.shape == (4, 6)
     assert tuple(found.transform)[:6] == (80, 0, 500_060, 0, -80, 4_999_940)
@@ -55,8 +56,8 @@ def test_cells_are_the_middles_of_their_windows(scene, model):
     np.testing.assert_allclose(found.confidence[0], 1 / (1 + np.exp(-difference)), rtol=1e-5)
 
 
-def test_a_window_with_a_pixel_of_nodata_has_no_class(scene, model):
-    found = maps.predict(scene, model, 10, LOCAL, keep_probabilities=True)
+def test_a_window_with_a_pixel_of_nodata_has_no_class(scene, predictor):
+    found = maps.predict(scene, predictor, 10, LOCAL, keep_probabilities=True)
     missing = [[False] * 5, [False] * 5, [False] * 5, [False, False, False, False, True]]
     assert (found.labels == maps.NOTHING).tolist() == missing
     assert np.isnan(found.confidence).tolist() == missing
@@ -65,14 +66,14 @@ def test_a_window_with_a_pixel_of_nodata_has_no_class(scene, model):
 
 @pytest.mark.parametrize("step", [1, 7, 20])
 @pytest.mark.parametrize("read", [1, 16, 25, 1024])
-def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene, model, step, read, monkeypatch):
+def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene, predictor, step, read, monkeypatch):
     noise = np.random.default_rng(0).random(scene.pixels.shape, np.float32) * 0.2
     scene = scene._replace(pixels=np.where(scene.pixels > 0, scene.pixels + noise, 0))
-    whole = maps.predict(scene, model, step, LOCAL)
+    whole = maps.predict(scene, predictor, step, LOCAL)
     scene.rows_read.clear()
-    monkeypatch.setattr(maps, "READ", read)
-    monkeypatch.setattr(windows, "FLOATS", 2 * 30 * 30)  # so that a strip is computed in several parts
-    found = maps.predict(scene, model, step, LOCAL)
+    monkeypatch.setattr(maps, "STRIP_ROWS", read)
+    monkeypatch.setattr(maps, "TILE_PIXELS", 30 * 30)  # so that a strip has several tiles
+    found = maps.predict(scene, predictor, step, LOCAL)
     assert scene.rows_read == list(range(50))
     np.testing.assert_array_equal(found.labels, whole.labels)
     np.testing.assert_allclose(found.confidence, whole.confidence, rtol=1e-5)
@@ -82,25 +83,25 @@ def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene,
 @pytest.mark.parametrize(("block", "rows"), [(1, 500), (64, 512), (256, 512), (512, 512), (1024, 1024), (1280, 1280)])
 def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
     scene = ArrayScene(np.broadcast_to(np.float32(0.1), (2, 3000, SIZE)), ["B02", "B08"], block_rows=block)
-    parts = maps._parts(Windows.over(scene, SIZE, SIZE), scene)
-    assert [part.fresh.start for part in parts] == list(range(0, 3000, rows))
+    strips = maps.strips_of(scene, Windows.over(scene, SIZE, SIZE))
+    assert [strip.pixels.stop for strip in strips] == [*range(rows, 3000 - SIZE, rows), 3000]
 
 
-def test_numbers_are_kept_until_their_strip_is_computed(scene, model, monkeypatch):
+def test_numbers_are_kept_until_their_strip_is_computed(scene, predictor, monkeypatch):
     scene.pixels[0] = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]  # each row another
-    whole = maps.predict(scene, model, 8, LOCAL)
-    monkeypatch.setattr(maps, "READ", 5)
+    whole = maps.predict(scene, predictor, 8, LOCAL)
+    monkeypatch.setattr(maps, "STRIP_ROWS", 5)
 
-    def slow(*arguments, run=maps._strip, **options):
+    def slow(*arguments, run=maps._predict_tile, **options):
         time.sleep(0.05)
         return run(*arguments, **options)
 
-    monkeypatch.setattr(maps, "_strip", slow)
-    found = maps.predict(scene, model, 8, LOCAL.model_copy(update={"threads": 3}))
+    monkeypatch.setattr(maps, "_predict_tile", slow)
+    found = maps.predict(scene, predictor, 8, LOCAL.model_copy(update={"threads": 3}))
     np.testing.assert_array_equal(found.confidence, whole.confidence)
 
 
-def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
+def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
     """Of Dask, only that it sends pickles to and fro, so that no cluster need be started."""
 
     class Cluster(ThreadPoolExecutor):
@@ -113,40 +114,40 @@ def test_workers_elsewhere_make_the_same_bytes(scene, model, monkeypatch):
         with Cluster(1) as pool:
             yield pool
 
-    monkeypatch.setattr(maps, "READ", 20)
+    monkeypatch.setattr(maps, "STRIP_ROWS", 20)
     monkeypatch.setattr(maps, "executor", cluster)
-    here = maps.predict(scene, model, 6, LOCAL)
-    there = maps.predict(scene, model, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
-    assert len(maps._parts(here.windows, scene)) == 2
+    here = maps.predict(scene, predictor, 6, LOCAL)
+    there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
+    assert len(maps.strips_of(scene, here.windows)) == 2
     for name in ("labels", "confidence", "thumbnail"):
         assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
 
 
-def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, model):
+def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, predictor):
     doubled, metadata = brighter_band(SIZE, contrast=20)
-    ensemble = Model([*model.networks, doubled], metadata | {"temperature": 2.0})
+    ensemble = Predictor([*predictor.networks, doubled], replace(metadata, temperature=2.0))
     found = maps.predict(scene, ensemble, SIZE, LOCAL)
     mean = (1 / (1 + np.exp(-1)) + 1 / (1 + np.exp(-2))) / 2
     np.testing.assert_allclose(found.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
 
 
-def test_one_network_is_softened_by_its_temperature(scene, model):
-    softened = model._replace(metadata=model.metadata | {"temperature": 4.0})
+def test_one_network_is_softened_by_its_temperature(scene, predictor):
+    softened = replace(predictor, metadata=replace(predictor.metadata, temperature=4.0))
     np.testing.assert_allclose(
         maps.predict(scene, softened, SIZE, LOCAL).confidence[:, 0], 1 / (1 + np.exp(-0.25)), rtol=1e-5
     )
 
 
-def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, model):
-    assert maps.predict(scene, model, SIZE, LOCAL).unlike == {}
-    known = model.metadata | {"patch_means": {"B02": [0.31, 0.41], "B08": [0.1, 0.29]}}
-    found = maps.predict(scene, model._replace(metadata=known), SIZE, LOCAL)
+def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, predictor):
+    assert maps.predict(scene, predictor, SIZE, LOCAL).unlike == {}
+    known = replace(predictor.metadata, patch_means={"B02": [0.31, 0.41], "B08": [0.1, 0.29]})
+    found = maps.predict(scene, replace(predictor, metadata=known), SIZE, LOCAL)
     assert found.unlike["B02"].tolist() == [[0, -1, -1]] * 2
     assert found.unlike["B08"].tolist() == [[1, 1, 1]] * 2
 
 
-def test_what_does_not_fit_is_refused(scene, model):
+def test_what_does_not_fit_is_refused(scene, predictor):
     with pytest.raises(InputError, match="tiny: its probabilities would take"):
-        maps.predict(scene, model, 1, LOCAL.model_copy(update={"resident_gigabytes": 0}), keep_probabilities=True)
+        maps.predict(scene, predictor, 1, LOCAL.model_copy(update={"resident_gigabytes": 0}), keep_probabilities=True)
     with pytest.raises(InputError, match="tiny: 19 x 50 pixels of 10 m hold no window"):
-        maps.predict(scene._replace(pixels=scene.pixels[..., :19]), model, 1, LOCAL)
+        maps.predict(scene._replace(pixels=scene.pixels[..., :19]), predictor, 1, LOCAL)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tiny import LOCAL, Dataset, brighter_band, write_table, write_tile
 
-from landcover.mapping.models import Model
 from landcover.mapping.patches import predict_patches
+from landcover.mapping.predictor import Predictor
 
 SIZE = 20
 
@@ -20,9 +20,9 @@ def data(tmp_path) -> Dataset:
 
 
 @pytest.fixture
-def model() -> Model:
+def model() -> Predictor:
     network, metadata = brighter_band(SIZE)
-    return Model([network], metadata)
+    return Predictor([network], metadata)
 
 
 def test_patches_are_predicted_by_their_ids_and_bad_ones_are_told(data, model):

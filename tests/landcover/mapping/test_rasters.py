@@ -1,23 +1,19 @@
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
 from rasterio import Affine
-from tiny import ArrayScene
 
-from landcover.files import write_json
 from landcover.mapping import rasters
 from landcover.mapping.maps import NOTHING, Map
-from landcover.mapping.models import Model
 from landcover.mapping.windows import Windows
 
 CLASSES = ["tree_cover", "cropland", "mangroves"]
 COLOURS = {"tree_cover": "#006400", "cropland": "#f096ff", "mangroves": "#00cf75"}
 TRANSFORM = Affine(120, 0, 500_540, 0, -120, 4_999_460)
-SCENE = ArrayScene(np.zeros((2, 144, 156), np.float32), ["B02", "B08"])
-MODEL = Model([], {"classes": CLASSES})
+UTM = "EPSG:32633"
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def test_codes_are_worldcovers_or_count_from_one():
 
 
 def test_the_rasters_are_cloud_optimized_and_in_place(found, tmp_path):
-    rasters.write(tmp_path, found, SCENE, CLASSES, COLOURS, None)
+    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, None)
     for name, dtype in (("classes", "uint8"), ("confidence", "float32"), ("probabilities", "float32")):
         with rasterio.open(tmp_path / f"{name}.tif") as raster:
             assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -60,8 +56,8 @@ def test_the_rasters_are_cloud_optimized_and_in_place(found, tmp_path):
 
 def test_large_rasters_have_overviews_of_the_most_frequent_class(found, tmp_path):
     labels = np.tile(np.array([[0, 2], [2, 2]], np.int16), (300, 300))
-    large = found._replace(labels=labels, confidence=np.full(labels.shape, 0.5, np.float32), probabilities=None)
-    rasters.write(tmp_path, large, SCENE, CLASSES, COLOURS, None)
+    large = replace(found, labels=labels, confidence=np.full(labels.shape, 0.5, np.float32), probabilities=None)
+    rasters.write(tmp_path, large, UTM, CLASSES, COLOURS, None)
     with rasterio.open(tmp_path / "classes.tif") as raster:
         assert raster.block_shapes == [(512, 512)]
         assert raster.overviews(1) == [2]
@@ -71,7 +67,7 @@ def test_large_rasters_have_overviews_of_the_most_frequent_class(found, tmp_path
 
 def test_gdal_finds_the_legend_that_qgis_shows(found, tmp_path):
     """What GDAL knows of a raster stands in a VRT of it."""
-    rasters.write(tmp_path, found, SCENE, CLASSES, COLOURS, None)
+    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, None)
     rasterio.shutil.copy(tmp_path / "classes.tif", tmp_path / "copy.vrt", driver="VRT")
     known = rasters.ET.parse(tmp_path / "copy.vrt")
     names = [category.text for category in known.iter("Category")]
@@ -88,7 +84,7 @@ def test_gdal_finds_the_legend_that_qgis_shows(found, tmp_path):
 
 
 def test_uncertain_cells_can_be_nodata(found, tmp_path):
-    rasters.write(tmp_path, found, SCENE, CLASSES, COLOURS, found.confidence < 0.45)
+    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, found.confidence < 0.45)
     with rasterio.open(tmp_path / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[0, 40, 95, 95], [0, 0, 95, 0], [95, 95, 95, 0]]
 
@@ -96,34 +92,8 @@ def test_uncertain_cells_can_be_nodata(found, tmp_path):
 def test_many_classes_of_ones_own_have_numbers_too(found, tmp_path):
     classes = [f"c{number}" for number in range(300)]
     colours = dict.fromkeys(classes, "#010203")
-    many = found._replace(labels=np.where(found.labels == 2, np.int16(299), found.labels), probabilities=None)
-    rasters.write(tmp_path, many, SCENE, classes, colours, None)
+    many = replace(found, labels=np.where(found.labels == 2, np.int16(299), found.labels), probabilities=None)
+    rasters.write(tmp_path, many, UTM, classes, colours, None)
     with rasterio.open(tmp_path / "classes.tif") as raster:
         assert raster.read(1)[0].tolist() == [1, 2, 300, 300]
         assert raster.colormap(1)[300] == (1, 2, 3, 255)
-
-
-def test_the_summary_counts_cells_and_square_kilometres(found, tmp_path):
-    told = rasters.summary(found, SCENE, MODEL, 0.45)
-    # Cells of 120 m; ten of twelve have data, three of these are tree cover with a confidence of 0.4.
-    assert told["classes"] == [
-        {"class": "tree_cover", "code": 10, "share": 0.3, "km2": pytest.approx(3 * 0.0144)},
-        {"class": "cropland", "code": 40, "share": 0.1, "km2": pytest.approx(0.0144)},
-        {"class": "mangroves", "code": 95, "share": 0.6, "km2": pytest.approx(6 * 0.0144)},
-    ]
-    assert told["nodata_share"] == pytest.approx(2 / 12)
-    assert told["mean_confidence"] == pytest.approx((3 * 0.4 + 0.5 + 6 * 0.6) / 10)
-    assert told["uncertain_share"] == 0.3
-    assert told["map"]["covers"] == pytest.approx(12 * 144 / (144 * 156))
-    assert told["unlike_train"] == {
-        "share": 0.3, "bands": {"B02": {"darker": 0, "brighter": 0.2}, "B08": {"darker": 0.2, "brighter": 0}},
-    }  # fmt: skip
-    write_json(tmp_path / "summary.json", told)
-    assert json.loads((tmp_path / "summary.json").read_text())["scene"]["crs"] == "EPSG:32633"
-
-
-def test_a_map_without_data_has_a_summary(found):
-    empty = np.full((3, 4), NOTHING, np.int16)
-    told = rasters.summary(found._replace(labels=empty, unlike={}), SCENE, MODEL, 0.5)
-    keys = ("nodata_share", "mean_confidence", "uncertain_share", "unlike_train")
-    assert [told[key] for key in keys] == [1, None, 0, None]

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,44 +35,47 @@ ALL = Layer("x", 1, 7, 7000, (0.0001, -0.0006))
 SCALED = Layer("x", scale=(0.0001, None))
 
 
+UINT16 = np.array([5, 900], np.uint16)
+
+
 @pytest.mark.parametrize(
-    ("layer", "tags", "product", "given", "found"),
+    ("layer", "tags", "product", "given", "chosen"),
     [
         (ALL, (0.001, -0.005), 1000, (9, 9000), (9, "argument", 9000, "argument")),
         (ALL, (0.001, -0.005), 1000, (None, None), (7, "metadata", 7000, "metadata")),
-        (ALL._replace(offset=None), (0.001, -0.005), 1000, (None, None), (6, "STAC item", 7000, "metadata")),
+        (replace(ALL, offset=None), (0.001, -0.005), 1000, (None, None), (6, "STAC item", 7000, "metadata")),
         (SCALED, (0.001, -0.005), 1000, (None, None), (5, "tags", 10_000, "STAC item")),
         (SCALED, NO_TAGS, 1000, (None, None), (1000, "processing baseline", 10_000, "STAC item")),
-        (Layer("x"), NO_TAGS, 0, (None, None), (0, "processing baseline", None, "nothing")),
-        (Layer("x"), NO_TAGS, -1, (None, 1000), (None, "nothing", 1000, "argument")),
+        (Layer("x"), NO_TAGS, 0, (None, None), (0, "processing baseline", 10_000, "nothing")),
+        (Layer("x"), NO_TAGS, -1, (None, 1000), (0, "nothing", 1000, "argument")),
         (Layer("x"), (1, -1000), -1, (1000, 10_000), (1000, "argument", 10_000, "argument")),
     ],
 )  # fmt: skip
-def test_the_first_that_tells_is_believed(layer, tags, product, given, found):
-    assert scaling.told(layer, tags, product, *given) == found
+def test_the_first_source_decides_offset_and_quantification(layer, tags, product, given, chosen):
+    assert scaling.choose(layer, tags, product, *given, UINT16) == Scaling(*chosen)
 
 
-def test_what_nothing_tells_is_assumed():
-    unknown = Scaling(None, "nothing", None, "nothing")
-    dark, bright = np.array([5, 900], np.uint16), np.array([5, 900], np.float32)
-    assert scaling.assume(unknown, dark) == (0, "nothing", 10_000, "nothing")
-    assert scaling.assume(unknown, bright) == (0, "nothing", 10_000, "nothing")
-    product = Scaling(1000, "processing baseline", None, "nothing")
-    assert scaling.assume(product, dark) == (1000, "processing baseline", 10_000, "nothing")
-    assert scaling.assume(product, bright / 1000) == (0, "pixels", 1, "pixels")
+def test_without_a_source_the_numbers_decide():
+    def choose(sample, product=-1, offset=None, quantification=None):
+        return scaling.choose(Layer("x"), NO_TAGS, product, offset, quantification, sample)
+
+    floats = UINT16.astype(np.float32)
+    assert choose(floats) == Scaling(0, "nothing", 10_000, "nothing")
+    assert choose(floats / 1000, product=1000) == Scaling(0, "pixels", 1, "pixels")
+    assert choose(floats / 1000, offset=1) == Scaling(1, "argument", 1, "pixels")
     with pytest.raises(InputError, match="it is uint8, like a picture; give reflectance x 10,000 in uint16"):
-        scaling.assume(unknown, np.array([5, 200], np.uint8))
-    assert scaling.assume(Scaling(None, "nothing", 250, "argument"), np.array([5], np.uint8)).quantification == 250
+        choose(np.array([5, 200], np.uint8))
+    assert choose(np.array([5], np.uint8), quantification=250).quantification == 250
 
 
 def test_numbers_become_those_of_a_tile_without_offset():
     numbers = np.arange(1 << 16, dtype=np.uint16)
     empty = numbers == 0
     for offset in (0, 1000):
-        found = scaling.in_steps(numbers, empty, Scaling(offset, "", 10_000, ""))
+        found = scaling.rescale(numbers, empty, Scaling(offset, "", 10_000, ""))
         assert found.dtype == np.uint16
         assert (found == offsets.subtract(numbers, offset)).all()
-        floats = scaling.in_steps(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
+        floats = scaling.rescale(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
         assert (floats == found).all()
 
 
@@ -86,7 +90,7 @@ def test_numbers_become_those_of_a_tile_without_offset():
 )
 def test_numbers_of_other_kinds_become_such_numbers(numbers, known, found):
     offset, quantification = known
-    result = scaling.in_steps(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
+    result = scaling.rescale(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
     assert (result.dtype, result.tolist()) == (np.uint16, found)
 
 
@@ -94,7 +98,7 @@ def spread(low: int, high: int) -> np.ndarray:
     return np.linspace(low, high, 1001).round().astype(np.uint16)
 
 
-def told(offset=0, offset_by="nothing", quantification=10_000, quantification_by="nothing") -> dict[str, Scaling]:
+def both(offset=0, offset_by="nothing", quantification=10_000, quantification_by="nothing") -> dict[str, Scaling]:
     return dict.fromkeys(("B02", "B08"), Scaling(offset, offset_by, quantification, quantification_by))
 
 
@@ -104,35 +108,39 @@ LAND = spread(300, 4000)
 @pytest.mark.parametrize(
     ("scalings", "blue", "near_infrared", "why", "certain"),
     [
-        (told(), spread(1100, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", True),
-        (told(), spread(600, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", False),
-        (told(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000$", False),
-        (told(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
-        (told(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0$", False),
-        (told(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or", True),
-        (told(), spread(20, 100), spread(20_000, 60_000), r"half .* is above 40000, .* --quantification 100000", True),
+        (both(), spread(1100, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", True),
+        (both(), spread(600, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", False),
+        (both(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000$", False),
+        (both(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
+        (both(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0$", False),
+        (both(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or", True),
+        (both(), spread(20, 100), spread(20_000, 60_000), r"half .* is above 40000, .* --quantification 100000", True),
     ],
 )  # fmt: skip
-def test_pixels_contradict(scalings, blue, near_infrared, why, certain):
-    ((text, stops),) = scaling.contradictions(scalings, {"B02": blue, "B08": near_infrared})
-    assert re.search(why, text)
-    assert stops is certain
+def test_implausible_pixels_stop_or_warn(scalings, blue, near_infrared, why, certain):
+    samples = {"B02": blue, "B08": near_infrared}
+    if certain:
+        with pytest.raises(InputError, match=why):
+            scaling.check_plausible(scalings, samples)
+    else:
+        (warning,) = scaling.check_plausible(scalings, samples)
+        assert re.search(why, warning)
 
 
 @pytest.mark.parametrize(
     ("scalings", "blue", "near_infrared"),
     [
-        (told(), spread(100, 900), LAND),
-        (told(1000, "metadata"), spread(1100, 3000), LAND),  # snow, and the offset is off already
-        (told(), spread(90, 350), spread(5, 60)),  # water, dark
-        (told(), spread(1, 60), spread(1, 140)),  # water, with too much of the sky taken off
-        (told(), spread(79, 277), spread(346, 1510)),  # fields in December
-        (told(), spread(300, 9000), spread(200, 8000)),  # clouds
-        (told(quantification_by="argument"), spread(20, 100), spread(200, 700)),
-        (told(quantification=1000, quantification_by="tags"), spread(2000, 3000), LAND),
-        (told(), np.zeros(1001, np.uint16), np.zeros(1001, np.uint16)),
-        (told(), spread(100, 900), np.zeros(1001, np.uint16)),
+        (both(), spread(100, 900), LAND),
+        (both(1000, "metadata"), spread(1100, 3000), LAND),  # snow, and the offset is off already
+        (both(), spread(90, 350), spread(5, 60)),  # water, dark
+        (both(), spread(1, 60), spread(1, 140)),  # water, with too much of the sky taken off
+        (both(), spread(79, 277), spread(346, 1510)),  # fields in December
+        (both(), spread(300, 9000), spread(200, 8000)),  # clouds
+        (both(quantification_by="argument"), spread(20, 100), spread(200, 700)),
+        (both(quantification=1000, quantification_by="tags"), spread(2000, 3000), LAND),
+        (both(), np.zeros(1001, np.uint16), np.zeros(1001, np.uint16)),
+        (both(), spread(100, 900), np.zeros(1001, np.uint16)),
     ],
 )
-def test_pixels_agree(scalings, blue, near_infrared):
-    assert list(scaling.contradictions(scalings, {"B02": blue, "B08": near_infrared})) == []
+def test_plausible_pixels_give_no_warning(scalings, blue, near_infrared):
+    assert scaling.check_plausible(scalings, {"B02": blue, "B08": near_infrared}) == []

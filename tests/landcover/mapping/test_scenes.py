@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tiny import REAL_ARCHIVE, write_tile
 
 from landcover.data import offsets
 from landcover.errors import InputError
-from landcover.mapping.scenes import Scene, open_scene
+from landcover.mapping.scenes import Provenance, Scene, open_scene
 
 NUMBERS = land()
 WITH_OFFSET = NUMBERS + 1000
@@ -31,14 +32,13 @@ def geotiff(tmp_path_factory):
 
 def test_a_geotiff_is_read_byte_for_byte_in_any_strips(geotiff):
     scene = open_scene(str(geotiff), ["B08", "B02"])
-    assert scene[:2] == ("scene.tif", ["B08", "B02"])
+    assert (scene.name, scene.bands) == ("scene.tif", ["B08", "B02"])
     assert (scene.crs, scene.transform) == ("EPSG:32633", (10, 0, LEFT, 0, -10, TOP))
     assert (scene.width, scene.height, scene.block_rows) == (240, 240, 64)
-    assert scene.facts == {
-        "kind": "raster", "level": None, "processing_baseline": None, "date": None,
-        "offset": 0, "offset_by": "nothing", "quantification": 10_000, "quantification_by": "nothing",
-        "resampled_from": None, "warnings": [],
-    }  # fmt: skip
+    assert scene.provenance == Provenance(
+        "raster", None, None, None, offset=0, offset_by="nothing", quantification=10_000, quantification_by="nothing",
+        resampled_from=None, warnings=[],
+    )  # fmt: skip
     found = whole(pickle.loads(pickle.dumps(scene)))
     assert (found.dtype, found.shape) == (np.uint16, (2, 240, 240))
     assert (found == NUMBERS[[3, 0]]).all()
@@ -73,8 +73,12 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
         assert scene.transform == (10, 0, LEFT, 0, -10, TOP)
     scene = open_scene(str(safe), [*BANDS])
     assert scene.name == f"{PRODUCT}.SAFE"
-    assert scene.facts["kind"] == "Level-2A product"
-    assert [scene.facts[key] for key in ("offset", "offset_by", "date")] == [1000, "metadata", "2023-06-13"]
+    assert scene.provenance.kind == "Level-2A product"
+    assert (scene.provenance.offset, scene.provenance.offset_by, scene.provenance.date) == (
+        1000,
+        "metadata",
+        "2023-06-13",
+    )
     with pytest.raises(InputError, match="its bands are found by name, not by position; omit --bands"):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
@@ -84,14 +88,14 @@ def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
     path = write_item(tmp_path, WITH_OFFSET, asset)
     scene = open_scene(str(path), [*BANDS])
     assert (whole(scene) == NUMBERS).all()
-    assert scene.facts["offset_by"] == scene.facts["quantification_by"] == "STAC item"
+    assert scene.provenance.offset_by == scene.provenance.quantification_by == "STAC item"
     with Server() as server:
         for file in tmp_path.glob("*.*"):
             url = server.on(f"/{file.name}", File(file.read_bytes()))
         url = f"{server.origin}/item.json?token=secret"
         remote = open_scene(url, [*BANDS])
         assert (whole(remote) == NUMBERS).all()
-        assert remote.facts == scene.facts
+        assert remote.provenance == scene.provenance
 
 
 def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
@@ -99,14 +103,15 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
     with Server() as server:
         url = server.on("/scene.tif", File(path.read_bytes()))
         scene = open_scene(f"{url}?token=secret", [*BANDS])
-        assert (scene.name, scene.facts["kind"]) == ("scene.tif", "raster")
+        assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
         # At other addresses, of which GDAL has nothing yet.
         for number, answer in enumerate((File(path.read_bytes(), cut=1000), Reply(403))):
             server.on("/scene.tif", answer)
-            layers = [layer._replace(path=f"/vsicurl/{url}?{number}=secret") for layer in scene.layers]
+            layers = [replace(band.layer, path=f"/vsicurl/{url}?{number}=secret") for band in scene.files]
+            files = [replace(band, layer=layer) for band, layer in zip(scene.files, layers, strict=True)]
             with pytest.raises(InputError, match=r"^scene.tif: scene.tif cannot be read .*check the network") as error:
-                whole(scene._replace(layers=layers))
+                whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
 
 
@@ -124,14 +129,14 @@ def test_tags_and_names_tell_the_offset(tmp_path, name, profile, by):
     path = str(write(tmp_path / name, WITH_OFFSET, **profile))
     scene = open_scene(path, [*BANDS])
     assert (whole(scene) == NUMBERS).all()
-    assert (scene.facts["offset"], scene.facts["offset_by"]) == (1000, by)
+    assert (scene.provenance.offset, scene.provenance.offset_by) == (1000, by)
     assert (whole(open_scene(path, [*BANDS], offset=0)) == WITH_OFFSET).all()
 
 
 def test_each_band_may_have_an_offset_of_its_own(tmp_path):
     about = metadata().replace('band_id="7">-1000', 'band_id="7">-900')
     scene = open_scene(str(write_safe(tmp_path, WITH_OFFSET, about)), [*BANDS])
-    assert scene.facts["offset"] == {"B02": 1000, "B03": 1000, "B04": 1000, "B08": 900}
+    assert scene.provenance.offset == {"B02": 1000, "B03": 1000, "B04": 1000, "B08": 900}
     assert (whole(scene)[3] == offsets.subtract(WITH_OFFSET[3], 900)).all()
 
 
@@ -140,7 +145,7 @@ def test_pixels_that_contradict_stop_unless_the_offset_is_given(tmp_path):
     with pytest.raises(InputError, match=r"^scene.tif: 99% of the blue .*: give --offset 1000, or --offset 0 if"):
         open_scene(unknown, ["B04"])
     assert (whole(open_scene(unknown, [*BANDS], offset=1000)) == NUMBERS).all()
-    (warning,) = open_scene(unknown, [*BANDS], offset=0).facts["warnings"]
+    (warning,) = open_scene(unknown, [*BANDS], offset=0).provenance.warnings
     assert warning.endswith(": give --offset 1000")  # and not what was given
 
     removed = str(write_safe(tmp_path, NUMBERS // 5))
@@ -153,7 +158,7 @@ def test_numbers_of_another_quantification_stop_unless_it_is_given(tmp_path):
     path = str(write(tmp_path / "scene.tif", np.stack([*NUMBERS[:3] // 100, 200 + NUMBERS[3] // 10])))
     with pytest.raises(InputError, match="give --quantification 1000, or --quantification 10000 if"):
         open_scene(path, [*BANDS])
-    assert open_scene(path, [*BANDS], quantification=10_000).facts["warnings"] == []
+    assert open_scene(path, [*BANDS], quantification=10_000).provenance.warnings == []
     found = whole(open_scene(path, [*BANDS], quantification=1000))
     assert (found[3] == (200 + NUMBERS[3] // 10) * 10).all()
 
@@ -163,7 +168,7 @@ def test_reflectances_as_they_are_are_told_by_the_pixels(tmp_path):
     numbers[:, 0, 0], numbers[:, 0, 1] = np.nan, -0.01
     scene = open_scene(str(write(tmp_path / "scene.tif", numbers)), [*BANDS])
     found = whole(scene)
-    assert (scene.facts["quantification"], scene.facts["quantification_by"]) == (1, "pixels")
+    assert (scene.provenance.quantification, scene.provenance.quantification_by) == (1, "pixels")
     assert found[0, 0, :2].tolist() == [0, 1]
     assert (found[:, 1:] == NUMBERS[:, 1:]).all()
 
@@ -209,7 +214,7 @@ def test_coarser_bands_are_resampled_as_preprocess_does(tmp_path, dataset):
         write_tile(dataset.tile(dataset.ids[0], band), own)
     bands = [*numbers]
     scene = open_scene(str(tmp_path / "scene"), bands)
-    assert scene.facts["resampled_from"] == {"B11": "EPSG:32633, 20 m", "B01": "EPSG:32633, 60 m"}
+    assert scene.provenance.resampled_from == {"B11": "EPSG:32633, 20 m", "B01": "EPSG:32633, 60 m"}
     found = whole(scene)
     assert (found == dataset.read(*bands).numbers).all()
     assert (np.concatenate([scene.read(row, 17) for row in range(0, 119, 17)], axis=1) == found[:, :119]).all()
@@ -226,7 +231,7 @@ def test_a_scene_that_is_south_up_is_turned(tmp_path):
 def test_a_scene_that_lies_on_its_side_is_turned(tmp_path):
     sideways = Affine(0, 10, LEFT, -10, 0, TOP)
     scene = open_scene(str(write(tmp_path / "scene.tif", NUMBERS.transpose(0, 2, 1), transform=sideways)), [*BANDS])
-    assert (scene.transform, scene.facts["resampled_from"]) == ((10, 0, LEFT, 0, -10, TOP), "EPSG:32633, 10 m")
+    assert (scene.transform, scene.provenance.resampled_from) == ((10, 0, LEFT, 0, -10, TOP), "EPSG:32633, 10 m")
     assert (whole(scene) == NUMBERS).all()
 
 
@@ -277,7 +282,7 @@ def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
     path = str(write(tmp_path / "x_l1c.tif", WITH_OFFSET))
     with pytest.raises(InputError, match=r"^x_l1c.tif: is Level 1C, .* force it by --level any"):
         open_scene(path, [*BANDS])
-    assert open_scene(path, [*BANDS], any_level=True).facts["level"] == "1C"
+    assert open_scene(path, [*BANDS], any_level=True).provenance.level == "1C"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from server import File, Reply, Server
 
 from landcover.errors import InputError
 from landcover.mapping import stac
-from landcover.mapping.layers import Layer
+from landcover.mapping.layers import Layer, Source
 
 NUMBERS = land(8)
 TAGS = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
@@ -14,9 +14,8 @@ TAGS = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
 
 def test_an_item_tells_its_bands_by_their_common_names(tmp_path):
     found = stac.find(str(write_item(tmp_path, NUMBERS)))
-    assert found[:2] == ("STAC item", "S2B_33UUP_20230613_0_L2A")
-    assert found[3:] == ("2A", "", "2023-06-13")
-    assert found.layers == {band: Layer(str(tmp_path / f"{band}.tif")) for band in ("B02", "B03", "B04", "B08")}
+    layers = {band: Layer(str(tmp_path / f"{band}.tif")) for band in ("B02", "B03", "B04", "B08")}
+    assert found == Source("STAC item", "S2B_33UUP_20230613_0_L2A", layers, "2A", "", "2023-06-13")
 
 
 @pytest.mark.parametrize(

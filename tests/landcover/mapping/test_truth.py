@@ -6,7 +6,7 @@ from tiny import write_tile
 
 from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
-from landcover.mapping.truth import read_labels, score
+from landcover.mapping.truth import Agreement, read_labels
 
 # Classes 10, 30 and 80 have the labels 0, 1 and 2; 0 is no class.
 TRUTH = np.uint8([
@@ -46,10 +46,10 @@ def test_windows_beside_the_pixels_are_refused(truth, step, side, aside):
         labels(truth, step, side, aside)
 
 
-def test_scores_by_hand():
+def test_agreement_by_hand():
     actual = np.array([[0, 0, 0, 2], [2, NOTHING, 1, 0]])
     predicted = np.array([[0, 0, 1, 2], [0, 0, 1, NOTHING]])
-    assert score(actual, predicted, ["forest", "meadow", "lake"]) == {
+    assert Agreement.of(actual, predicted, ["forest", "meadow", "lake"]).to_json() == {
         "cells": 6,
         "accuracy": pytest.approx(4 / 6),
         "classes": [
@@ -58,4 +58,4 @@ def test_scores_by_hand():
             {"class": "lake", "cells": 2, "recall": 0.5},
         ],
     }
-    assert score(actual, np.full((2, 4), NOTHING), []) == {"cells": 0, "accuracy": None, "classes": []}
+    assert Agreement.of(actual, np.full((2, 4), NOTHING), []).to_json() == {"cells": 0, "accuracy": None, "classes": []}

@@ -1,0 +1,90 @@
+"""A map in figures: shares and areas of the classes, and how far it can be trusted."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from landcover.mapping.maps import NOTHING, Map
+from landcover.mapping.predictor import Predictor
+from landcover.mapping.rasters import codes
+from landcover.mapping.scenes import Scene
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """A class in a map."""
+
+    name: str
+    code: int  # in classes.tif
+    share: float  # of the cells with data
+    km2: float
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """Shares of the cells with data whose windows are darker or brighter than all patches of the training."""
+
+    share: float  # in any band
+    bands: dict[str, dict[str, float]]  # by band, as {"darker": share, "brighter": share}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A map in figures; all shares but `nodata_share` are of the cells with data."""
+
+    classes: list[ClassArea]
+    nodata_share: float
+    mean_confidence: float | None  # None if no cell has data
+    threshold: float  # the confidence below which a cell is uncertain
+    uncertain_share: float
+    unlike_train: Unlike | None  # None if the model file has no range
+
+    @classmethod
+    def of(cls, land_cover: Map, classes: list[str], threshold: float) -> "Summary":
+        has_data = land_cover.labels != NOTHING
+        count = max(int(has_data.sum()), 1)
+        confidence = land_cover.confidence[has_data]
+        counts = np.bincount(land_cover.labels[has_data], minlength=len(classes)).tolist()
+        square_km = abs(land_cover.transform.determinant) / 1e6
+        return cls(
+            classes=[
+                ClassArea(name, code, cells / count, cells * square_km)
+                for name, code, cells in zip(classes, codes(classes), counts, strict=True)
+            ],
+            nodata_share=1 - len(confidence) / land_cover.labels.size,
+            mean_confidence=float(confidence.mean(dtype=np.float64)) if len(confidence) else None,
+            threshold=threshold,
+            uncertain_share=int((confidence < threshold).sum()) / count,
+            unlike_train=_unlike(land_cover.unlike, count),
+        )
+
+    def to_json(self, land_cover: Map, scene: Scene, predictor: Predictor) -> dict[str, Any]:
+        """As in summary.json, with what was mapped, and by which model."""
+        windows = land_cover.windows
+        return {
+            "model": predictor.facts(),
+            "scene": {
+                "name": scene.name, "crs": scene.crs, "transform": list(scene.transform), "width": scene.width,
+                "height": scene.height, "bands": scene.bands, **asdict(scene.provenance),
+            },
+            "map": {
+                "rows": windows.rows, "columns": windows.columns, "transform": list(land_cover.transform)[:6],
+                "window": windows.size, "step": windows.step,
+                "covers": land_cover.labels.size * windows.step**2 / (scene.width * scene.height),
+            },
+            **asdict(self),
+            "classes": [
+                {"class": area.name, "code": area.code, "share": area.share, "km2": area.km2} for area in self.classes
+            ],
+        }  # fmt: skip
+
+
+def _unlike(sides: dict[str, np.ndarray], count: int) -> Unlike | None:
+    if not sides:
+        return None
+    bands = {
+        band: {"darker": int((side < 0).sum()) / count, "brighter": int((side > 0).sum()) / count}
+        for band, side in sides.items()
+    }
+    return Unlike(int(np.any([side != 0 for side in sides.values()], axis=0).sum()) / count, bands)
