@@ -50,6 +50,9 @@ class _Helper:
         end_with(parent)
         for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C in a terminal reaches helpers, too
             signal.signal(number, cls.interrupt)
+        # Each second, since a helper without a job would wait for one for good.
+        signal.signal(signal.SIGALRM, lambda *_: end_if_orphaned())
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
 
     @classmethod
     def interrupt(cls, *_: Any) -> None:
@@ -59,7 +62,6 @@ class _Helper:
 
     @classmethod
     def do(cls, job: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        end_if_orphaned()
         cls.working = True
         try:
             if cls.interrupted:
@@ -67,7 +69,6 @@ class _Helper:
             return job(*arguments, **options)
         finally:
             cls.working = False
-            end_if_orphaned()  # there may be no next job
 
 
 class _Pool(ProcessPoolExecutor):

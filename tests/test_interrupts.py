@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -32,27 +33,29 @@ def project(prepared, tmp_path, default_params) -> Path:
     return tmp_path
 
 
-def start(folder: Path, *command: str) -> subprocess.Popen:
+def environment() -> dict[str, str]:
+    """With the interpreter's dvc, and a shell that stays the parent of what it runs, unless told otherwise."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
-        command, cwd=folder, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return os.environ | {"PATH": path, "SHELL": "/bin/sh"}
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess:
-    process = start(folder, *command)
-    out, errors = process.communicate(timeout=120)
-    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+def run(folder: Path, *command: str, **options: Any) -> subprocess.CompletedProcess:
+    options |= {"cwd": folder, "env": environment(), "capture_output": True, "text": True, "timeout": 120}
+    return subprocess.run(command, **options)
 
 
-def terminate_once_it_trains(process: subprocess.Popen, folder: Path) -> str:
-    """Send SIGTERM once a checkpoint is written, and return what the process told."""
+def terminate_once_it_trains(folder: Path, *command: str) -> tuple[int, str, list[psutil.Process]]:
+    """Send SIGTERM to the command alone after an epoch: its exit code, what it told, and its children."""
     before = set(folder.glob(".partial/train-*.csv"))
-    while not set(folder.glob(".partial/train-*.csv")) - before:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.terminate()
-    return process.communicate(timeout=60)[1]
+    with (folder / "told").open("w+") as told:  # no pipe, whose end would be that of its children
+        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=told, stderr=told)
+        while not set(folder.glob(".partial/train-*.csv")) - before:
+            assert process.poll() is None, (folder / "told").read_text()
+            time.sleep(0.01)
+        children = psutil.Process(process.pid).children()
+        process.terminate()
+        code = process.wait(timeout=60)
+    return code, (folder / "told").read_text(), children
 
 
 def change(folder: Path, **changes: float) -> None:
@@ -65,14 +68,11 @@ def test_dvc_is_killed_while_it_trains_and_run_again_at_once_with_another_learni
     """The first training, whose dvc is gone, ends too, without a trace in the results of the second."""
     change(project, epochs=100_000)
     assert run(project, "dvc", "init", "--no-scm", "--quiet").returncode == 0
-    first = start(project, "dvc", "repro")
-    while not (training := psutil.Process(first.pid).children()):
-        time.sleep(0.01)
-    terminate_once_it_trains(first, project)
-    assert first.returncode == -signal.SIGTERM
+    code, _, trainings = terminate_once_it_trains(project, "dvc", "repro")
+    assert (code, len(trainings)) == (-signal.SIGTERM, 1)
     change(project, epochs=60, learning_rate=0.001)
     second = run(project, "dvc", "repro")
-    alive = psutil.wait_procs(training, timeout=0)[1]
+    alive = psutil.wait_procs(trainings, timeout=0)[1]
     for orphan in alive:
         orphan.kill()
     assert (second.returncode, alive) == (0, []), second.stderr
@@ -84,10 +84,10 @@ def test_dvc_is_killed_while_it_trains_and_run_again_at_once_with_another_learni
 
 def test_a_stopped_training_resumes_unless_its_code_was_mended(project):
     command = (sys.executable, "-m", "stages", *TRAIN)
-    terminate_once_it_trains(start(project, *command), project)
+    assert terminate_once_it_trains(project, *command)[0] == 130
     with (project / "landcover" / "training" / "loop.py").open("a") as loop:
         loop.write("# mended\n")
-    assert "resuming" not in terminate_once_it_trains(start(project, *command), project)
+    assert "resuming" not in terminate_once_it_trains(project, *command)[1]
     assert run(project, *command).stderr.startswith("resuming after epoch ")
 
 
@@ -95,8 +95,8 @@ def test_a_full_disk_is_told_in_one_line_and_old_outputs_stay_whole(project):
     for name in OUTPUTS:
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("old")
-    done = subprocess.run(
-        [sys.executable, "-m", "stages", *TRAIN], cwd=project, capture_output=True, text=True,
+    done = run(
+        project, sys.executable, "-m", "stages", *TRAIN,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     assert done.returncode == 1

@@ -46,6 +46,7 @@ def work():
         print(*{pool.submit(os.getpid).result() for _ in range(50)}, flush=True)
         for job in [pool.submit(time.sleep, SECONDS) for _ in range(9)]:
             job.result()
+        time.sleep(60)
 cli.run(work)
 """
 
@@ -70,8 +71,9 @@ def test_an_interrupt_ends_a_program_and_its_helpers_with_one_line(number, to_al
     assert psutil.wait_procs(helpers, timeout=10)[1] == []
 
 
-def test_helpers_end_after_their_job_when_their_parent_is_killed():
-    program, helpers = start_busy(1)
+@pytest.mark.parametrize("seconds", [0, 60], ids=["idle", "busy"])
+def test_helpers_end_when_their_parent_is_killed(seconds):
+    program, helpers = start_busy(seconds)
     program.kill()
     assert len(helpers) == 2
     assert psutil.wait_procs(helpers, timeout=30)[1] == []
