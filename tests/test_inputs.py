@@ -65,7 +65,7 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     page = (reports / "report.md").read_text()
     assert "Inputs: B08, B02, VV, VH, elevation, climate_zone, season, weather." in page
     assert "Days between the Sentinel-2 and the Sentinel-1 image of a patch: 2 in the median, 2 at most." in page
-    assert "![Accuracy lost without each input](modalities.png)" in page
+    assert "![Accuracy lost without each input](inputs.png)" in page
     assert "context = torch.rand(1, len(inputs" in (run_through / "models/card.md").read_text()
     network, metadata = load(run_through / "models/model.safetensors")
     assert network.modalities == EVERYTHING
