@@ -11,8 +11,8 @@ import pytest
 from tiny import LOCAL, REPOSITORY, write_tile
 
 from landcover import modalities
-from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
+from landcover.mapping.patches import predict_patches
 from landcover.models.cnn import load
 
 EVERYTHING = list(modalities.MODALITIES)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from tiny import LOCAL, Dataset, brighter_band, write_table, write_tile
 
-from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
+from landcover.mapping.patches import predict_patches
 
 SIZE = 20
 
