@@ -84,18 +84,18 @@ def sheet(
     """
     colours = class_colours(classes)
     rows, lines = -(-len(images) // COLUMNS), max(map(len, captions), default=0)
-    side, gap, line_height, top = 1.8, 0.08, 0.19, 0.55  # inches
+    side, gap, line_height, top = 1.76, 0.12, 0.19, 0.55  # inches
     row_height = side + gap + lines * line_height
     height = top + max(rows, 1) * row_height
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     for place, (picture, names) in enumerate(zip(to_pictures(images, channels), captions, strict=True)):
         row, column = divmod(place, COLUMNS)
-        x, y = 0.1 + column * (side + 0.067), top + row * row_height
+        x, y = 0.1 + column * (side + gap), top + row * row_height
         axes.imshow(picture, extent=(x, x + side, y + side, y))
         axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=colours[names[0]], linewidth=4))
         for line, name in enumerate(names):
-            middle = y + side + gap + (line + 0.4) * line_height
+            middle = y + side + gap / 2 + (line + 0.5) * line_height
             square = {"facecolor": colours[name], "edgecolor": "#777777", "linewidth": 0.7}
             axes.add_patch(Rectangle((x, middle - 0.055), 0.11, 0.11, **square))
             axes.text(x + 0.17, middle, shorten(readable(name), CAPTION_LETTERS), fontsize=9, va="center")
