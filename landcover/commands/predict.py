@@ -59,16 +59,6 @@ def positions(text: str) -> list[int]:
     return [int(position.removeprefix("b")) for position in text.split(",")]
 
 
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: give a share from 0 to 1")
-    return value
-
-
 def parse_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m landcover predict", description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -77,7 +67,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--model", type=Path, help=f"default: {MODEL}, or {ENSEMBLE} with --ensemble")
     add("--ensemble", action="store_true", help="average the networks that were trained with repeat.seeds")
     add("--step", type=int, help="pixels from one window to the next; default: a window's size")
-    add("--threshold", type=share, default=0.5, help="hatch cells with less confidence; default: 0.5")
+    add("--threshold", type=float, default=0.5, help="hatch cells with less confidence; default: 0.5")
     add("--mask", action="store_true", help="set these cells to nodata in classes.tif")
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
     add("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
@@ -89,6 +79,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.truth and len(options.scenes) > 1:
         raise InputError("--truth: applies to a single scene; name only one")
+    if not 0 <= options.threshold <= 1:
+        raise InputError(f"--threshold {options.threshold:g}: give a share from 0 to 1")
     return options
 
 

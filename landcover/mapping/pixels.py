@@ -90,17 +90,19 @@ def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **pla
     return empty
 
 
-def sample(raster: DatasetReader, indexes: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Like `read`, for about SAMPLE pixels a side: from an overview, or from SAMPLED_STRIPS strips if there is none."""
-    step = math.ceil(max(raster.width, raster.height) / SAMPLE)
-    thickness = raster.height if raster.overviews(indexes[0]) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
-    starts = range(0, raster.height, thickness)
+def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers (H, W) and nodata of about SAMPLE pixels a side: from an overview, or else from SAMPLED_STRIPS strips."""
     parts = []
-    for start in starts[:: math.ceil(len(starts) / SAMPLED_STRIPS)]:
-        rows = min(thickness, raster.height - start)
-        shape = (len(indexes), math.ceil(rows / step), math.ceil(raster.width / step))
-        parts.append(read(raster, indexes, window=Window(0, start, raster.width, rows), out_shape=shape))
-    return _stacked(parts)
+    with open_raster(path) as raster:
+        step = math.ceil(max(raster.width, raster.height) / SAMPLE)
+        thickness = raster.height if raster.overviews(index) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
+        starts = range(0, raster.height, thickness)
+        for start in starts[:: math.ceil(len(starts) / SAMPLED_STRIPS)]:
+            rows = min(thickness, raster.height - start)
+            shape = (1, math.ceil(rows / step), math.ceil(raster.width / step))
+            parts.append(read(raster, [index], window=Window(0, start, raster.width, rows), out_shape=shape))
+    numbers, empty = _stacked(parts)
+    return numbers[0], empty[0]
 
 
 def _stacked(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

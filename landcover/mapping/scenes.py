@@ -185,42 +185,28 @@ class Header:
     block_rows: int
 
 
-def _headers(layers: list[Layer]) -> list[Header]:
-    headers: dict[int, Header] = {}
-    for path, positions in _by_file(layers).items():
-        with open_raster(path) as raster:
-            file = pixels.file_name(path)
-            on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
-            degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
-            if not on_earth or degenerate or raster.transform == Affine.identity():
-                raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
-            grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
-            for position in positions:
-                band = layers[position].index - 1
-                dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
-                if dtype.kind not in "uif":
-                    raise InputError(f"{file} has {dtype} numbers, which cannot be reflectances; give another file")
-                together = raster.count if raster.interleaving == Interleaving.pixel else 1
-                if math.prod(block) * dtype.itemsize * together > MAX_BLOCK_BYTES:
-                    raise InputError(
-                        f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read in parts; "
-                        "rewrite it with `rio convert --driver COG`"
-                    )
-                headers[position] = Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
-    return [headers[position] for position in range(len(layers))]
+def _header(layer: Layer) -> Header:
+    file = pixels.file_name(layer.path)
+    with open_raster(layer.path) as raster:
+        on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
+        degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
+        if not on_earth or degenerate or raster.transform == Affine.identity():
+            raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
+        band = layer.index - 1
+        dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
+        if dtype.kind not in "uif":
+            raise InputError(f"{file} has {dtype} numbers, which cannot be reflectances; give another file")
+        together = raster.count if raster.interleaving == Interleaving.pixel else 1
+        if math.prod(block) * dtype.itemsize * together > MAX_BLOCK_BYTES:
+            raise InputError(
+                f"{file} is stored in blocks of {block[1]} x {block[0]} pixels, too large to read in parts; "
+                "rewrite it with `rio convert --driver COG`"
+            )
+        grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
+        return Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
 
 
 # -- what its numbers mean
-
-
-def _samples(layers: list[Layer]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Numbers and nodata of pixels from all over each layer."""
-    samples = {}
-    for path, positions in _by_file(layers).items():
-        with open_raster(path) as raster:
-            numbers, empty = pixels.sample(raster, [layers[position].index for position in positions])
-            samples |= zip(positions, zip(numbers, empty, strict=True), strict=True)
-    return [samples[position] for position in range(len(layers))]
 
 
 def _scalings(
@@ -233,7 +219,7 @@ def _scalings(
     """
     product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
     checked = [band for band in (BLUE, NEAR_INFRARED) if band in headers] or list(headers)[:1]
-    samples = dict(zip(checked, _samples([source.layers[band] for band in checked]), strict=True))
+    samples = {band: pixels.sample(source.layers[band].path, source.layers[band].index) for band in checked}
     numbers, empty = samples[checked[0]]
     scalings = {
         band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, numbers[~empty])
@@ -283,7 +269,7 @@ def open_scene(
                 "it by --level any"
             )
         inspected = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
-        headers = dict(zip(inspected, _headers([source.layers[band] for band in inspected]), strict=True))
+        headers = {band: _header(source.layers[band]) for band in inspected}
         own = {band: headers[band].grid for band in bands}
         finest = min(own, key=lambda band: own[band].pixel_area())
         for band, grid in own.items():
@@ -294,14 +280,26 @@ def open_scene(
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
         scalings, warnings = _scalings(source, headers, offset, quantification)
-    files = [
-        SceneBand(
-            source.layers[band],
-            scalings[band],
-            grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor(),
-        )
+    scales = {
+        band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
+    }
+    resampled = {
+        band: f"{grid.crs.to_string()}, {scales[band] * METRES_PER_PIXEL:.6g} m"
         for band, grid in own.items()
-    ]
+        if warped or scales[band] != 1
+    }
+    provenance = Provenance(
+        kind=source.kind,
+        level=source.level,
+        processing_baseline=source.baseline or None,
+        date=source.date,
+        **{
+            name: _one_or_each({band: getattr(scalings[band], name) for band in bands})
+            for name in ("offset", "offset_by", "quantification", "quantification_by")
+        },
+        resampled_from=_one_or_each(resampled) if len(resampled) == len(bands) else resampled or None,
+        warnings=warnings,
+    )
     return Scene(
         name=source.name,
         bands=bands,
@@ -309,34 +307,10 @@ def open_scene(
         transform=tuple(target.transform)[:6],
         width=target.width,
         height=target.height,
-        provenance=_provenance(source, dict(zip(bands, files, strict=True)), own, warped, warnings),
-        files=files,
+        provenance=provenance,
+        files=[SceneBand(source.layers[band], scalings[band], scales[band]) for band in bands],
         warped=warped,
-        block_rows=max(
-            math.ceil(headers[band].block_rows * file.scale) for band, file in zip(bands, files, strict=True)
-        ),
-    )
-
-
-def _provenance(
-    source: Source, files: dict[str, SceneBand], own: dict[str, Grid], warped: bool, warnings: list[str]
-) -> Provenance:
-    resampled = {
-        band: f"{own[band].crs.to_string()}, {file.scale * METRES_PER_PIXEL:.6g} m"
-        for band, file in files.items()
-        if warped or file.scale != 1
-    }
-    return Provenance(
-        kind=source.kind,
-        level=source.level,
-        processing_baseline=source.baseline or None,
-        date=source.date,
-        **{
-            name: _one_or_each({band: getattr(file.scaling, name) for band, file in files.items()})
-            for name in ("offset", "offset_by", "quantification", "quantification_by")
-        },
-        resampled_from=_one_or_each(resampled) if len(resampled) == len(files) else resampled or None,
-        warnings=warnings,
+        block_rows=max(math.ceil(headers[band].block_rows * scales[band]) for band in bands),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from landcover.constants import BANDS, METRES_PER_PIXEL, NODATA, readable
@@ -83,34 +83,27 @@ def sheet(
         subtitle: what the lines of a caption are.
     """
     colours = class_colours(classes)
-    rows, lines = max(1, -(-len(images) // COLUMNS)), max(map(len, captions), default=0)
-    metres = images.shape[-1] * METRES_PER_PIXEL
-    side, gap = 1.78, 0.06 + 0.19 * lines  # inches
-    height = 0.55 + rows * (side + gap)
+    rows, lines = -(-len(images) // COLUMNS), max(map(len, captions), default=0)
+    side, gap, line_height, top = 1.76, 0.12, 0.19, 0.55  # inches
+    row_height = side + gap + lines * line_height
+    height = top + max(rows, 1) * row_height
     figure = Figure(figsize=(WIDTH, height))
-    grid = figure.subplots(rows, COLUMNS, squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": gap / side})
-    figure.subplots_adjust(left=0.012, right=0.988, top=1 - 0.55 / height, bottom=gap / height)
-    for axes in grid.flat[len(images) :]:
-        axes.set_axis_off()
-    for axes, picture, names in zip(grid.flat, to_pictures(images, channels), captions, strict=False):
-        axes.imshow(picture, extent=(0, metres, metres, 0))
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(edgecolor=colours[names[0]], linewidth=4)
-        squares = [
-            Patch(
-                facecolor=colours[name],
-                edgecolor="#777777",
-                linewidth=0.7,
-                label=shorten(readable(name), CAPTION_LETTERS),
-            )
-            for name in names
-        ]
-        axes.legend(
-            handles=squares, loc="upper left", bbox_to_anchor=(-0.02, -0.01), frameon=False, fontsize=9,
-            borderpad=0, borderaxespad=0.3, labelspacing=0.3, handlelength=1, handleheight=1, handletextpad=0.5,
-        )  # fmt: skip
-    length = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
-    figure.text(0.012, 1 - 0.17 / height, title, fontsize=11, va="center")
-    text = f"{subtitle}; {length} wide, {describe_picture(channels)}, one stretch for all"
-    figure.text(0.012, 1 - 0.38 / height, text, fontsize=9, va="center")
+    axes = figure.add_axes((0, 0, 1, 1))
+    for place, (picture, names) in enumerate(zip(to_pictures(images, channels), captions, strict=True)):
+        row, column = divmod(place, COLUMNS)
+        x, y = 0.1 + column * (side + gap), top + row * row_height
+        axes.imshow(picture, extent=(x, x + side, y + side, y))
+        axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=colours[names[0]], linewidth=4))
+        for line, name in enumerate(names):
+            middle = y + side + gap / 2 + (line + 0.5) * line_height
+            square = {"facecolor": colours[name], "edgecolor": "#777777", "linewidth": 0.7}
+            axes.add_patch(Rectangle((x, middle - 0.055), 0.11, 0.11, **square))
+            axes.text(x + 0.17, middle, shorten(readable(name), CAPTION_LETTERS), fontsize=9, va="center")
+    metres = images.shape[-1] * METRES_PER_PIXEL
+    width = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
+    axes.text(0.1, 0.17, title, fontsize=11, va="center")
+    text = f"{subtitle}; {width} wide, {describe_picture(channels)}, one stretch for all"
+    axes.text(0.1, 0.38, text, fontsize=9, va="center")
+    axes.set(xlim=(0, WIDTH), ylim=(height, 0), aspect="auto")  # in inches
+    axes.set_axis_off()
     return figure

@@ -209,6 +209,7 @@ def test_a_scene_that_is_not_there_is_told_before_any_is_mapped(workspace):
     ("options", "message"),
     [
         (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
+        (["--threshold", "50"], "^--threshold 50: give a share from 0 to 1"),
         (["--truth", "params.yaml"], "^params.yaml cannot be read"),
         (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
     ],

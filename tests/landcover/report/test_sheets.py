@@ -26,8 +26,9 @@ def test_pictures_are_in_true_colour_and_stretched_alike():
 def test_sheet_of_any_number_of_patches_has_the_width_of_a_page(count, tmp_path):
     images = np.random.default_rng(0).random((count, 4, 12, 12), np.float32)
     figure = sheets.sheet(images, BANDS, CLASSES, [CLASSES] * count, "Errors", "its class")
-    words = [text.get_text() for text in figure.texts]
-    assert words == ["Errors", "its class; 120 m wide, true colour, one stretch for all"]
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words[: 2 * count] == ["tree cover", "cropland"] * count
+    assert words[2 * count :] == ["Errors", "its class; 120 m wide, true colour, one stretch for all"]
     for name in ("a.png", "b.png"):
         plots.save(figure, tmp_path / name, synthetic=False)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
@@ -37,12 +38,12 @@ def test_sheet_of_any_number_of_patches_has_the_width_of_a_page(count, tmp_path)
 def test_patch_has_the_colour_of_its_first_class_and_a_caption():
     images = np.ones((1, 1, 120, 120))
     figure = sheets.sheet(images, ["B08"], ["tree_cover", "c" * 100], [["tree_cover", "c" * 100]], "", "")
-    assert figure.texts[-1].get_text() == "; 1.2 km wide, bands B08, one stretch for all"
     axes = figure.axes[0]
-    assert {to_hex(spine.get_edgecolor()) for spine in axes.spines.values()} == {"#006400"}
-    legend = axes.get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == ["tree cover", "c" * 23 + "..."]
-    assert [to_hex(square.get_facecolor()) for square in legend.get_patches()] == ["#006400", "#cc6677"]
+    words = [text.get_text() for text in axes.texts]
+    assert words == ["tree cover", "c" * 23 + "...", "", "; 1.2 km wide, bands B08, one stretch for all"]
+    frame, *squares = axes.patches
+    assert (to_hex(frame.get_edgecolor()), frame.get_fill()) == ("#006400", False)
+    assert [to_hex(square.get_facecolor()) for square in squares] == ["#006400", "#cc6677"]
 
 
 @pytest.mark.parametrize("channels", [["B08", "VV", "VH"], ["VV", "VH", "elevation"]])
