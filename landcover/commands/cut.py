@@ -121,7 +121,7 @@ def entry(out: Path, used: pd.DataFrame, size: int, scene: Scene, *, overlap: bo
     lines = yaml.safe_dump({name: content}, sort_keys=False, default_flow_style=None, allow_unicode=True, width=1000)
     indented = "".join(f"  {line}\n" for line in lines.splitlines())
     command = f"dvc exp run -S dataset={name}{' --force' if again else ''}"
-    reason = f"; --force, since DVC does not look whether {source} has changed" if again else ""
+    reason = f" (forced, since DVC does not look whether {source} has changed)" if again else ""
     return f"To train on them, add to `datasets` in {PARAMS}:\n{indented}then: {command}{reason}"
 
 

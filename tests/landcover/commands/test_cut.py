@@ -102,7 +102,9 @@ def test_only_a_dataset_of_its_own_is_replaced(workspace, capsys):
     points((2, 2, "a"))
     lines, _ = run(capsys)
     assert lines[0] == "mine: 1 patches of 20 x 20 pixels: a 1"
-    assert lines[-1].startswith("then: dvc exp run -S dataset=mine --force; --force, since DVC does not look")
+    assert lines[-1] == (
+        "then: dvc exp run -S dataset=mine --force (forced, since DVC does not look whether mine has changed)"
+    )
     (workspace / "mine" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"--out mine: holds notes\.txt, which cut did not write; name another folder"):
         run(capsys)
