@@ -37,8 +37,8 @@ def _amount(value: Any) -> int | float:
 Amount = Annotated[int | float, pydantic.PlainValidator(_amount)]
 
 
-def _demand_shares_of_one_whole(**amounts: int | float) -> None:
-    """Check that amounts are all numbers, or all shares that are at most 1 in sum.
+def _demand_parts_of_one_whole(**amounts: int | float) -> None:
+    """Check that amounts are all numbers, or all shares that add up to 1.
 
     Raises:
         ValueError: they are not.
@@ -47,8 +47,10 @@ def _demand_shares_of_one_whole(**amounts: int | float) -> None:
     if len(kinds) > 1:
         raise ValueError(f"{names.replace(' + ', ', ')}: give all as numbers of patches, or all as shares")
     total = sum(Fraction(str(amount)) for amount in amounts.values())
-    if kinds == {float} and total > 1:
-        raise ValueError(f"{names} = {float(total):g}: shares cannot exceed 1 together; lower them")
+    if kinds == {float} and total != 1:
+        raise ValueError(
+            f"{names} = {float(total):g}: shares must add up to 1; correct them, or give numbers of patches"
+        )
 
 
 class Order(Section):
@@ -64,14 +66,15 @@ class Order(Section):
 
     @pydantic.model_validator(mode="after")
     def _fits(self):
-        _demand_shares_of_one_whole(train=self.train, val=self.val, test=self.test)
+        _demand_parts_of_one_whole(train=self.train, val=self.val, test=self.test)
         return self
 
 
 class Random(Section):
     """Patches drawn within each class, wherever they lie, so neighbours can be in different splits.
 
-    `val` and `test` are both numbers of patches, or both shares. Without `train`, all others are for training.
+    `val` and `test` are both numbers of patches, or both shares. All others are for training; `train` may limit their
+    number.
     """
 
     method: Literal["random"]
@@ -82,12 +85,12 @@ class Random(Section):
 
     @pydantic.model_validator(mode="after")
     def _fits(self):
-        amounts = {"val": self.val, "test": self.test}
-        if isinstance(self.train, float):
-            amounts = {"train": self.train} | amounts
-        _demand_shares_of_one_whole(**amounts)
-        if "train" not in amounts and isinstance(self.val, float) and self.val + self.test >= 1:
-            raise ValueError("val + test must be below 1, so that some patches are left for training")
+        train = self.train
+        if isinstance(self.val, float) and isinstance(self.test, float) and not isinstance(train, float):
+            if self.val + self.test >= 1:
+                raise ValueError("val + test must be below 1, so that some patches are left for training")
+        else:
+            _demand_parts_of_one_whole(**({"train": train} if train else {}), val=self.val, test=self.test)
         return self
 
 

@@ -53,13 +53,12 @@ def largest_remainder(total: int, weights: Sequence[Fraction | int]) -> np.ndarr
 
 
 def _shares(split: config.Order | config.Random) -> list[Fraction]:
-    """The shares of train, test, val and what is not used, exactly as in params.yaml, where 0.1 is a tenth.
+    """The shares of train, test and val, exactly as in params.yaml, where 0.1 is a tenth.
 
     In the order in which they get what rounding leaves over: a class without a test patch would not be measured.
     """
     val, test = Fraction(str(split.val)), Fraction(str(split.test))
-    train = Fraction(str(split.train)) if isinstance(split.train, float) else 1 - val - test
-    return [train, test, val, 1 - train - test - val]
+    return [1 - test - val, test, val]
 
 
 def by_order(split: config.Order, table: pd.DataFrame, name: str) -> Assignment:
@@ -69,7 +68,7 @@ def by_order(split: config.Order, table: pd.DataFrame, name: str) -> Assignment:
         InputError: there are too few.
     """
     if isinstance(split.train, float):
-        train, test, val, _ = largest_remainder(len(table), _shares(split))
+        train, test, val = largest_remainder(len(table), _shares(split))
     else:
         train, val, test = split.train, split.val, split.test
     wanted = train + val + test
@@ -96,8 +95,7 @@ def by_random(split: config.Random, table: pd.DataFrame, name: str, classes: Seq
     labels = np.where(sound, table["label"], -1)
     sizes = np.bincount(labels[sound], minlength=len(classes))
     if isinstance(split.val, float):
-        parts = [largest_remainder(size, _shares(split)) for size in sizes.tolist()]  # by class
-        train, test, val, _ = np.transpose(parts)
+        train, test, val = np.transpose([largest_remainder(size, _shares(split)) for size in sizes.tolist()])
     else:
         if split.val + split.test >= sizes.sum():
             raise InputError(
@@ -106,13 +104,11 @@ def by_random(split: config.Random, table: pd.DataFrame, name: str, classes: Seq
             )
         test = largest_remainder(split.test, sizes.tolist())
         val = largest_remainder(split.val, (sizes - test).tolist())
-        train = sizes - test - val
+        train = sizes - test - val  # by class, as are the others
     rng = np.random.default_rng(split.seed)
     splits = np.full(len(table), "train", object)
-    for label, size in enumerate(sizes):
-        counts = [test[label], val[label], train[label]]
-        drawn = np.repeat(["test", "val", "train", ""], [*counts, size - sum(counts)])
-        splits[rng.permutation(np.flatnonzero(labels == label))] = drawn
+    for label, counts in enumerate(zip(test, val, train, strict=True)):
+        splits[rng.permutation(np.flatnonzero(labels == label))] = np.repeat(["test", "val", "train"], counts)
     if isinstance(split.train, int):
         _limit_train(splits, labels, split.train, split.method, rng)
     return Assignment(splits, Facts(unused=int((splits == "").sum())))

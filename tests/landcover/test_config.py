@@ -140,7 +140,7 @@ def mine() -> dict:
         ),
         (
             {"split": {"method": "order", "train": 0.7, "val": 0.2, "test": 0.2}},
-            "mine.split: train + val + test = 1.1: shares cannot exceed 1 together; lower them",
+            "mine.split: train + val + test = 1.1: shares must add up to 1; correct them, or give numbers of patches",
         ),
         (
             {"split": {"method": "order", "train": 70.5, "val": 15, "test": 15}},
@@ -153,6 +153,10 @@ def mine() -> dict:
         (
             {"split": {"method": "random", "val": 0.5, "test": 5, "seed": 0}},
             "mine.split: val, test: give all as numbers of patches, or all as shares",
+        ),
+        (
+            {"split": {"method": "random", "train": 0.5, "val": 0.1, "test": 0.1, "seed": 0}},
+            "mine.split: train + val + test = 0.7: shares must add up to 1",
         ),
         ({"split": {"method": "random", "val": 0.1, "test": 0.1}}, "mine.split.seed: is missing"),
         ({"split": {"method": "random", "val": True, "test": 0.1}}, "mine.split: val cannot be true or false"),
