@@ -35,6 +35,11 @@ def offset_warnings(summary: Summary, channels: list[str], offset: int | str, da
     return [f"{suspicion.why}; {suspicion.remedy}"] if suspicion else []
 
 
+def tell(dataset: str, warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {dataset}: {warning}", file=sys.stderr)
+
+
 def preprocess(
     patches_dir: Path,
     tensors_dir: Path,
@@ -65,6 +70,9 @@ def preprocess(
     table = table[table["split"] != ""]
     excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
     table = table[~excluded]
+    # Told first, before the tiles are read.
+    warnings = splits.warnings(entry.split, table[table["problem"] == ""], entry.classes)
+    tell(dataset, warnings)
     offset = preprocess.offset if entry.offset is None else entry.offset
     reading = Reading.of(patches, size=entry.patch_size, resampling=preprocess.resampling, offset=offset)
 
@@ -78,12 +86,11 @@ def preprocess(
         if bad:
             print(f"left out {len(bad)} bad patches; see {data_json}", file=sys.stderr)
         used = table[~table["patch_id"].isin(bad)]
-        warnings = offset_warnings(total, channels, offset, dataset) + pairing.warnings(used, total)
-        for warning in warnings:
-            print(f"warning: {dataset}: {warning}", file=sys.stderr)
+        doubts = offset_warnings(total, channels, offset, dataset) + pairing.warnings(used, total)
+        tell(dataset, doubts)
         write_index(part, used)
         save_origin(part, Origin(dataset, entry.synthetic))
-        made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad, "warnings": warnings}
+        made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad}
         of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": entry.patch_size}
-        contract = describe(used, summaries, reading, entry.classes, **made)
+        contract = describe(used, summaries, reading, entry.classes, **made, warnings=warnings + doubts)
         files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)
