@@ -14,7 +14,7 @@ import yaml
 
 from landcover import constants
 from landcover.errors import InputError
-from landcover.modalities import SENTINEL_2, Inputs
+from landcover.modalities import Inputs
 from landcover.schema import Count, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
@@ -78,11 +78,17 @@ Offset = Annotated[int | Literal["auto"], pydantic.PlainValidator(_offset)]
 
 # Names that pandas would not read back from a table as text.
 NO_NAMES = {"na", "n/a", "nan", "null", "none", "true", "false", "inf", "infinity", "patch_id"}
+CLASS_NAME_RULE = "start with a letter, then use letters, digits, spaces or any of _ / . , ( ) & + -"
+
+
+def is_class_name(name: str) -> bool:
+    """Whether tables, pages and pictures can carry a class of this name."""
+    return bool(re.fullmatch(r"[^\W\d_][\w /.,()&+-]{0,99}", name)) and name.casefold() not in NO_NAMES
 
 
 def _class_name(name: str) -> str:
-    if not re.fullmatch(r"[^\W\d_][\w /.,()&+-]{0,99}", name) or name.casefold() in NO_NAMES:
-        raise ValueError("start with a letter, then use letters, digits, spaces or any of _ / . , ( ) & + -")
+    if not is_class_name(name):
+        raise ValueError(CLASS_NAME_RULE)
     return name
 
 
@@ -97,6 +103,20 @@ Classes = Annotated[
     pydantic.Field(min_length=2, max_length=1000),
     pydantic.AfterValidator(_distinct),
 ]
+
+
+def _file_bands(value: Any) -> list[str] | dict[str, int]:
+    names = list(value) if isinstance(value, (list, dict)) else []
+    if not names or not set(names) <= {*constants.BANDS} or len(set(names)) < len(names):
+        raise ValueError(
+            "list the bands in the order in which files hold them, each once, or give each its position, as in "
+            f"{{B02: 1, B08: 4}}; names: {', '.join(constants.BANDS)}"
+        )
+    if isinstance(value, dict):
+        positions = list(value.values())
+        if not all(type(one) is int and one > 0 for one in positions) or len(set(positions)) < len(positions):
+            raise ValueError("give each band a position of its own, counted from 1")
+    return value
 
 
 def _public(source: str) -> str:
@@ -121,20 +141,29 @@ def _public(source: str) -> str:
 
 
 class Dataset(Section):
-    """The source of an archive, how its patches are split, and facts about them."""
+    """The source of an archive, how its patches are split, and facts about them.
+
+    What is None is told from the data.
+    """
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
-    layout: Literal["ben-ge"] = constants.LAYOUT  # how its files are arranged: a name in landcover.data.layout.LAYOUTS
+    # How its files are arranged: a name in landcover.data.layout.LAYOUTS.
+    layout: Literal["ben-ge", "folders", "table"] | None = None
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
     exclude: list[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")]] = pydantic.Field(
         default_factory=list
     )
-    # Side in pixels at 10 m; above 16, the largest distance at which the texture baseline compares pixels.
-    patch_size: Annotated[int, pydantic.Field(gt=16, le=2048)] = constants.PATCH_SIZE
-    classes: Classes = pydantic.Field(default_factory=lambda: [*constants.CLASSES])  # columns of the label table
+    # Side in pixels; above 16, the largest distance at which the texture baseline compares pixels.
+    patch_size: Annotated[int, pydantic.Field(ge=constants.LEAST_SIZE, le=constants.LARGEST_SIZE)] | None = None
+    classes: Classes | None = None  # in the order of the labels
+    # Bands in the order in which files hold them, or positions by band, from 1; instead of the section `bands`.
+    bands: Annotated[Any, pydantic.PlainValidator(_file_bands)] = None
+    scale: Positive | None = None  # reflectance = (number - offset) x scale; None: by the type of the numbers
     offset: Offset | None = None  # overrides preprocess.offset, because the offset is a fact of the data
+    level: Literal["1C", "2A"] | None = None  # of Sentinel-2: 1C is top of atmosphere, 2A surface
+    positions: Annotated[str, pydantic.StringConstraints(pattern=r"^[\w.-]+$")] | None = None  # a table in data/lists/
 
     @property
     def synthetic(self) -> bool:
@@ -304,18 +333,13 @@ class Params(Section):
             raise ValueError(
                 f"dataset = {self.dataset!r}: no such entry in datasets; choose from {', '.join(self.datasets)}"
             )
-        patch_size = self.datasets[self.dataset].patch_size
+        entry = self.datasets[self.dataset]
+        patch_size = entry.patch_size or (constants.PATCH_SIZE if entry.layout == constants.LAYOUT else None)
         try:
-            self.model.feature_sizes(patch_size)
+            if patch_size:  # else from the files, and training checks it
+                self.model.feature_sizes(patch_size)
         except ValueError as error:
             raise ValueError(f"model: {error}") from None
-        metres = patch_size * constants.METRES_PER_PIXEL
-        coarse = [band for band in self.bands if metres % constants.BANDS[band]]
-        if coarse and SENTINEL_2 in self.inputs:
-            raise ValueError(
-                f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
-                f"{', '.join(coarse)}; leave it out"
-            )
         return self
 
 

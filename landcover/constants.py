@@ -11,11 +11,13 @@ def _distinct(bands: list[str]) -> list[str]:
     return bands
 
 
-# Sentinel-2 L2A bands and their ground sampling distance in metres.
+# The bands of Sentinel-2 and their ground sampling distance in metres.
 BANDS = {
-    "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20,
-    "B07": 20, "B08": 10, "B8A": 20, "B09": 60, "B11": 20, "B12": 20,
+    "B01": 60, "B02": 10, "B03": 10, "B04": 10, "B05": 20, "B06": 20, "B07": 20,
+    "B08": 10, "B8A": 20, "B09": 60, "B10": 60, "B11": 20, "B12": 20,
 }  # fmt: skip
+CIRRUS = "B10"  # only in Level 1C, since no ground is seen in it
+LEVEL_2A_BANDS = {band: metres for band, metres in BANDS.items() if band != CIRRUS}
 # A selection of bands as a parameter: distinct names from BANDS.
 Bands = Annotated[
     list[Literal[tuple(BANDS)]],
@@ -24,6 +26,7 @@ Bands = Annotated[
 ]
 METRES_PER_PIXEL = 10  # of the finest bands; the others are resampled to it
 PATCH_SIZE = 120  # side in pixels at 10 m; other datasets may have other sizes
+LEAST_SIZE, LARGEST_SIZE = 17, 2048  # of a patch in pixels; texture features compare pixels that are 16 apart
 PATCH_METRES = PATCH_SIZE * METRES_PER_PIXEL
 REFLECTANCE_SCALE = 10_000  # digital number of a reflectance of 1, without the offset of newer products
 MAX_OFFSET = 10_000
@@ -31,7 +34,7 @@ NODATA = 0  # in tiles of Sentinel-2 and in tensors; no valid pixel has it
 SPLITS = ("train", "val", "test")
 # A split by place, where the dataset's entry does not say. Here, since dvc.yaml does not track the schema's code.
 GROUPS, BLOCK_KM, BUFFER_KM, EVERY_CLASS = "block", 50, 3, False
-LAYOUT = "ben-ge"  # of a dataset whose entry does not say
+LAYOUT = "ben-ge"  # of patches to predict
 SAMPLES = ("sample", "sample-spectral")  # the sources that this project generates
 RADAR_BANDS = ("VV", "VH")  # polarizations of Sentinel-1: backscatter in dB, on the 10 m grid
 

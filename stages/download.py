@@ -14,14 +14,15 @@ from landcover.archives.source import copy_from_cache, fetch, verify
 from landcover.config import Dataset
 from landcover.errors import InputError
 
+ROOT = "dataset"  # the folder in the archive, where no table names it
+
 
 def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
     """The files of an unpacked dataset as (name, content), in a fixed order, whatever the folder is called now."""
-    tables = list(directory.glob("[!.]*_meta.csv"))
-    if len(tables) != 1:
-        has = ", ".join(sorted(path.name for path in tables)) or "none"
-        raise InputError(f"{directory}: needs one <name>_meta.csv, has {has}; give the folder that contains it")
-    root = tables[0].name.removesuffix("_meta.csv")
+    tables = sorted(path.name for path in directory.glob("[!.]*_meta.csv"))
+    if len(tables) > 1:
+        raise InputError(f"{directory}: needs one <name>_meta.csv, has {', '.join(tables)}; keep one")
+    root = tables[0].removesuffix("_meta.csv") if tables else ROOT
     paths = [path for path in sorted(directory.rglob("*")) if not path.name.startswith(".")]
     for path in tqdm(paths, desc="pack", unit="file", disable=None):
         if path.is_symlink():

@@ -6,33 +6,41 @@ from pathlib import Path
 from landcover import constants, files
 from landcover.archives.lock import locked_archive
 from landcover.config import Dataset, Preprocessing, Runtime
-from landcover.data import offsets, pairing, splits
+from landcover.data import offsets, pairing, positions, splits
 from landcover.data.contract import describe
 from landcover.data.conversion import Reading, Summary, convert
 from landcover.data.index import write_index
-from landcover.data.layout import find_layout
+from landcover.data.layout import read_dataset
 from landcover.data.problems import check_bad_patches
 from landcover.data.tensors import Origin, save_origin
 from landcover.errors import InputError
-from landcover.modalities import Inputs, context_features, image_channels
+from landcover.modalities import Inputs
 from landcover.processes import executor
 
-LISTS_DIR = Path("data/lists")  # of patches to leave out; in Git
+LISTS_DIR = Path("data/lists")  # of patches to leave out, and of positions; in Git
 
 
-def offset_warnings(summary: Summary, channels: list[str], offset: int | str, dataset: str) -> list[str]:
-    """Warnings if the pixels contradict the offsets that were subtracted.
+def numbers_warnings(summary: Summary, reading: Reading, entry: Dataset, dataset: str) -> list[str]:
+    """Warnings if the pixels contradict the scale, or the offsets that were subtracted.
 
     Raises:
-        InputError: they are certainly wrong, and the user did not choose the offset.
+        InputError: they are certainly wrong, and the user did not choose them.
     """
-    if offsets.BLUE not in channels:
-        return []
-    blue, subtracted = summary.histogram[channels.index(offsets.BLUE)], summary.offsets
-    suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), f"datasets.{dataset}.offset")
-    if suspicion and suspicion.certain and offset == "auto":
-        raise InputError(f"{dataset}: {suspicion.why}: {suspicion.remedy}")
-    return [f"{suspicion.why}; {suspicion.remedy}"] if suspicion else []
+    channels = [channel.name for channel in reading.channels]
+    suspicions = []
+    if reading.bands:
+        suspicions.append(offsets.suspect_scale(summary.histogram[: len(reading.bands)], f"datasets.{dataset}.scale"))
+    # Light scattered by the atmosphere is in all pixels of Level 1C, and 8-bit images have no offset.
+    if offsets.BLUE in channels and entry.level != "1C" and reading.bands[0].dtype != "uint8":
+        blue, subtracted = summary.histogram[channels.index(offsets.BLUE)], summary.offsets
+        setting = f"datasets.{dataset}.offset"
+        suspicions.append(offsets.suspect(blue, subtracted.total(), any(subtracted), setting))
+    texts = []
+    for suspicion in filter(None, suspicions):
+        if suspicion.certain and reading.offset == "auto" and entry.scale is None:
+            raise InputError(f"{dataset}: {suspicion.why}: {suspicion.remedy}")
+        texts.append(f"{suspicion.why}; {suspicion.remedy}")
+    return texts
 
 
 def preprocess(
@@ -56,34 +64,34 @@ def preprocess(
             f"datasets.{dataset}.md5 = {entry.md5}: the archive in place has {locked.md5}; "
             "correct it, or fetch the archive again with dvc repro --force --single-item download"
         )
-    channels, features = image_channels(inputs, bands), context_features(inputs)
-    patches = find_layout(entry.layout).read_patches(
-        patches_dir, channels, features, classes=entry.classes, own_split=entry.split.method == "files"
-    )
-    table = patches.table
-    table["split"], split_facts = splits.assign(entry.split, table, patches.name, entry.classes)
-    table = table[table["split"] != ""]
-    excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
-    table = table[~excluded]
+    patches = read_dataset(patches_dir, entry, inputs, bands)
+    channels, table = [channel.name for channel in patches.channels], patches.table
     offset = preprocess.offset if entry.offset is None else entry.offset
-    reading = Reading.of(patches, size=entry.patch_size, resampling=preprocess.resampling, offset=offset)
+    reading = Reading.of(patches, resampling=preprocess.resampling, offset=offset)
 
-    with files.replacing(tensors_dir) as part:
+    with files.replacing(tensors_dir) as part, executor(runtime) as pool:
         part.mkdir()
-        with executor(runtime) as pool:
-            summaries = convert(table[table["problem"] == ""], part, pool, reading, entry.classes)
+        located = positions.locate(patches, LISTS_DIR / entry.positions if entry.positions else None, pool)
+        table["split"], split_facts = splits.assign(entry.split, table, patches.name, patches.classes)
+        table = table[table["split"] != ""]
+        excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
+        table = table[~excluded]
+        summaries = convert(table[table["problem"] == ""], part, pool, reading, patches.classes)
         total = sum(summaries.values(), Summary.empty(len(channels)))
         bad = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()) | total.problems
         check_bad_patches(table, bad, preprocess.max_bad_patches, dataset)
         if bad:
             print(f"left out {len(bad)} bad patches; see {data_json}", file=sys.stderr)
         used = table[~table["patch_id"].isin(bad)]
-        warnings = offset_warnings(total, channels, offset, dataset) + pairing.warnings(used, total)
+        warnings = [*patches.warnings, *located, *numbers_warnings(total, reading, entry, dataset)]
+        warnings += pairing.warnings(used, total)
         for warning in warnings:
             print(f"warning: {dataset}: {warning}", file=sys.stderr)
         write_index(part, used)
         save_origin(part, Origin(dataset, entry.synthetic))
         made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad, "warnings": warnings}
-        of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": entry.patch_size}
-        contract = describe(used, summaries, reading, entry.classes, **made)
+        of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": patches.patch_size}
+        if entry.level:
+            of_entry["level"] = entry.level
+        contract = describe(used, summaries, reading, patches.classes, **made)
         files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)

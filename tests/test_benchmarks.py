@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import LOCAL, Dataset, write_tile
+from tiny import LOCAL, PATCH_ID, Dataset, entry, write_tile
 
 from benchmarks import growth, measure, notebook, windows
 from benchmarks.epochs import Lean
@@ -63,11 +63,11 @@ def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_para
 def test_patches_are_multiplied_under_ids_of_their_own(dataset, tmp_path):
     growth.grow(dataset.root, tmp_path / "grown", 20)
     root = tmp_path / "grown" / growth.NAME
-    table = ben_ge.read_patches(root, [], [], classes=CLASSES).table
+    table = ben_ge.read_patches(root, [], [], entry()).table
     assert (len(table), table["patch_id"].nunique()) == (20, 20)
     assert table["label"].tolist() == [0, 3] * 10
     assert (table["problem"] == "").all()
-    places = [ben_ge.PATCH_ID.fullmatch(patch_id) for patch_id in table["patch_id"]]
+    places = [PATCH_ID.fullmatch(patch_id) for patch_id in table["patch_id"]]
     assert places[17]["acquisition"] == places[1]["acquisition"]
     assert int(places[17]["column"]) == int(places[1]["column"]) + 180
     tile = root / "sentinel-2" / places[17].string / f"{places[17].string}_B08.tif"

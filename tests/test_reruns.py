@@ -127,8 +127,8 @@ def test_an_edit_reruns_no_more_than_it_must(project, what):
 @pytest.mark.parametrize(
     ("change", "rerun"),
     [
-        (("train: 500", "train: 499"), {"preprocess"}),  # of the split: nothing is fetched again
-        (("sample\n    split: {method: order", "other\n    split: {method: order"), {"download", "preprocess"}),
+        (("train: 500", "train: 499"), {"unpack", "preprocess"}),  # of the split: nothing is fetched again
+        (("source: sample\n", "source: other\n"), {"download", "unpack", "preprocess"}),
         (("epochs: 30", "epochs: 31"), {"train", "repeat", "report"}),
         (("workers: 2 ", "workers: 3 "), set()),
     ],

@@ -1,6 +1,7 @@
 """A tiny ben-ge, with numbers that one can work out by hand."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +10,23 @@ import numpy as np
 import rasterio
 
 from landcover import config, constants
+from landcover.data.layout import Patches
 from landcover.data.layouts import ben_ge
-from landcover.data.raster import PatchPixels, read_patch
+from landcover.data.raster import PatchPixels, gdal, read_patch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOCAL = config.Runtime(
     device="cpu", threads=1, instruction_set="avx2", launcher="python", workers=1, dask=None, resident_gigabytes=1
 )
+# A patch id of ben-ge: <acquisition>_<column>_<row>.
+PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
 REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
+
+
+def entry(**facts) -> config.Dataset:
+    """An entry of `datasets` in params.yaml."""
+    split = {"method": "order", "train": 4, "val": 2, "test": 2}
+    return config.Dataset.model_validate({"source": "x", "split": split} | facts)
 
 
 def write_tile(path: Path, pixels: np.ndarray, **profile) -> None:
@@ -94,14 +104,15 @@ class Dataset:
     def elevation_tile(self, i: int) -> Path:
         return self.root / "dem" / f"{self.ids[i]}_dem.tif"
 
-    def patches(self, channels: Sequence[str] = (), features: Sequence[str] = (), **options) -> ben_ge.Patches:
-        return ben_ge.read_patches(self.root, channels, features, **{"classes": constants.CLASSES} | options)
+    def patches(self, channels: Sequence[str] = (), features: Sequence[str] = (), **facts) -> Patches:
+        return ben_ge.read_patches(self.root, channels, features, entry(**facts))
 
     def read(self, *channels: str, i: int = 0, resampling: str = "bilinear", size: int = 120) -> PatchPixels:
         """The pixels of patch i."""
         patches = self.patches(channels)
         files = [self.root / patches.table[name][i] for name in channels]
-        return read_patch(files, patches.channels, size, resampling)
+        with gdal():
+            return read_patch(files, patches.channels, size, resampling)
 
     def write_tables(self) -> None:
         write_table(self.root / f"{self.root.name}_meta.csv", self.meta)

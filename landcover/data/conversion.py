@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from landcover.constants import BANDS, NODATA, PATCH_SIZE, REFLECTANCE_SCALE, SPLITS
+from landcover.constants import BANDS, METRES_PER_PIXEL, NODATA, PATCH_SIZE, REFLECTANCE_SCALE, SPLITS
 from landcover.data import offsets, tensors
 from landcover.data.layout import Patches
-from landcover.data.raster import Channel, read_patch
+from landcover.data.raster import Channel, gdal, read_patch
 from landcover.modalities import QUANTITIES
 
-PATCHES_PER_SHARD = 100  # 23 MB with four bands: enough shards to share the work, few enough files for DVC
+PATCHES_PER_SHARD = 100  # of ben-ge with four bands
+SHARD_BYTES = PATCHES_PER_SHARD * 4 * 4 * PATCH_SIZE**2  # enough shards to share the work, few enough files for DVC
 MAX_LEVEL = (1 << 16) - 1  # of histograms
 NEAR_INFRARED = ("B08", "B8A", "B07")  # the first one available is compared with radar
 
@@ -31,12 +32,25 @@ class Reading:
     channels: list[Channel]  # optical bands first
     features: list[str]
     size: int = PATCH_SIZE  # side of a patch in pixels
+    metres_per_pixel: float = METRES_PER_PIXEL
     resampling: str = "bilinear"
     offset: int | Literal["auto"] = "auto"  # of all patches, or each patch's own
 
     @classmethod
     def of(cls, patches: Patches, **options) -> "Reading":
-        return cls(patches.root, patches.channels, patches.features, **options)
+        size = {"size": patches.patch_size, "metres_per_pixel": patches.metres_per_pixel}
+        return cls(patches.root, patches.channels, patches.features, **size | options)
+
+    @property
+    def bands(self) -> list[Channel]:
+        """The optical ones among the channels."""
+        return [channel for channel in self.channels if channel.name in BANDS]
+
+    @property
+    def divisor(self) -> float:
+        """The number, less its offset, of a reflectance of 1."""
+        steps = self.bands[0].steps if self.bands else 1
+        return REFLECTANCE_SCALE if steps == 1 else round(REFLECTANCE_SCALE / steps, 6)
 
 
 @dataclass(frozen=True)
@@ -125,23 +139,25 @@ def read_patches(table: pd.DataFrame, reading: Reading) -> Pixels:
     values = np.empty((len(table), len(others), *shape), np.float32)
     good, problems, subtracted, far_apart = [], {}, Counter(), []
     rows = table[["patch_id", "offset", *names]].itertuples(index=False, name=None)
-    for row, (patch_id, product, *files) in enumerate(rows):
-        try:
-            paths = [reading.root / file for file in files]
-            patch = read_patch(paths, reading.channels, reading.size, reading.resampling)
-            own = offsets.choose(reading.offset, patch.offset, product) if len(patch.numbers) else None
-        except ValueError as error:
-            problems[patch_id] = str(error)
-            continue
-        place = len(good)
-        if own is not None:
-            numbers[place] = offsets.subtract(patch.numbers, own)
-            subtracted[own] += 1
-        for pixels, channel, name in zip(values[place], patch.values, others, strict=True):
-            pixels[:] = QUANTITIES[name].scaled(channel)
-        if patch.far_apart:
-            far_apart.append(patch_id)
-        good.append(row)
+    steps = reading.bands[0].steps if reading.bands else 1
+    with gdal():
+        for row, (patch_id, product, *files) in enumerate(rows):
+            try:
+                paths = {file: reading.root / file for file in set(files)}
+                patch = read_patch([paths[file] for file in files], reading.channels, reading.size, reading.resampling)
+                own = offsets.choose(reading.offset, patch.offset, product) if len(patch.numbers) else None
+            except ValueError as error:
+                problems[patch_id] = str(error)
+                continue
+            place = len(good)
+            if own is not None:
+                numbers[place] = offsets.subtract(patch.numbers, round(own * steps))
+                subtracted[own] += 1
+            for pixels, channel, name in zip(values[place], patch.values, others, strict=True):
+                pixels[:] = QUANTITIES[name].scaled(channel)
+            if patch.far_apart:
+                far_apart.append(patch_id)
+            good.append(row)
     return Pixels(numbers[: len(good)], values[: len(good)], good, problems, subtracted, far_apart)
 
 
@@ -172,7 +188,9 @@ def write_shard(table: pd.DataFrame, path: Path, reading: Reading, classes: Sequ
         arrays = {"images": images, "labels": table["label"].to_numpy(np.int64)[read.good]}
         # The offset subtracted from all patches, regardless of their products.
         offset = 0 if reading.offset == "auto" else reading.offset
-        scale = {"divisor": REFLECTANCE_SCALE, "offset": offset, "minimum": 0, "maximum": 1}
+        scale = {"divisor": reading.divisor, "offset": offset, "minimum": 0, "maximum": 1}
+        if reading.metres_per_pixel != METRES_PER_PIXEL:
+            scale["metres_per_pixel"] = reading.metres_per_pixel
         # Of the values that are mapped to 0 ... 1.
         ranges = {name: QUANTITIES[name][1:] for name in (*names, *reading.features) if name in QUANTITIES}
         metadata = {"bands": names, "classes": list(classes), "scale": scale | ({"ranges": ranges} if ranges else {})}
@@ -194,11 +212,12 @@ def convert(
     Returns:
         A summary of each split.
     """
+    each = max(1, SHARD_BYTES // (4 * len(reading.channels) * reading.size**2))
     jobs = [
-        (split, number, rows.iloc[start : start + PATCHES_PER_SHARD])
+        (split, number, rows.iloc[start : start + each])
         for split in SPLITS
         for rows in [table[table["split"] == split]]
-        for number, start in enumerate(range(0, len(rows), PATCHES_PER_SHARD))
+        for number, start in enumerate(range(0, len(rows), each))
     ]
     paths = [folder.resolve() / tensors.shard_name(split, number) for split, number, _ in jobs]
     work = partial(write_shard, reading=reading, classes=classes)

@@ -1,20 +1,25 @@
 """The seam to datasets: a layout says which files it needs, and which patches they are.
 
-To add one, write a module in `layouts/` with the two functions of `Layout`, and name it in LAYOUTS and in the schema of
-params.yaml.
+To add one, write a module in `layouts/` with the three functions of `Layout`, and name it in LAYOUTS and in the schema
+of params.yaml.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import pandas as pd
 
+from landcover.config import Dataset
+from landcover.constants import METRES_PER_PIXEL
 from landcover.data.raster import Channel
+from landcover.errors import InputError, few
+from landcover.modalities import context_features, image_channels
 
-LAYOUTS = {"ben-ge": "ben_ge"}  # by its name in params.yaml, the module
+# By its name in params.yaml, the module; if several could be meant, the first one is.
+LAYOUTS = {"ben-ge": "ben_ge", "table": "table", "folders": "folders"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,11 @@ class Patches:
             the class covers; `tied`: bool, whether another class covers as much;
             `lon`, `lat`: float64, degrees, NaN in all rows if unknown;
             `date`: YYYYMMDD, and `tile`: the MGRS tile, '' if unknown;
-            `split`, if asked for: the dataset's own, one of SPLITS, or '' for none.
+            `split`, if the entry asks for it: the dataset's own, one of SPLITS, or '' for none.
+        classes: in the order of the labels; empty for prediction.
+        patch_size: side in pixels.
+        metres_per_pixel: of the finest channel.
+        warnings: what looks wrong with the dataset as a whole.
     """
 
     name: str
@@ -46,31 +55,31 @@ class Patches:
     channels: list[Channel]
     features: list[str]
     table: pd.DataFrame
+    classes: list[str]
+    patch_size: int
+    metres_per_pixel: float = METRES_PER_PIXEL
+    warnings: list[str] = field(default_factory=list)
 
 
 class Layout(Protocol):
-    """The two functions of a layout's module."""
+    """The three functions of a layout's module."""
 
     def needed(self, path: PurePosixPath, channels: Collection[str]) -> bool:
         """Whether the pipeline reads this member of an archive, given the image channels."""
 
+    def matches(self, folder: Path) -> bool:
+        """Whether a folder of unpacked files looks like this layout."""
+
     def read_patches(
-        self,
-        folder: Path,
-        channels: Sequence[str],
-        features: Sequence[str],
-        *,
-        classes: Sequence[str] | None = None,
-        own_split: bool = False,
+        self, folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset | None = None
     ) -> Patches:
         """The patches in a folder of unpacked files.
 
         Args:
             channels: image channels, in order.
             features: context features, in order.
-            classes: in the order of the labels; None for prediction, where labels and positions are not read, and
-                channels and features of modalities that the dataset lacks are left out.
-            own_split: whether to read the dataset's own split.
+            entry: of the dataset in params.yaml; None for prediction, which only ben-ge offers: labels and positions
+                are not read, and channels and features of modalities that the dataset lacks are left out.
 
         Raises:
             InputError: the folder is not in this layout, or what is asked for is missing or damaged.
@@ -80,3 +89,29 @@ class Layout(Protocol):
 def find_layout(name: str) -> Layout:
     """A layout by its name in params.yaml."""
     return import_module(f"landcover.data.layouts.{LAYOUTS[name]}")
+
+
+def candidates(entry: Dataset) -> list[Layout]:
+    """The layout that an entry states, else all of them."""
+    return [find_layout(name) for name in ([entry.layout] if entry.layout else LAYOUTS)]
+
+
+def read_dataset(folder: Path, entry: Dataset, inputs: Collection[str], bands: Iterable[str]) -> Patches:
+    """The patches of an unpacked dataset, in the layout that its entry states, or else the folder shows.
+
+    Args:
+        entry, inputs, bands: of params.yaml; the entry's own bands win.
+
+    Raises:
+        InputError: it is in no layout, or as for `Layout.read_patches`.
+    """
+    channels, features = image_channels(inputs, entry.bands or bands), context_features(inputs)
+    for layout in candidates(entry):
+        if entry.layout or layout.matches(folder):
+            return layout.read_patches(folder, channels, features, entry)
+    names = few(sorted(path.name for path in folder.glob("*") if path.is_dir() or path.suffix)) or "nothing"
+    raise InputError(
+        f"{folder}: contains {names}, in no known layout: neither <name>_meta.csv, nor a table with a column path, nor "
+        f"a folder of images for each class; arrange the source like that, or set layout in the dataset's entry to "
+        f"{', '.join(LAYOUTS)}"
+    )

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from landcover.constants import BASELINE, NODATA
+from landcover.constants import BASELINE, NODATA, REFLECTANCE_SCALE
 
 ADDED, SINCE = 1000, 400  # by baseline 04.00
 NOT_A_BASELINE = 9999  # in BigEarthNet v2's ids: processed with the users' own sen2cor, which adds nothing
@@ -68,12 +68,12 @@ def subtract(numbers: np.ndarray, offset: int) -> np.ndarray:
 
 
 class Suspicion(NamedTuple):
-    """A sign that the wrong offset was subtracted."""
+    """A sign that numbers were not understood as they were meant."""
 
     why: str
     remedy: str
     certain: bool
-    likely: int  # the offset that the pixels suggest
+    likely: int = 0  # the offset that the pixels suggest
 
 
 def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) -> Suspicion | None:
@@ -101,4 +101,23 @@ def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) ->
             none_left > BEYOND_DOUBT_SHARE and patches >= ENOUGH,
             0,
         )
+    return None
+
+
+def suspect_scale(histogram: np.ndarray, parameter: str) -> Suspicion | None:
+    """Evidence in the pixels that their scale is another one.
+
+    Args:
+        histogram: of the optical bands, int64 (B, 65536), without 0 (nodata).
+        parameter: the name of the parameter that sets the scale.
+    """
+    levels = histogram.sum(axis=0)
+    total = max(levels.sum(), 1)
+    for share, what in (
+        (levels[REFLECTANCE_SCALE + 1 :].sum() / total, "exceed a reflectance of 1"),
+        (levels[1] / total, "have a reflectance of 0"),
+    ):
+        if share > BEYOND_DOUBT_SHARE:
+            why = f"{share:.0%} of the pixels {what}, which suggests another scale"
+            return Suspicion(why, f"set {parameter} to the reflectance of one step of the numbers", certain=True)
     return None

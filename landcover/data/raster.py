@@ -1,13 +1,18 @@
-"""The pixels of a patch, read from GeoTIFFs with GDAL, checked, and brought to one grid with the north up."""
+"""The pixels of a patch, read from its files, checked, and brought to one grid with the north up.
+
+GeoTIFFs are read with GDAL, 8-bit pictures with Pillow.
+"""
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from PIL import Image
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -17,24 +22,51 @@ from landcover.constants import BANDS, MAX_OFFSET, METRES_PER_PIXEL, NODATA, REF
 from landcover.modalities import QUANTITIES
 
 NUMBERS = f"reflectance x {REFLECTANCE_SCALE:,}"
+# Reflectance per number, by type, where nothing else is stated; of 8-bit numbers, the share of the channel's range.
+SCALES = {"uint8": 1 / 255, "uint16": 1e-4, "int16": 1e-4, "float32": 1.0, "float64": 1.0}
+# Numbers up to this one mark nodata in signed types: -9999, -10000 and -32768 are common.
+LARGEST_MARK = -9999
+PICTURES = (".jpg", ".jpeg", ".png")
+MODES = {1: "L", 3: "RGB"}  # Pillow's name of a picture's kind, by the number of its bands
+# What the libraries raise for a damaged file.
+DAMAGED = (RasterioError, OSError, SyntaxError, Image.DecompressionBombError)
+KINDS = {"L": "grey", "LA": "grey", "P": "of a palette"}
 RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels to each side that are mixed in
 SIZE_TOLERANCE = 0.01  # of a pixel's side: some datasets have pixels of 9.98 m
 CORNER_TOLERANCE = 1.0  # metres, a tenth of the finest pixel
-
 
 # Of GDAL. Files beside a tile, such as statistics or masks, are no part of it. Its coordinate system is taken as it
 # stands there, since looking it up would take a third of the time.
 OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GTIFF_SRS_SOURCE": "GEOKEYS"}
 
 
+@contextmanager
+def gdal() -> Iterator[None]:
+    """GDAL as this module needs it; entered once for many files, since that takes as long as reading a small one."""
+    with rasterio.Env(**OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch may have no georeference
+        yield
+
+
 class Channel(NamedTuple):
     """How a dataset stores an image channel: as one band of raster files."""
 
-    name: str  # in BANDS: digital numbers of reflectance; else in QUANTITIES: values in its unit
-    dtype: str  # that the pixels must have
-    metres: int = METRES_PER_PIXEL  # side of a pixel
+    name: str  # in BANDS: numbers of reflectance; else in QUANTITIES: values in its unit
+    dtype: str  # that the pixels must have: of a band, one in SCALES
+    metres: int | None = METRES_PER_PIXEL  # side of a pixel; None: any, but as many pixels as all other channels
     band: int = 1  # its position in the file
     file_bands: int = 1  # how many bands the file must have
+    scale: float | None = None  # of a band: reflectance per number, whatever tags say; None: as in SCALES
+
+    @property
+    def label(self) -> str:
+        """What a message calls its pixels: a file of several bands is named as a whole."""
+        return self.name if self.file_bands == 1 else "its image"
+
+    @property
+    def steps(self) -> float:
+        """The numbers of NUMBERS per number of the file."""
+        return (self.scale or SCALES[self.dtype]) * REFLECTANCE_SCALE
 
 
 class Grid(NamedTuple):
@@ -91,7 +123,7 @@ def _is_same(crs: str, other: str) -> bool:
     return crs == other or _crs_name(crs) == _crs_name(other)  # names only where texts differ, since they take long
 
 
-def _own_offset(file: DatasetReader, channel: Channel) -> int | None:
+def _own_offset(channel: Channel, scale: float, offset: float) -> int | None:
     """The offset of a file's digital numbers by its scale and offset tags; None if it has no such tags.
 
     With the tags, reflectance = number * scale + offset. Here, numbers are reflectance in steps of 0.0001, so offset
@@ -101,19 +133,18 @@ def _own_offset(file: DatasetReader, channel: Channel) -> int | None:
     Raises:
         ValueError: the tags have other values.
     """
-    scale, offset = file.scales[channel.band - 1], file.offsets[channel.band - 1]
-    if (scale, offset) == (1, 0):
+    if (scale, offset) == (1, 0) or channel.scale is not None:
         return None
     if channel.name not in BANDS:
-        raise ValueError(f"{channel.name} has scale and offset tags; write the values themselves")
+        raise ValueError(f"{channel.label} has scale and offset tags; write the values themselves")
     steps = -offset * REFLECTANCE_SCALE
     own = round(steps) if math.isfinite(steps) else -1
-    if not (math.isclose(scale * REFLECTANCE_SCALE, 1, rel_tol=1e-6) and abs(steps - own) < 1e-3) or not (
-        0 <= own <= MAX_OFFSET
-    ):
+    usual = channel.steps == 1 and math.isclose(scale * REFLECTANCE_SCALE, 1, rel_tol=1e-6)
+    if not (usual and abs(steps - own) < 1e-3 and 0 <= own <= MAX_OFFSET):
         raise ValueError(
-            f"{channel.name} has scale {scale:g} and offset {offset:g}, which do not give reflectance in steps of "
-            f"{1 / REFLECTANCE_SCALE:g}; write it as {NUMBERS}, without such tags"
+            f"{channel.label} has scale {scale:g} and offset {offset:g}, which do not give reflectance in steps of "
+            f"{1 / REFLECTANCE_SCALE:g}; write it as {NUMBERS}, without such tags, or state scale and offset in the "
+            "dataset's entry"
         )
     return own
 
@@ -136,23 +167,47 @@ def resampled_nodata(empty: np.ndarray, factor: int, resampling: str) -> np.ndar
     return empty.repeat(factor, 0).repeat(factor, 1)
 
 
-def _numbers(file: DatasetReader, channel: Channel, size: int, resampling: str) -> np.ndarray:
-    """The digital numbers of an optical band, uint16 (size, size)."""
-    pixels = file.read(channel.band)
-    empty, nodata = pixels == NODATA, file.nodatavals[channel.band - 1]
-    if nodata is not None:
-        empty |= pixels == nodata
-    if len(pixels) != size:
-        empty = resampled_nodata(empty, size // len(pixels), resampling)
-        pixels = file.read(channel.band, out_shape=(size, size), resampling=Resampling[resampling])
-        np.maximum(pixels, 1, out=pixels)  # cubic may undershoot to the number that means nodata
-    pixels[empty] = NODATA
-    if empty.all():
-        raise ValueError(f"{channel.name} is all nodata")
-    return pixels
+def _to_steps(pixels: np.ndarray, empty: np.ndarray, steps: float) -> np.ndarray:
+    """The numbers of a file as uint16 of NUMBERS: NODATA where empty, and at least 1 elsewhere.
+
+    Args:
+        steps: per number, see `Channel.steps`.
+    """
+    if pixels.dtype == np.uint16 and steps == 1:
+        numbers = np.maximum(pixels, 1)
+    elif pixels.dtype == np.uint8:
+        numbers = np.rint(np.arange(256) * steps).clip(1, 65_535).astype(np.uint16)[pixels]
+    else:
+        numbers = np.rint(np.where(empty, 1, pixels) * steps).clip(1, 65_535).astype(np.uint16)
+    numbers[empty] = NODATA
+    return numbers
 
 
-def _values(file: DatasetReader, channel: Channel) -> np.ndarray:
+def _is_empty(pixels: np.ndarray, tag: float | None) -> np.ndarray:
+    """Where numbers mean nodata; in 8-bit images, 0 is a value."""
+    empty = np.zeros(pixels.shape, bool) if pixels.dtype == np.uint8 else pixels == NODATA
+    if pixels.dtype.kind in "if":
+        empty |= ~(pixels > LARGEST_MARK) | np.isinf(pixels)  # NaN, too
+    return empty if tag is None else empty | (pixels == tag)
+
+
+def _read_numbers(file: DatasetReader, channels: Sequence[Channel], size: int, resampling: str) -> np.ndarray:
+    """The numbers of the optical bands of a file, uint16 (C, size, size)."""
+    indexes = [channel.band for channel in channels]
+    pixels = file.read(indexes)
+    nodata = file.nodatavals
+    empty = np.stack([_is_empty(own, nodata[index - 1]) for own, index in zip(pixels, indexes, strict=True)])
+    if (side := pixels.shape[-1]) != size:
+        empty = np.stack([resampled_nodata(own, size // side, resampling) for own in empty])
+        # Cubic may undershoot to the number that means nodata, which `_to_steps` does not take for it.
+        pixels = file.read(indexes, out_shape=(len(indexes), size, size), resampling=Resampling[resampling])
+    for channel, own in zip(channels, empty, strict=True):
+        if own.all():
+            raise ValueError(f"{channel.name} is all nodata")
+    return _to_steps(pixels, empty, channels[0].steps)
+
+
+def _read_values(file: DatasetReader, channel: Channel) -> np.ndarray:
     """The values of another channel, float32 (size, size)."""
     values = file.read(channel.band).astype(np.float32, copy=False)
     if not np.isfinite(values).all():
@@ -163,42 +218,91 @@ def _values(file: DatasetReader, channel: Channel) -> np.ndarray:
     return values
 
 
-def _read_channel(file: DatasetReader, channel: Channel, size: int, resampling: str) -> Tile:
-    name, is_optical = channel.name, channel.name in BANDS
-    side, dtype = size * METRES_PER_PIXEL // channel.metres, file.dtypes[channel.band - 1 : channel.band]
-    if file.count != channel.file_bands:
-        raise ValueError(f"{name} has {file.count} bands, not {channel.file_bands}")
-    if file.shape != (side, side):
-        raise ValueError(f"{name} is {file.height} x {file.width} pixels, not {side} x {side}")
-    if dtype != (channel.dtype,):
-        content = NUMBERS if is_optical else f"values in {QUANTITIES[name].unit}"
-        raise ValueError(f"{name} is {dtype[0]}, not {channel.dtype}; write {content} as {channel.dtype}")
-    if MaskFlags.per_dataset in file.mask_flag_enums[channel.band - 1]:
-        # In the other channels, each number is a value.
-        raise ValueError(f"{name} has a mask; {f'mark nodata with {NODATA}' if is_optical else 'leave out the patch'}")
-    offset = _own_offset(file, channel)
-    pixels = _numbers(file, channel, size, resampling) if is_optical else _values(file, channel)
-    grid = Grid(file.crs.to_wkt() if file.crs else "", file.transform, side)
-    return Tile(pixels[::-1] if grid.is_known and grid.transform.e > 0 else pixels, offset, grid)
+def _check_content(channel: Channel, bands: int, shape: tuple[int, int], dtype: str, size: int) -> None:
+    """Check what a file says of its pixels, before they are read.
+
+    Raises:
+        ValueError: they are not as the channel must be.
+    """
+    side = size * METRES_PER_PIXEL // channel.metres if channel.metres else size
+    if bands != channel.file_bands:
+        raise ValueError(f"{channel.label} has {bands} band{'s' * (bands != 1)}, not {channel.file_bands}")
+    if shape != (side, side):
+        raise ValueError(f"{channel.label} is {shape[0]} x {shape[1]} pixels, not {side} x {side}")
+    if dtype != channel.dtype:
+        content = NUMBERS if channel.name in BANDS else f"values in {QUANTITIES[channel.name].unit}"
+        raise ValueError(f"{channel.label} is {dtype}, not {channel.dtype}; write {content} as {channel.dtype}")
 
 
-def _read_file(path: Path, channels: Sequence[Channel], size: int, resampling: str) -> dict[str, Tile]:
+def _read_tiff(
+    path: Path, channels: Sequence[Channel], size: int, resampling: str, *, with_crs: bool
+) -> dict[str, Tile]:
+    """Some channels of a GeoTIFF, by name."""
+    first = channels[0]
+    # With a named driver, since a VRT could read other files or machines.
+    with rasterio.open(path, driver="GTiff") as file:
+        dtypes, flags, scales, offsets = file.dtypes, file.mask_flag_enums, file.scales, file.offsets
+        own = {}
+        for channel in channels:
+            dtype = dtypes[channel.band - 1] if channel.band <= file.count else ""
+            _check_content(channel, file.count, file.shape, dtype, size)
+            if MaskFlags.per_dataset in flags[channel.band - 1]:
+                # In the other channels, each number is a value.
+                remedy = f"mark nodata with {NODATA}" if channel.name in BANDS else "leave out the patch"
+                raise ValueError(f"{channel.label} has a mask; {remedy}")
+            own[channel.name] = _own_offset(channel, scales[channel.band - 1], offsets[channel.band - 1])
+        if first.name in BANDS:
+            pixels = _read_numbers(file, channels, size, resampling)
+        else:
+            pixels = [_read_values(file, channel) for channel in channels]
+        wkt = file.crs.to_wkt() if with_crs and file.crs else ""
+        grid = Grid(wkt, file.transform, file.width)
+    south_up = grid.is_known and grid.transform.e > 0
+    return {
+        channel.name: Tile(part[::-1] if south_up else part, own[channel.name], grid)
+        for channel, part in zip(channels, pixels, strict=True)
+    }
+
+
+NOWHERE = Grid("", rasterio.Affine.identity(), 0)
+
+
+def _read_picture(path: Path, channels: Sequence[Channel], size: int) -> dict[str, Tile]:
+    """Some channels of a JPEG or PNG, by name."""
+    first = channels[0]
+    with Image.open(path, formats=("JPEG", "PNG")) as image:
+        if image.mode != MODES.get(first.file_bands):
+            kind, count = KINDS.get(image.mode, image.mode), len(image.getbands())
+            raise ValueError(
+                f"{first.label} is {kind} with {count} band{'s' * (count != 1)}, not {first.file_bands} of 8 bits"
+            )
+        _check_content(first, first.file_bands, image.size[::-1], "uint8", size)
+        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    pixels = pixels[[channel.band - 1 for channel in channels]]
+    numbers = _to_steps(pixels, np.zeros(pixels.shape, bool), first.steps)
+    return {channel.name: Tile(own, None, NOWHERE) for channel, own in zip(channels, numbers, strict=True)}
+
+
+def _read_file(
+    path: Path, channels: Sequence[Channel], size: int, resampling: str, *, with_crs: bool
+) -> dict[str, Tile]:
     """Some channels of one file, by name.
 
     Raises:
         ValueError: the file is missing or damaged, or has other content; says which channel and why.
     """
-    name = channels[0].name
-    if not path.is_file():
-        raise ValueError(f"{name} is missing")
+    label, is_picture = channels[0].label, path.suffix.lower() in PICTURES
     try:
-        # With a named driver, since a VRT could read other files or machines.
-        with rasterio.open(path, driver="GTiff") as file:
-            return {channel.name: _read_channel(file, channel, size, resampling) for channel in channels}
-    except RasterioError as error:
+        if is_picture:
+            return _read_picture(path, channels, size)
+        return _read_tiff(path, channels, size, resampling, with_crs=with_crs)
+    except DAMAGED as error:
+        if not path.is_file():
+            raise ValueError(f"{label} is missing") from None
         # The same for all patches, so that it is reported once.
-        reason = " ".join(str(error.__cause__ or error).split()).replace(str(path), f"{name}.tif")
-        raise ValueError(f"{name} is not a readable GeoTIFF ({reason})") from None
+        named = f"{label}.tif" if label == channels[0].name else path.suffix
+        reason = " ".join(str(error.__cause__ or error).split()).replace(str(path), named)
+        raise ValueError(f"{label} is not a readable {'JPEG or PNG' if is_picture else 'GeoTIFF'} ({reason})") from None
 
 
 def _check_aligned(grids: dict[Channel, Grid]) -> None:
@@ -236,7 +340,7 @@ def _check_aligned(grids: dict[Channel, Grid]) -> None:
 def read_patch(
     files: Sequence[Path], channels: Sequence[Channel], size: int, resampling: str = "bilinear"
 ) -> PatchPixels:
-    """Read the channels of a patch and check that they belong together.
+    """Read the channels of a patch and check that they belong together; within `gdal()`.
 
     Args:
         files: of each channel; one that several channels share is opened once.
@@ -248,19 +352,18 @@ def read_patch(
         ValueError: a file is missing or invalid; says which and why.
     """
     tiles: dict[str, Tile] = {}
-    with rasterio.Env(**OPTIONS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a patch may have no georeference
-        for path in dict.fromkeys(files):
-            of_file = [channel for channel, own in zip(channels, files, strict=True) if own == path]
-            tiles |= _read_file(path, of_file, size, resampling)
+    paths = dict.fromkeys(files)
+    for path in paths:
+        of_file = [channel for channel, own in zip(channels, files, strict=True) if own == path]
+        tiles |= _read_file(path, of_file, size, resampling, with_crs=len(paths) > 1)
     optical = {channel: tiles[channel.name] for channel in channels if channel.name in BANDS}
     others = [tiles[channel.name].pixels for channel in channels if channel.name not in BANDS]
-    _check_aligned({channel: tile.grid for channel, tile in optical.items()})
+    _check_aligned({channel: tile.grid for channel, tile in optical.items() if channel.metres})
     offsets = {channel.name: tile.offset for channel, tile in optical.items()}
     if len(set(offsets.values())) > 1:
         given = ", ".join(f"{name} {'none' if offset is None else offset}" for name, offset in offsets.items())
         raise ValueError(f"its bands' tags give different offsets ({given}); make them equal")
-    known = [tiles[channel.name].grid for channel in channels if tiles[channel.name].grid.is_known]
+    known = [tile.grid for tile in tiles.values() if tile.grid.is_known] if len(paths) > 1 else []
     return PatchPixels(
         np.stack([tile.pixels for tile in optical.values()]) if optical else np.empty((0, size, size), np.uint16),
         np.stack(others) if others else np.empty((0, size, size), np.float32),

@@ -37,18 +37,17 @@ def read_list(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
+def _check_shape(text: str, path: Path) -> list[str]:
     """Check each row, since pandas pads short rows and tolerates stray quotes; return the header.
 
     Raises:
-        InputError: the header lacks or repeats a column, or a row has a different number of cells.
+        InputError: the header repeats a column, or a row has a different number of cells.
         csv.Error: it is not CSV.
     """
     rows = csv.reader(io.StringIO(text), strict=True)
     header = next(rows, [])
     if not header:
         raise csv.Error("it has no header")
-    _check_columns(header, columns, path)
     if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
         raise InputError(f"{path}: duplicate columns: {few(repeated)}; keep one of each")
     # Blank lines are not rows.
@@ -57,10 +56,47 @@ def _check_shape(text: str, path: Path, columns: Collection[str]) -> list[str]:
     return header
 
 
-def _check_columns(header: list[str], columns: Collection[str], path: Path) -> None:
-    if missing := [column for column in columns if column not in header]:
-        present = few([*map(repr, header)], CHOICES)
+def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> None:
+    """Raise an InputError if a table lacks columns, or has no rows."""
+    if missing := [column for column in columns if column not in table]:
+        present = few([*map(repr, table)], CHOICES)
         raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; separate columns with commas")
+    if table.empty:
+        raise InputError(f"{path}: has no rows; download it again")
+
+
+def meant(table: pd.DataFrame, together: Collection[str], others: Collection[str]) -> list[str]:
+    """The optional columns that a table must have: misspelt ones, or some but not all of a group, are not absent."""
+    spelt = {name.strip().casefold() for name in table} | set(together if set(together) & set(table) else ())
+    return [column for column in (*together, *others) if column in spelt]
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """All columns of a CSV or Parquet table, its cells as text.
+
+    Raises:
+        InputError: there is no such table, or it is damaged.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: {'is not a file' if path.exists() else 'not found'}; put the table there")
+    kind = "Parquet" if path.suffix.lower() == ".parquet" else "CSV"
+    try:
+        if kind == "Parquet":
+            table = pd.read_parquet(path).reset_index(drop=True)
+            table = table.astype(object).where(table.notna(), "").map(str)
+        else:
+            text = _read_text(path)
+            _check_shape(text, path)
+            table = pd.read_csv(io.StringIO(text), dtype=object, keep_default_na=False)
+    except (csv.Error, ValueError, OSError) as error:  # pandas' own and pyarrow's are ValueErrors
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is not a {kind} table: {reason}; download it again") from None
+    return table
+
+
+def to_numbers(cells: pd.DataFrame) -> pd.DataFrame:
+    """Cells as float64, NaN where they are not numbers."""
+    return cells.apply(lambda column: column.where(column.str.fullmatch(NUMBER), np.nan).astype(float))
 
 
 def read_table(
@@ -76,27 +112,12 @@ def read_table(
     Raises:
         InputError: there is no such table, or it is damaged, or its patch ids are repeated.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: {'is not a file' if path.exists() else 'not found'}; put the CSV table there")
-    wanted = ["patch_id", *columns]
-    try:
-        text = _read_text(path)
-        header = _check_shape(text, path, wanted)
-        # Columns with misspelt names, or some but not all optional columns, must not count as absent.
-        spelt = {name.strip().casefold() for name in header} | set(optional if set(optional) & set(header) else ())
-        _check_columns(header, [column for column in (*optional, *texts) if column in spelt], path)
-        wanted += [column for column in (*optional, *texts) if column in header]
-        table = pd.read_csv(io.StringIO(text), usecols=wanted, dtype=object, keep_default_na=False)
-    except (csv.Error, ValueError) as error:  # pandas' own are ValueErrors
-        raise InputError(f"{path}: is not a CSV table: {error}; download it again") from None
+    table = read_cells(path)
+    check_columns(table, ["patch_id", *columns, *meant(table, optional, texts)], path)
     table = table.set_index("patch_id").reindex(columns=[*columns, *optional, *texts], fill_value="")
-    if table.empty:
-        raise InputError(f"{path}: has no rows; download it again")
     if len(repeated := table.index[table.index.duplicated()].unique()):
         raise InputError(f"{path}: duplicate patch ids: {few(repeated)}; remove the duplicates")
-    numbers = table[[*columns, *optional]]
-    numbers = numbers.apply(lambda cells: cells.where(cells.str.fullmatch(NUMBER), np.nan).astype(float))
-    return numbers.join(table[list(texts)])
+    return to_numbers(table[[*columns, *optional]]).join(table[list(texts)])
 
 
 def add_problem(table: pd.DataFrame, sound: pd.Series | np.ndarray, why: str) -> None:
@@ -135,9 +156,21 @@ def check_positions(table: pd.DataFrame, source: str) -> None:
 
     Args:
         source: of the positions, for messages.
+
+    Raises:
+        InputError: lon and lat are exchanged in many rows.
     """
-    position = table[["lon", "lat"]]
-    on_earth = (position["lon"].abs() <= 180) & (position["lat"].abs() <= 90)
+    lon, lat = table["lon"].abs(), table["lat"].abs()
+    swapped = (lat > 90) & (lat <= 180) & (lon <= 90)
+    if swapped.sum() > len(table) / 2:
+        example = table[swapped].iloc[0]
+        raise InputError(
+            f"{source}: lat is beyond 90 degrees in {swapped.sum()} of {len(table)} rows, for example "
+            f"{example['lat']:g} of {example['patch_id']}; exchange lon and lat"
+        )
+    on_earth = (lon <= 180) & (lat <= 90)
     add_problem(
-        table, on_earth | position.isna().all(axis=None), f"its lon and lat in {source} are not a position on Earth"
+        table,
+        on_earth | table[["lon", "lat"]].isna().all(axis=None),
+        f"its lon and lat in {source} are not a position on Earth",
     )

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from landcover.constants import BANDS, CLASSES, PATCH_SIZE
+from landcover.constants import CLASSES, LEVEL_2A_BANDS, PATCH_SIZE
 from landcover.synthetic.landscape import Patch
 from landcover.synthetic.noise import noise, smooth, spline
 
-# How a dry season or spot changes each band, in the order of BANDS: near infrared decreases, the others increase.
+# How a dry season or spot changes each band, in their order: near infrared decreases, the others increase.
 DRYNESS = np.float32([0.2, 0.25, 0.2, 0.55, 0.3, -0.1, -0.2, -0.22, -0.22, -0.2, 0.35, 0.45])[:, None]
 # Haze scatters blue light most; clouds are white except in bands absorbed by water vapour and ice.
 HAZE = np.float32([1.0, 0.85, 0.65, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.05, 0.0])[:, None, None]
@@ -92,7 +92,7 @@ def _mottles(patch: Patch, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cover:
-    """How a class looks: digital numbers in the order of BANDS, its texture, and the texture's two contrasts.
+    """How a class looks: digital numbers in the order of LEVEL_2A_BANDS, its texture, and the texture's two contrasts.
 
     `variation` is the standard deviation, from one patch to another, of the gain that multiplies each band.
     """
@@ -158,8 +158,8 @@ def render(
     stands = np.zeros((1, 1), int) if stands is None else stands
     count = stands.max() + 1
     brightness, dryness, cloud = spline(patch.knots(land.relief, PATCH_SIZE), PATCH_SIZE)
-    scene = np.empty((len(BANDS), *classes.shape), np.float32)
-    pixels = scene.reshape(len(BANDS), -1)
+    scene = np.empty((len(LEVEL_2A_BANDS), *classes.shape), np.float32)
+    pixels = scene.reshape(len(LEVEL_2A_BANDS), -1)
     for label in np.unique(classes):
         here, cover = np.flatnonzero(classes == label), covers[CLASSES[label]]
         # The fainter the structure, the stronger the smooth variation below it: the histogram stays as it is.
@@ -171,7 +171,7 @@ def render(
         dry = dryness.ravel()[here] + texture[1] * np.float32(cover.dryness)
         spectrum = np.float32(cover.spectrum)[:, None]
         if cover.variation:
-            variation = noise(rng, len(BANDS), count) * np.float32(cover.variation)
+            variation = noise(rng, len(LEVEL_2A_BANDS), count) * np.float32(cover.variation)
             spectrum = spectrum * (1 + variation)[:, np.broadcast_to(stands, classes.shape).ravel()[here]]
         pixels[:, here] = spectrum * np.maximum(bright, np.float32(0.25)) * (1 + DRYNESS * dry)
     scene *= land.gain

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from rasterio.warp import transform
 
-from landcover.constants import BANDS, CLASSES, PATCH_METRES, PATCH_SIZE
+from landcover.constants import CLASSES, LEVEL_2A_BANDS, PATCH_METRES, PATCH_SIZE
 from landcover.synthetic.noise import generator, noise, smooth, spline
 from landcover.synthetic.weather import Weather, draw_weather
 
@@ -296,7 +296,7 @@ def make_landscape(seed: int, number: int) -> Landscape:
         parcel=tuple(rng.integers((18, 26), (30, 46)).tolist()),
         offsets=rng.integers(0, 64, 64, dtype=np.int32),
         parcels=noise(rng, 2, 64, 64),
-        gain=1 + np.float32(0.04) * noise(air, len(BANDS), 1, 1),
+        gain=1 + np.float32(0.04) * noise(air, len(LEVEL_2A_BANDS), 1, 1),
         haze=float(air.random()) * 150,
         level=ELEVATIONS[biome][0],
         heights=draw_heights(terrain, cells, biome),

@@ -10,7 +10,7 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 
 from landcover.constants import (
-    BANDS,
+    LEVEL_2A_BANDS,
     METRES_PER_PIXEL,
     NODATA,
     PATCH_SIZE,
@@ -110,9 +110,9 @@ def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, se
     with replacing(folder / TRUTH) as part, rasterio.open(part, "w", **profile, count=1, dtype="uint8") as raster:
         raster.write(np.uint8(WORLDCOVER_CODES)[classes], 1)
     # Not compressed, since compressors differ between builds.
-    profile |= {"count": len(BANDS), "dtype": "uint16", "interleave": "band"}
+    profile |= {"count": len(LEVEL_2A_BANDS), "dtype": "uint16", "interleave": "band"}
     with replacing(folder / SCENE) as part, rasterio.open(part, "w", **profile) as raster:
-        raster.descriptions = tuple(BANDS)
-        raster.scales = [1 / REFLECTANCE_SCALE] * len(BANDS)
+        raster.descriptions = tuple(LEVEL_2A_BANDS)
+        raster.scales = [1 / REFLECTANCE_SCALE] * len(LEVEL_2A_BANDS)
         for number, (_, pixels) in enumerate(sense(light, rng), 1):
             raster.write(_on_grid(pixels, scene.size), number)

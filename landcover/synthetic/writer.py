@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from landcover.archives import archive
 from landcover.constants import (
-    BANDS,
     CLASSES,
+    LEVEL_2A_BANDS,
     METRES_PER_PIXEL,
     NODATA,
     PATCH_METRES,
@@ -92,7 +92,7 @@ patch_id.
 
 def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Each band as seen by the sensor: area means on its own grid, noise, whole numbers."""
-    for light, (band, metres) in zip(scene, BANDS.items(), strict=True):
+    for light, (band, metres) in zip(scene, LEVEL_2A_BANDS.items(), strict=True):
         step = metres * PATCH_SIZE // PATCH_METRES
         # Summed one by one, because the order of numpy's mean is not specified.
         mean = sum(light[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)

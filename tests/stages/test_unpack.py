@@ -1,8 +1,10 @@
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tiny import entry
 
 from landcover.archives import archive
 from landcover.config import Unpacking
@@ -14,11 +16,13 @@ META = ("tiny/tiny_meta.csv", b"patch_id\n")
 LIMITS = Unpacking(max_members=100, max_gigabytes=0.01)
 
 
-def unpacked(tmp_path: Path, *members: tuple[str, bytes], inputs: tuple[str, ...] = ("sentinel-2",)) -> dict[str, str]:
+def unpacked(tmp_path: Path, *members: tuple[str, bytes], inputs: Sequence[str] = ("sentinel-2",), **facts) -> dict:
     """Unpack these members to tmp_path/data/patches; the files that are there then, and their sums in SHA256SUMS."""
     archive.write(tmp_path / "archive", members)
     patches = tmp_path / "data" / "patches"
-    unpack(tmp_path / "archive", patches, inputs=list(inputs), bands=["B02"], unpack=LIMITS)
+    datasets = {"tiny": entry(**{"layout": "ben-ge"} | facts)}
+    options = {"dataset": "tiny", "datasets": datasets, "inputs": list(inputs), "bands": ["B02"], "unpack": LIMITS}
+    unpack(tmp_path / "archive", patches, **options)
     sums = dict(reversed(line.split("  ")) for line in (patches / SUMS).read_text().splitlines())
     assert {str(p.relative_to(patches)) for p in patches.rglob("*") if p.is_file()} == {SUMS, *sums}
     return sums

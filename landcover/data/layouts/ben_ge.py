@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from landcover.constants import BANDS, CLASSES, DATE, RADAR_BANDS, SPLITS
+from landcover.config import Dataset
+from landcover.constants import BANDS, CLASSES, DATE, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS, SPLITS
 from landcover.data import offsets
 from landcover.data.layout import Patches
 from landcover.data.raster import Channel
@@ -19,10 +20,10 @@ from landcover.data.tables import add_labels, add_problem, check_positions, read
 from landcover.errors import InputError, few
 from landcover.modalities import CONTEXT, QUANTITIES, SENTINEL_2, modality
 
-# <acquisition>_<column>_<row>. It does not identify a place: one acquisition's prefix covers several tiles, in each of
-# which columns and rows count from 0, and one tile's patches have several prefixes. Bounded, since it becomes a file
-# name.
-PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
+# In ben-ge, <acquisition>_<column>_<row>. It does not identify a place: one acquisition's prefix covers several tiles,
+# in each of which columns and rows count from 0, and one tile's patches have several prefixes. In other datasets, any
+# name of a file.
+FILE_NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")  # of a patch id
 RADAR_ID = re.compile(r"S1[A-Z]_\w{1,150}_\d{1,3}_\d{1,3}", re.ASCII)  # patch_id_s1: ends like the patch's own id
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
 FOLDERS = {SENTINEL_2: "sentinel-2", "sentinel-1": "sentinel-1", "elevation": "dem"}  # of image modalities
@@ -67,14 +68,18 @@ def needed(path: PurePosixPath, channels: Collection[str]) -> bool:
     return any(rest == tile_path(patch_id, channel) for channel in channels)
 
 
+def _roots(folder: Path) -> list[Path]:
+    tables = [*folder.glob("*_meta.csv"), *sorted(folder.glob("*/*_meta.csv"))]
+    return [table.parent for table in tables if table.name == f"{table.parent.name}_meta.csv"]
+
+
 def find_root(folder: Path) -> Path:
     """The dataset's root folder, which contains <name>_meta.csv of its own name: this one, or one in it.
 
     Raises:
         InputError: there is none, or more than one.
     """
-    tables = [*folder.glob("*_meta.csv"), *sorted(folder.glob("*/*_meta.csv"))]
-    roots = [table.parent for table in tables if table.name == f"{table.parent.name}_meta.csv"]
+    roots = _roots(folder)
     if len(roots) != 1:
         names = few([root.name for root in roots] or sorted(path.name for path in folder.glob("*"))) or "nothing"
         raise InputError(
@@ -85,8 +90,10 @@ def find_root(folder: Path) -> Path:
 
 def _table(path: Path, columns: Collection[str], **more: Collection[str]) -> pd.DataFrame:
     table = read_table(path, columns, **more)
-    if malformed := [repr(patch_id) for patch_id in table.index if not PATCH_ID.fullmatch(patch_id)]:
-        raise InputError(f"{path}: invalid patch ids: {few(malformed)}; expected <acquisition>_<h>_<v>")
+    if malformed := [repr(patch_id) for patch_id in table.index if not FILE_NAME.fullmatch(patch_id)]:
+        raise InputError(
+            f"{path}: invalid patch ids: {few(malformed)}; they name files, so use letters, digits and any of _ - . +"
+        )
     return table
 
 
@@ -99,27 +106,31 @@ def _available(root: Path, meta_path: Path) -> set[str]:
     return images | facts | ({"weather"} if (root / f"{root.name}_era-5.csv").is_file() else set())
 
 
+def matches(folder: Path) -> bool:
+    """Whether a folder contains a meta table."""
+    return bool(_roots(folder))
+
+
 def read_patches(
-    folder: Path,
-    channels: Sequence[str],
-    features: Sequence[str],
-    *,
-    classes: Sequence[str] | None = None,
-    own_split: bool = False,
+    folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset | None = None
 ) -> Patches:
     """The patches in the meta table, with all that is joined to them by their ids; see `Layout.read_patches`."""
     root = find_root(folder.resolve())
     path = root / f"{root.name}_meta.csv"
-    if classes is None:
+    classes, size = [], PATCH_SIZE
+    if entry is None:
         available = _available(root, path)
         channels, features = ([name for name in names if modality(name) in available] for names in (channels, features))
+    else:
+        classes, size = entry.classes or [*CLASSES], entry.patch_size or PATCH_SIZE
+        _check_bands(channels, size, entry)
     facts = [column for name, column in META.items() if set(CONTEXT[name]) & set(features)]
-    positions = ["lon", "lat"] if classes is not None else []
+    positions = ["lon", "lat"] if entry else []
     meta = _table(path, facts, optional=positions, texts=["patch_id_s1", "processing_baseline"])
     table = meta.rename_axis("patch_id").reset_index()
     table["problem"] = table["warning"] = ""
     table["offset"] = offsets.by_product(table["patch_id"], table.pop("processing_baseline"))
-    if classes is not None:
+    if entry:
         name = "WorldCover" if tuple(classes) == CLASSES else "label"
         cover = _table(root / f"{root.name}_esaworldcover.csv", classes)
         add_problem(table, meta.index.isin(cover.index), f"has no row in the {name} table")
@@ -128,12 +139,24 @@ def read_patches(
         table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
         table["date"] = table["patch_id"].str.extract(DATE, expand=False).fillna("")
         table["tile"] = table["patch_id_s1"].str.extract(TILE, expand=False).fillna("")
-    if own_split:
+    if entry and entry.split.method == "files":
         table["split"] = _own_split(root, table["patch_id"])
     _join_files(table, channels)
     _join_features(table, root, features)
-    stored = [Channel(name, DTYPES[name], BANDS.get(name, 10)) for name in channels]
-    return Patches(root.name, root, stored, list(features), table)
+    scale = entry.scale if entry else None
+    stored = [Channel(name, DTYPES[name], BANDS.get(name, 10), scale=scale) for name in channels]
+    return Patches(root.name, root, stored, list(features), table, classes, size)
+
+
+def _check_bands(channels: Collection[str], patch_size: int, entry: Dataset) -> None:
+    if isinstance(entry.bands, dict):
+        raise InputError("bands of the dataset's entry: in ben-ge's layout a file has one band; list the names only")
+    metres = patch_size * METRES_PER_PIXEL
+    if coarse := [name for name in channels if metres % BANDS.get(name, METRES_PER_PIXEL)]:
+        raise InputError(
+            f"bands: patches of {metres} m (patch_size = {patch_size}) do not hold a whole number of pixels of "
+            f"{', '.join(coarse)}; leave it out"
+        )
 
 
 def _join_files(table: pd.DataFrame, channels: Collection[str]) -> None:

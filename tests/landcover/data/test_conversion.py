@@ -22,6 +22,8 @@ from landcover.data.conversion import Reading, Summary
 from landcover.errors import InputError
 from landcover.processes import executor
 
+BYTES = 4 * 120 * 120  # of a patch with one band, in the tensors
+
 
 def test_every_digital_number_scales_as_in_the_notebook():
     numbers = np.arange(1 << 16, dtype=np.uint16)
@@ -39,7 +41,7 @@ def convert(dataset: Dataset, folder: Path, splits: list[str], pool: Executor | 
 
 
 def test_more_patches_than_a_shard_holds_go_on_in_the_next(dataset, monkeypatch, tmp_path):
-    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 3)
+    monkeypatch.setattr(conversion, "SHARD_BYTES", 3 * BYTES)
     summaries = convert(dataset, tmp_path / "t", ["train"] * 5 + ["val", "test", "test"])
     assert [int(summary.histogram.sum()) for summary in summaries.values()] == [5 * 14400, 14400, 2 * 14400]
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == [
@@ -50,7 +52,7 @@ def test_more_patches_than_a_shard_holds_go_on_in_the_next(dataset, monkeypatch,
 
 
 def test_a_shard_without_a_good_patch_is_not_written(dataset, monkeypatch, tmp_path):
-    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 2)
+    monkeypatch.setattr(conversion, "SHARD_BYTES", 2 * BYTES)
     for patch_id in dataset.ids[2:4]:
         dataset.tile(patch_id, "B02").unlink()
     summaries = convert(dataset, tmp_path / "t", ["train"] * 8)
@@ -61,7 +63,7 @@ def test_a_shard_without_a_good_patch_is_not_written(dataset, monkeypatch, tmp_p
 
 def test_threads_do_not_read_each_others_tiles(dataset, monkeypatch, tmp_path):
     """As a Dask worker may have."""
-    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 1)
+    monkeypatch.setattr(conversion, "SHARD_BYTES", BYTES)
     with ThreadPoolExecutor(4) as pool:
         for run in range(5):
             convert(dataset, tmp_path / str(run), ["train"] * 8, pool)
@@ -137,7 +139,7 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
 
 
 def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(tmp_path, monkeypatch, cluster):
-    monkeypatch.setattr(conversion, "PATCHES_PER_SHARD", 1)
+    monkeypatch.setattr(conversion, "SHARD_BYTES", BYTES)
     dataset = Dataset(tmp_path / "many", [0, 3] * 60, ("B02",))
     done = []
 

@@ -16,7 +16,7 @@ def parse(split: dict) -> config.Split:
 
 
 def assign(split: dict, dataset) -> list[str]:
-    table = dataset.patches(own_split=split["method"] == "files").table
+    table = dataset.patches(split=split).table
     return list(splits.assign(parse(split), table, "tiny").splits)
 
 

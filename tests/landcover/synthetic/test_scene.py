@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from landcover.constants import BANDS, CLASSES, NODATA, PATCH_METRES, WORLDCOVER_CODES
+from landcover.constants import CLASSES, LEVEL_2A_BANDS, NODATA, PATCH_METRES, WORLDCOVER_CODES
 from landcover.synthetic.landscape import GRID, GROUNDS
 from landcover.synthetic.scene import lay_out, write_scene
 
@@ -32,7 +32,7 @@ def test_two_runs_write_the_same_bytes(folder, tmp_path):
 
 def test_the_file_says_what_it_holds(folder):
     with rasterio.open(folder / "scene.tif") as raster, rasterio.open(folder / "truth.tif") as truth:
-        assert raster.descriptions == tuple(BANDS)
+        assert raster.descriptions == tuple(LEVEL_2A_BANDS)
         assert (set(raster.dtypes), raster.nodata) == ({"uint16"}, NODATA)
         assert (set(raster.scales), set(raster.offsets)) == ({0.0001}, {0})
         assert (raster.crs, raster.transform, raster.shape) == (truth.crs, truth.transform, truth.shape)

@@ -13,9 +13,10 @@ from rasterio.crs import CRS
 from rasterio.io import MemoryFile
 from rasterio.warp import transform
 from scipy.stats import spearmanr
+from tiny import PATCH_ID
 
-from landcover.constants import BANDS, CLASSES, NODATA, PATCH_METRES, WORLDCOVER_CODES
-from landcover.data.layouts.ben_ge import PATCH_ID, TILE
+from landcover.constants import CLASSES, LEVEL_2A_BANDS, NODATA, PATCH_METRES, WORLDCOVER_CODES
+from landcover.data.layouts.ben_ge import TILE
 from landcover.synthetic.covers import COVERS
 from landcover.synthetic.landscape import ACQUISITIONS, CLUSTER, GRID
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
@@ -129,7 +130,7 @@ def test_the_layout_is_benges(files):
     ids, ids_s1 = (table(files, "meta")[name] for name in ("patch_id", "patch_id_s1"))
     expected = {"README"} | {f"ben-ge-sample_{name}.csv" for name in ("meta", "esaworldcover", "era-5")}
     expected |= {f"splits/ben-ge-sample_{split}.csv" for split in ("train", "val", "test")}
-    expected |= {f"sentinel-2/{i}/{i}_{band}.tif" for i in ids for band in BANDS}
+    expected |= {f"sentinel-2/{i}/{i}_{band}.tif" for i in ids for band in LEVEL_2A_BANDS}
     expected |= {f"sentinel-1/{i}/{i}_{polarization}.tif" for i in ids_s1 for polarization in ("VV", "VH")}
     expected |= {f"sentinel-2/{i}/{i}_labels_metadata.json" for i in ids}
     expected |= {f"sentinel-1/{i}/{i}_labels_metadata.json" for i in ids_s1}
@@ -161,7 +162,7 @@ def test_ids_parse_and_lie_within_the_acquisitions_grid(files):
 
 def test_every_tile_is_a_georeferenced_patch(files, tiles):
     for patch_id, id_s1, tile, lon, lat in places_of(files).itertuples(index=False):
-        grids = {f"sentinel-2/{patch_id}/{patch_id}_{band}.tif": (m, "uint16") for band, m in BANDS.items()}
+        grids = {f"sentinel-2/{patch_id}/{patch_id}_{band}.tif": (m, "uint16") for band, m in LEVEL_2A_BANDS.items()}
         grids[f"esaworldcover/{patch_id}_esaworldcover.tif"] = 10, "uint8"
         grids[f"dem/{patch_id}_dem.tif"] = 10, "int16"
         grids |= {f"sentinel-1/{id_s1}/{id_s1}_{polarization}.tif": (10, "float32") for polarization in ("VV", "VH")}

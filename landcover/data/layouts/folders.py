@@ -1,0 +1,79 @@
+"""The layout of EuroSAT and many others: a folder of images for each class.
+
+    <root>/<class>/<name>.tif, .tiff, .jpg, .jpeg or .png
+
+A patch's id is <class>/<name>. The root may lie in other folders, as in most archives.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePosixPath
+
+from landcover.config import Dataset
+from landcover.data import images
+from landcover.data.layout import Patches
+from landcover.errors import InputError, few
+
+
+def needed(path: PurePosixPath, channels: Collection[str]) -> bool:
+    """Whether the pipeline reads this member of an archive: an image."""
+    return images.is_image(path)
+
+
+def _images(folder: Path) -> list[PurePosixPath]:
+    return [path for path in images.list_files(folder) if images.is_image(path)]
+
+
+def matches(folder: Path) -> bool:
+    """Whether a folder contains folders of images."""
+    return any(len(path.parts) > 1 for path in _images(folder))
+
+
+def _find_root(folder: Path, files: Sequence[PurePosixPath]) -> PurePosixPath:
+    """The folder that contains those of the classes, relative to `folder`.
+
+    Raises:
+        InputError: there is none, or several.
+    """
+    roots = Counter(path.parent.parent for path in files if len(path.parts) > 1)
+    stray = [str(path) for path in files if len(path.parts) == 1]
+    if not roots or stray:
+        what = f"{len(stray)} images, for example {stray[0]}, lie in no folder" if stray else "has no folder of images"
+        raise InputError(f"{folder}: {what}; put each image into the folder of its class: <class>/<name>.tif")
+    if len(roots) > 1:
+        told = [f"{root} ({count} images)" for root, count in sorted(roots.items())]
+        raise InputError(
+            f"{folder}: has folders of classes in {len(roots)} places: {few(told)}; put them into one folder, or list "
+            "path, class and split of each image in a table (layout: table)"
+        )
+    return next(iter(roots))
+
+
+def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
+    """The images below a folder; see `Layout.read_patches`."""
+    folder = folder.resolve()
+    images.check_features(features)
+    below = _find_root(folder, files := _images(folder))
+    root = folder / below
+    files = [path.relative_to(below) for path in files]
+    what, warnings = f"the folders in {root}", []
+    classes = images.choose_classes((path.parent.name for path in files), entry, what)
+    if unlisted := sorted({path.parent.name for path in files}.difference(classes)):
+        files = [path for path in files if path.parent.name in classes]
+        warnings.append(f"{len(unlisted)} of {what} are no classes of the entry and are left out: {few(unlisted)}")
+    patch_ids = [path.with_suffix("").as_posix() for path in files]
+    if twice := [name for name, count in Counter(patch_ids).items() if count > 1]:
+        raise InputError(f"{root}: {len(twice)} names occur with several endings, for example {twice[0]}; keep one")
+    if entry.split.method == "files":
+        raise InputError(
+            f"split by files: {root.name} has no lists; use a table with a column split, or another method"
+        )
+    names = [path.as_posix() for path in files]
+    found, first = images.look_at_some(root, names), names[0]
+    stored = images.channels_of(found, channels, entry, first)
+    table = images.new_table(patch_ids, names, stored)
+    positions = {name: label for label, name in enumerate(classes)}
+    table = table.assign(label=[positions[path.parent.name] for path in files], majority_fraction=1.0, tied=False)
+    size = images.patch_size(found, entry, first)
+    warnings += images.rare(table, classes)
+    return Patches(root.name, root, stored, [], table, classes, size, images.metres_per_pixel(found), warnings)
