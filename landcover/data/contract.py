@@ -53,7 +53,7 @@ def describe(
     reading: Reading,
     classes: Sequence[str],
     *,
-    split_facts: dict[str, Any],
+    split_facts: splits.Facts,
     excluded: int,
     problems: dict[str, str],
     warnings: list[str],
@@ -85,7 +85,7 @@ def describe(
             }
             for split in parts
         },
-        "split": split_facts,
+        "split": asdict(split_facts),
         "excluded": excluded,
         "dropped": problems,
         "tied_labels": int(used["tied"].sum()),
