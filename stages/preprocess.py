@@ -80,7 +80,7 @@ def preprocess(
         table["split"], split_facts = splits.assign(entry.split, table, patches.name, patches.classes)
         table = table[table["split"] != ""]
         excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
-        table = table[~excluded]
+        table = splits.mix_classes(table[~excluded])
         # Told first, before the tiles are read.
         warnings = splits.warnings(entry.split, table[table["problem"] == ""], patches.classes)
         warnings += [*patches.warnings, *located]
