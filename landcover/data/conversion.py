@@ -138,7 +138,8 @@ def read_patches(table: pd.DataFrame, reading: Reading) -> Pixels:
     numbers = np.empty((len(table), len(names) - len(others), *shape), np.uint16)
     values = np.empty((len(table), len(others), *shape), np.float32)
     good, problems, subtracted, far_apart = [], {}, Counter(), []
-    rows = table[["patch_id", "offset", *names]].itertuples(index=False, name=None)
+    # Lists first, since one cell at a time takes long.
+    rows = zip(*(table[name].tolist() for name in ("patch_id", "offset", *names)), strict=True)
     steps = reading.bands[0].steps if reading.bands else 1
     with gdal():
         for row, (patch_id, product, *files) in enumerate(rows):

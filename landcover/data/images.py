@@ -204,7 +204,7 @@ def new_table(patch_ids: Sequence[str], files: Sequence[str], channels: Sequence
     """The columns of `Patches.table` that do not differ, and the file of each channel."""
     table = pd.DataFrame({"patch_id": patch_ids, "problem": "", "warning": "", "offset": offsets.UNKNOWN})
     table = table.assign(lon=np.nan, lat=np.nan, date="", tile="")
-    return table.assign(**dict.fromkeys((channel.name for channel in channels), files))
+    return table.assign(**dict.fromkeys((channel.name for channel in channels), np.array(files, object)))
 
 
 def rare(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:

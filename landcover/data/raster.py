@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from rasterio.io import DatasetReader
 from landcover.constants import BANDS, MAX_OFFSET, METRES_PER_PIXEL, NODATA, REFLECTANCE_SCALE
 from landcover.modalities import QUANTITIES
 
+MOST_STEPS = 65_535  # the largest number of a band, as read
 NUMBERS = f"reflectance x {REFLECTANCE_SCALE:,}"
 # Reflectance per number, by type, where nothing else is stated; of 8-bit numbers, the share of the channel's range.
 SCALES = {"uint8": 1 / 255, "uint16": 1e-4, "int16": 1e-4, "float32": 1.0, "float64": 1.0}
@@ -167,6 +169,12 @@ def resampled_nodata(empty: np.ndarray, factor: int, resampling: str) -> np.ndar
     return empty.repeat(factor, 0).repeat(factor, 1)
 
 
+@cache
+def _steps_of_bytes(steps: float) -> np.ndarray:
+    """What `_to_steps` makes of the 8-bit numbers 0 to 255."""
+    return np.rint(np.arange(256) * steps).clip(1, MOST_STEPS).astype(np.uint16)
+
+
 def _to_steps(pixels: np.ndarray, empty: np.ndarray, steps: float) -> np.ndarray:
     """The numbers of a file as uint16 of NUMBERS: NODATA where empty, and at least 1 elsewhere.
 
@@ -176,9 +184,9 @@ def _to_steps(pixels: np.ndarray, empty: np.ndarray, steps: float) -> np.ndarray
     if pixels.dtype == np.uint16 and steps == 1:
         numbers = np.maximum(pixels, 1)
     elif pixels.dtype == np.uint8:
-        numbers = np.rint(np.arange(256) * steps).clip(1, 65_535).astype(np.uint16)[pixels]
+        numbers = _steps_of_bytes(steps)[pixels]
     else:
-        numbers = np.rint(np.where(empty, 1, pixels) * steps).clip(1, 65_535).astype(np.uint16)
+        numbers = np.rint(np.where(empty, 1, pixels) * steps).clip(1, MOST_STEPS).astype(np.uint16)
     numbers[empty] = NODATA
     return numbers
 
@@ -277,10 +285,9 @@ def _read_picture(path: Path, channels: Sequence[Channel], size: int) -> dict[st
                 f"{first.label} is {kind} with {count} band{'s' * (count != 1)}, not {first.file_bands} of 8 bits"
             )
         _check_content(first, first.file_bands, image.size[::-1], "uint8", size)
-        pixels = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    pixels = pixels[[channel.band - 1 for channel in channels]]
-    numbers = _to_steps(pixels, np.zeros(pixels.shape, bool), first.steps)
-    return {channel.name: Tile(own, None, NOWHERE) for channel, own in zip(channels, numbers, strict=True)}
+        pixels = np.atleast_3d(np.asarray(image))
+    numbers = _steps_of_bytes(first.steps)[pixels]
+    return {channel.name: Tile(numbers[..., channel.band - 1], None, NOWHERE) for channel in channels}
 
 
 def _read_file(

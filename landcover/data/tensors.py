@@ -8,27 +8,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 
 from landcover.errors import InputError
 
 ORIGIN = "dataset.json"
+DTYPES = {"float32": "F32", "float64": "F64", "int64": "I64"}  # by numpy's name, that of the file format
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, Any]) -> None:
     """Write arrays as safetensors, the same bytes for the same content; metadata values are stored as JSON."""
-    texts = {key: json.dumps(value) for key, value in metadata.items()}
-    # The library writes the memory of an array as it lies, whatever its strides say.
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    content = memoryview(safetensors.numpy.save(arrays, texts))
-    # The library writes metadata in hash-map order, which differs between processes: sort the header.
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(bytes(content[8:start])), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Not with the library's save_file, whose errors are not OSErrors and which leaves a temporary file if killed.
+    header: dict[str, Any] = {"__metadata__": {key: json.dumps(value) for key, value in metadata.items()}}
+    names, end = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)), 0
+    for name in names:
+        start, end = end, end + arrays[name].nbytes
+        facts = {"dtype": DTYPES[arrays[name].dtype.name], "shape": arrays[name].shape, "data_offsets": [start, end]}
+        header[name] = facts
+    # Not with the library, which writes metadata in an order that differs between processes, and copies all arrays.
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
-        file.write(content[:8])
-        file.write(header.encode().ljust(start - 8))
-        file.write(content[start:])
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(np.ascontiguousarray(arrays[name]).data)
 
 
 def load(path: Path, *names: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
