@@ -8,22 +8,20 @@ degrees (WGS 84), sorted by name. The name is preceded by its folder, <folder>/<
 """
 
 import argparse
-import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
-from rasterio.warp import transform
 from tqdm import tqdm
 
 from landcover import files
 from landcover.archives import archive
+from landcover.data.positions import centre, to_degrees
+from landcover.data.raster import gdal
 from landcover.errors import InputError
 
-DEGREES = "EPSG:4326"
 DIGITS = 7  # of a degree: a centimetre
 
 
@@ -39,19 +37,6 @@ def _contents(source: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
     return ((path.relative_to(source), path.read_bytes()) for path in tqdm(paths, desc="read", disable=None))
 
 
-def _centre(content: bytes) -> tuple[str, float, float]:
-    """The coordinate system of a GeoTIFF, and its centre in it.
-
-    Raises:
-        ValueError: it has no georeference.
-        RasterioError: it cannot be read.
-    """
-    with MemoryFile(content) as memory, memory.open(driver="GTiff") as tile:
-        if tile.crs is None or tile.transform.is_identity:
-            raise ValueError
-        return tile.crs.to_wkt(), *(tile.transform @ (tile.width / 2, tile.height / 2))
-
-
 def read_positions(source: Path) -> pd.DataFrame:
     """The centre of each GeoTIFF in an archive or a folder, sorted by name: columns `tile`, `lon`, `lat` (degrees).
 
@@ -59,31 +44,32 @@ def read_positions(source: Path) -> pd.DataFrame:
         InputError: there is no GeoTIFF, or some cannot be read, lack a georeference or share a name; gives their number
             and an example.
     """
-    rows, problems = [], {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is an error here
+    paths, centres, problems = [], [], {}
+    with gdal():
         for path, content in _contents(source):
             try:
-                rows.append((path.parent.name, path.stem, *_centre(content)))
-            except (RasterioError, ValueError) as error:
-                what = "have no georeference" if isinstance(error, ValueError) else "cannot be read"
-                problems.setdefault(what, []).append(str(path))
+                with MemoryFile(content) as memory, memory.open(driver="GTiff") as file:
+                    found = centre(file)
+            except RasterioError:
+                problems.setdefault("cannot be read", []).append(path)
+                continue
+            if not found.crs:
+                problems.setdefault("have no georeference", []).append(path)
+            paths.append(path)
+            centres.append(found)
     if problems:
-        told = "; ".join(f"{len(paths)} GeoTIFFs {what}, such as {paths[0]}" for what, paths in problems.items())
+        told = "; ".join(f"{len(bad)} GeoTIFFs {what}, such as {bad[0]}" for what, bad in problems.items())
         raise InputError(f"{source}: {told}; get them again, or leave them out")
-    if not rows:
+    if not paths:
         remedy = "the positions of EuroSAT are in EuroSAT_MS.zip"
         raise InputError(f"{source}: contains no GeoTIFF (.tif or .tiff); {remedy}")
-    table = pd.DataFrame(rows, columns=["folder", "tile", "crs", "x", "y"])
-    if table["tile"].duplicated().any():
-        table["tile"] = table["folder"] + "/" + table["tile"]
-    if (twice := table["tile"].duplicated()).any():
-        example = table["tile"][twice].iloc[0]
+    tiles = pd.Series([path.stem for path in paths])
+    if tiles.duplicated().any():
+        tiles = pd.Series([f"{path.parent.name}/{path.stem}" for path in paths])
+    if (twice := tiles.duplicated()).any():
+        example = tiles[twice].iloc[0]
         raise InputError(f"{source}: {twice.sum()} GeoTIFFs have another's name, such as {example}; rename them")
-    for crs, part in table.groupby("crs"):
-        lon_lat = transform(crs, DEGREES, part["x"].tolist(), part["y"].tolist())
-        table.loc[part.index, ["lon", "lat"]] = np.transpose(lon_lat)
-    return table[["tile", "lon", "lat"]].sort_values("tile", ignore_index=True)
+    return to_degrees(centres).assign(tile=tiles)[["tile", "lon", "lat"]].sort_values("tile", ignore_index=True)
 
 
 def main(arguments: list[str]) -> None:
