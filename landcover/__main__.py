@@ -15,6 +15,7 @@ COMMANDS = {
     "experiment": "run the experiments in experiments.yaml and compare them",
     "predict": "map the land cover of a scene, or predict the patches of a folder",
     "export": "write the model as ONNX, for programs without torch",
+    "positions": "write where GeoTIFFs lie, for tiles of the same names without a georeference",
     "worker": "a Dask worker with the same environment as the stages",
 }
 

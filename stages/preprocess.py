@@ -80,10 +80,11 @@ def preprocess(
         table["split"], split_facts = splits.assign(entry.split, table, patches.name, patches.classes)
         table = table[table["split"] != ""]
         excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
-        table = table[~excluded]
+        table = splits.mix_classes(table[~excluded])
+        # Told first, before the tiles are read.
         warnings = splits.warnings(entry.split, table[table["problem"] == ""], patches.classes)
         warnings += [*patches.warnings, *located]
-        tell(dataset, warnings)  # before the files are read
+        tell(dataset, warnings)
         summaries = convert(table[table["problem"] == ""], part, pool, reading, patches.classes)
         total = sum(summaries.values(), Summary.empty(len(channels)))
         bad = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()) | total.problems

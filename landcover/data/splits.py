@@ -299,6 +299,25 @@ def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequenc
     return made
 
 
+def mix_classes(table: pd.DataFrame) -> pd.DataFrame:
+    """The same patches, those of train in a random order if they are sorted by class, as folders of classes are.
+
+    Training that does not shuffle visits them in this order: it would learn one class after another, and end with the
+    last. Sorted are rows whose class changes less than a tenth as often as in a random order.
+
+    Args:
+        table: with columns `split` and `label`.
+    """
+    rows = np.flatnonzero(table["split"] == "train")
+    labels = table["label"].to_numpy()[rows]
+    shares = np.unique_counts(labels).counts / len(labels)
+    if np.count_nonzero(np.diff(labels)) >= len(labels) * (1 - (shares**2).sum()) / 10:
+        return table
+    order = np.arange(len(table))
+    order[rows] = np.random.default_rng(0).permutation(rows)
+    return table.iloc[order]
+
+
 # What to do if a split has no patch, or if train lacks a class that is tested.
 IF_EMPTY = {
     "order": "raise its share, or add patches",

@@ -121,13 +121,32 @@ def test_patches_with_a_problem_take_no_part_in_the_draw():
     assert counts(patches[5:], splits.Assignment(made.splits[5:])) == {"train": [3, 6], "val": [1, 2], "test": [1, 2]}
 
 
+# -- the order of train patches
+
+
+def test_train_patches_that_are_sorted_by_class_are_mixed():
+    patches = by_class(200, 200, 200).assign(split=["train"] * 500 + ["test"] * 100)
+    mixed = splits.mix_classes(patches)
+    assert sorted(mixed["patch_id"][:500]) == sorted(patches["patch_id"][:500])
+    # In a random order, 1 - (0.4**2 + 0.4**2 + 0.2**2) = 0.64 of 500 have another class than the one before.
+    assert 280 <= np.count_nonzero(np.diff(mixed["label"][:500])) <= 360
+    assert mixed[500:].equals(patches[500:])
+    assert splits.mix_classes(patches).equals(mixed)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2] * 20, [0] * 6 + [1] * 6, [0] * 60], ids=["mixed", "few", "one class"])
+def test_other_train_patches_keep_their_order(labels):
+    patches = table(labels=np.array(labels)).assign(split="train")
+    assert splits.mix_classes(patches)["patch_id"].tolist() == patches["patch_id"].tolist()
+
+
 # -- by files
 
 
 def test_by_files_the_split_is_the_datasets_own(dataset):
     for split, members in {"train": dataset.ids[5:], "val": dataset.ids[:1], "test": dataset.ids[1:4]}.items():
         (dataset.root / f"tiny_{split}.csv").write_text("\n".join(members))
-    made = assign({"method": "files"}, dataset.patches(own_split=True).table)
+    made = assign({"method": "files"}, dataset.patches(split={"method": "files"}).table)
     assert made.splits.tolist() == ["val"] + ["test"] * 3 + [""] + ["train"] * 3
     assert made.facts.unused == 1
 
