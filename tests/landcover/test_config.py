@@ -203,8 +203,7 @@ def test_own_classes_size_and_offset_are_accepted(default_params, mine):
 )
 def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, change, message):
     wrong = default_params | {"dataset": "mine", "datasets": {"mine": mine | {"patch_size": size}}}
-    cnn = default_params["model"]["cnn"] | change
-    wrong |= change if "bands" in change else {"model": default_params["model"] | {"cnn": cnn}}
+    wrong |= {"model": default_params["model"] | {"cnn": default_params["model"]["cnn"] | change}}
     with pytest.raises(InputError) as error:
         config.check(wrong)
     assert str(error.value).startswith(f"params.yaml: {message}")
