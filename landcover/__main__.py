@@ -17,6 +17,7 @@ COMMANDS = {
     "cut": "cut patches out of a scene, around points or in polygons of known land cover",
     "look": "show what a dataset was understood as, before training",
     "export": "write the model as ONNX, for programs without torch",
+    "positions": "write where GeoTIFFs lie, for tiles of the same names without a georeference",
     "worker": "a Dask worker with the same environment as the stages",
 }
 

@@ -5,6 +5,7 @@ reported before the first one runs. The module imports nothing heavy, because ev
 """
 
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -21,17 +22,81 @@ from landcover.schema import Count, Positive, Section, Seed, Share
 PARAMS = Path("params.yaml")
 
 
+def _amount(value: Any) -> int | float:
+    if isinstance(value, int) and value >= 1:
+        return value
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = 0.0
+    if not 0 < share < 1:
+        raise ValueError("give a number of patches from 1, or a share of them between 0 and 1")
+    return share
+
+
+# Of patches: an int is their number, a float their share.
+Amount = Annotated[int | float, pydantic.PlainValidator(_amount)]
+
+
+def _demand_parts_of_one_whole(**amounts: int | float) -> None:
+    """Check that amounts are all numbers, or all shares that add up to 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    names, kinds = " + ".join(amounts), set(map(type, amounts.values()))
+    if len(kinds) > 1:
+        raise ValueError(f"{names.replace(' + ', ', ')}: give all as numbers of patches, or all as shares")
+    total = sum(Fraction(str(amount)) for amount in amounts.values())
+    if kinds == {float} and total != 1:
+        raise ValueError(
+            f"{names} = {float(total):g}: shares must add up to 1; correct them, or give numbers of patches"
+        )
+
+
 class Order(Section):
-    """The first rows of the meta table for train, the next for val, the next for test; the rest is not used."""
+    """The first rows of the dataset for train, the next for val, the next for test; the rest is not used.
+
+    As numbers of patches, or all three as shares of the rows.
+    """
 
     method: Literal["order"]
-    train: Count
-    val: Count
-    test: Count
+    train: Amount
+    val: Amount
+    test: Amount
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self):
+        _demand_parts_of_one_whole(train=self.train, val=self.val, test=self.test)
+        return self
+
+
+class Random(Section):
+    """Patches drawn within each class, wherever they lie, so neighbours can be in different splits.
+
+    `val` and `test` are both numbers of patches, or both shares. All others are for training; `train` may limit their
+    number.
+    """
+
+    method: Literal["random"]
+    train: Amount | None = None
+    val: Amount
+    test: Amount
+    seed: Seed
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self):
+        train = self.train
+        if isinstance(self.val, float) and isinstance(self.test, float) and not isinstance(train, float):
+            if self.val + self.test >= 1:
+                raise ValueError("val + test must be below 1, so that some patches are left for training")
+        else:
+            _demand_parts_of_one_whole(**({"train": train} if train else {}), val=self.val, test=self.test)
+        return self
 
 
 class Files(Section):
-    """The dataset's own lists: splits/<name>_train.csv and so on, one patch id per line, no header."""
+    """The dataset's own split: its lists splits/<name>_train.csv and so on, or the column `split` of its table."""
 
     method: Literal["files"]
 
@@ -39,7 +104,8 @@ class Files(Section):
 class Place(Section):
     """Whole blocks of ground, drawn regardless of dates, with a buffer between the splits.
 
-    So no test patch lies near a train patch. Ids and dates are not used, because they do not identify places.
+    So no test patch lies near a train patch. Ids and dates are not used, because they do not identify places. With
+    `train`, so many of the train patches are used, drawn within each class; val and test stay the same.
     """
 
     method: Literal["place"]
@@ -47,6 +113,7 @@ class Place(Section):
     block_km: Annotated[float, pydantic.Field(gt=0, le=2000)] = constants.BLOCK_KM
     buffer_km: Annotated[float, pydantic.Field(ge=0, le=500)] = constants.BUFFER_KM
     every_class: bool = constants.EVERY_CLASS
+    train: Count | None = None
     val: Share
     test: Share
     seed: Seed
@@ -58,8 +125,8 @@ class Place(Section):
         return self
 
 
-METHODS = ("order", "files", "place")
-Split = Annotated[Order | Files | Place, pydantic.Field(discriminator="method")]
+METHODS = ("order", "random", "place", "files")
+Split = Annotated[Order | Random | Place | Files, pydantic.Field(discriminator="method")]
 
 
 def _offset(value: Any) -> int | str:

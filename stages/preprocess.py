@@ -43,6 +43,11 @@ def numbers_warnings(summary: Summary, reading: Reading, entry: Dataset, dataset
     return texts
 
 
+def tell(dataset: str, warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"warning: {dataset}: {warning}", file=sys.stderr)
+
+
 def preprocess(
     patches_dir: Path,
     tensors_dir: Path,
@@ -75,7 +80,11 @@ def preprocess(
         table["split"], split_facts = splits.assign(entry.split, table, patches.name, patches.classes)
         table = table[table["split"] != ""]
         excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
-        table = table[~excluded]
+        table = splits.mix_classes(table[~excluded])
+        # Told first, before the tiles are read.
+        warnings = splits.warnings(entry.split, table[table["problem"] == ""], patches.classes)
+        warnings += [*patches.warnings, *located]
+        tell(dataset, warnings)
         summaries = convert(table[table["problem"] == ""], part, pool, reading, patches.classes)
         total = sum(summaries.values(), Summary.empty(len(channels)))
         bad = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()) | total.problems
@@ -83,15 +92,14 @@ def preprocess(
         if bad:
             print(f"left out {len(bad)} bad patches; see {data_json}", file=sys.stderr)
         used = table[~table["patch_id"].isin(bad)]
-        warnings = [*patches.warnings, *located, *numbers_warnings(total, reading, entry, dataset)]
-        warnings += pairing.warnings(used, total)
-        for warning in warnings:
-            print(f"warning: {dataset}: {warning}", file=sys.stderr)
+        doubts = numbers_warnings(total, reading, entry, dataset) + pairing.warnings(used, total)
+        tell(dataset, doubts)
+        warnings += doubts
         write_index(part, used)
         save_origin(part, Origin(dataset, entry.synthetic))
         made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad, "warnings": warnings}
         of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": patches.patch_size}
-        if entry.level:
-            of_entry["level"] = entry.level
+        if patches.level:
+            of_entry["level"] = patches.level
         contract = describe(used, summaries, reading, patches.classes, **made)
         files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from tiny import LOCAL, PATCH_ID, Dataset, entry, write_tile
+from tiny import LOCAL, PATCH_ID, Dataset, architecture, entry, write_tile
 
-from benchmarks import growth, measure, notebook, windows
+from benchmarks import growth, measure, notebook, scene
 from benchmarks.epochs import Lean
-from landcover.config import Architecture
 from landcover.constants import CLASSES
 from landcover.data import tensors
 from landcover.data.layouts import ben_ge
 from landcover.mapping.maps import predict
-from landcover.mapping.models import Model
+from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import open_scene
-from landcover.models.cnn import DEFAULTS, Network
+from landcover.models.metadata import Inputs, Metadata
+from landcover.models.registry import build
 from landcover.training.loader import load
 
 BANDS = ["B02", "B03", "B04", "B08"]
@@ -47,15 +47,16 @@ def test_the_leanest_loop_learns_as_the_notebook_does(noisy, prepared):
 
 
 @pytest.mark.parametrize("step", [24, 120])
-def test_the_plain_loop_over_windows_finds_what_ours_does(tmp_path, default_params, step):
+def test_the_batched_loop_over_windows_finds_what_ours_does(tmp_path, step):
     pixels = np.random.default_rng(0).integers(1, 4000, (4, 170, 290), np.uint16)
     write_tile(tmp_path / "scene.tif", pixels)
     torch.manual_seed(0)
-    network = Network(Architecture(**default_params["model"]), default_params["bands"], 11)
-    model = Model([network.eval()], DEFAULTS | {"classes": CLASSES})
-    theirs, chosen, rows = windows.loop(tmp_path / "scene.tif", network, step)
-    scene = open_scene(str(tmp_path / "scene.tif"), BANDS, positions=[1, 2, 3, 4], offset=0)
-    ours = predict(scene, model, step, LOCAL, keep_probabilities=True)
+    inputs = Inputs(tuple(BANDS), CLASSES, 120)
+    network = build(architecture(), inputs).eval()
+    predictor = Predictor([network], Metadata(architecture=architecture(), inputs=inputs, parameters=0))
+    theirs, chosen, rows = scene.loop(tmp_path / "scene.tif", network, step)
+    opened = open_scene(str(tmp_path / "scene.tif"), BANDS, positions=[1, 2, 3, 4], offset=0)
+    ours = predict(opened, predictor, step, LOCAL, keep_probabilities=True)
     assert (rows, len(chosen)) == ours.labels.shape[:1] * 2
     np.testing.assert_allclose(ours.probabilities.transpose(1, 2, 0), theirs, atol=1e-5)
 

@@ -19,7 +19,8 @@ import yaml
 from conftest import python
 from tiny import REPOSITORY, Dataset, merged
 
-from landcover.archives import archive, tensors
+from landcover.archives import archive
+from landcover.data import tensors
 from landcover.errors import InputError
 
 

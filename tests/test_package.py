@@ -8,7 +8,7 @@ import sys
 import pytest
 from tiny import REPOSITORY, brighter_band
 
-from landcover.models.cnn import save
+from landcover.models.weights import save
 
 pytestmark = pytest.mark.xdist_group("package")  # share a fixture that takes long
 

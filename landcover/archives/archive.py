@@ -185,6 +185,19 @@ def verify(path: Path, what: str) -> None:
                         pass
 
 
+def contents(path: Path, needed: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Path and content of each needed file of an archive, one by one; nothing is written.
+
+    Raises:
+        InputError: the archive is damaged.
+    """
+    with _reading(path, path) as file:
+        for member in _members(file, path, max_bytes=float("inf")):
+            if member.is_file and needed(member_path := PurePosixPath(member.name)):
+                with member.open() as content:
+                    yield member_path, content.read()
+
+
 def _save(content: IO[bytes], path: Path) -> str:
     """Write a new file and return its sha256."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,8 @@ from landcover.report import markdown
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 
 EXPERIMENTS = Path("experiments.yaml")
-CODE = ("params.yaml", "dvc.yaml", "stages", "landcover", "data/lists")  # what determines a result
+LISTS = "data/lists"
+CODE = ("params.yaml", "dvc.yaml", "stages", "landcover", LISTS)  # what determines a result
 CHECKPOINTS = "LANDCOVER_CHECKPOINTS"  # the variable that says where training keeps its checkpoints
 SEEDS = [1, 2, 3]
 BY_PLACE = "ben-ge-sample-by-place"
@@ -82,6 +83,9 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
     called = full_name(name, dataset)
     settings = {**changes, "repeat.seeds": SEEDS} | ({} if dataset is None else {"dataset": dataset})
     given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
+    # DVC takes along what Git tracks; a list that a command wrote may be ignored.
+    ignored = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", LISTS) or ""
+    given += [text for path in ignored.splitlines() for text in ("--copy-paths", path)]
     git("update-ref", "-d", reference_of_head(called))  # `dvc exp run --force` would also repeat every stage
     # In the workspace, so that a repeated experiment resumes: DVC's folder is a new one each time.
     checkpoints = os.path.abspath(os.environ.get(CHECKPOINTS, ".partial"))

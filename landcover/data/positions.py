@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import rasterio
+from rasterio.io import DatasetReader
 from rasterio.warp import transform
 
 from landcover.data import places
@@ -21,6 +23,17 @@ FILES_PER_JOB = 500
 SAMPLE = 20  # patches whose stated positions are compared with their files
 NEAR_KM = 50  # a stated position within it is not taken for another place
 COMMAND = "python -m landcover positions"
+
+
+class Centre(NamedTuple):
+    """The centre of an image, in its own coordinate system."""
+
+    crs: str  # as WKT, '' where unknown
+    x: float
+    y: float
+
+
+UNKNOWN = Centre("", np.nan, np.nan)
 
 
 def join(table: pd.DataFrame, path: Path) -> None:
@@ -55,26 +68,31 @@ def join(table: pd.DataFrame, path: Path) -> None:
     check_positions(table, str(path))
 
 
-def _centres(files: Sequence[str], root: Path) -> list[tuple[str, float, float]]:
-    """The coordinate system and the centre in it of each file, ('', nan, nan) where it is unknown."""
+def centre(file: DatasetReader) -> Centre:
+    """Where the centre of a GeoTIFF lies."""
+    if file.crs is None or file.transform == rasterio.Affine.identity():
+        return UNKNOWN
+    return Centre(file.crs.to_wkt(), *(file.transform @ (file.width / 2, file.height / 2)))
+
+
+def _centres(files: Sequence[str], root: Path) -> list[Centre]:
     centres = []
     with gdal():
         for name in files:
-            centre = ("", np.nan, np.nan)
+            found = UNKNOWN
             try:
                 if Path(name).suffix.lower() not in PICTURES:
                     with rasterio.open(root / name, driver="GTiff") as file:
-                        if file.crs is not None and file.transform != rasterio.Affine.identity():
-                            centre = (file.crs.to_wkt(), *(file.transform @ (file.width / 2, file.height / 2)))
+                        found = centre(file)
             except DAMAGED:
                 pass  # reading its pixels will say so
-            centres.append(centre)
+            centres.append(found)
     return centres
 
 
-def _to_degrees(centres: Sequence[tuple[str, float, float]]) -> pd.DataFrame:
+def to_degrees(centres: Sequence[Centre]) -> pd.DataFrame:
     """Columns `lon` and `lat`, NaN where unknown."""
-    table = pd.DataFrame(centres, columns=["crs", "x", "y"]).assign(lon=np.nan, lat=np.nan)
+    table = pd.DataFrame(centres).assign(lon=np.nan, lat=np.nan)
     for crs, part in table[table["crs"] != ""].groupby("crs"):
         table.loc[part.index, ["lon", "lat"]] = np.transpose(
             transform(crs, DEGREES, part["x"].tolist(), part["y"].tolist())
@@ -90,7 +108,7 @@ def _check_exchanged(table: pd.DataFrame, root: Path, files: pd.Series) -> None:
     """
     rows = np.unique(np.linspace(0, len(table) - 1, SAMPLE).astype(int))
     stated = table[["lon", "lat"]].iloc[rows].reset_index(drop=True)
-    own = _to_degrees(_centres(files.iloc[rows].tolist(), root))
+    own = to_degrees(_centres(files.iloc[rows].tolist(), root))
     usable = (own.notna() & stated.notna()).all(axis=1) & (stated.abs() <= 90).all(axis=1)
     stated, own = stated[usable], own[usable]
 
@@ -132,7 +150,7 @@ def locate(patches: Patches, path: Path | None, pool: Executor) -> list[str]:
         return []
     jobs = [files.iloc[start : start + FILES_PER_JOB].tolist() for start in range(0, len(files), FILES_PER_JOB)]
     centres = [centre for part in pool.map(partial(_centres, root=patches.root), jobs) for centre in part]
-    found = _to_degrees(centres)
+    found = to_degrees(centres)
     known = found.notna().all(axis=1)
     if not known.any():
         return []

@@ -1,6 +1,8 @@
-"""The assignment of patches to splits, and the leakage between splits."""
+"""The assignment of patches to splits, what makes a split doubtful, and the leakage between splits."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,17 +10,55 @@ import numpy as np
 import pandas as pd
 
 from landcover import config
-from landcover.constants import CLASSES, PATCH_SIZE, SPLITS
+from landcover.constants import CLASSES, PATCH_SIZE, SPLITS, readable
 from landcover.data import places
 from landcover.data.tables import read_list
-from landcover.errors import InputError
+from landcover.errors import InputError, few
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How a split was made, for reviewers.
+
+    Attributes:
+        unused: patches that the split does not ask for.
+        groups: for a split by place, the number of blocks or tiles, by split.
+        left_out_by_buffer: for a split by place, patches too near a held-out patch, by split.
+    """
+
+    unused: int = 0
+    groups: dict[str, int] | None = None
+    left_out_by_buffer: dict[str, int] | None = None
 
 
 class Assignment(NamedTuple):
-    """The split of each patch, and facts for reviewers about how the splits were made."""
+    """The split of each patch, and how it was made."""
 
     splits: np.ndarray  # object (N,): one of SPLITS, or '' for none
-    facts: dict[str, Any]
+    facts: Facts = Facts()
+
+
+def largest_remainder(total: int, weights: Sequence[Fraction | int]) -> np.ndarray:
+    """Divide a number of patches in proportion to weights; int64 (K,), whose sum is `total`.
+
+    Each part is its exact quota rounded down or up: what is left after rounding down goes to the largest remainders,
+    and of equal ones to the first (the method of Hare and Niemeyer).
+    """
+    whole = sum(map(Fraction, weights))
+    quotas = [total * Fraction(weight) / whole for weight in weights]
+    parts = np.array([int(quota) for quota in quotas])
+    by_remainder = sorted(range(len(quotas)), key=lambda part: parts[part] - quotas[part])
+    parts[by_remainder[: total - parts.sum()]] += 1
+    return parts
+
+
+def _shares(split: config.Order | config.Random) -> list[Fraction]:
+    """The shares of train, test and val, exactly as in params.yaml, where 0.1 is a tenth.
+
+    In the order in which they get what rounding leaves over: a class without a test patch would not be measured.
+    """
+    val, test = Fraction(str(split.val)), Fraction(str(split.test))
+    return [1 - test - val, test, val]
 
 
 def by_order(split: config.Order, table: pd.DataFrame, name: str) -> Assignment:
@@ -27,14 +67,86 @@ def by_order(split: config.Order, table: pd.DataFrame, name: str) -> Assignment:
     Raises:
         InputError: there are too few.
     """
-    wanted = split.train + split.val + split.test
+    if isinstance(split.train, float):
+        train, test, val = largest_remainder(len(table), _shares(split))
+    else:
+        train, val, test = split.train, split.val, split.test
+    wanted = train + val + test
     if wanted > len(table):
         raise InputError(
-            f"split by order: {split.train} + {split.val} + {split.test} = {wanted} patches requested, "
-            f"but {name} has {len(table)}; lower train, val or test in the dataset's split"
+            f"split by order: {train} + {val} + {test} = {wanted} patches requested, "
+            f"but {name} has {len(table)}; lower train, val or test in the dataset's split, or give shares"
         )
-    splits = np.repeat([*SPLITS, ""], [split.train, split.val, split.test, len(table) - wanted])
-    return Assignment(splits.astype(object), {})
+    unused = int(len(table) - wanted)
+    return Assignment(np.repeat([*SPLITS, ""], [train, val, test, unused]).astype(object), Facts(unused))
+
+
+def by_random(split: config.Random, table: pd.DataFrame, name: str, classes: Sequence[str]) -> Assignment:
+    """Draw patches within each class, wherever they lie.
+
+    With shares, each class is divided by them. With numbers, each number is divided over the classes in proportion to
+    their patches. Test and val do not depend on `train`. Patches with a problem, for example without a label, are put
+    in train.
+
+    Raises:
+        InputError: there are too few patches.
+    """
+    sound = (table["problem"] == "").to_numpy()
+    labels = np.where(sound, table["label"], -1)
+    sizes = np.bincount(labels[sound], minlength=len(classes))
+    if isinstance(split.val, float):
+        train, test, val = np.transpose([largest_remainder(size, _shares(split)) for size in sizes.tolist()])
+    else:
+        if split.val + split.test >= sizes.sum():
+            raise InputError(
+                f"split by random: {split.val} val and {split.test} test patches leave none of {name}'s {sizes.sum()} "
+                "for training; lower val or test in the dataset's split, or give shares"
+            )
+        test = largest_remainder(split.test, sizes.tolist())
+        val = largest_remainder(split.val, (sizes - test).tolist())
+        train = sizes - test - val  # by class, as are the others
+    rng = np.random.default_rng(split.seed)
+    splits = np.full(len(table), "train", object)
+    for label, counts in enumerate(zip(test, val, train, strict=True)):
+        splits[rng.permutation(np.flatnonzero(labels == label))] = np.repeat(["test", "val", "train"], counts)
+    if isinstance(split.train, int):
+        _limit_train(splits, labels, split.train, split.method, rng)
+    return Assignment(splits, Facts(unused=int((splits == "").sum())))
+
+
+def _limit_train(splits: np.ndarray, labels: np.ndarray, count: int, method: str, rng: np.random.Generator) -> None:
+    """Keep so many train patches, drawn within each class in proportion to its patches; set the others to ''.
+
+    Args:
+        labels: int (N,), -1 for patches with a problem, which stay.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    train = np.where(splits == "train", labels, -1)
+    sizes = np.bincount(train[train >= 0])
+    if count > sizes.sum():
+        raise InputError(
+            f"split by {method}: {count} train patches requested, but {sizes.sum()} are left besides val and test; "
+            "lower train in the dataset's split"
+        )
+    for label, kept in enumerate(largest_remainder(count, sizes.tolist())):
+        splits[rng.permutation(np.flatnonzero(train == label))[kept:]] = ""
+
+
+def by_files(table: pd.DataFrame, name: str) -> Assignment:
+    """The dataset's own split: `train`, `test`, and `val` or `validation`, or nothing for patches to leave out.
+
+    Raises:
+        InputError: the dataset has other names.
+    """
+    own = table["split"].str.strip().str.lower().replace("validation", "val")
+    if len(unknown := table.loc[~own.isin([*SPLITS, ""]), "split"].value_counts()):
+        listed = few([f"{other!r} ({count} patches)" for other, count in unknown.items()])
+        raise InputError(
+            f"split by files: {name} has splits named {listed}; name them {', '.join(SPLITS)}, or leave them empty"
+        )
+    return Assignment(own.to_numpy(object), Facts(unused=int((own == "").sum())))
 
 
 def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarray:
@@ -98,7 +210,7 @@ def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, ever
 def _groups(split: config.Place, table: pd.DataFrame, name: str) -> np.ndarray:
     """The number of the group of each patch, int (N,)."""
     if table[["lon", "lat"]].isna().any(axis=None):  # the buffer between tiles needs them, too
-        raise InputError(f"split by place: {name} has no lon and lat of its patches; split by order or files")
+        raise InputError(f"split by place: {name} has no lon and lat of its patches; split by random, order or files")
     if split.groups == "block":
         return places.blocks(table, split.block_km)
     if (table["tile"] == "").any():
@@ -136,14 +248,17 @@ def by_place(split: config.Place, table: pd.DataFrame, name: str, classes: Seque
         left_out[part] = int(near.sum())
     splits = np.full(len(table), "train", object)
     splits[sound] = assigned
-    lost = dict(_lost_classes(splits, table["label"].to_numpy(), classes))
+    labels = np.where(sound, table["label"], -1)
+    lost = dict(_lost_classes(splits, labels, classes))
     if lost and split.every_class:
         lacks = "; ".join(f"{part} has no {', '.join(classes)}" for part, classes in lost.items())
         raise InputError(
             f"split by place: {lacks}; lower block_km or buffer_km, try another seed, or set every_class: false"
         )
-    used_groups = {part: int((drawn == part).sum()) for part in SPLITS}
-    return Assignment(splits, {"groups": used_groups, "left_out_by_buffer": left_out, "lost_classes": lost})
+    if split.train is not None:
+        _limit_train(splits, labels, split.train, split.method, np.random.default_rng(split.seed))
+    unused = int((splits == "").sum()) - sum(left_out.values())
+    return Assignment(splits, Facts(unused, {part: int((drawn == part).sum()) for part in SPLITS}, left_out))
 
 
 def _lost_classes(splits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -163,15 +278,98 @@ def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequenc
         classes: the class of each label in the table.
 
     Raises:
-        InputError: the table does not allow this split.
+        InputError: the table does not allow this split, or a split gets no patch.
     """
     match split:
         case config.Order():
-            return by_order(split, table, name)
+            made = by_order(split, table, name)
         case config.Files():
-            return Assignment(table["split"].to_numpy(), {})
+            made = by_files(table, name)
+        case config.Random():
+            made = by_random(split, table, name, classes)
         case config.Place():
-            return by_place(split, table, name, classes)
+            made = by_place(split, table, name, classes)
+    counts = {part: int((made.splits == part).sum()) for part in SPLITS}
+    if empty := [part for part, count in counts.items() if not count]:
+        present = ", ".join(f"{count} {part}" for part, count in counts.items() if count) or "none"
+        raise InputError(
+            f"split by {split.method}: no {' and no '.join(empty)} patch among {name}'s {len(table)} ({present}); "
+            f"{IF_EMPTY[split.method]}"
+        )
+    return made
+
+
+def mix_classes(table: pd.DataFrame) -> pd.DataFrame:
+    """The same patches, those of train in a random order if they are sorted by class, as folders of classes are.
+
+    Training that does not shuffle visits them in this order: it would learn one class after another, and end with the
+    last. Sorted are rows whose class changes less than a tenth as often as in a random order.
+
+    Args:
+        table: with columns `split` and `label`.
+    """
+    rows = np.flatnonzero(table["split"] == "train")
+    labels = table["label"].to_numpy()[rows]
+    shares = np.unique_counts(labels).counts / len(labels)
+    if np.count_nonzero(np.diff(labels)) >= len(labels) * (1 - (shares**2).sum()) / 10:
+        return table
+    order = np.arange(len(table))
+    order[rows] = np.random.default_rng(0).permutation(rows)
+    return table.iloc[order]
+
+
+# What to do if a split has no patch, or if train lacks a class that is tested.
+IF_EMPTY = {
+    "order": "raise its share, or add patches",
+    "random": "raise its share, or add patches",
+    "place": "lower block_km or buffer_km, or try another seed",
+    "files": "assign some patches to it in the dataset's files, or split with method: random",
+}
+IF_UNTRAINED = {
+    "order": "if rows are sorted by class, split with method: random",
+    "random": "raise train, lower test, or leave the class out",
+    "place": "lower block_km or buffer_km, try another seed, or set every_class: true",
+    "files": "correct the dataset's files, or split with method: random",
+}
+
+
+def warnings(split: config.Split, table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """What makes results of this split meaningless or doubtful, worst first.
+
+    Args:
+        table: the patches that are used, with columns `split`, `label` and `tied`.
+        classes: the class of each label in the table.
+
+    Raises:
+        InputError: a split that this project draws has a class in test that train lacks.
+    """
+    counts = {part: np.bincount(table.loc[table["split"] == part, "label"], minlength=len(classes)) for part in SPLITS}
+    texts = []
+    untrained = np.flatnonzero((counts["train"] == 0) & (counts["test"] > 0))
+    if len(untrained):
+        lacking = few([f"{readable(classes[label])} ({counts['test'][label]})" for label in untrained])
+        text = (
+            f"{counts['test'][untrained].sum()} of {counts['test'].sum()} test patches have classes without a train "
+            f"patch, so no network can get them right: {lacking}; {IF_UNTRAINED[split.method]}"
+        )
+        if split.method in ("random", "place"):
+            raise InputError(f"split by {split.method}: {text}")
+        texts.append(text)
+    tied = int(table["tied"].sum())
+    if tied > len(table) / 2:
+        texts.append(
+            f"{tied} of {len(table)} labels are ties: two or more classes have the same share of the patch, and the "
+            "first in the list of classes is taken; give shares that differ, or one class a patch"
+        )
+    total = sum(counts.values())
+    scarce = np.flatnonzero((total > 0) & (np.minimum.reduce(list(counts.values())) == 0))
+    if split.method == "random" and len(scarce):
+        listed = few([f"{readable(classes[label])} ({total[label]})" for label in scarce])
+        texts.append(
+            f"{len(scarce)} of {np.count_nonzero(total)} classes have too few patches to be in each split: {listed}; "
+            "add patches, or leave the classes out"
+        )
+    return texts
 
 
 def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
@@ -182,18 +380,21 @@ def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, di
         patch_size: side in pixels.
 
     Returns:
-        For test and val, by the keys of places.distances, the number of such patches and their share; None if positions
-        are unknown.
+        For test and val, by the keys of places.distances and, unless no date is known, `same_ground_other_date`, the
+        number of such patches and their share; None if positions are unknown.
     """
     if patches[["lon", "lat"]].isna().any(axis=None):
         return None
     train, leaks = patches[patches["split"] == "train"], {}
-    distances = places.distances(patch_size)
+    distances, dated = places.distances(patch_size), (patches["date"] != "").any()
     for name in ("test", "val"):
         part = patches[patches["split"] == name]
         km = places.nearest_km(part, train, max(distances.values()))
         near = {what: km <= limit for what, limit in distances.items()}
-        other = places.has_other_date(part[near["same_ground"]], train, distances["same_ground"])
-        counts = {"same_ground_other_date": int(other.sum())} | {what: int(each.sum()) for what, each in near.items()}
+        if dated:
+            near["same_ground_other_date"] = places.has_other_date(
+                part[near["same_ground"]], train, distances["same_ground"]
+            )
+        counts = {what: int(each.sum()) for what, each in near.items()}
         leaks[name] = {what: {"patches": count, "share": count / len(part)} for what, count in counts.items()}
     return leaks

@@ -32,10 +32,15 @@ def _with_interval(value: float, low: float, high: float) -> str:
 def how_split(split: dict[str, Any]) -> str:
     """How a dataset is split, in words, from the split of its entry."""
     match split:
+        case {"method": "order", "train": float(train), "val": float(val), "test": float(test)}:
+            return f"by row order: shares of {train:g}, {val:g} and {test:g}, rounded to whole patches"
         case {"method": "order"}:
-            return "by row order of the meta table, as in the notebook"
+            return "by row order, as in the notebook"
+        case {"method": "random", "seed": seed}:
+            apart = "so neighbours can be on both sides, such as a train and a test patch of one field"
+            return f"at random within each class (seed {seed}), {apart}"
         case {"method": "files"}:
-            return "by the dataset's own split files"
+            return "by the dataset's own lists"
         case {"method": "place", "groups": groups, "block_km": block_km, "buffer_km": buffer_km, "seed": seed}:
             groups = "tiles" if groups == "tile" else f"blocks of {block_km:g} km"
             apart = f"with a buffer of {buffer_km:g} km, whatever the date"
@@ -101,13 +106,14 @@ def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
 def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """The most confident errors."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    pure = (predictions["majority_fraction"] == 1).all()
     return [
         {
             "patch": f"`{patch.patch_id}`",
             "actual": readable(patch.actual),
             "predicted": readable(patch.predicted),
             "confidence": patch.confidence,
-            "purity": patch.majority_fraction,
+            **({} if pure else {"purity": patch.majority_fraction}),
         }
         for patch in wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST).itertuples()
     ]
@@ -118,7 +124,7 @@ def leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
     return [
         {"with a train patch": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
         for what, words in NEARNESS.items()
-        if leakage
+        if leakage and what in leakage["test"]
     ]
 
 
@@ -186,6 +192,7 @@ def report_page(
         permutations=PERMUTATIONS,
         classes=present,
         absent=[row["class"] for row in classes if row not in present],
+        unvalidated=[row["class"] for row in present if not row["val"]],
         untested=[row["class"] for row in present if not row["test"]],
         untrained=[row["class"] for row in present if row["test"] and not row["train"]],
         network=run.model.describe(),

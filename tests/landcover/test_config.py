@@ -122,11 +122,40 @@ def mine() -> dict:
         ({"md5": "abc"}, "mine.md5 = 'abc': "),
         ({"source": ""}, "mine.source: String should have at least 1"),
         ({"source": None}, "mine.source: Input should be a valid string"),
-        ({"split": {"method": "random"}}, "mine.split.method = 'random': Input should be 'order', 'files', 'place'"),
+        (
+            {"split": {"method": "rows"}},
+            "mine.split.method = 'rows': Input should be 'order', 'random', 'place', 'files'",
+        ),
         ({"split": {"val": 0.2}}, "mine.split.method: is missing; add it, as the comments in params.yaml say"),
         ({"split": "order"}, "mine.split = 'order': Input should be a valid dictionary"),
         ({"split": {"method": "order", "train": 0, "val": 1, "test": 1}}, "mine.split.train = 0: "),
         ({"split": {"method": "order", "train": 1, "val": 1}}, "mine.split.test: is missing; add it"),
+        (
+            {"split": {"method": "order", "train": 0.7, "val": 15, "test": 15}},
+            "mine.split: train, val, test: give all as numbers of patches, or all as shares",
+        ),
+        (
+            {"split": {"method": "order", "train": 0.7, "val": 0.2, "test": 0.2}},
+            "mine.split: train + val + test = 1.1: shares must add up to 1; correct them, or give numbers of patches",
+        ),
+        (
+            {"split": {"method": "order", "train": 70.5, "val": 15, "test": 15}},
+            "mine.split.train = 70.5: give a number of patches from 1, or a share of them between 0 and 1",
+        ),
+        (
+            {"split": {"method": "random", "val": 0.5, "test": 0.5, "seed": 0}},
+            "mine.split: val + test must be below 1",
+        ),
+        (
+            {"split": {"method": "random", "val": 0.5, "test": 5, "seed": 0}},
+            "mine.split: val, test: give all as numbers of patches, or all as shares",
+        ),
+        (
+            {"split": {"method": "random", "train": 0.5, "val": 0.1, "test": 0.1, "seed": 0}},
+            "mine.split: train + val + test = 0.7: shares must add up to 1",
+        ),
+        ({"split": {"method": "random", "val": 0.1, "test": 0.1}}, "mine.split.seed: is missing"),
+        ({"split": {"method": "random", "val": True, "test": 0.1}}, "mine.split: val cannot be true or false"),
         ({"split": {"method": "files", "train": 5}}, "mine.split: no such parameter 'train'; choose from method"),
         (
             {"split": {"method": "place", "val": 0.5, "test": 0.5, "seed": 0}},

@@ -10,7 +10,7 @@ import rasterio
 import torch
 from tiny import LOCAL, Dataset, write_tile
 
-from landcover import config
+from landcover import config, constants
 from landcover.data import tensors
 from landcover.data.index import load_index
 from landcover.errors import InputError
@@ -83,7 +83,7 @@ def test_tensors_index_and_data_contract(dataset, run):
     for split in ("test", "val"):
         assert contract["leakage"][split]["same_ground"] == {"patches": 0, "share": 0.0}
         assert contract["leakage"][split]["touching"] == {"patches": 2, "share": 1.0}
-    assert (contract["split"], contract["excluded"]) == ({}, 0)
+    assert (contract["split"]["unused"], contract["excluded"]) == (0, 0)
     assert (contract["dataset"], contract["synthetic"], contract["patch_size"], contract["split_by"]) == (
         "tiny",
         False,
@@ -92,6 +92,25 @@ def test_tensors_index_and_data_contract(dataset, run):
     )
     assert tensors.load_origin(written.folder) == ("tiny", False)
     assert contract["dropped"] == {}
+
+
+def test_rows_sorted_by_class_are_told_first_and_a_random_split_takes_them(run, tmp_path):
+    """By order, trees train, cropland is val, and water is tested."""
+    data = Dataset(tmp_path / "data/patches/tiny", [0] * 6 + [3] * 6 + [7] * 6)
+    for row, label in zip(data.cover[:12], data.labels, strict=False):  # as much is moss
+        row |= {constants.CLASSES[label]: 0.5, "moss_and_lichen": 0.5}
+    data.write_tables()
+    written = run(split={"method": "order", "train": 0.4, "val": 0.2, "test": 0.4})
+    untrained, ties = written.contract["warnings"]
+    assert untrained.startswith("6 of 7 test patches have classes without a train patch, so no network can get them")
+    assert ties.startswith("12 of 18 labels are ties: ")
+    assert written.stderr == f"warning: tiny: {untrained}\nwarning: tiny: {ties}\n"
+
+    drawn = run(split={"method": "random", "val": 0.2, "test": 0.2, "seed": 0}).contract
+    assert [row["train"] for row in drawn["classes"] if row["class"] in ("tree_cover", "cropland")] == [4, 4]
+    assert drawn["patches"] == {"train": 12, "val": 3, "test": 3}
+    assert drawn["warnings"] == [ties]
+    assert drawn["leakage"]["test"].keys() >= {"same_ground", "touching"}
 
 
 def test_an_archive_in_place_with_another_md5_than_its_entry_is_refused(dataset, run, tmp_path):
@@ -143,7 +162,11 @@ def test_without_positions_leakage_is_unknown(dataset, run):
     dataset.meta = [{"patch_id": row["patch_id"]} for row in dataset.meta]
     dataset.write_tables()
     written = run()
-    assert (written.contract["leakage"], written.stderr) == (None, "")
+    assert written.contract["leakage"] is None
+    # All tiles of this dataset lie at one place, as where a program wrote them with a placeholder.
+    assert written.stderr == (
+        "warning: tiny: all 8 files have the same georeference, so it is unknown where the patches lie\n"
+    )
     assert pd.read_csv(written.folder / "index.csv")["lon"].isna().all()
 
 

@@ -37,7 +37,9 @@ def tar(*members: tarfile.TarInfo) -> bytes:
 def zipped(*members: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     with zipfile.ZipFile(file := io.BytesIO(), "w", method) as packed, warnings.catch_warnings(action="ignore"):
         for name, content in members:
-            packed.writestr(name, content)
+            # Not with the time of day, which pytest's names of cases would show.
+            info = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
+            packed.writestr(info, content, method)
     return file.getvalue()
 
 

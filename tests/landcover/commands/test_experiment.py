@@ -223,6 +223,14 @@ def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(
     assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
 
 
+def test_an_experiment_takes_ignored_lists_along(repository):
+    (repository / ".gitignore").write_text("positions.csv\n")
+    (repository / "data" / "lists").mkdir(parents=True)
+    (repository / "data" / "lists" / "positions.csv").touch()
+    experiment.run("deep", {}, None)
+    assert (repository / "called").read_text().endswith(" --copy-paths data/lists/positions.csv\n")
+
+
 def test_a_failed_experiment_ends_with_one_line(repository):
     (repository / "code").write_text("255")
     with pytest.raises(InputError, match="experiment deep: dvc exp run failed; fix the error above, and run it again"):

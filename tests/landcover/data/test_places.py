@@ -41,6 +41,8 @@ def test_the_same_ground_on_another_date():
     train = at((0, 0), (0, 0), (1, 0), (2, 0), dates="ABAA")
     test = at((0, 0.001), (1, 0.001), (1, 0.001), (3, 0), dates="AABB")
     assert places.has_other_date(test, train, 0.6).tolist() == [True, False, True, False]
+    many = at(*[(0, 0)] * 5, dates="AABCD")
+    assert places.has_other_date(at((0, 0), (0, 0), dates="AD"), many, 0.6).tolist() == [True, True]
 
 
 def test_patches_are_gathered_where_they_are_densest():

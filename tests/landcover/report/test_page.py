@@ -38,7 +38,7 @@ def interval(values: dict[str, float], name: str) -> str:
     return f"{values[name]:.3f} ({values[f'{name}_ci_low']:.3f} to {values[f'{name}_ci_high']:.3f})"
 
 
-def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp_path, monkeypatch, capsys):
+def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_turn, tmp_path, monkeypatch, capsys):
     page, found = report([1])  # a single seed more is no repetition
     assert found["seeds"]["seeds"] == 1
     test = found["metrics"]["test"]
@@ -79,6 +79,25 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, tmp
     monkeypatch.chdir(tmp_path)
     exec(re.search("```python\n(.*?)```", card, re.DOTALL)[1], {})
     assert capsys.readouterr().out.strip() in facts["classes"]
+
+    # Warnings stand first on the page and on the terminal, before it is said that the data is synthetic.
+    assert "split by row order, as in the notebook." in page
+    data = json.loads((tmp_path / "data.json").read_text())
+    data |= {"warnings": ["150 of 194 labels are ties; correct them"], "synthetic": True}
+    data["split_by"] = {"method": "random", "train": None, "val": 4, "test": 8, "seed": 7}
+    data["split"]["unused"] = 30
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    done = in_turn(
+        "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
+        "reports/predictions.csv reports/per_class.csv report.md card.md",
+        params={},
+    )
+    first = "> {}Check the data{}: 150 of 194 labels are ties; correct them."
+    assert done.stdout.splitlines()[0] == first.format("", "")
+    page = (tmp_path / "report.md").read_text()
+    assert page.splitlines()[2] == first.format("**", "**")
+    assert "split at random within each class (seed 7), so neighbours can be on both sides, such as" in page
+    assert "- Not used, because the split does not ask for them: 30 patches.\n" in page
 
 
 @pytest.mark.parametrize("rest", ["## Results\n\nMore.\n", "| metric | value |\n\nMore.\n\n## Results\n"])
