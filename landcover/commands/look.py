@@ -50,7 +50,7 @@ class Look:
         layout: a name in LAYOUTS.
         patches: of the whole dataset.
         table: the rows of its table that no list excludes, with a column `split`, '' for none.
-        warnings: what looks wrong, and why there are no splits.
+        warnings: what looks wrong, and why training would stop.
         problems: why patches cannot be used, by patch id; of the files, only those of the sample were read.
         sample: the rows of the table whose pixels were read.
         images: float32 (N, C, H, W), of the sample, as in the tensors.
@@ -122,12 +122,15 @@ def examine(folder: Path, entry: Dataset, params: dict[str, Any], *, split: bool
     with executor(params["runtime"]) as pool:
         warnings = positions.locate(patches, LISTS_DIR / entry.positions if entry.positions else None, pool)
     table = patches.table.assign(split="")
+    excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
     if split:
         try:
             table["split"] = splits.assign(entry.split, patches.table, patches.name, patches.classes).splits
+            used = table[(table["split"] != "") & (table["problem"] == "") & ~excluded]
+            warnings = splits.warnings(entry.split, used, patches.classes) + warnings
         except InputError as error:
-            warnings.append(str(error))
-    table = table[~splits.excluded(entry.exclude, LISTS_DIR, table)]
+            warnings.insert(0, str(error))
+    table = table[~excluded]
     good = table[table["problem"] == ""]
     sample = good.iloc[np.linspace(0, len(good) - 1, min(SAMPLE, len(good))).round().astype(int)]
     preprocess = params["preprocess"]

@@ -92,6 +92,13 @@ def test_a_split_that_cannot_be_made_is_a_warning(workspace, capsys):
     assert row(lines, "all") == ["8"]
 
 
+def test_a_doubtful_split_is_a_warning(workspace, capsys):
+    Dataset(workspace / "tiny", [0] * 6 + [3] * 2)
+    lines = run(capsys)
+    assert row(lines, "cropland") == ["2", "0", "0", "2"]
+    assert [line for line in lines if line.startswith("warning    2 of 2 test patches have classes without a train")]
+
+
 def test_a_source_without_an_entry_is_shown_too(workspace, capsys):
     write_folders(workspace / "photos")
     lines = run(capsys, "--source", "photos", "--bands", "B04,B03,B02", "--out", "photos.png")
