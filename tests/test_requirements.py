@@ -37,6 +37,6 @@ def test_each_direct_dependency_is_pinned_and_listed_with_its_licence():
     listed = set(re.findall(r"^\| ([a-z0-9-]+) \|", read("SECURITY.md"), re.MULTILINE)) - {"package", "input"}
     extras = (f"requirements-{name}.in" for name in ("dask", "onnx", "test"))
     direct = asked_for("requirements.in").union(*map(asked_for, extras))
-    rows = {"servers", "archives", "tables", "tiles", "scenes", "models", "parameters"}
+    rows = {"servers", "archives", "tables", "tiles", "scenes", "points", "models", "parameters"}
     assert listed - rows == direct
     assert direct <= set(pins("requirements.txt")) | set(pins("requirements-test.txt"))
