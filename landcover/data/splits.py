@@ -174,12 +174,12 @@ def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequenc
             return by_place(split, table, name, classes)
 
 
-def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
+def leakage(patches: pd.DataFrame, patch_size: float = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
     """Count the test and val patches that have a train patch nearby, on the ground, on any date.
 
     Args:
         patches: columns `split`, `lon`, `lat` and `date`.
-        patch_size: side in pixels.
+        patch_size: side in pixels of 10 m.
 
     Returns:
         For test and val, by the keys of places.distances, the number of such patches and their share; None if positions
