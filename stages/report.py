@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from landcover import files
-from landcover.config import Architecture, Training
+from landcover.config import Training
 from landcover.data import tensors
+from landcover.models.registry import Architecture
 from landcover.report.card import card_page
 from landcover.report.page import Run, headline, report_page
 
@@ -24,15 +25,14 @@ def report(
     report_md: Path,
     card_md: Path,
     *,
-    model: Architecture,
     train: Training,
 ) -> None:
     """Write the page that a reviewer reads, and the card that goes with the model."""
     jsons = (data_json, baselines_json, metrics_json, seeds_json)
     contents = [json.loads(path.read_bytes()) for path in jsons]
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
-    run = Run(model, train)
     facts = tensors.load(model_path)[1]
+    run = Run(Architecture.from_json(facts["architecture"]), train)
     page = report_page(run, *contents, *tables)
     for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *contents))):
         with files.replacing(path) as part:

@@ -30,7 +30,7 @@ TABLE = {
     "the reader of archives": (["landcover/archives/archive.py"], {"download", "unpack"}),
     "a layout": (["landcover/data/layouts/*.py", "landcover/data/tables.py"], {"unpack", "preprocess"}),
     "an interval, a comparison": (["landcover/evaluation/*.py"], {"baseline"} | REPORT),
-    "loop, model, augmentation": (["landcover/training/*.py", "landcover/models/*.py"], {"train", "repeat"}),
+    "loop, model, augmentation": (["landcover/training/*.py", "landcover/models/*.py"], {"train", "repeat"} | REPORT),
     "progress bars, messages, entry points, schema, commands": (
         [*UNTRACKED, "landcover/cli.py", "landcover/__main__.py", "landcover/commands/*.py", "landcover/mapping/*.py"],
         set(),

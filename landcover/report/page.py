@@ -11,6 +11,7 @@ from landcover.evaluation.metrics import METRICS, SHARE
 from landcover.evaluation.predictions import BASELINES
 from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
+from landcover.models.registry import Architecture
 from landcover.report import markdown
 from landcover.report.verdicts import against_baselines, change_in, direction
 
@@ -19,9 +20,9 @@ FEW = 10  # a class with fewer test patches is marked
 
 
 class Run(NamedTuple):
-    """What params.yaml says about the run."""
+    """How the network was made."""
 
-    model: config.Architecture
+    model: Architecture
     train: config.Training
 
 

@@ -21,7 +21,7 @@ def test_channels_and_features_stand_in_a_fixed_order_whatever_the_order_of_the_
 def test_each_name_has_a_modality():
     names = modalities.image_channels(modalities.MODALITIES, BANDS)
     assert modalities.modalities(names) == {
-        "sentinel-2": list(range(12)), "sentinel-1": [12, 13], "elevation": [14]
+        "sentinel-2": list(range(13)), "sentinel-1": [13, 14], "elevation": [15]
     }  # fmt: skip
     assert list(modalities.modalities(modalities.context_features(modalities.MODALITIES))) == [
         "climate_zone",

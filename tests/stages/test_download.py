@@ -343,12 +343,10 @@ def test_folder_is_packed_with_the_same_bytes_wherever_and_whenever_it_is(unpack
     assert ARCHIVE.read_bytes() == first
 
 
-def test_folder_with_links_or_without_a_table_is_refused(unpacked):
+def test_folder_with_links_is_refused(unpacked):
     (unpacked / "sentinel-2").rename("outside")
     (unpacked / "sentinel-2").symlink_to(Path("outside").absolute())
     assert "sentinel-2: is a symbolic link, not followed" in refused(unpacked)
-    (unpacked / "x_meta.csv").unlink()
-    assert "needs one <name>_meta.csv, has none; give the folder that contains it" in refused(unpacked)
 
 
 def test_sample_is_written(monkeypatch):

@@ -36,8 +36,10 @@ MAJORITY, STATISTICS, TEXTURE = BASELINES.values()
 def test_every_experiment_changes_parameters_that_exist_to_valid_values(name, default_params):
     changed = yaml.safe_load(yaml.safe_dump(default_params))
     for key, value in CHANGES[name].items():
-        *section, parameter = key.split(".")
-        place = changed[section[0]] if section else changed
+        *sections, parameter = key.split(".")
+        place = changed
+        for section in sections:
+            place = place[section]
         assert parameter in place
         place[parameter] = value
     config.check(changed)

@@ -31,6 +31,7 @@ def small(tmp_path) -> dict:
     rng = np.random.default_rng(0)
     facts = {"bands": BANDS, "classes": ["oak", "fir", "sea"], "scale": {"divisor": 10_000}}
     (tmp_path / "tensors").mkdir()
+    tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
     for split, count in (("train", 8), ("val", 4), ("test", 5)):
         images = rng.uniform(0.01, 1, (count, 2, 32, 32)).astype(np.float32)
         arrays = {"images": images, "labels": np.arange(count) % 3}
@@ -72,6 +73,7 @@ def test_a_new_model_takes_the_steps_that_contributing_shows(small, tmp_path):
     module, parameters, entry, values = map(textwrap.dedent, blocks)
     for room in ("landcover", "stages"):
         shutil.copytree(REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
     (tmp_path / "landcover/models/spectra.py").write_text(module)
     registry = tmp_path / "landcover/models/registry.py"
     text = registry.read_text().replace("class Family(", f"{parameters}\n\nclass Family(")
