@@ -98,7 +98,7 @@ def preprocess(
         save_origin(part, Origin(dataset, entry.synthetic))
         made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad}
         of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": patches.patch_size}
-        if entry.level:
-            of_entry["level"] = entry.level
+        if patches.level:
+            of_entry["level"] = patches.level
         contract = describe(used, summaries, reading, patches.classes, **made, warnings=warnings + doubts)
         files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landcover.constants import SPLITS
+from landcover.constants import METRES_PER_PIXEL, SPLITS
 from landcover.data import pairing, splits
 from landcover.data.conversion import Reading, Summary, to_value
+from landcover.data.raster import SCALES
 from landcover.modalities import modality
 
 PERCENTILES = (1, 50, 99)
@@ -39,6 +40,17 @@ def _context_statistics(part: pd.DataFrame, features: list[str]) -> dict[str, di
         name: {"mean": values.mean(), "std": values.std(), "min": values.min(), "max": values.max()}
         for name in present
         for values in [part[name].to_numpy()]
+    }
+
+
+def _numbers(reading: Reading) -> dict[str, Any]:
+    """What the numbers of the files are; `reflectance` is false for the range of an 8-bit image."""
+    band = reading.bands[0]
+    return {
+        "type": band.dtype,
+        "scale": band.scale or SCALES[band.dtype],
+        "offset": reading.offset,
+        "reflectance": band.scale is not None or band.dtype != "uint8",
     }
 
 
@@ -96,7 +108,13 @@ def describe(
             split: _digest(part["patch_id"] + " " + part["label"].astype(str)) for split, part in parts.items()
         },
     }
-    # Absent without such inputs, or for most data.
+    # Absent without such inputs, or where it goes without saying.
+    if reading.bands and (reading.bands[0].dtype != "uint16" or reading.bands[0].scale):
+        contract["numbers"] = _numbers(reading)
+    if reading.metres_per_pixel != METRES_PER_PIXEL:
+        contract["metres_per_pixel"] = reading.metres_per_pixel
+    if (used["majority_fraction"] == 1).all():
+        contract["single_class"] = True  # a label is of the whole patch
     if reading.features:
         contract["context"] = {split: _context_statistics(part, reading.features) for split, part in parts.items()}
     if "days_apart" in used:

@@ -47,6 +47,7 @@ class Patches:
         classes: in the order of the labels; empty for prediction.
         patch_size: side in pixels.
         metres_per_pixel: of the finest channel.
+        level: of Sentinel-2, 1C or 2A; None if unknown.
         warnings: what looks wrong with the dataset as a whole.
     """
 
@@ -58,6 +59,7 @@ class Patches:
     classes: list[str]
     patch_size: int
     metres_per_pixel: float = METRES_PER_PIXEL
+    level: str | None = None
     warnings: list[str] = field(default_factory=list)
 
 

@@ -106,13 +106,14 @@ def _class_rows(per_class: pd.DataFrame) -> list[dict[str, Any]]:
 def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """The most confident errors."""
     wrong = predictions[predictions["actual"] != predictions["predicted"]]
+    pure = (predictions["majority_fraction"] == 1).all()
     return [
         {
             "patch": f"`{patch.patch_id}`",
             "actual": readable(patch.actual),
             "predicted": readable(patch.predicted),
             "confidence": patch.confidence,
-            "purity": patch.majority_fraction,
+            **({} if pure else {"purity": patch.majority_fraction}),
         }
         for patch in wrong.sort_values(["confidence", "patch_id"], ascending=[False, True]).head(WORST).itertuples()
     ]

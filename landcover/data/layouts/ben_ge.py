@@ -26,6 +26,7 @@ from landcover.modalities import CONTEXT, QUANTITIES, SENTINEL_2, modality
 FILE_NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")  # of a patch id
 RADAR_ID = re.compile(r"S1[A-Z]_\w{1,150}_\d{1,3}_\d{1,3}", re.ASCII)  # patch_id_s1: ends like the patch's own id
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
+LEVEL = "2A"  # of BigEarthNet
 FOLDERS = {SENTINEL_2: "sentinel-2", "sentinel-1": "sentinel-1", "elevation": "dem"}  # of image modalities
 DTYPES = dict.fromkeys(BANDS, "uint16") | dict.fromkeys(RADAR_BANDS, "float32") | {"elevation": "int16"}
 # The columns of the meta table, and of the weather table at the time of the Sentinel-2 image.
@@ -145,7 +146,8 @@ def read_patches(
     _join_features(table, root, features)
     scale = entry.scale if entry else None
     stored = [Channel(name, DTYPES[name], BANDS.get(name, 10), scale=scale) for name in channels]
-    return Patches(root.name, root, stored, list(features), table, classes, size)
+    level = (entry.level if entry else None) or LEVEL
+    return Patches(root.name, root, stored, list(features), table, classes, size, level=level)
 
 
 def _check_bands(channels: Collection[str], patch_size: int, entry: Dataset) -> None:

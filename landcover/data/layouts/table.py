@@ -203,4 +203,6 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
         table["split"] = _splits(cells, path)
     warnings += images.rare(table, classes)
     size = images.patch_size(found, entry, files[0])
-    return Patches(root.name, root, stored, [], table, list(classes), size, images.metres_per_pixel(found), warnings)
+    return Patches(
+        root.name, root, stored, [], table, list(classes), size, images.metres_per_pixel(found), entry.level, warnings
+    )
