@@ -172,7 +172,9 @@ Classes = Annotated[
 ]
 
 
-def _file_bands(value: Any) -> list[str] | dict[str, int]:
+def _file_bands(value: Any) -> list[str] | dict[str, int] | None:
+    if value is None:
+        return None
     names = list(value) if isinstance(value, (list, dict)) else []
     if not names or not set(names) <= {*constants.BANDS} or len(set(names)) < len(names):
         raise ValueError(

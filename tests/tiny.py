@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from PIL import Image
 
 from landcover import config, constants
 from landcover.data.layout import Patches
@@ -20,6 +21,7 @@ LOCAL = config.Runtime(
 )
 # A patch id of ben-ge: <acquisition>_<column>_<row>.
 PATCH_ID = re.compile(r"(?P<acquisition>S2[A-Z]_MSIL\w{1,150}?)_(?P<column>\d{1,3})_(?P<row>\d{1,3})", re.ASCII)
+EUROSAT = REPOSITORY.parent / "shared" / "data" / "eurosat"
 REAL_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "ben-ge-real.tar.gz"
 
 
@@ -40,6 +42,12 @@ def write_tile(path: Path, pixels: np.ndarray, **profile) -> None:
         path, "w", height=pixels.shape[1], width=pixels.shape[2], count=len(pixels), dtype=pixels.dtype, **options
     ) as tile:
         tile.write(pixels)
+
+
+def write_picture(path: Path, colour: int | tuple[int, ...], side: int = 32, mode: str = "RGB") -> None:
+    """Write a JPEG or PNG of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (side, side), colour).save(path, **({"quality": 100} if path.suffix == ".jpg" else {}))
 
 
 def write_table(path: Path, rows: list[dict]) -> None:

@@ -84,7 +84,7 @@ def look_at_some(root: Path, files: Sequence[str]) -> Look:
     """What most files of an evenly spread sample hold.
 
     Raises:
-        InputError: none of them can be read.
+        InputError: none of them can be read, or their numbers are of an unknown type.
     """
     looks, reason = [], ""
     with gdal():
@@ -96,6 +96,8 @@ def look_at_some(root: Path, files: Sequence[str]) -> Look:
     if not looks:
         raise InputError(f"{root}: none of its images can be read, for example {reason}; get them again")
     most = Counter(one._replace(metres_per_pixel=None) for one in looks).most_common(1)[0][0]
+    if most.dtype not in SCALES:
+        raise InputError(f"{root}: images have {most.dtype} numbers; write them as one of {', '.join(SCALES)}")
     metres = [one.metres_per_pixel for one in looks if one.metres_per_pixel]
     return most._replace(metres_per_pixel=float(np.median(metres)) if metres else None)
 
@@ -142,12 +144,6 @@ def channels_of(found: Look, names: Sequence[str], entry: Dataset, first: str) -
     Raises:
         InputError: they do not, or it is unknown where.
     """
-    if others := [name for name in names if name not in BANDS]:
-        raise InputError(
-            f"inputs: this layout has images of Sentinel-2 only, no {few(others)}; set inputs: [sentinel-2]"
-        )
-    if found.dtype not in SCALES:
-        raise InputError(f"{first} has {found.dtype} numbers; write its images as {', '.join(SCALES)}")
     positions = _positions(found, names, entry, first)
     return [
         Channel(name, found.dtype, None, position, found.bands, entry.scale)
@@ -173,9 +169,12 @@ def patch_size(found: Look, entry: Dataset, first: str) -> int:
     return found.height
 
 
-def check_features(features: Sequence[str]) -> None:
-    if features:
-        raise InputError(f"inputs: this layout has no {features[0]} of a patch; set inputs: [sentinel-2]")
+def check_inputs(channels: Sequence[str], features: Sequence[str]) -> None:
+    """Raise an InputError if there are other inputs than bands."""
+    if others := [name for name in (*channels, *features) if name not in BANDS]:
+        raise InputError(
+            f"inputs: this layout has bands of Sentinel-2 only, no {few(others)}; set inputs: [sentinel-2]"
+        )
 
 
 def choose_classes(occurring: Iterable[str], entry: Dataset, what: str) -> list[str]:

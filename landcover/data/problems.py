@@ -9,7 +9,7 @@ from landcover.constants import SPLITS
 from landcover.errors import InputError, few
 
 REASONS = 10  # listed at most
-OTHER_SIZE = re.compile(r"\w+ is (\d+) x \1 pixels, not \d+ x \d+")
+OTHER_SIZE = re.compile(r"[\w ]+ is (\d+) x \1 pixels, not \d+ x \d+")
 
 
 def tell(problems: dict[str, str]) -> str:

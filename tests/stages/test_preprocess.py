@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import rasterio
 import torch
-from tiny import LOCAL, Dataset, write_tile
+from tiny import LOCAL, Dataset, write_picture, write_tile
 
 from landcover import config, constants
 from landcover.data import tensors
@@ -37,8 +37,11 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[..., Written]:
     """Run the stage on the dataset tiny, with parameters changed as a test says."""
     monkeypatch.chdir(tmp_path)
 
-    def run(inputs=("sentinel-2",), bands=("B02", "B08"), max_bad_patches=0, general_offset="auto", workers=1, **entry):
-        entry = config.Dataset.model_validate({"source": "x", "split": SPLIT} | entry)
+    def run(
+        inputs=("sentinel-2",), bands=("B02", "B08"), max_bad_patches=0, general_offset="auto", workers=1,
+        own_bands=None, **facts,
+    ):  # fmt: skip
+        entry = config.Dataset.model_validate({"source": "x", "split": SPLIT, "bands": own_bands} | facts)
         options = {"offset": general_offset, "resampling": "bilinear", "max_bad_patches": max_bad_patches}
         preprocess(
             Path("data/patches"),
@@ -334,6 +337,73 @@ def test_patches_that_are_all_of_another_size_are_an_error_with_the_remedy(tmp_p
         f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
         "fix them, or set datasets.tiny.patch_size: 64"
     )
+
+
+# -- images in folders
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """JPEGs of two classes, from dark to bright; blue is 0."""
+    root = tmp_path / "data" / "patches" / "set"
+    for i in range(8):
+        write_picture(root / ("crop", "lake")[i % 2] / f"{i}.jpg", (20 * i, 100, 0))
+    return root
+
+
+RGB = {"own_bands": ["B04", "B03", "B02"], "split": {"method": "order", "train": 4, "val": 2, "test": 2}}
+
+
+def test_a_folder_of_pictures_becomes_tensors(pictures, run):
+    written = run(**RGB)
+    assert written.stderr == ""
+    train = written.split("train")
+    assert (train.bands, train.classes, train.images.shape) == (RGB["own_bands"], ["crop", "lake"], (4, 3, 32, 32))
+    assert train.images[2, :, 5, 5] == pytest.approx([80 / 255, 100 / 255, 0.0001], abs=0.005)
+    assert train.images.min() == np.float32(0.0001)  # a value, not nodata
+    assert train.scale == {"divisor": 255, "offset": 0, "minimum": 0, "maximum": 1}
+    contract = written.contract
+    assert contract["numbers"] == {"type": "uint8", "scale": 0.003922, "offset": "auto", "reflectance": False}
+    assert (contract["patch_size"], contract["single_class"], contract["leakage"]) == (32, True, None)
+    assert load_index(written.folder, "val").patch_ids.tolist() == ["lake/1", "lake/3"]
+
+
+def test_a_stated_scale_makes_reflectances(pictures, run):
+    written = run(**RGB, scale=0.275 / 255, level="1C")
+    assert written.split("train").images[0, 1, 0, 0] == pytest.approx(100 * 0.275 / 255, abs=0.002)
+    assert written.contract["numbers"]["reflectance"] is True
+    assert written.contract["level"] == "1C"
+
+
+def test_bad_pictures_are_told_once_each_with_their_number_and_an_example(pictures, run):
+    for name, options in {"crop/0": {"side": 40}, "crop/2": {"side": 40}, "lake/1": {"mode": "L"}}.items():
+        write_picture(pictures / f"{name}.jpg", 7 if "mode" in options else (7, 7, 7), **options)
+    (pictures / "lake/3.jpg").write_bytes(b"")
+    with pytest.raises(InputError) as error:
+        run(**RGB)
+    told = str(error.value)
+    assert "4 bad patches: " in told
+    assert "crop/0, crop/2: its image is 40 x 40 pixels, not 32 x 32" in told
+    assert "lake/1: its image is grey with 1 band, not 3 of 8 bits" in told
+    assert "lake/3: its image is not a readable JPEG or PNG" in told
+
+
+def test_numbers_of_another_scale_than_their_type_suggests_are_refused(run, tmp_path):
+    for i in range(8):
+        path = tmp_path / "data" / "patches" / "ab"[i % 2] / f"{i}.tif"
+        write_tile(path, np.full((1, 32, 32), 300.0 + i, np.float32))
+    one = {"bands": ["B04"], "split": RGB["split"]}
+    with pytest.raises(InputError, match="100% of the pixels exceed a reflectance of 1, which suggests another"):
+        run(**one)
+    assert run(**one, scale=0.0001).split("train").images[0, 0, 0, 0] == pytest.approx(0.03)
+
+
+def test_positions_come_from_a_table_in_the_lists(pictures, run):
+    Path("data/lists").mkdir(parents=True)
+    rows = [f"{i},{10 + i},50" for i in range(8)]
+    Path("data/lists/where.csv").write_text("\n".join(["tile,lon,lat", *rows]))
+    contract = run(**RGB, positions="where.csv").contract
+    assert contract["leakage"]["test"]["within_6_km"]["patches"] == 0
 
 
 # -- other inputs

@@ -51,6 +51,17 @@ def test_only_the_tiles_of_the_chosen_inputs_are_unpacked(tmp_path, inputs):
     assert set(found) == {META[0]}.union(*(TILES.get(name, ()) for name in inputs))
 
 
+@pytest.mark.parametrize(
+    ("layout", "needed"),
+    [("folders", "x/a/1.JPG x/b/2.tif"), ("table", "x/a/1.JPG x/b/2.tif x/t.csv x/m.parquet"), (None, "")],
+)
+def test_images_and_tables_are_unpacked_as_the_layout_needs_them(tmp_path, layout, needed):
+    names = [META[0], "x/a/1.JPG", "x/b/2.tif", "x/t.csv", "x/m.parquet"]
+    others = ["x/readme.txt", "x/a/Thumbs.db", "__MACOSX/x/a/1.jpg", "x/a/._1.jpg"]
+    found = unpacked(tmp_path, *((name, b"x") for name in names + others), layout=layout)
+    assert set(found) - {META[0]} == set(needed.split() or names[1:])
+
+
 def test_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):
     tiles = [(f"tiny/dem/{number}.tif", bytes(1 << 20)) for number in range(4)]  # passed over, and counted
     unpacked(tmp_path, META, *tiles)
@@ -65,15 +76,17 @@ FAULTS = {
     "no root": ("contains no <name>/<name>_meta.csv", [("tiny_meta.csv", b"")]),
     "root too deep": ("contains no <name>/<name>_meta.csv", [("data/tiny/tiny_meta.csv", b"")]),
     "hostile at the end": ("unsafe archive: '../escaped.csv' points outside", [META, ("../escaped.csv", b"")]),
+    "no image": ("contains no image", [("readme.txt", b"")], "folders"),
     "a bomb": ("unpack.max_gigabytes", [META, ("tiny/a.csv", bytes(10**7))]),
     "many members": ("unpack.max_members", [META, *((f"tiny/{i}.csv", b"") for i in range(100))]),
 }
 
 
-@pytest.mark.parametrize(("reason", "members"), FAULTS.values(), ids=FAULTS)
-def test_old_patches_stay_if_unpacking_fails(tmp_path, reason, members):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_old_patches_stay_if_unpacking_fails(tmp_path, fault):
+    reason, members, *layout = FAULTS[fault]
     unpacked(tmp_path, META)
     with pytest.raises(InputError, match=reason):
-        unpacked(tmp_path, *members)
+        unpacked(tmp_path, *members, layout=(layout or ["ben-ge"])[0])
     left = [str(p.relative_to(tmp_path)) for p in sorted(tmp_path.rglob("*")) if p.is_file()]
     assert left == ["archive", f"data/patches/{SUMS}", "data/patches/tiny/tiny_meta.csv"]

@@ -52,7 +52,7 @@ def _find_root(folder: Path, files: Sequence[PurePosixPath]) -> PurePosixPath:
 def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
     """The images below a folder; see `Layout.read_patches`."""
     folder = folder.resolve()
-    images.check_features(features)
+    images.check_inputs(channels, features)
     below = _find_root(folder, files := _images(folder))
     root = folder / below
     files = [path.relative_to(below) for path in files]

@@ -1,7 +1,7 @@
 """The layout of a table beside its images: a row for each image.
 
 <root>/<any>.csv or .parquet, with the columns
-    path: of the image, relative to the table;
+    path: of the image, relative to the table; or of a folder of single bands, <path>/<folder>_<band>.tif;
     class: its name; or else, for each class, a column with its share of the patch, 0 to 1;
     patch_id, lon and lat (degrees), date, split (train, val, test): optional.
 """
@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,10 @@ import pyarrow
 import pyarrow.parquet
 
 from landcover.config import NO_NAMES, Dataset
-from landcover.constants import SPLITS
+from landcover.constants import BANDS, METRES_PER_PIXEL, SPLITS
 from landcover.data import images
 from landcover.data.layout import Patches
+from landcover.data.raster import Channel
 from landcover.data.tables import (
     NUMBER,
     SHARE_TOLERANCE,
@@ -39,6 +41,17 @@ WORDS = {"validation": "val", "valid": "val", "training": "train"}  # other name
 DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(T.*| .*)?")
 # Ids that CSV readers give back as they are, though they look like numbers.
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+
+
+class Files(NamedTuple):
+    """The images of a table's rows."""
+
+    channels: list[Channel]
+    names: dict[str, list[str]]  # of the files, by channel
+    missing: np.ndarray  # bool (N,), whether there is no file of the first channel
+    stray: list[str]  # images, or folders of images, that the table does not list
+    size: int  # side of a patch in pixels
+    metres_per_pixel: float
 
 
 def needed(path: PurePosixPath, channels: Collection[str]) -> bool:
@@ -152,48 +165,87 @@ def _splits(cells: pd.DataFrame, path: Path) -> list[str]:
     return names.tolist()
 
 
-def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
-    """The images in a table; see `Layout.read_patches`."""
-    images.check_features(features)
-    path = _find_table(folder.resolve())
-    root = path.parent
+def _advise(path: Path) -> None:
+    """Refuse the table of BigEarthNet v2, which has many labels a patch, and say how to go on."""
     names = _columns(path)
     if names >= BIGEARTHNET and "path" not in names:
         raise InputError(
             f"{path}: lists several labels a patch, as BigEarthNet v2 does, but here a patch has one label, or a share "
-            "of each class; write a table with path and class, or path and a column a class (ben-ge has such shares)"
+            "of each class; write a table with path (the patch's folder) and class, or with a column a class with its "
+            "share, as ben-ge has it"
         )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The cells of the table, with paths that are known to be safe."""
     cells = read_cells(path)
     check_columns(cells, ["path", *meant(cells, POSITION, TEXTS)], path)
-    cells["path"] = [re.sub(r"^(\./)+", "", one.strip()) for one in cells["path"]]
+    cells["path"] = [re.sub(r"^(\./)+|/$", "", one.strip()) for one in cells["path"]]
     _check_paths(cells, path)
-    present = {one.as_posix() for one in images.list_files(root)}
-    files = [one for one in cells["path"] if one in present]
-    if not files:
-        raise InputError(f"{path}: none of its {len(cells)} files is there, for example {cells['path'][0]}; check path")
+    return cells
+
+
+def _files(cells: pd.DataFrame, path: Path, channels: Sequence[str], entry: Dataset) -> Files:
+    """What the rows' images are.
+
+    Raises:
+        InputError: there is none, or they do not hold the channels.
+    """
+    root = path.parent
+    present = [one for one in images.list_files(root) if images.is_image(one)]
+    paths = cells["path"].tolist()
+    by_band = bool(set(paths) & {one.parent.as_posix() for one in present})
+    listed = {one: one.parent.as_posix() if by_band else one.as_posix() for one in present}
+    stray = sorted(set(listed.values()).difference(paths))
+
+    def name(one: str, band: str) -> str:
+        return f"{one}/{PurePosixPath(one).name}_{band}.tif" if by_band else one
+
+    names = {channel: [name(one, channel) for one in paths] for channel in channels}
+    there = {one.as_posix() for one in present}
+    first = [one for one in names[channels[0]] if one in there]
+    if not first:
+        raise InputError(f"{path}: none of its {len(paths)} files is there, for example {paths[0]}; check path")
+    found = images.look_at_some(root, first)
+    size = images.patch_size(found, entry, first[0])
+    if by_band:
+        stored = [Channel(channel, found.dtype, BANDS[channel], scale=entry.scale) for channel in channels]
+        size = entry.patch_size or size * BANDS[channels[0]] // METRES_PER_PIXEL
+        found = found._replace(metres_per_pixel=None)
+    else:
+        stored = images.channels_of(found, channels, entry, first[0])
+    missing = ~np.isin(names[channels[0]], first)
+    return Files(stored, names, missing, stray, size, images.metres_per_pixel(found))
+
+
+def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
+    """The images in a table; see `Layout.read_patches`."""
+    images.check_inputs(channels, features)
+    path = _find_table(folder.resolve())
+    _advise(path)
+    cells = _read(path)
+    files = _files(cells, path, channels, entry)
     classes, shares = _shares(cells, entry, path)
-    found = images.look_at_some(root, files)
-    stored = images.channels_of(found, channels, entry, files[0])
-    table = images.new_table(_ids(cells, path), cells["path"].tolist(), stored)
-    add_problem(table, cells["path"].isin(files), f"its file, listed in {path.name}, is missing")
+    table = images.new_table(_ids(cells, path), cells["path"].tolist(), [])
+    table = table.assign(**{name: np.array(names, object) for name, names in files.names.items()})
+    add_problem(table, ~files.missing, f"its file, listed in {path.name}, is missing")
+    warnings = []
+    if files.stray:
+        warnings.append(f"{len(files.stray)} images, for example {files.stray[0]}, are not in {path.name}")
     if "class" in cells:
         add_problem(table, cells["class"] != "", f"its class in {path.name} is empty")
-    warnings = []
-    if without := sorted(one for one in present.difference(cells["path"]) if images.is_image(PurePosixPath(one))):
-        warnings.append(f"{len(without)} images, for example {without[0]}, are not in {path.name}")
-    if "class" in cells and entry.classes:
-        unlisted = sorted(set(cells["class"]).difference(["", *classes]))
-        if unlisted:
-            kept = cells["class"].isin(["", *classes])
-            cells, table, shares = cells[kept].reset_index(drop=True), table[kept].reset_index(drop=True), shares[kept]
-            warnings.append(f"{len(unlisted)} classes of {path.name} are none of the entry: {few(unlisted)}")
+        kept = cells["class"].isin(["", *classes])
+        if not kept.all():
+            others = sorted(set(cells["class"][~kept]))
+            warnings.append(f"{(~kept).sum()} rows of {path.name} have none of the entry's classes: {few(others)}")
+        cells, table, shares = cells[kept].reset_index(drop=True), table[kept].reset_index(drop=True), shares[kept]
     add_labels(table, shares, "class")
     sums = shares.sum(axis=1)
-    if (low := (sums < 1 - SHARE_TOLERANCE) & (table["problem"] == "").to_numpy()).any():
-        example = table["patch_id"][low].iloc[0]
+    low = (sums < 1 - SHARE_TOLERANCE) & (table["problem"] == "").to_numpy()
+    if low.any():
+        example = f"{table['patch_id'][low].iloc[0]} ({sums[low][0]:.3g})"
         warnings.append(
-            f"in {low.sum()} of {len(low)} patches, for example {example} ({sums[low][0]:.3g}), the shares add up to "
-            "less than 1"
+            f"in {low.sum()} of {len(low)} patches, for example {example}, the shares add up to less than 1"
         )
     if "lon" in cells:
         table[list(POSITION)] = to_numbers(cells[list(POSITION)]).to_numpy()
@@ -202,7 +254,5 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
     if entry.split.method == "files":
         table["split"] = _splits(cells, path)
     warnings += images.rare(table, classes)
-    size = images.patch_size(found, entry, files[0])
-    return Patches(
-        root.name, root, stored, [], table, list(classes), size, images.metres_per_pixel(found), entry.level, warnings
-    )
+    facts = {"metres_per_pixel": files.metres_per_pixel, "level": entry.level, "warnings": warnings}
+    return Patches(path.parent.name, path.parent, files.channels, [], table, list(classes), files.size, **facts)

@@ -73,3 +73,15 @@ def test_the_darkest_blue_tells_an_offset_that_is_wrong(blue, patches, subtracte
     if found:
         assert (found.why.startswith(why), found.certain) == (True, certain)
         assert found.remedy.startswith("set offset to ")
+
+
+def test_reflectances_that_are_mostly_above_1_or_at_0_tell_another_scale():
+    likely = np.stack([of(n1=40, n3000=60), of(n10001=40, n300=60)])
+    assert offsets.suspect_scale(likely, "scale") is None
+    for histogram, why in (
+        (of(n10001=60, n3=40), "60% of the pixels exceed"),
+        (of(n1=60, n3=40), "60% of the pixels h"),
+    ):
+        found = offsets.suspect_scale(histogram[None], "scale")
+        assert found.why.startswith(why)
+        assert found.remedy.startswith("set scale to ")

@@ -1,15 +1,16 @@
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
 import rasterio
 from rasterio import Affine
 from rasterio.transform import from_origin
-from tiny import REAL_ARCHIVE, write_tile
+from tiny import EUROSAT, REAL_ARCHIVE, write_picture, write_tile
 
 from landcover.constants import BANDS
 from landcover.data.layouts import ben_ge
-from landcover.data.raster import Channel, read_patch
+from landcover.data.raster import Channel, gdal, read_patch
 
 RAMP = np.arange(1, 14_401, dtype=np.uint16).reshape(120, 120)
 SOUTH_UP = Affine(10, 0, 500_000, 0, 10, 4_998_800)
@@ -289,3 +290,87 @@ def test_real_patches_are_read(tmp_path):
         for files in patches.table[bands].to_numpy()
     ]
     assert [patch.offset for patch in read] == [None] * 36
+
+
+# -- pictures, and numbers of other types
+
+RGB = [Channel(name, "uint8", None, band, 3) for band, name in enumerate(("B04", "B03", "B02"), 1)]
+
+
+def read_one(path, *channels: Channel, size: int = 32):
+    with gdal():
+        return read_patch([path] * len(channels), channels, size)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.jpg"])
+def test_in_a_picture_0_is_the_darkest_value_and_255_the_whole_range(tmp_path, name):
+    write_picture(tmp_path / name, (0, 255, 255))
+    patch = read_one(tmp_path / name, *RGB)
+    assert patch.numbers[:, 0, 0].tolist() == pytest.approx([1, 10_000, 10_000], abs=40)
+    assert patch.offset is None
+    scaled = [channel._replace(scale=0.275 / 255) for channel in (RGB[2], RGB[0])]
+    assert read_one(tmp_path / name, *scaled).numbers[:, 0, 0].tolist() == pytest.approx([2750, 1], abs=11)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "side", "message"),
+    [
+        ("RGBA", (1, 2, 3, 4), 32, "its image is RGBA with 4 bands, not 3 of 8 bits"),
+        ("L", 7, 32, "its image is grey with 1 band, not 3 of 8 bits"),
+        ("P", 7, 32, "its image is of a palette with 1 band, not 3 of 8 bits"),
+        ("RGB", (1, 2, 3), 16, "its image is 16 x 16 pixels, not 32 x 32"),
+    ],
+)
+def test_a_picture_of_another_kind_or_size_is_refused(tmp_path, mode, colour, side, message):
+    write_picture(tmp_path / "x.png", colour, side, mode)
+    with pytest.raises(ValueError, match=message):
+        read_one(tmp_path / "x.png", *RGB)
+
+
+def test_a_picture_that_is_missing_or_damaged_is_told(tmp_path):
+    path = tmp_path / "x.jpg"
+    with pytest.raises(ValueError, match="its image is missing"):
+        read_one(path, *RGB)
+    write_picture(path, (1, 2, 3))
+    for content in (b"text", path.read_bytes()[:300]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="its image is not a readable JPEG or PNG"):
+            read_one(path, *RGB)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "numbers", "expected"),
+    [
+        ("uint8", [0, 51, 255], [1, 2000, 10_000]),
+        ("uint16", [0, 1, 65_535], [0, 1, 65_535]),
+        ("int16", [0, -5, 300, -9999, -10_000, -32_768], [0, 1, 300, 0, 0, 0]),
+        ("float32", [0, 0.25, -0.1, 1e-9, 9, np.nan, np.inf, -9999], [0, 2500, 1, 1, 65_535, 0, 0, 0]),
+    ],
+)
+def test_numbers_of_any_type_become_reflectance_in_steps(tmp_path, dtype, numbers, expected):
+    pixels = np.full((2, 20, 20), 1, dtype)
+    pixels[0, 0, : len(numbers)] = numbers
+    write_tile(tmp_path / "x.tif", pixels)
+    channel = Channel("B02", dtype, None, 1, 2)
+    assert read_one(tmp_path / "x.tif", channel, size=20).numbers[0, 0, : len(expected)].tolist() == expected
+
+
+def test_a_stated_scale_wins_over_tags(tmp_path):
+    write_tile(tmp_path / "x.tif", np.full((20, 20), 200, np.uint16))
+    tag(tmp_path / "x.tif", 0.5, -3)
+    channel = Channel("B02", "uint16", None, scale=0.001)
+    assert (read_one(tmp_path / "x.tif", channel, size=20).numbers == 2000).all()
+    with pytest.raises(ValueError, match="or state scale and offset in the dataset's entry"):
+        read_one(tmp_path / "x.tif", channel._replace(scale=None), size=20)
+
+
+@pytest.mark.skipif(not EUROSAT.exists(), reason="EuroSAT's tiles are not part of the repository")
+def test_eurosats_pictures_show_what_its_13_bands_measure(tmp_path):
+    for kind in ("RGB", "MS"):
+        with zipfile.ZipFile(EUROSAT / f"EuroSAT_{kind}.zip") as archive:
+            ending = "jpg" if kind == "RGB" else "tif"
+            archive.extract(f"EuroSAT_{kind}/Highway/Highway_1.{ending}", tmp_path)
+    rgb = read_one(tmp_path / "EuroSAT_RGB/Highway/Highway_1.jpg", *RGB, size=64).numbers
+    bands = [Channel(name, "uint16", None, band, 13) for name, band in (("B04", 4), ("B03", 3), ("B02", 2))]
+    ms = read_one(tmp_path / "EuroSAT_MS/Highway/Highway_1.tif", *bands, size=64).numbers
+    assert np.corrcoef(rgb.ravel(), ms.ravel())[0, 1] > 0.9
