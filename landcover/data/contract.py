@@ -102,7 +102,7 @@ def describe(
         "dropped": problems,
         "tied_labels": int(used["tied"].sum()),
         "patches_with_nodata": total.with_nodata,
-        "leakage": splits.leakage(used, reading.size),
+        "leakage": splits.leakage(used, reading.size * reading.metres_per_pixel / METRES_PER_PIXEL),
         "membership_sha256": {split: _digest(part["patch_id"]) for split, part in parts.items()},
         "labels_sha256": {
             split: _digest(part["patch_id"] + " " + part["label"].astype(str)) for split, part in parts.items()

@@ -15,8 +15,8 @@ EARTH_KM = 6371.0088  # mean radius
 EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
 
 
-def distances(patch_size: int) -> dict[str, float]:
-    """Distances in km between the centres of patches of this side in pixels, by name.
+def distances(patch_size: float) -> dict[str, float]:
+    """Distances in km between the centres of patches of this side in pixels of 10 m, by name.
 
     Patches of 120 pixels are 1.2 km a side, so two that share a side or a corner are 1.2 to 1.7 km apart.
     """

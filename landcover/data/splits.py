@@ -372,12 +372,12 @@ def warnings(split: config.Split, table: pd.DataFrame, classes: Sequence[str]) -
     return texts
 
 
-def leakage(patches: pd.DataFrame, patch_size: int = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
+def leakage(patches: pd.DataFrame, patch_size: float = PATCH_SIZE) -> dict[str, dict[str, Any]] | None:
     """Count the test and val patches that have a train patch nearby, on the ground, on any date.
 
     Args:
         patches: columns `split`, `lon`, `lat` and `date`.
-        patch_size: side in pixels.
+        patch_size: side in pixels of 10 m.
 
     Returns:
         For test and val, by the keys of places.distances and, unless no date is known, `same_ground_other_date`, the

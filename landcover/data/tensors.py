@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 
+from landcover.constants import METRES_PER_PIXEL
 from landcover.errors import InputError
 
 ORIGIN = "dataset.json"
@@ -120,6 +121,10 @@ class Split(NamedTuple):
     scale: dict[str, Any]
     context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
     context_names: Sequence[str] = ()
+
+    @property
+    def metres_per_pixel(self) -> float:
+        return self.scale.get("metres_per_pixel", METRES_PER_PIXEL)
 
 
 def shard_name(split: str, number: int) -> str:

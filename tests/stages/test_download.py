@@ -343,12 +343,21 @@ def test_folder_is_packed_with_the_same_bytes_wherever_and_whenever_it_is(unpack
     assert ARCHIVE.read_bytes() == first
 
 
-def test_folder_with_links_or_without_a_table_is_refused(unpacked):
+def test_folder_with_links_or_two_tables_is_refused(unpacked):
     (unpacked / "sentinel-2").rename("outside")
     (unpacked / "sentinel-2").symlink_to(Path("outside").absolute())
     assert "sentinel-2: is a symbolic link, not followed" in refused(unpacked)
-    (unpacked / "x_meta.csv").unlink()
-    assert "needs one <name>_meta.csv, has none; give the folder that contains it" in refused(unpacked)
+    (unpacked / "y_meta.csv").touch()
+    assert "needs one <name>_meta.csv, has x_meta.csv, y_meta.csv; keep one" in refused(unpacked)
+
+
+def test_folder_in_another_layout_has_a_name_of_its_own_in_the_archive():
+    for name in ("River/1.jpg", "Lake/1.jpg"):
+        Path("tiles", name).parent.mkdir(parents=True)
+        Path("tiles", name).touch()
+    fetch("tiles")
+    with tarfile.open(ARCHIVE) as packed:
+        assert sorted(packed.getnames()) == ["dataset/Lake/1.jpg", "dataset/River/1.jpg"]
 
 
 def test_sample_is_written(monkeypatch):

@@ -9,8 +9,8 @@ from landcover.mapping.layers import band_of, level_of
         ("B02", "B02"), ("b2", "B02"), ("B8", "B08"), ("b8a", "B8A"), ("B11", "B11"),
         ("B08_10m", "B08"), ("T33UUP_20230613T101031_B8A_20m", "B8A"), ("B4, central wavelength 665 nm", "B04"),
         ("blue", "B02"), ("Blue", "B02"), ("NIR", "B08"), ("red edge 1", "B05"), ("Red-Edge_3", "B07"),
-        ("nir08", "B8A"),
-        ("swir16", "B11"), ("rededge", None), ("band 2", None), ("AOT", None), ("B10", None), ("B99", None), ("", None),
+        ("nir08", "B8A"), ("B10", "B10"),
+        ("swir16", "B11"), ("rededge", None), ("band 2", None), ("AOT", None), ("B99", None), ("", None),
         ("SB02", None), ("B021", None), ("B02_minus_B03", None), ("visual", None), ("bluejp2", None),
     ],
 )  # fmt: skip
