@@ -46,7 +46,7 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test)
-        pictures.draw_places(tensors_dir / INDEX, test.images.shape[-1])
+        pictures.draw_places(tensors_dir / INDEX, test)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
         seeds, repeated = load_seeds(seeds_path, {name: splits[name] for name in results.REPEATED})

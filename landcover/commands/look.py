@@ -219,7 +219,7 @@ def draw(look: Look, path: Path, title: str, *, synthetic: bool) -> None:
     captions = [[look.patches.classes[label]] for label in look.sample["label"].iloc[rows]]
     channels = [channel.name for channel in look.patches.channels]
     content = look.images[rows], channels, look.patches.classes, captions, title, "below each patch: its class"
-    plots.draw(path, synthetic, sheets.sheet, *content)
+    plots.draw(path, synthetic, sheets.sheet, *content, metres_per_pixel=look.patches.metres_per_pixel)
 
 
 def main(arguments: list[str]) -> None:

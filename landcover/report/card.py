@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from landcover.constants import BANDS, CLASSES, METRES_PER_PIXEL, readable
+from landcover.constants import BANDS, CLASSES, readable
 from landcover.report import markdown
 from landcover.report.page import FEW, Run, how_split, inputs_of, leakage_rows, result_rows
 
@@ -34,7 +34,6 @@ def card_page(
         seeds=seeds,
         worldcover=[row["class"] for row in data["classes"]] == [*CLASSES],
         network=run.model.describe(),
-        kilometres=facts["patch_size"] * METRES_PER_PIXEL / 1000,
         how_split=how_split(data["split_by"]),
         inputs=inputs_of(data),
         optical_only=set(inputs_of(data)) <= set(BANDS),

@@ -110,6 +110,8 @@ def draw_sheets(paired: pd.DataFrame, folder: Path, tensors_dir: Path, *, synthe
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
             title = f"{change.capitalize()}: {len(patches)} patches, purest first"
             content = (images, split.bands, classes, names, title, caption)
-            plots.draw(folder / f"{change}.png", synthetic, sheets.sheet, *content)
+            plots.draw(
+                folder / f"{change}.png", synthetic, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel
+            )
             links[change] = f"{quote(folder.name)}/{change}.png"
     return links

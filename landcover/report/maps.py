@@ -34,7 +34,7 @@ def _settle(axes: Axes, latitude: float) -> None:
     axes.set_yticks([])
 
 
-def places(patches: pd.DataFrame, metres: int) -> Figure:
+def places(patches: pd.DataFrame, metres: float) -> Figure:
     """Draw the patches of each split on a map of Europe, with a detail map of the densest area.
 
     Args:

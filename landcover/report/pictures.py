@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from landcover.constants import METRES_PER_PIXEL
 from landcover.data.index import Index
 from landcover.data.tensors import Split
 from landcover.evaluation.calibration import reliability
@@ -51,12 +50,12 @@ class Pictures:
     ) -> None:
         """Draw the patches in `rows`, and below each the classes of its `labels`, (N, lines)."""
         captions = np.array(split.classes)[labels]
-        self.draw(
-            name, sheets.sheet, split.images[rows], split.bands, split.classes, captions.tolist(), title, subtitle
-        )
+        content = (split.images[rows], split.bands, split.classes, captions.tolist(), title, subtitle)
+        self.draw(name, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel)
 
-    def draw_places(self, index_csv: Path, patch_size: int) -> None:
-        self.draw("places", maps.places, pd.read_csv(index_csv), patch_size * METRES_PER_PIXEL)
+    def draw_places(self, index_csv: Path, split: Split) -> None:
+        metres = split.images.shape[-1] * split.metres_per_pixel
+        self.draw("places", maps.places, pd.read_csv(index_csv), metres)
 
     def draw_examples(self, test: Split) -> None:
         rows = one_of_each(test.labels, EXAMPLES)

@@ -75,6 +75,7 @@ def sheet(
     captions: Sequence[Sequence[str]],
     title: str,
     subtitle: str,
+    metres_per_pixel: float = METRES_PER_PIXEL,
 ) -> Figure:
     """Draw patches (N, C, H, W) in a grid, each framed in the colour of the first class in its caption.
 
@@ -99,8 +100,8 @@ def sheet(
             square = {"facecolor": colours[name], "edgecolor": "#777777", "linewidth": 0.7}
             axes.add_patch(Rectangle((x, middle - 0.055), 0.11, 0.11, **square))
             axes.text(x + 0.17, middle, shorten(readable(name), CAPTION_LETTERS), fontsize=9, va="center")
-    metres = images.shape[-1] * METRES_PER_PIXEL
-    width = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres} m"
+    metres = images.shape[-1] * metres_per_pixel
+    width = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
     axes.text(0.1, 0.17, title, fontsize=11, va="center")
     text = f"{subtitle}; {width} wide, {describe_picture(channels)}, one stretch for all"
     axes.text(0.1, 0.38, text, fontsize=9, va="center")

@@ -21,12 +21,21 @@ def inputs_of(split: tensors.Split) -> Inputs:
 
 
 def make_network(train: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Model:
-    """A network for the inputs and classes of the train split, with weights drawn from `seed`."""
+    """A network for the inputs and classes of the train split, with weights drawn from `seed`.
+
+    Raises:
+        InputError: the patches are too small for the network.
+    """
+    inputs = inputs_of(train)
+    try:
+        architecture.parameters.check_patch_size(inputs.patch_size)
+    except ValueError as error:
+        raise InputError(f"model.{architecture.name}: of patches of {inputs.patch_size} pixels, {error}") from None
     method = architecture.standardize
     scaling = () if method == "none" else map(torch.from_numpy, standardization(train, method))
     # Drawn on the CPU, so that the initial weights are the same on every device.
     torch.manual_seed(seed)
-    return build(architecture, inputs_of(train), *scaling).to(device, memory_format=torch.channels_last)
+    return build(architecture, inputs, *scaling).to(device, memory_format=torch.channels_last)
 
 
 def describe(network: Model, architecture: Architecture, train: tensors.Split, **training: Any) -> Metadata:
