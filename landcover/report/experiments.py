@@ -78,13 +78,13 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 
 def recommendation(experiments: Experiments) -> str:
     """The experiment chosen on the val split, its accuracy on the test split, and what choosing on test would cost."""
-    chosen = choose(experiments.val)
-    equals = f"; not significantly worse: {', '.join(chosen.equals)}" if chosen.equals else ""
+    best, equals = choose(experiments.val)
+    others = f"; not significantly worse: {', '.join(equals)}" if equals else ""
     on_test = max(experiments.test, key=lambda name: ACCURACY.scores(experiments.test[name]).mean())
     too_good = max(100 * optimism(experiments.test, **BOOTSTRAP), 0.0)
     lines = [
-        f"Chosen on the val split: **{chosen.name}**, val accuracy {_accuracy(experiments.val[chosen.name])}{equals}.",
-        f"Its test accuracy is {_accuracy(experiments.test[chosen.name])}.",
+        f"Chosen on the val split: **{best}**, val accuracy {_accuracy(experiments.val[best])}{others}.",
+        f"Its test accuracy is {_accuracy(experiments.test[best])}.",
         f"Choosing on the test split would pick {on_test} and, by a bootstrap over patches and seeds, make the best of "
         f"{len(experiments.test)} look {too_good:.1f} points better than it is.",
     ]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from landcover.evaluation.comparison import Verdict
-from landcover.evaluation.intervals import Component
+from landcover.evaluation.intervals import Component, quantile
 from landcover.evaluation.metrics import METRICS, SHARE, Metric
 from landcover.evaluation.predictions import BASELINES
 from landcover.report import markdown
@@ -47,7 +47,7 @@ def evidence(verdict: Verdict) -> str:
     sources = " and ".join(_source(one) for one in verdict.components)
     return (
         f"Evidence: the difference is {ratio:.2f} standard errors of {quantity(metric, verdict.standard_error, '')}; a "
-        f"verdict of better or worse takes more than {verdict.critical:.2f}. Method: {verdict.method}, {law}. "
+        f"verdict of better or worse takes more than {quantile(freedom):.2f}. Method: {verdict.method}, {law}. "
         f"The variance comes from {sources}."
     )
 
