@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from landcover import files
 from landcover.config import Evaluation
-from landcover.constants import SPLITS
+from landcover.constants import METRES_PER_PIXEL, SPLITS
 from landcover.data.index import INDEX, load_index
 from landcover.data.tensors import load_origin, load_split
 from landcover.evaluation import confusion, results
@@ -18,7 +18,7 @@ from landcover.evaluation.metrics import means, named
 from landcover.evaluation.predictions import parse, tabulate
 from landcover.evaluation.probabilities import COST, load_log_probabilities, load_seeds
 from landcover.processes import helpers
-from landcover.report import plots
+from landcover.report import maps, plots
 from landcover.report.pictures import Pictures
 
 
@@ -46,7 +46,8 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test)
-        pictures.draw_places(tensors_dir / INDEX, test.images.shape[-1])
+        patch_size = test.images.shape[-1] * METRES_PER_PIXEL
+        pictures.draw("places", maps.places, pd.read_csv(tensors_dir / INDEX), patch_size)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
         seeds, repeated = load_seeds(seeds_path, {name: splits[name] for name in results.REPEATED})

@@ -78,7 +78,7 @@ def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_
     confidence = np.repeat([0.9, 0.6], 50)
     correct = np.repeat([True, False, True, False], [30, 20, 40, 10])
     bins = reliability(correct, confidence)
-    figure = plots.reliability(bins, confidence, "Reliability")
+    figure = plots.reliability(bins, confidence)
     axes, counts = figure.axes
     (points, _, (bars,)) = axes.containers[0]
     assert points.get_xydata() == pytest.approx(np.array([[0.6, 0.8], [0.9, 0.6]]))
@@ -90,7 +90,7 @@ def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_
 
 def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
     rows = accuracy_by_purity(np.array([True, True, False, True]), np.array([0.4, 0.6, 0.6, 0.95]))
-    (axes,) = plots.accuracy_by_purity(rows, "Purity").axes
+    (axes,) = plots.accuracy_by_purity(rows).axes
     assert [bar.get_height() for bar in axes.patches] == [1, 0.5, 1]
     assert [label.get_text() for label in axes.get_xticklabels()][1] == "50% to 70%\n2 patches"
     (lines,) = axes.collections
