@@ -9,8 +9,7 @@ from landcover.evaluation.intervals import CONFIDENCE, independent, mean
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
 from landcover.evaluation.selection import choose, holm, optimism
-from landcover.report import markdown
-from landcover.report.verdicts import change
+from landcover.report.verdicts import change, points
 
 AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
 BOOTSTRAP = {"resamples": 10_000, "seed": 0}
@@ -103,7 +102,7 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
             estimates = [mean(ACCURACY.scores(side[name]), side[name].places) for side in sides]
             difference = independent(*estimates)
             low, high = difference.interval()
-            text = markdown.points(difference.value, low, high)
+            text = points(difference.value, low, high)
             rows.append(
                 {"predictor": name}
                 | {dataset: _accuracy(side[name]) for dataset, side in zip(on, sides, strict=True)}

@@ -13,7 +13,7 @@ from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.models.registry import Architecture
 from landcover.report import markdown
-from landcover.report.verdicts import against_baselines, change_in, direction
+from landcover.report.verdicts import against_baselines, change_in, direction, points
 
 WORST = 12  # errors in the table, as in the picture
 FEW = 10  # a class with fewer test patches is marked
@@ -134,7 +134,7 @@ def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "input": readable(row["input"]),
             "accuracy without it": row["accuracy"],
-            "accuracy lost (95% interval)": markdown.points(row["cost"], row["low"], row["high"]),
+            "accuracy lost (95% interval)": points(row["cost"], row["low"], row["high"]),
         }
         for row in rows
     ]

@@ -58,7 +58,7 @@ class Repository:
 
     def write(
         self, predictions: np.ndarray, *, labels=LABELS, sure=0.9, lat=UNKNOWN, statistics=None,
-        touching=0.0, seeds=(), colour="red", **params,
+        touching=0.0, seeds=(), colour="red", synthetic=True, **params,
     ) -> None:  # fmt: skip
         """The files that compare reads, of a run with these predictions, each of which has the probability `sure`.
 
@@ -81,6 +81,7 @@ class Repository:
             "membership_sha256": {"train": "a", "test": f"{len(labels)} patches"},
             "labels_sha256": {"train": "a", "test": "".join(map(str, labels))},
             "leakage": {"test": {what: {"patches": 0, "share": touching} for what in NEARNESS}},
+            "synthetic": synthetic,
         }
         (reports / "data.json").write_text(json.dumps(data))
         single = table(predictions)
@@ -188,7 +189,7 @@ def test_synthetic_data_is_named_under_the_verdict(repository, labels):
     told = "> **The data is synthetic.**"
     repository.write(labels, labels=labels)
     assert repository.compare(expect=code).split("\n\n")[2 if code == 0 else 1].startswith(told)
-    repository.write(labels, labels=labels, dataset="ben-ge-800")
+    repository.write(labels, labels=labels, synthetic=False)
     assert told in repository.compare(expect=code)  # one side is
     repository.commit()
     assert told not in repository.compare("--base", "HEAD")

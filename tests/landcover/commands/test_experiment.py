@@ -21,7 +21,7 @@ from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, parse
 from landcover.evaluation.revisions import Revision
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
-from landcover.report.markdown import points
+from landcover.report.verdicts import points
 
 CLASSES = np.array(constants.CLASSES)
 ACCURACY = METRICS["accuracy"]
