@@ -138,14 +138,13 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
 
 def _draw_curves(base: Reports, head: Reports, folder: Path, *, synthetic: bool) -> str | None:
     """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
-    path, histories = folder / "learning_curves.png", []
-    for side in (base, head):
-        if not side.revision.has("reports/history.csv"):
-            return None
-        histories.append(side.revision.csv("reports/history.csv"))
-        if not set(CURVES) <= set(histories[-1]):
-            return None
-    before, after = histories
+    sides = [side.revision for side in (base, head)]
+    if not all(side.has("reports/history.csv") for side in sides):
+        return None
+    before, after = (side.csv("reports/history.csv") for side in sides)
+    if not set(CURVES) <= set(before) & set(after):
+        return None
+    path = folder / "learning_curves.png"
     plots.draw(path, synthetic, plots.learning_curves, after, before)
     return f"{quote(folder.name)}/{path.name}"
 
@@ -213,8 +212,8 @@ def comparison_page(
     against: dict[str, dict[str, Verdict]],
     base: Reports,
     head: Reports,
-    folder: Path,
     tensors_dir: Path,
+    folder: Path,
 ) -> str:
     """The page for two comparable sides; its pictures are written to `folder`.
 

@@ -25,7 +25,7 @@ from landcover.report.verdicts import points
 
 CLASSES = np.array(constants.CLASSES)
 ACCURACY = METRICS["accuracy"]
-GROUPS = experiment.load_experiments(REPOSITORY / experiment.EXPERIMENTS)
+GROUPS = yaml.safe_load((REPOSITORY / experiment.EXPERIMENTS).read_text())
 CHANGES = {name: changes for group in GROUPS.values() for name, changes in group.items()}
 LABELS = np.array([0, 2, 3] * 50)
 IDS = [f"p{i:03}" for i in range(150)]
