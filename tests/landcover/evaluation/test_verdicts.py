@@ -5,6 +5,8 @@ three standard errors of a binomial count. Methods that forget places or seeds h
 these pairs, which is beyond that.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def reach(share: float, count: int) -> float:
 
 def nominal(rates: verdicts.Rates, pairs: int = EQUAL) -> bool:
     """Whether the false verdicts may be 5%, and the intervals those of 95%."""
-    return max(abs(rates.told - 0.05), abs(rates.covered - 0.95)) < reach(0.05, pairs)
+    return max(abs(rates.significant - 0.05), abs(rates.covered - 0.95)) < reach(0.05, pairs)
 
 
 # The least power: what the best simple method with nominal verdicts has, less two points; with 2 and 2 seeds, or with
@@ -45,7 +47,7 @@ def test_verdicts_on_equal_models_are_rarely_false_and_differences_are_seen(name
     by = {"ours": verdicts.ours_of_baseline if case.baseline else verdicts.ours}
     assert nominal(simulate(case, 0, by, EQUAL, seed=1)["ours"])
     differing = simulate(case, DIFFERENCE, by, DIFFERING, seed=2)["ours"]
-    assert differing.told > power - reach(power, DIFFERING)
+    assert differing.significant > power - reach(power, DIFFERING)
     assert differing.covered > 0.95 - reach(0.05, DIFFERING)
 
 
@@ -61,10 +63,7 @@ def test_a_wrong_method_would_be_found():
 
 
 def test_other_metrics_of_equal_models():
-    by = {
-        metric: lambda before, after, metric=metric: verdicts.ours(before, after, metric)
-        for metric in ("macro_f1", "nll", "brier")
-    }
+    by = {metric: partial(verdicts.ours, metric=metric) for metric in ("macro_f1", "nll", "brier")}
     for metric, rates in simulate(CASES["3 seeds, 3 seeds"], 0, by, 300, seed=1).items():
         assert nominal(rates, 300), metric
 
