@@ -42,13 +42,8 @@ def test_tangos_limits_are_where_the_score_test_turns(fixed, broken, count):
     def statistic(delta: float) -> float:
         # Maximum likelihood of the broken share, with fixed share = broken share + delta, by brute force.
         shares = np.linspace(max(0, -delta), (1 - delta) / 2, 200_001)[1:-1]
-        kept = np.maximum(1 - 2 * shares - delta, 1e-300)
-        loglik = (
-            fixed * np.log(np.maximum(shares + delta, 1e-300))
-            + broken * np.log(shares)
-            + (count - fixed - broken) * np.log(kept)
-        )
-        share = shares[loglik.argmax()]
+        all_shares = np.maximum([shares + delta, shares, 1 - 2 * shares - delta], 1e-300)
+        share = shares[([fixed, broken, count - fixed - broken] @ np.log(all_shares)).argmax()]
         return (fixed - broken - count * delta) / np.sqrt(count * (2 * share + delta - delta**2))
 
     low, high = comparison.tango(fixed, broken, count)

@@ -41,7 +41,7 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
         (TABLE.assign(seed=[1, 1, 2]), "the seeds do not all have the same patches"),
         (
             pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, patch_id=list("abd"))]),
-            "the seeds do not all have the same",
+            "not all have the same patches",
         ),
         (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, actual="tree")]), "different actual classes"),
         (TABLE.assign(p_actual=[0.1, 1.5, 0.3]), "p_actual is not a number from 0 to 1 in every row"),

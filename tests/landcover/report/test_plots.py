@@ -38,11 +38,11 @@ def test_a_class_that_is_only_predicted_is_shown_without_shares():
 
 def test_each_class_has_its_colour_on_both_axes_of_a_matrix():
     matrix = np.array([[3, 0, 1], [0, 0, 0], [0, 0, 2]])
-    figures = (
+    shares, difference = (
         plots.confusion_matrix(matrix, CLASSES, normalize=True),
         plots.confusion_difference(matrix, matrix, CLASSES),
     )
-    for figure in figures:
+    for figure in (shares, difference):
         squares = figure.axes[0].collections
         assert [[to_hex(colour) for colour in row.get_facecolors()] for row in squares] == [["#006400", "#b4b4b4"]] * 2
 
@@ -56,15 +56,8 @@ def test_classes_of_worldcover_have_its_colours_and_others_differ():
 
 
 def test_curves_show_both_splits():
-    history = pd.DataFrame(
-        {
-            "epoch": [1, 2],
-            "train_loss": [2, 1],
-            "val_loss": [2, 1.5],
-            "train_accuracy": [0, 1],
-            "val_accuracy": [0, 0.5],
-        }
-    )
+    columns = {"train_loss": [2, 1], "val_loss": [2, 1.5], "train_accuracy": [0, 1], "val_accuracy": [0, 0.5]}
+    history = pd.DataFrame({"epoch": [1, 2]} | columns)
     loss, accuracy = plots.learning_curves(history).axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]
