@@ -105,11 +105,10 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
     def by_seed(side: Predictions) -> pd.Series:
         return pd.Series((side.predicted == side.actual).mean(1), index=[str(seed) for seed in side.seeds])
 
-    sides = {"before": by_seed(before), "after": by_seed(after)}
-    seeds = dict.fromkeys([*sides["before"].index, *sides["after"].index])
-    rows = [{"seed": seed} | {when: side.get(seed) for when, side in sides.items()} for seed in seeds]
-    rows.append({"seed": "**mean**"} | {when: side.mean() for when, side in sides.items()})
-    return [*rows, {"seed": "standard deviation"} | {when: side.std() for when, side in sides.items()}]
+    one, other = by_seed(before), by_seed(after)
+    rows = [(seed, one.get(seed), other.get(seed)) for seed in dict.fromkeys([*one.index, *other.index])]
+    rows += [("**mean**", one.mean(), other.mean()), ("standard deviation", one.std(), other.std())]
+    return [dict(zip(("seed", "before", "after"), row, strict=True)) for row in rows]
 
 
 def _changes(base: Reports, head: Reports) -> dict[str, Any]:

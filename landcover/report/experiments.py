@@ -67,9 +67,8 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
             "macro F1": f"{METRICS['macro_f1'].scores(one).mean():.3f}",
         }
         for other in references:
-            pair = (name, other)
-            text = change(verdicts[pair]) if pair in verdicts else "-"
-            significant = pair in verdicts and adjusted[pair] < 1 - CONFIDENCE
+            text = change(verdicts[name, other]) if (name, other) in verdicts else "-"
+            significant = adjusted.get((name, other), 1) < 1 - CONFIDENCE
             row[f"against {other}"] = f"**{text}**" if significant else text
         rows.append(row)
     return rows
@@ -96,16 +95,12 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
     Args:
         on: the experiments by dataset.
     """
-    rows, sides = [], [experiments.all_of_test() for experiments in on.values()]
-    for name in sides[0]:
-        if name in sides[1]:
-            estimates = [mean(ACCURACY.scores(side[name]), side[name].places) for side in sides]
-            difference = independent(*estimates)
-            low, high = difference.interval()
-            text = points(difference.value, low, high)
-            rows.append(
-                {"predictor": name}
-                | {dataset: _accuracy(side[name]) for dataset, side in zip(on, sides, strict=True)}
-                | {"difference": f"**{text}**" if low > 0 or high < 0 else text}
-            )
+    rows, sides = [], {dataset: experiments.all_of_test() for dataset, experiments in on.items()}
+    first, second = sides.values()
+    for name in [name for name in first if name in second]:
+        difference = independent(*(mean(ACCURACY.scores(side[name]), side[name].places) for side in sides.values()))
+        low, high = difference.interval()
+        text = points(difference.value, low, high)
+        accuracies = {dataset: _accuracy(side[name]) for dataset, side in sides.items()}
+        rows.append({"predictor": name} | accuracies | {"difference": f"**{text}**" if low > 0 or high < 0 else text})
     return rows

@@ -58,11 +58,11 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
     reports = bright_or_dark / "reports"
-    found = json.loads((reports / "metrics.json").read_text())
-    assert list(found) == ["test", "val", "train", "model"]
-    assert found["model"] == {"parameters": 99, "epochs": 2, "device": "cpu"}
-    assert (found["train"]["accuracy"], found["train"]["nll"]) == (1, pytest.approx(-np.log(SURE), abs=1e-6))
-    test = found["test"]
+    result = json.loads((reports / "metrics.json").read_text())
+    assert list(result) == ["test", "val", "train", "model"]
+    assert result["model"] == {"parameters": 99, "epochs": 2, "device": "cpu"}
+    assert (result["train"]["accuracy"], result["train"]["nll"]) == (1, pytest.approx(-np.log(SURE), abs=1e-6))
+    test = result["test"]
     calibrated, against = test.pop("calibrated"), test.pop("against")
     assert list(against) == ["majority", "band_statistics"]  # the third is not in the table
     assert against["majority"]["difference"] == 0.3
@@ -70,7 +70,7 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     # Two patches, both of which only the baseline has right: the square root of two standard errors.
     assert against["band_statistics"]["p"] == pytest.approx(2 * scipy.stats.norm.sf(np.sqrt(2)), abs=1e-6)
     assert against["band_statistics"]["components"] == [{"source": "patches", "count": 10, "share": 1}]
-    assert test == found["val"]
+    assert test == result["val"]
     assert calibrated["temperature"] == pytest.approx(6 / np.log(4), abs=1e-6)
     assert calibrated["ece"] == pytest.approx(0, abs=1e-4)
     assert calibrated["nll"] == pytest.approx(-0.8 * np.log(0.8) - 0.2 * np.log(0.2), abs=1e-4)
@@ -126,25 +126,25 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
     reports = bright_or_dark / "reports"
-    found = json.loads((reports / "seeds.json").read_text())
+    result = json.loads((reports / "seeds.json").read_text())
     metrics = ["accuracy", "macro_f1", "balanced_accuracy", "top2_accuracy", "nll", "brier"]
-    assert list(found) == ["seeds", *metrics, "val", "against", "ensemble"]
-    assert (found["seeds"], list(found["val"])) == (2, metrics)
+    assert list(result) == ["seeds", *metrics, "val", "against", "ensemble"]
+    assert (result["seeds"], list(result["val"])) == (2, metrics)
     nll = -0.8 * np.log(SURE) - 0.2 * np.log(1 - SURE), -np.log(SURE)
     for name, (of_erring, of_right) in {"accuracy": (0.8, 1), "macro_f1": (0.8, 1), "nll": nll}.items():
-        test, val = found[name], found["val"][name]
+        test, val = result[name], result["val"][name]
         assert test["mean"] == pytest.approx((of_erring + of_right) / 2, abs=1e-5)
         assert test["std"] == pytest.approx(abs(of_right - of_erring) / np.sqrt(2), abs=1e-5)
         assert test["low"] < test["mean"] < test["high"]
         assert (val["mean"], val["std"]) == (pytest.approx(of_erring, abs=1e-5), 0)
     # In val both are alike, and so are they together. Of the two test patches that only one of them gets right, the
     # mean of their probabilities is a half.
-    ensemble = found["ensemble"]
+    ensemble = result["ensemble"]
     assert ensemble["val"]["accuracy"] == {"value": 0.8, "difference": 0, "low": 0, "high": 0}
     assert ensemble["nll"]["value"] == pytest.approx(-0.8 * np.log(SURE) - 0.2 * np.log(0.5), abs=1e-5)
-    assert ensemble["nll"]["difference"] == pytest.approx(ensemble["nll"]["value"] - found["nll"]["mean"], abs=2e-6)
-    assert found["against"]["majority"]["difference"] == pytest.approx(0.4)
-    assert found["against"]["band_statistics"]["difference"] == pytest.approx(-0.1)
+    assert ensemble["nll"]["difference"] == pytest.approx(ensemble["nll"]["value"] - result["nll"]["mean"], abs=2e-6)
+    assert result["against"]["majority"]["difference"] == pytest.approx(0.4)
+    assert result["against"]["band_statistics"]["difference"] == pytest.approx(-0.1)
 
     rows = pd.read_csv(reports / "seed_predictions.csv")
     assert rows["seed"].tolist() == [3] * 10 + [7] * 10
@@ -161,8 +161,8 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     alone = {name: values[:1] for name, values in repeated.items()}
     tensors.save(bright_or_dark / PATHS[2], alone, {"seeds": [3]} | FACTS)
     assert run_stage("evaluate", *PATHS).returncode == 0
-    found = json.loads((reports / "seeds.json").read_text())
-    assert (found["seeds"], found["accuracy"]) == (1, {"mean": 0.8})
+    result = json.loads((reports / "seeds.json").read_text())
+    assert (result["seeds"], result["accuracy"]) == (1, {"mean": 0.8})
 
 
 def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_do_not(bright_or_dark, run_stage):

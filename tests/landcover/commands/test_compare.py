@@ -112,10 +112,10 @@ class Repository:
                 cli.guard(lambda: compare.main(list(arguments)))
             except SystemExit as end:
                 code = end.code
-        told = err.getvalue() if isinstance(code, int) else f"{err.getvalue()}{code}\n"
+        message = err.getvalue() if isinstance(code, int) else f"{err.getvalue()}{code}\n"
         code = code if isinstance(code, int) else 1
-        assert code == expect, told
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), told)
+        assert code == expect, message
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), message)
 
     def compare(self, *arguments: str, expect: int = 0) -> str:
         """Run it, and return the page, or the message if there is none."""
@@ -137,10 +137,10 @@ def source(page: Path) -> str:
 @pytest.fixture
 def repository(tmp_path, default_params) -> Repository:
     """A repository whose main branch is right on 100 of 150 patches."""
-    found = Repository(tmp_path, default_params)
-    found.write(wrong(50))
-    found.commit()
-    return found
+    result = Repository(tmp_path, default_params)
+    result.write(wrong(50))
+    result.commit()
+    return result
 
 
 def test_equal_revisions_show_no_difference(repository):
@@ -177,13 +177,13 @@ def test_a_better_experiment_is_better_with_all_that_changed(repository):
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:140]], ids=["comparable", "not comparable"])
 def test_synthetic_data_is_named_under_the_verdict(repository, labels):
     code = 0 if labels is LABELS else 4
-    told = "> **The data is synthetic.**"
+    message = "> **The data is synthetic.**"
     repository.write(labels, labels=labels)
-    assert repository.compare(expect=code).split("\n\n")[2 if code == 0 else 1].startswith(told)
+    assert repository.compare(expect=code).split("\n\n")[2 if code == 0 else 1].startswith(message)
     repository.write(labels, labels=labels, synthetic=False)
-    assert told in repository.compare(expect=code)  # one side is
+    assert message in repository.compare(expect=code)  # one side is
     repository.commit()
-    assert told not in repository.compare("--base", "HEAD")
+    assert message not in repository.compare("--base", "HEAD")
 
 
 def test_pictures_are_of_both_revisions(repository):
@@ -258,8 +258,8 @@ def test_a_side_that_is_worse_than_its_baselines_is_named(repository):
     assert rows[0] == "| accuracy compared with | before | after |"
     assert rows[2].startswith("| majority class | better: +33.3 points (")
     assert re.match(r"\| logistic .* \| better: \+6.7 points \(.*\) \| worse: -13.3 points \(.*\) \|$", rows[3])
-    found = repository.figures()["baselines"]
-    assert [found[when]["band_statistics"]["verdict"] for when in ("before", "after")] == ["better", "worse"]
+    result = repository.figures()["baselines"]
+    assert [result[when]["band_statistics"]["verdict"] for when in ("before", "after")] == ["better", "worse"]
 
     # The other way round it is the side before that is worse, which is no fault of the head.
     repository.commit()
@@ -325,10 +325,10 @@ def test_other_test_splits_get_no_verdict(repository, change):
     assert page.startswith("**Not comparable**: the test splits")
     assert "No verdict is given." in page
     assert "95% interval" not in page
-    found = repository.figures("--fail-on-regression", expect=4)
-    assert (found["verdict"], found["comparable"], found["regressions"]) == (None, False, [])
-    assert found["reasons"][0].startswith("the test splits")
-    assert "metrics" not in found
+    result = repository.figures("--fail-on-regression", expect=4)
+    assert (result["verdict"], result["comparable"], result["regressions"]) == (None, False, [])
+    assert result["reasons"][0].startswith("the test splits")
+    assert "metrics" not in result
 
 
 def test_parameters_that_did_not_run_are_named_as_stale(repository):
@@ -420,21 +420,21 @@ def test_broken_reports_are_one_clear_line(repository, name, content):
 
 def test_all_figures_are_printed_as_json(repository):
     repository.write(wrong(20), touching=0.25)
-    found = repository.figures()
+    result = repository.figures()
     facts = {"verdict": "better", "comparable": True, "metric": "accuracy", "scope": "two runs", "patches": 150}
     facts |= {"places": None, "seeds": {"before": 1, "after": 1}, "losses": [], "reasons": []}
-    assert found.items() >= facts.items()
-    assert list(found["metrics"]) == list(METRICS)
-    for one in found["metrics"].values():
+    assert result.items() >= facts.items()
+    assert list(result["metrics"]) == list(METRICS)
+    for one in result["metrics"].values():
         assert list(one) == [
             "before", "after", "difference", "low", "high", "p", "verdict",
             "metric", "method", "standard_error", "degrees_of_freedom", "components",
         ]  # fmt: skip
-    assert list(found["baselines"]["after"]) == ["majority", "band_statistics", "texture"]
-    assert found["grown_leakage"][0] == "on the same ground: 0.0% before, 25.0% after"
-    assert found["regressions"] == [f"more test patches have a train patch {leak}" for leak in found["grown_leakage"]]
+    assert list(result["baselines"]["after"]) == ["majority", "band_statistics", "texture"]
+    assert result["grown_leakage"][0] == "on the same ground: 0.0% before, 25.0% after"
+    assert result["regressions"] == [f"more test patches have a train patch {leak}" for leak in result["grown_leakage"]]
     assert not (repository.folder / "comparison.md").exists()
-    assert repository.figures("--output", "page.md") == found
+    assert repository.figures("--output", "page.md") == result
     assert (repository.folder / "page.md").read_text().startswith("**Better**")
 
 
@@ -462,8 +462,8 @@ def a_table(*predicted: np.ndarray, **columns) -> pd.DataFrame:
     """A row a patch, in no order; of several predictions, a row a patch and seed."""
     facts = {"patch_id": [f"{i:03}" for i in range(150)], "actual": NAMES[TRUTH]}
     parts = [pd.DataFrame(facts | {"predicted": NAMES[one], "seed": 10 + i}) for i, one in enumerate(predicted)]
-    found = pd.concat(parts).assign(**columns).sample(frac=1, random_state=len(predicted))
-    return found if len(predicted) > 1 else found.drop(columns="seed")
+    result = pd.concat(parts).assign(**columns).sample(frac=1, random_state=len(predicted))
+    return result if len(predicted) > 1 else result.drop(columns="seed")
 
 
 def likely(predicted: np.ndarray, sure: float) -> np.ndarray:
@@ -527,13 +527,13 @@ def test_tables_with_probabilities_are_compared_by_them(run_tables, tmp_path):
     )
     options = ("--json", "--verdict", "nll", "--fail-on-regression", "--output", "page.md")
     code, out, _ = run_tables(before, after, *options)
-    found = json.loads(out)
+    result = json.loads(out)
     assert code == 3
-    assert (found["verdict"], found["places"], found["regressions"]) == ("worse", 1, ["nll is significantly worse"])
-    nll = found["metrics"]["nll"]
+    assert (result["verdict"], result["places"], result["regressions"]) == ("worse", 1, ["nll is significantly worse"])
+    nll = result["metrics"]["nll"]
     assert nll["before"] == pytest.approx(-(2 * np.log(0.5) + np.log(0.25)) / 3)
     assert nll["after"] == pytest.approx(-(2 * np.log(0.999) + np.log(0.0005)) / 3)
-    assert found["metrics"]["brier"]["p"] == 1
+    assert result["metrics"]["brier"]["p"] == 1
     assert (tmp_path / "page.md").read_text().startswith("**Worse**: negative log-likelihood +")
     with pytest.raises(InputError, match="the verdict by nll needs a column p_actual on both sides"):
         run_tables(before, GOOD, "--verdict", "nll")
@@ -550,8 +550,8 @@ def test_tables_with_probabilities_are_compared_by_them(run_tables, tmp_path):
 )
 def test_tables_of_other_patches_or_labels_get_no_verdict(run_tables, tmp_path, after, reason):
     code, out, _ = run_tables(GOOD, after, "--json", "--output", "comparison.md", "--fail-on-regression")
-    found = json.loads(out)
-    assert (code, found["verdict"], found["comparable"], found["reasons"]) == (4, None, False, [reason])
+    result = json.loads(out)
+    assert (code, result["verdict"], result["comparable"], result["reasons"]) == (4, None, False, [reason])
     page = (tmp_path / "comparison.md").read_text()
     assert page == f"**Not comparable**: {reason}. No verdict is given.\n"
 

@@ -54,12 +54,6 @@ def test_a_score_is_the_influence_of_its_patch(linear):
         assert moved * 6001 == pytest.approx(values[row] - values.mean(), rel=0.02, abs=1e-9)
 
 
-def test_balanced_accuracy_by_hand():
-    actual, predicted = np.array(list("aaab")), np.array(list("aabb"))
-    # Recalls of 2/3 and 1; each patch of a weighs 4 / (2 classes x 3 patches).
-    assert metrics.linear_recall(actual, predicted) == pytest.approx(5 / 6 + np.array([2 / 9, 2 / 9, -4 / 9, 0]))
-
-
 def test_scores_of_probabilities_by_hand():
     two = np.array(list("ab"))
     given = Predictions(
@@ -103,8 +97,12 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     compare.main(["--base", "base.csv", "--head", "head.csv", "--verdict", "errors", "--json", "--output", "page.md"])
-    found = json.loads(capsys.readouterr().out)
-    assert (found["metric"], found["verdict"], found["metrics"]["errors"]["verdict"]) == ("errors", "better", "better")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["metric"], result["verdict"], result["metrics"]["errors"]["verdict"]) == (
+        "errors",
+        "better",
+        "better",
+    )
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("**Better**: error rate -30.0 points (")
     assert "| error rate, lower is better " in page

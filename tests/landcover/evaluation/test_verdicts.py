@@ -56,9 +56,9 @@ def test_a_wrong_method_would_be_found():
     placed = CASES["1 run, 1 run; 20 places, ICC 0.15"]
     assert not nominal(simulate(placed, 0, {"": verdicts.mid_p}, EQUAL, seed=1)[""])
     forgetful = {"seeds": verdicts.paired_t, "patches": verdicts.welch}
-    found = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
-    assert not nominal(found["seeds"])
-    assert not nominal(found["patches"])
+    result = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
+    assert not nominal(result["seeds"])
+    assert not nominal(result["patches"])
     assert not nominal(simulate(CASES["1 run, 1 run; seeds matter"], 0, {"": verdicts.ours}, EQUAL, seed=1)[""])
 
 
@@ -70,8 +70,8 @@ def test_other_metrics_of_equal_models():
 
 def test_a_table_of_equal_experiments_has_a_false_verdict_as_rarely_as_one_comparison():
     """Without Holm's method in every fifth table, or every second."""
-    for found, alone, tables in ((verdicts.against_one, 0.2, 80), (verdicts.whole_table, 0.5, 50)):
-        with_holm, without = found(tables, seed=1)
+    for result, alone, tables in ((verdicts.against_one, 0.2, 80), (verdicts.whole_table, 0.5, 50)):
+        with_holm, without = result(tables, seed=1)
         assert with_holm < 0.05 + reach(0.05, tables)
         assert without > alone - reach(alone, tables)
 
