@@ -64,9 +64,12 @@ def report_uncommitted() -> None:
     lines = (git("status", "--porcelain", "--", *CODE) or "").splitlines()
     untracked = [line[3:] for line in lines if line.startswith("??")]
     if changed := [line[3:] for line in lines if not line.startswith("??")]:
-        print(f"{few(changed)}: not committed; experiments run with what the workspace has", file=sys.stderr)
+        print(f"{few(changed)}: not committed; experiments run with the version in the workspace", file=sys.stderr)
     if untracked:
-        print(f"{few(untracked)}: unknown to Git, so experiments run without; git add what they need", file=sys.stderr)
+        print(
+            f"{few(untracked)}: not tracked by Git, so experiments run without them; git add those they need",
+            file=sys.stderr,
+        )
 
 
 def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:

@@ -236,8 +236,8 @@ def test_files_that_are_not_committed_are_named(repository, capsys):
     (repository / "landcover" / "new.py").touch()
     experiment.report_uncommitted()
     assert capsys.readouterr().err == (
-        "params.yaml: not committed; experiments run with what the workspace has\n"
-        "landcover/new.py: unknown to Git, so experiments run without; git add what they need\n"
+        "params.yaml: not committed; experiments run with the version in the workspace\n"
+        "landcover/new.py: not tracked by Git, so experiments run without them; git add those they need\n"
     )
 
 
