@@ -61,8 +61,7 @@ class Revision:
     def __init__(self, name: str):
         self.name, self.commit = name, None
         if name != WORKSPACE:
-            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
-            # The newest, if several commits have one of that name.
+            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>; of several, the newest counts.
             newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
