@@ -3,8 +3,8 @@
     python -m benchmarks.verdicts [--pairs 4000] [--write]
 
 prints Markdown tables; with --write it puts them into docs/comparison.md, which says how to read them. Each pair of
-models goes through the functions that `python -m landcover compare` and the table of experiments call. Other methods
-judge the same pairs for comparison.
+models goes through the functions that `python -m landcover compare` and the table of experiments call, and, for
+comparison, through other methods.
 
 A model classifies a patch correctly if its ability exceeds the patch's difficulty for it. Difficulty is a sum of normal
 variables: one per patch, one per patch and model, one per place and model, and one per patch and seed. Ability is set
@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,7 +80,7 @@ def draw(rng: np.random.Generator, models: Sequence[Model], ground: Ground) -> l
     actual = rng.choice(len(names), count, p=list(CLASSES.values()))
     usual = (actual + rng.integers(1, len(names), count)) % len(names)
     of_patch = np.sqrt(SHARED) * rng.normal(size=count)
-    found = []
+    drawn = []
     for model in models:
         size = model.seeds, count
         within = of_patch + np.sqrt(OWN) * rng.normal(size=count) + np.sqrt(BY_SEED) * rng.normal(size=size)
@@ -90,18 +91,11 @@ def draw(rng: np.random.Generator, models: Sequence[Model], ground: Ground) -> l
         other = (actual + rng.integers(1, len(names), size)) % len(names)
         wrong = np.where(rng.random(size) < USUAL, usual, other)
         p_actual = expit(STEEPNESS * margin)
-        found.append(
-            Predictions(
-                np.array([f"{number:04}" for number in range(count)]),
-                names[actual],
-                names[np.where(margin > 0, actual, wrong)],
-                list(range(model.seeds)),
-                p_actual,
-                2 * (1 - p_actual) ** 2,  # the rest of the probability is another class's
-                positions,
-            )
-        )
-    return found
+        brier = 2 * (1 - p_actual) ** 2  # the rest of the probability is another class's
+        ids, predicted = np.array([f"{number:04}" for number in range(count)]), np.where(margin > 0, actual, wrong)
+        facts = (ids, names[actual], names[predicted], list(range(model.seeds)))
+        drawn.append(Predictions(*facts, p_actual, brier, positions))
+    return drawn
 
 
 class Case(NamedTuple):
@@ -164,19 +158,23 @@ def _right(*sides: Predictions) -> list[np.ndarray]:
     return [METRICS["accuracy"].scores(side) for side in sides]
 
 
-def exact(before: Predictions, after: Predictions) -> Facts:
+def _changed(before: Predictions, after: Predictions) -> tuple[int, int]:
+    """The patches that are fixed, and those that are broken, between two runs."""
     (one,), (other,) = _right(before, after)
-    gained, lost = int((other > one).sum()), int((other < one).sum())
-    p = scipy.stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-    return _facts(gained - lost, np.nan, np.nan, p)
+    return int((other > one).sum()), int((other < one).sum())
+
+
+def exact(before: Predictions, after: Predictions) -> Facts:
+    fixed, broken = _changed(before, after)
+    p = scipy.stats.binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
+    return _facts(fixed - broken, np.nan, np.nan, p)
 
 
 def mid_p(before: Predictions, after: Predictions) -> Facts:
-    (one,), (other,) = _right(before, after)
-    gained, lost = int((other > one).sum()), int((other < one).sum())
-    coin = scipy.stats.binom(gained + lost, 0.5)
-    p = min(2 * coin.cdf(min(gained, lost)) - coin.pmf(min(gained, lost)), 1)
-    return _facts(gained - lost, *tango(gained, lost, len(one)), p)
+    fixed, broken = _changed(before, after)
+    coin, fewer = scipy.stats.binom(fixed + broken, 0.5), min(fixed, broken)
+    p = min(2 * coin.cdf(fewer) - coin.pmf(fewer), 1)
+    return _facts(fixed - broken, *tango(fixed, broken, len(before.patch_ids)), p)
 
 
 def _by_t(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> Facts:
@@ -195,20 +193,15 @@ def welch(before: Predictions, after: Predictions) -> Facts:
     return _by_t(other.mean() - one.mean(), variances, [len(one) - 1, len(other) - 1])
 
 
-def _t_of(differences: np.ndarray) -> Facts:
+def paired_t(before: Predictions, after: Predictions, places: np.ndarray | None = None) -> Facts:
+    one, other = (right.mean(0) for right in _right(before, after))
+    differences = other - one if places is None else np.bincount(places, other - one) / np.bincount(places)
     count = len(differences)
     return _by_t(differences.mean(), [differences.var(ddof=1) / count], [count - 1])
 
 
-def paired_t(before: Predictions, after: Predictions) -> Facts:
-    one, other = (right.mean(0) for right in _right(before, after))
-    return _t_of(other - one)
-
-
 def t_of_places(before: Predictions, after: Predictions) -> Facts:
-    one, other = (right.mean(0) for right in _right(before, after))
-    places = before.places
-    return _t_of(np.bincount(places, other - one) / np.bincount(places))
+    return paired_t(before, after, before.places)
 
 
 class Bootstrap:
@@ -230,26 +223,26 @@ class Bootstrap:
 
 def methods(case: Case, rng: np.random.Generator) -> dict[str, Method]:
     """By their names in the table."""
-    found: dict[str, Method] = {"**this pipeline**": ours_of_baseline if case.baseline else ours}
+    by_name: dict[str, Method] = {"**this pipeline**": ours_of_baseline if case.baseline else ours}
     if max(case.before, case.after) == 1:
-        found["McNemar, exact"] = exact
+        by_name["McNemar, exact"] = exact
         if case.ground.places:
-            found["McNemar, mid-p; Tango"] = mid_p
+            by_name["McNemar, mid-p; Tango"] = mid_p
     else:
         if min(case.before, case.after) > 1:
-            found["Welch's t-test, seeds"] = welch
-        found["paired t-test, patches"] = paired_t
-        found["bootstrap, patches and seeds"] = Bootstrap(rng, case.ground.patches)
+            by_name["Welch's t-test, seeds"] = welch
+        by_name["paired t-test, patches"] = paired_t
+        by_name["bootstrap, patches and seeds"] = Bootstrap(rng, case.ground.patches)
     if case.ground.places:
-        found["t-test, places"] = t_of_places
-    return found
+        by_name["t-test, places"] = t_of_places
+    return by_name
 
 
 # -- Counts, returned as shares
 
 
 class Rates(NamedTuple):
-    told: float  # pairs found to differ: in either direction if they are equal, else in the right one
+    significant: float  # differences: in either direction if the models are equal, else in the right one
     covered: float  # intervals that cover the true difference; NaN if the method has none
 
 
@@ -257,33 +250,33 @@ def simulate(case: Case, difference: float, by: dict[str, Method], pairs: int, s
     """The verdicts of each method on the same pairs."""
     rng = np.random.default_rng(seed)
     right = ("better",) if difference else ("better", "worse")
-    told, covered = (dict.fromkeys(by, 0.0) for _ in range(2))
+    counts = {name: np.zeros(2) for name in by}
     for _ in range(pairs):
         pair = case.draw(rng, difference)
         for name, method in by.items():
             facts = method(*pair)
-            told[name] += facts["verdict"] in right
-            covered[name] += np.nan if np.isnan(facts["low"]) else facts["low"] <= difference <= facts["high"]
-    return {name: Rates(told[name] / pairs, covered[name] / pairs) for name in by}
+            covers = np.nan if np.isnan(facts["low"]) else facts["low"] <= difference <= facts["high"]
+            counts[name] += facts["verdict"] in right, covers
+    return {name: Rates(*count / pairs) for name, count in counts.items()}
 
 
 def against_one(tables: int, seed: int) -> tuple[float, float]:
-    """Eight equal experiments of three seeds each: how often one of seven is found to differ from the first,
+    """Eight equal experiments of three seeds each: how often one of seven differs significantly from the first,
     with and without Holm's correction."""
     rng = np.random.default_rng(seed)
-    found = []
+    least = []
     for _ in range(tables):
         first, *others = draw(rng, [Model(seeds=3)] * 8, Ground())
         p_values = [ours(first, other)["p"] for other in others]
-        found.append([min(holm(p_values)), min(p_values)])
-    return tuple((np.array(found) < 1 - CONFIDENCE).mean(0))
+        least.append([min(holm(p_values)), min(p_values)])
+    return tuple((np.array(least) < 1 - CONFIDENCE).mean(0))
 
 
 def whole_table(tables: int, seed: int) -> tuple[float, float]:
     """The same of all differences in the table of experiments, whose baselines are as good as the experiments."""
     rng = np.random.default_rng(seed)
     names = [*"abcdefgh"]
-    found = []
+    significant = []
     for _ in range(tables):
         drawn = draw(rng, [Model(deviation=0)] * len(BASELINES) + [Model(seeds=3)] * len(names), Ground())
         baselines = pd.DataFrame({"patch_id": drawn[0].patch_ids, "actual": drawn[0].actual})
@@ -291,11 +284,10 @@ def whole_table(tables: int, seed: int) -> tuple[float, float]:
         test = dict(zip(names, drawn[len(BASELINES) :], strict=True))
         rows = summarize(Experiments(test, test, baselines, reference=names[0]))
         cells = [text for row in rows for name, text in row.items() if name.startswith("against ") and text != "-"]
-        limits = [re.search(r"\((\S+) to (\S+)\)", text).groups() for text in cells]
-        found.append(
-            [any(text.startswith("**") for text in cells), any(float(low) * float(high) > 0 for low, high in limits)]
-        )
-    return tuple(np.array(found).mean(0))
+        limits = [map(float, re.search(r"\((\S+) to (\S+)\)", text).groups()) for text in cells]
+        in_bold = any(text.startswith("**") for text in cells)
+        significant.append([in_bold, any(low * high > 0 for low, high in limits)])
+    return tuple(np.array(significant).mean(0))
 
 
 def accuracy_covered(model: Model, ground: Ground, draws: int, seed: int) -> float:
@@ -313,12 +305,12 @@ def too_good(draws: int, seed: int) -> tuple[float, float]:
     """By how much the best of eight equal experiments looks better than it is on the patches it is chosen on, and the
     estimate of `optimism`; means."""
     rng = np.random.default_rng(seed)
-    found = []
+    gains = []
     for number in range(draws):
         candidates = {str(name): one for name, one in enumerate(draw(rng, [Model(seeds=3)] * 8, Ground()))}
         best = max(METRICS["accuracy"].scores(one).mean() for one in candidates.values())
-        found.append([best - ACCURACY, optimism(candidates, resamples=200, seed=number)])
-    return tuple(np.mean(found, axis=0))
+        gains.append([best - ACCURACY, optimism(candidates, resamples=200, seed=number)])
+    return tuple(np.mean(gains, axis=0))
 
 
 # -- The page: each function returns rows of a table
@@ -345,14 +337,11 @@ def case_rows(name: str, pairs: int, seed: int) -> Rows:
 
 
 def metric_rows(name: str, pairs: int, seed: int) -> Rows:
-    def by(metric: str) -> Method:
-        return lambda before, after: ours(before, after, metric)
-
     names = {"macro_f1": "macro F1", "balanced_accuracy": "balanced accuracy", "nll": "NLL", "brier": "Brier score"}
-    found = simulate(CASES[name], 0, {words: by(metric) for metric, words in names.items()}, pairs, seed)
+    by = {words: partial(ours, metric=metric) for metric, words in names.items()}
     return [
         {"before, after": "" if row else name, "metric": metric} | dict(zip(RATES, map(percent, rates), strict=True))
-        for row, (metric, rates) in enumerate(found.items())
+        for row, (metric, rates) in enumerate(simulate(CASES[name], 0, by, pairs, seed).items())
     ]
 
 
@@ -398,15 +387,15 @@ def jobs(pairs: int) -> Iterator[list[tuple]]:
 
 def text(pairs: int) -> str:
     with helpers(os.cpu_count() or 1) as pool:
-        found = [[pool.submit(*job) for job in part] for part in jobs(pairs)]
+        running = [[pool.submit(*job) for job in part] for part in jobs(pairs)]
         choice = pool.submit(too_good, pairs // 4, 130)
-        pages = [table([row for job in part for row in job.result()]) for part in found]
+        tables = [table([row for job in part for row in job.result()]) for part in running]
         looks, estimated = (f"{100 * share:.1f}" for share in choice.result())
     best = (
         f"Chosen on the test split, the best of eight equal experiments looks {looks} points better than it is.\n"
         f"The bootstrap used in the table of experiments estimates {estimated} points on average."
     )
-    return "\n\n".join([*pages, best])
+    return "\n\n".join([*tables, best])
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,39 +17,33 @@ from landcover.processes import helpers
 from landcover.terminal import showing
 
 
-def train_and_test(tensors_dir: Path) -> tuple[Split, Split]:
+def train_and_test(tensors_dir: Path) -> list[Split]:
     """The train and the test split, whose images stay on disk: each is read once, patch by patch."""
-    train, test = (load_split(tensors_dir, name, gigabytes=0) for name in ("train", "test"))
-    return train, test
+    return [load_split(tensors_dir, name, gigabytes=0) for name in ("train", "test")]
 
 
-def with_context(features: np.ndarray, split: Split) -> np.ndarray:
-    """Features of images (N, F), and beside them the context of the same patches, if it is an input."""
-    return features if split.context is None else np.hstack([features, split.context])
+def features(splits: list[Split], describe: Callable[[Split], np.ndarray]) -> list[np.ndarray]:
+    """Of each split, features of its images (N, F), and beside them its context, if that is an input."""
+    described = [(describe(split), split.context) for split in splits]
+    return [of_images if context is None else np.hstack([of_images, context]) for of_images, context in described]
 
 
 def from_band_statistics(tensors_dir: Path, settings: Baseline, threads: int) -> tuple[np.ndarray, float]:
     """Log-probabilities (N, K) for the test split, from a logistic regression, and its C."""
-    train, test = train_and_test(tensors_dir)
-    statistics, test_statistics = (
-        with_context(baselines.band_statistics(split.images, settings.percentiles, threads), split)
-        for split in (train, test)
-    )
-    of_train = load_index(tensors_dir, "train")
-    groups = baselines.ground_groups(of_train.lon, of_train.lat)
+    train, test = splits = train_and_test(tensors_dir)
+    known, new = features(splits, lambda one: baselines.band_statistics(one.images, settings.percentiles, threads))
+    index = load_index(tensors_dir, "train")
+    groups = baselines.ground_groups(index.lon, index.lat)
     with threadpool_limits(threads):
-        chosen = baselines.choose_regularization(statistics, train.labels, groups, settings.inverse_regularization)
-        fitted = baselines.logistic_regression(statistics, train.labels, test_statistics, len(test.classes), chosen)
-    return fitted, chosen
+        chosen = baselines.choose_regularization(known, train.labels, groups, settings.inverse_regularization)
+        return baselines.logistic_regression(known, train.labels, new, len(test.classes), chosen), chosen
 
 
 def from_texture(tensors_dir: Path, threads: int) -> np.ndarray:
     """Log-probabilities (N, K) for the test split, from boosted trees."""
-    train, test = train_and_test(tensors_dir)
-    features, test_features = (
-        with_context(baselines.texture(split.images, split.bands, threads, line=1), split) for split in (train, test)
-    )
-    return baselines.gradient_boosting(features, train.labels, test_features, len(test.classes))
+    train, test = splits = train_and_test(tensors_dir)
+    known, new = features(splits, lambda one: baselines.texture(one.images, one.bands, threads, line=1))
+    return baselines.gradient_boosting(known, train.labels, new, len(test.classes))
 
 
 def baseline(

@@ -18,7 +18,7 @@ from landcover.evaluation.metrics import means, named
 from landcover.evaluation.predictions import parse, tabulate
 from landcover.evaluation.probabilities import COST, load_log_probabilities, load_seeds
 from landcover.processes import helpers
-from landcover.report import plots
+from landcover.report import maps, plots
 from landcover.report.pictures import Pictures
 
 
@@ -46,7 +46,8 @@ def evaluate(
         labels, confidence = of_test.argmax(1), np.exp(of_test.max(1))
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test)
-        pictures.draw_places(tensors_dir / INDEX, test)
+        patch_metres = test.images.shape[-1] * test.metres_per_pixel
+        pictures.draw("places", maps.places, pd.read_csv(tensors_dir / INDEX), patch_metres)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
         seeds, repeated = load_seeds(seeds_path, {name: splits[name] for name in results.REPEATED})

@@ -32,9 +32,9 @@ def report(
     contents = [json.loads(path.read_bytes()) for path in jsons]
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     facts = tensors.load(model_path)[1]
-    run = Run(Architecture.from_json(facts["architecture"]), train)
-    page = report_page(run, *contents, *tables)
-    for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run, *contents))):
+    run = Run(Architecture.from_json(facts["architecture"]), train, *contents)
+    page = report_page(run, *tables)
+    for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run))):
         with files.replacing(path) as part:
             part.write_text(content, encoding="utf-8")
     print(f"{headline(page)}\n\nThe whole report: {report_md}")

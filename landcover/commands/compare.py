@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,7 @@ from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.reports import grown_leakage, incomparable, read_reports
 from landcover.evaluation.revisions import WORKSPACE, Revision, merge_base
-from landcover.report.comparison import (
-    comparison_page,
-    incomparable_page,
-    not_comparable,
-    tables_page,
-    verdict_lines,
-)
+from landcover.report import comparison as pages
 
 REGRESSION = 3  # exit codes, besides 1 for bad input
 NOT_COMPARABLE = 4
@@ -53,7 +48,7 @@ class Outcome:
 
     @property
     def headline(self) -> str:
-        return not_comparable(self.reasons) if self.compared is None else verdict_lines(self.compared)
+        return pages.not_comparable(self.reasons) if self.compared is None else pages.verdict_lines(self.compared)
 
     @property
     def regressions(self) -> list[str]:
@@ -67,10 +62,7 @@ class Outcome:
         if self.compared:
             fields |= asdict(self.compared)
         if self.baselines is not None:
-            fields["baselines"] = {
-                when: {name: asdict(one) for name, one in verdicts.items()} for when, verdicts in self.baselines.items()
-            }
-            fields["grown_leakage"] = self.grown_leakage
+            fields |= {"baselines": self.baselines, "grown_leakage": self.grown_leakage}
         return fields | {"reasons": self.reasons, "regressions": self.regressions}
 
 
@@ -86,55 +78,45 @@ def read_table(path: str) -> Predictions:
             raise InputError("has fewer than two patches")
         return table
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; give a table of predictions, or a revision") from None
+        reason = "not found; give a table of predictions, or a revision"
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({' '.join(str(error).split())})") from None
+        reason = f"cannot be read as CSV ({' '.join(str(error).split())})"
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        reason = str(error)
+    raise InputError(f"{path}: {reason}")
 
 
 def compare_tables(names: tuple[str, str], metric: str) -> Outcome:
     before, after = map(read_table, names)
     if reasons := mismatches(before, after):
-        return Outcome(names, lambda folder: f"{not_comparable(reasons)}\n", reasons=reasons)
+        return Outcome(names, lambda folder: f"{pages.not_comparable(reasons)}\n", reasons=reasons)
     compared = compare(before, after, named(metric))
-    return Outcome(names, lambda folder: tables_page(compared, names, before, after), compared)
+    return Outcome(names, lambda folder: pages.tables_page(compared, names, before, after), compared)
 
 
 def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path) -> Outcome:
     base, head = (read_reports(Revision(name)) for name in names)
     names = (str(base.revision), str(head.revision))
     if reasons := incomparable(base, head):
-        return Outcome(names, lambda folder: incomparable_page(reasons, base, head), reasons=reasons)
+        return Outcome(names, lambda folder: pages.incomparable_page(reasons, base, head), reasons=reasons)
     metric = metric or validate("evaluate", Evaluation, head.params["evaluate"]).verdict
     compared = compare(base.predictions, head.predictions, named(metric))
     against = {"before": base.against_baselines(), "after": head.against_baselines()}
-    return Outcome(
-        names,
-        lambda folder: comparison_page(compared, against, base, head, folder, tensors_dir),
-        compared,
-        baselines=against,
-        grown_leakage=grown_leakage(base, head),
-    )
+    page = partial(pages.comparison_page, compared, against, base, head, tensors_dir)
+    return Outcome(names, page, compared, baselines=against, grown_leakage=grown_leakage(base, head))
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m landcover compare", description="Compare two revisions, or two tables of predictions."
-    )
-    parser.add_argument(
-        "--base", help="revision or table to compare with; default: the merge base with the main branch"
-    )
-    parser.add_argument("--head", default=WORKSPACE, help="revision or table to judge; default: the workspace")
+    description = "Compare two revisions, or two tables of predictions."
+    parser = argparse.ArgumentParser(prog="python -m landcover compare", description=description)
+    parser.add_argument("--base", help="revision or table to compare with; default: merge base with the main branch")
+    parser.add_argument("--head", default=WORKSPACE, help="revision or table to compare; default: the workspace")
     parser.add_argument("--output", type=Path, help="page to write; default: comparison.md, or none with --json")
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
     parser.add_argument("--verdict", choices=METRICS, help="decisive metric; default: head's evaluate.verdict")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
-    parser.add_argument(
-        "--fail-on-regression",
-        action="store_true",
-        help=f"exit with {REGRESSION} if {GATED} is significantly worse or leakage grew",
-    )
+    gate = f"exit with {REGRESSION} if {GATED} is significantly worse or leakage grew"
+    parser.add_argument("--fail-on-regression", action="store_true", help=gate)
     given = parser.parse_args(arguments)
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
@@ -143,8 +125,7 @@ def main(arguments: list[str]) -> None:
         case [True, True]:
             outcome = compare_tables((given.base, given.head), given.verdict or "accuracy")
         case [False, False]:
-            base = merge_base() if given.base is None else given.base
-            outcome = compare_revisions((base, given.head), given.verdict, given.tensors)
+            outcome = compare_revisions((given.base or merge_base(), given.head), given.verdict, given.tensors)
         case _:
             raise InputError("--base and --head: give two revisions, or two tables (.csv), not one of each")
     if output:
@@ -152,14 +133,14 @@ def main(arguments: list[str]) -> None:
         with files.replacing(output) as part:
             part.write_text(page, encoding="utf-8")
     if given.json:
-        print(json.dumps(outcome.as_json(), indent=2, allow_nan=False))
+        print(json.dumps(outcome.as_json(), indent=2, allow_nan=False, default=asdict))
     else:
         print(outcome.headline.replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
     if outcome.baselines is not None and compared.scope == "two runs" and compared.verdict != "no difference":
         print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
-        print(f"{output}", file=sys.stderr)
+        print(output, file=sys.stderr)
     if outcome.reasons:
         sys.exit(NOT_COMPARABLE)
     if given.fail_on_regression and outcome.regressions:

@@ -36,13 +36,8 @@ BY_PLACE = "ben-ge-sample-by-place"
 NOT_COMPARABLE = 4  # exit code of the comparison
 
 
-def load_experiments(path: Path = EXPERIMENTS) -> dict[str, dict[str, dict[str, Any]]]:
-    """What each experiment changes, by group and name; the first of a group is its reference."""
-    return yaml.safe_load(path.read_bytes())
-
-
 def select(names: list[str], groups: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The named experiments, or those of the named groups, and for each the reference of its group.
+    """The named experiments, or those of the named groups, and for each the reference of its group: the first in it.
 
     Raises:
         InputError: there is no such experiment or group.
@@ -69,9 +64,12 @@ def report_uncommitted() -> None:
     lines = (git("status", "--porcelain", "--", *CODE) or "").splitlines()
     untracked = [line[3:] for line in lines if line.startswith("??")]
     if changed := [line[3:] for line in lines if not line.startswith("??")]:
-        print(f"{few(changed)}: not committed; experiments run with what the workspace has", file=sys.stderr)
+        print(f"{few(changed)}: not committed; experiments run with the version in the workspace", file=sys.stderr)
     if untracked:
-        print(f"{few(untracked)}: unknown to Git, so experiments run without; git add what they need", file=sys.stderr)
+        print(
+            f"{few(untracked)}: not tracked by Git, so experiments run without them; git add those they need",
+            file=sys.stderr,
+        )
 
 
 def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
@@ -89,10 +87,8 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
     git("update-ref", "-d", reference_of_head(called))  # `dvc exp run --force` would also repeat every stage
     # In the workspace, so that a repeated experiment resumes: DVC's folder is a new one each time.
     checkpoints = os.path.abspath(os.environ.get(CHECKPOINTS, ".partial"))
-    dvc = subprocess.Popen(
-        ["dvc", "exp", "run", "--temp", "--name", called, *given],
-        env=os.environ | {CHECKPOINTS: checkpoints, "PYTHONUNBUFFERED": "1"},
-    )
+    environment = os.environ | {CHECKPOINTS: checkpoints, "PYTHONUNBUFFERED": "1"}
+    dvc = subprocess.Popen(["dvc", "exp", "run", "--temp", "--name", called, *given], env=environment)
     try:
         code = dvc.wait()
     except KeyboardInterrupt:
@@ -102,7 +98,7 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
         raise InputError(f"experiment {called}: dvc exp run failed; fix the error above, and run it again")
 
 
-def judge(name: str, reference: str, dataset: str | None) -> None:
+def give_verdict(name: str, reference: str, dataset: str | None) -> None:
     """Compare an experiment with its reference: over seeds, if that was run on the same commit, else as committed.
 
     Raises:
@@ -151,10 +147,10 @@ def collect(chosen: dict[str, str], dataset: str | None) -> Experiments:
         predictions[split] = {name: parse(table) for name, table in tables.items() if len(table)}
         demand_same_patches(predictions[split], split)
     if not predictions["test"]:
-        where = f" with --dataset {dataset}" if dataset else ""
-        raise InputError(
-            f"no experiment of {EXPERIMENTS} was run over seeds{where}; run python -m landcover experiment run"
+        missing = f"no experiment of {EXPERIMENTS} was run over seeds" + (
+            f" with --dataset {dataset}" if dataset else ""
         )
+        raise InputError(f"{missing}; run python -m landcover experiment run")
     baselines = revisions[next(iter(predictions["test"]))].csv("reports/baseline_predictions.csv")
     return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())))
 
@@ -163,13 +159,11 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m landcover experiment", description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["run", "table", "splits"])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument(
-        "--dataset", help=f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
-    )
+    dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
+    parser.add_argument("--dataset", help=dataset)
     given = parser.parse_args(arguments)
-    groups = load_experiments()
-    everything = given.command == "run" and not given.names
-    chosen = select(given.names or (list(groups) if everything else [next(iter(groups))]), groups)
+    groups: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(EXPERIMENTS.read_bytes())  # changes, by name
+    chosen = select(given.names or list(groups)[: None if given.command == "run" else 1], groups)
     match given.command:
         case "run":
             report_uncommitted()
@@ -178,7 +172,7 @@ def main(arguments: list[str]) -> None:
                 run(name, changes[name], given.dataset)
             for name in chosen:
                 if name in given.names:  # a group has a table
-                    judge(name, chosen[name], given.dataset)
+                    give_verdict(name, chosen[name], given.dataset)
         case "table":
             experiments = collect(chosen, given.dataset)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")

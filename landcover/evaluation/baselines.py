@@ -221,15 +221,9 @@ def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray
     # Small trees, with a part of the features for each split: in a cross-validation on the synthetic sample's train
     # split, they are as good as larger ones, and they take a third of a second.
     model = HistGradientBoostingClassifier(
-        max_iter=100,
-        max_leaf_nodes=4,
-        min_samples_leaf=10,
-        l2_regularization=5,
-        max_features=0.2,
-        max_bins=64,
-        early_stopping=False,
-        random_state=0,
-    )
+        max_iter=100, max_leaf_nodes=4, min_samples_leaf=10, l2_regularization=5, max_features=0.2, max_bins=64,
+        early_stopping=False, random_state=0,
+    )  # fmt: skip
     # Several threads would sum the gradients in a different order, and a split may depend on the last digit.
     with threadpool_limits(1):
         return _predict(model, features, labels, test, classes)

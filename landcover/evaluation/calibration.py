@@ -19,9 +19,8 @@ def reliability(correct: np.ndarray, confidence: np.ndarray) -> dict[str, np.nda
     """For bins of equal count: patches, mean confidence, accuracy, and the bounds of its 95% interval, each (B,)."""
     bins = _bins(confidence)
     count = np.bincount(bins)
-    accuracy = np.bincount(bins, correct) / count
+    mean, accuracy = np.bincount(bins, confidence) / count, np.bincount(bins, correct) / count
     low, high = np.array([wilson(share, n) for share, n in zip(accuracy, count, strict=True)]).T
-    mean = np.bincount(bins, confidence) / count
     return {"count": count, "confidence": mean, "accuracy": accuracy, "low": low, "high": high}
 
 

@@ -8,7 +8,7 @@ import scipy.stats
 from scipy.optimize import brentq
 
 from landcover.errors import InputError
-from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference, quantile
+from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference
 from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
 
@@ -34,11 +34,6 @@ class Verdict:
     standard_error: float
     degrees_of_freedom: float | None  # None: of a normal distribution
     components: list[Component]  # what the squared standard error is made of; empty if it is 0
-
-    @property
-    def critical(self) -> float:
-        """How many standard errors a difference must exceed to be called better or worse."""
-        return quantile(self.degrees_of_freedom)
 
 
 @dataclass(frozen=True)
@@ -114,28 +109,16 @@ def compare_scores(
     all_alike = estimate.value != 0 and error == 0  # this is not certainty: treat each place as one patch
     if metric.unit == SHARE and (of_two_runs or all_alike):
         # For single runs, the distribution of the difference is known, even with few patches.
-        if of_two_runs:
-            count, fixed, broken, source = len(change), int((change > 0).sum()), int((change < 0).sum()), "patches"
-        else:
-            count, source = (int(places.max() + 1), "places") if clustered(places) else (len(change), "patches")
-            fixed, broken = (count, 0) if estimate.value > 0 else (0, count)
+        changes, source = (np.bincount(places, change), "places") if clustered(places) else (change, "patches")
+        count, fixed, broken = len(changes), int((changes > 0).sum()), int((changes < 0).sum())
         (low, high), p = tango(fixed, broken, count), score_test(fixed, broken)
         method, error, freedom = SCORE_TEST, float(np.sqrt(fixed + broken) / count), None
         components = [Component(source, count, 1.0)] if error else []
     verdict = "within noise"
     if not low <= 0 <= high:
         verdict = "better" if (low > 0) == metric.higher_is_better else "worse"
-    means = float(before.mean()), float(after.mean())
-    return Verdict(
-        *means, estimate.value, low, high, p, verdict, metric.name, method, error, freedom, components
-    )  # fmt: skip
-
-
-def same(before: Predictions, after: Predictions) -> bool:
-    """Whether both make the same predictions, with the same probabilities if both have them."""
-    if not np.array_equal(before.predicted, after.predicted):
-        return False
-    return before.p_actual is None or after.p_actual is None or np.array_equal(before.p_actual, after.p_actual)
+    estimates = float(before.mean()), float(after.mean()), estimate.value, low, high, p
+    return Verdict(*estimates, verdict, metric.name, method, error, freedom, components)
 
 
 def compare(before: Predictions, after: Predictions, decisive: Metric = METRICS["accuracy"]) -> Comparison:
@@ -150,8 +133,10 @@ def compare(before: Predictions, after: Predictions, decisive: Metric = METRICS[
         raise InputError(
             f"the verdict by {decisive.name} needs a column {decisive.column} on both sides; choose accuracy"
         )
+    columns = ["predicted"] if before.p_actual is None or after.p_actual is None else ["predicted", "p_actual"]
+    same = all(np.array_equal(getattr(before, name), getattr(after, name)) for name in columns)
     return Comparison(
-        verdict="no difference" if same(before, after) else metrics[decisive.name].verdict,
+        verdict="no difference" if same else metrics[decisive.name].verdict,
         metric=decisive.name,
         scope="two runs" if len(before.seeds) == len(after.seeds) == 1 else "configurations",
         seeds={"before": len(before.seeds), "after": len(after.seeds)},
@@ -168,16 +153,9 @@ def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict
     Args:
         baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
     """
-    accuracy = METRICS["accuracy"]
-    scores = accuracy.scores(predictions)
-    return {
-        name: compare_scores(
-            accuracy,
-            accuracy.scores(of_baseline(baselines, name, predictions)),
-            scores,
-            predictions.places,
-            seedless=True,
-        )
-        for name in BASELINES
-        if name in baselines
-    }
+    accuracy, verdicts = METRICS["accuracy"], {}
+    for name in BASELINES:
+        if name in baselines:
+            pair = (accuracy.scores(one) for one in (of_baseline(baselines, name, predictions), predictions))
+            verdicts[name] = compare_scores(accuracy, *pair, predictions.places, seedless=True)
+    return verdicts

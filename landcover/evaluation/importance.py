@@ -16,24 +16,6 @@ from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX, modality
 SEED = 0
 
 
-def permuted_inputs(log_probabilities: dict[str, np.ndarray], test: Split) -> dict[str, np.ndarray]:
-    """Log-probabilities of the test split with the values of one modality permuted between patches, (P, N, K).
-
-    With a single modality, nothing else says anything about a patch, so its prediction becomes another patch's.
-    """
-    permuted = {
-        name.removeprefix(PERMUTED_PREFIX): values
-        for name, values in log_probabilities.items()
-        if name.startswith(PERMUTED_PREFIX)
-    }
-    if permuted:
-        return permuted
-    (only,) = {modality(name) for name in (*test.bands, *test.context_names)}
-    rng = np.random.default_rng(SEED)
-    orders = [rng.permutation(len(test.labels)) for _ in range(PERMUTATIONS)]
-    return {only: log_probabilities["test"][np.stack(orders)]}
-
-
 def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """For each modality, the accuracy that the test split loses without it, the costliest first.
 
@@ -50,11 +32,16 @@ def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarra
     def right(values: np.ndarray) -> np.ndarray:
         return (values.argmax(-1) == test.labels)[..., order]
 
+    permuted = {name: values for name, values in log_probabilities.items() if name.startswith(PERMUTED_PREFIX)}
+    if not permuted:  # a single modality: without it, the prediction for a patch is that for another patch
+        (only,) = {modality(name) for name in (*test.bands, *test.context_names)}
+        rng = np.random.default_rng(SEED)
+        orders = [rng.permutation(len(test.labels)) for _ in range(PERMUTATIONS)]
+        permuted = {only: log_probabilities["test"][np.stack(orders)]}
     rows = []
-    for name, permuted in permuted_inputs(log_probabilities, test).items():
-        without = right(permuted).mean(0)
+    for name, values in permuted.items():
+        without = right(values).mean(0)
         estimate = mean((right(log_probabilities["test"]) - without)[None], places)
-        low, high = estimate.interval()
-        row = {"input": name, "accuracy": float(without.mean()), "cost": estimate.value, "low": low, "high": high}
-        rows.append(row)
+        figures = {"accuracy": float(without.mean()), "cost": estimate.value} | estimate.interval()._asdict()
+        rows.append({"input": name.removeprefix(PERMUTED_PREFIX)} | figures)
     return sorted(rows, key=lambda row: -row["cost"])

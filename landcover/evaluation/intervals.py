@@ -51,9 +51,6 @@ class _Variance(NamedTuple):
     value: float
     spread: float  # value**2 / degrees of freedom; Satterthwaite's formula adds these
 
-    def scaled(self, factor: float) -> "_Variance":
-        return self._replace(value=self.value * factor, spread=self.spread * factor**2)
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -151,12 +148,9 @@ def _estimate(value: float, patches: _Variance, seeds: Sequence[_Variance]) -> E
     if variance < patches.value / 2:  # the total is not set below this
         variance = patches.value / 2
         freedom = patches.value**2 / patches.spread if patches.spread else 1.0
-    positive = [max(part.value, 0.0) for part in parts]
-    components = [
-        Component(part.source, part.count, float(own / sum(positive)))
-        for part, own in zip(parts, positive, strict=True)
-        if sum(positive)
-    ]
+    positive = sum(max(part.value, 0.0) for part in parts)
+    shares = [float(max(part.value, 0.0) / positive) for part in parts] if positive else []
+    components = [Component(part.source, part.count, share) for part, share in zip(parts, shares, strict=False)]
     return Estimate(float(value), float(np.sqrt(variance)), float(freedom), components)
 
 
@@ -193,7 +187,8 @@ def difference(
     seeds = _of_seeds(before, "seeds before") + _of_seeds(after, "seeds after")
     single, several = sorted((before, after), key=len)
     if len(single) == 1 and not seedless:
-        seeds = [part.scaled(1 + len(several)) for part in seeds]
+        factor = 1 + len(several)
+        seeds = [part._replace(value=part.value * factor, spread=part.spread * factor**2) for part in seeds]
     return _estimate(paired.mean(), _of_patches(paired, places), seeds)
 
 

@@ -38,15 +38,12 @@ class Metric:
 
     def interval(self, predictions: Predictions) -> Interval:
         """The 95% interval of the metric of a single run, by Wilson's formula for shares, else by Student's t."""
-        scores = self.scores(predictions)
-        if self.unit != SHARE:
-            low, high = mean(scores, predictions.places).interval()
-            return Interval(max(low, 0.0), high)
+        scores, places = self.scores(predictions), predictions.places
         # Also where every prediction is correct: then macro F1 has no spread from which to estimate its error.
-        if np.isin(scores, (0, 1)).all():
-            return share_interval(scores[0] == 1, predictions.places)
-        low, high = mean(scores, predictions.places).interval()
-        return Interval(max(low, 0.0), min(high, 1.0))
+        if self.unit == SHARE and np.isin(scores, (0, 1)).all():
+            return share_interval(scores[0] == 1, places)
+        low, high = mean(scores, places).interval()
+        return Interval(max(low, 0.0), min(high, 1.0) if self.unit == SHARE else high)
 
 
 # A mean over classes is not a mean over patches, but to first order it is the mean of its value plus the influence of

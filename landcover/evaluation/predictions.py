@@ -88,16 +88,10 @@ def parse(table: pd.DataFrame) -> Predictions:
         twice = table.loc[table.duplicated(["seed", "patch_id"]), "patch_id"].iloc[0]
         raise InputError(f"lists patch {twice} twice; needs one row per patch, or per patch and seed")
     seeds = table["seed"].drop_duplicates().tolist()
-    if len(table) % len(seeds):
+    if (table.groupby("patch_id").size() != len(seeds)).any():
         raise InputError("the seeds do not all have the same patches")
-    first = table.iloc[: len(table) // len(seeds)]
-
-    def by_seed(name: str) -> np.ndarray:
-        return table[name].to_numpy().reshape(len(seeds), -1)
-
-    if (by_seed("patch_id") != first["patch_id"].to_numpy()).any():
-        raise InputError("the seeds do not all have the same patches")
-    if (by_seed("actual") != first["actual"].to_numpy()).any():
+    patches = table.drop_duplicates("patch_id")
+    if len(table.drop_duplicates(["patch_id", "actual"])) != len(patches):
         raise InputError("a patch has different actual classes for different seeds")
 
     def numbers(name: str, low: float, high: float) -> np.ndarray | None:
@@ -111,14 +105,9 @@ def parse(table: pd.DataFrame) -> Predictions:
     lon, lat = numbers("lon", -180, 180), numbers("lat", -90, 90)
     positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
     optional = {name: numbers(name, *limits) for name, limits in OPTIONAL.items()}
-    return Predictions(
-        first["patch_id"].to_numpy(),
-        first["actual"].to_numpy(),
-        by_seed("predicted"),
-        seeds,
-        positions=positions,
-        **optional,
-    )
+    predicted = table["predicted"].to_numpy().reshape(len(seeds), -1)
+    ids, actual = (patches[name].to_numpy() for name in ("patch_id", "actual"))
+    return Predictions(ids, actual, predicted, seeds, positions=positions, **optional)
 
 
 def mismatches(before: Predictions, after: Predictions) -> list[str]:

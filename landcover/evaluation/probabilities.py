@@ -12,9 +12,10 @@ from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX
 COST = ("parameters", "epochs", "device")  # facts about the network and its training for the report
 
 
-def load_log_probabilities(
-    path: Path, splits: dict[str, tensors.Split]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+Arrays = dict[str, np.ndarray]  # by split
+
+
+def load_log_probabilities(path: Path, splits: dict[str, tensors.Split]) -> tuple[Arrays, dict[str, Any]]:
     """The log-probabilities that train wrote of each split, float64 (N, K); the temperature that it fitted, and COST.
 
     Raises:
@@ -31,7 +32,7 @@ def load_log_probabilities(
     return log_probabilities, metadata
 
 
-def load_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], dict[str, np.ndarray]]:
+def load_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], Arrays]:
     """The seeds and the log-probabilities that repeat wrote of each split, float64 (S, N, K); empty without seeds.
 
     Raises:
@@ -47,24 +48,16 @@ def load_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int],
 
 
 def _demand_fit(
-    path: Path,
-    log_probabilities: dict[str, np.ndarray],
-    metadata: dict[str, Any],
-    splits: dict[str, tensors.Split],
-    leading: tuple[int, ...],
+    path: Path, arrays: Arrays, metadata: dict[str, Any], splits: dict[str, tensors.Split], leading: tuple[int, ...]
 ) -> None:
     for name, split in splits.items():
         facts = {"bands": split.bands, "classes": split.classes, "scale": split.scale}
         facts["context"] = list(split.context_names) or None
         for fact, expected in facts.items():
             if metadata.get(fact) != expected:
-                raise InputError(
-                    f"{path}: comes from a network trained with {fact} {metadata.get(fact)}, but the tensors have "
-                    f"{expected}; run dvc repro"
-                )
-        shape = (*leading, len(split.labels), len(split.classes))
-        values = log_probabilities.get(name)
-        if values is None or values.shape != shape or not np.isfinite(values).all():
-            raise InputError(
-                f"{path}: is not finite, or does not cover the {len(split.labels)} {name} patches; run dvc repro"
-            )
+                trained = f"comes from a network trained with {fact} {metadata.get(fact)}"
+                raise InputError(f"{path}: {trained}, but the tensors have {expected}; run dvc repro")
+        count = len(split.labels)
+        values = arrays.get(name)
+        if values is None or values.shape != (*leading, count, len(split.classes)) or not np.isfinite(values).all():
+            raise InputError(f"{path}: is not finite, or does not cover the {count} {name} patches; run dvc repro")

@@ -54,7 +54,7 @@ class Reports:
     def leakage(self) -> dict[str, float]:
         """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
         shares = (self.data.get("leakage") or {}).get("test", {})
-        return {distance: shares[distance]["share"] for distance in NEARNESS if distance in shares}
+        return {distance: float(shares[distance]["share"]) for distance in NEARNESS if distance in shares}
 
     def stale_parameters(self) -> list[str]:
         """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with.
@@ -108,39 +108,35 @@ def read_reports(revision: Revision) -> Reports:
         reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
-        for share in reports.leakage().values():
-            float(share)
-        float(metrics["test"]["ece"])
+        float(metrics["test"]["ece"]), reports.leakage()
         int(data["patches"]["test"]), dict(lock["stages"]), dict(params["evaluate"])
+        return reports
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(
-            f"{revision}: its reports are not what this pipeline writes ({reason}); run dvc repro"
-        ) from None
-    return reports
+        reason = f"its reports are not what this pipeline writes ({type(error).__name__}: {error})"
+        raise InputError(f"{revision}: {reason}; run dvc repro") from None
 
 
 def incomparable(base: Reports, head: Reports) -> list[str]:
     """Why the test figures of two revisions cannot be compared; empty if they can."""
-    reasons = []
-    for fact, what in (("membership_sha256", "patches"), ("labels_sha256", "labels")):
-        if base.data[fact]["test"] != head.data[fact]["test"]:
-            count = [side.data["patches"]["test"] for side in (base, head)]
-            reasons.append(f"the test splits have different {what} ({count[0]} patches before, {count[1]} after)")
-            break
-    for side in (base, head):
-        if len(side.table) != side.data["patches"]["test"]:
-            reasons.append(
-                f"reports/predictions.csv of {side.revision} does not match its test split; run dvc repro there"
-            )
+    counts = [side.data["patches"]["test"] for side in (base, head)]
+    reasons = [
+        f"the test splits have different {what} ({counts[0]} patches before, {counts[1]} after)"
+        for fact, what in (("membership_sha256", "patches"), ("labels_sha256", "labels"))
+        if base.data[fact]["test"] != head.data[fact]["test"]
+    ][:1]
+    reasons += [
+        f"reports/predictions.csv of {side.revision} does not match its test split; run dvc repro there"
+        for side, count in zip((base, head), counts, strict=True)
+        if len(side.table) != count
+    ]
     return reasons or mismatches(base.run, head.run)
 
 
 def grown_leakage(base: Reports, head: Reports) -> list[str]:
     """The kinds of leakage that affect more of the test split than before, with both shares."""
-    before, after = base.leakage(), head.leakage()
+    after = head.leakage()
     return [
-        f"{NEARNESS[distance]}: {before[distance]:.1%} before, {after[distance]:.1%} after"
-        for distance in before
-        if distance in after and after[distance] > before[distance]
+        f"{NEARNESS[distance]}: {share:.1%} before, {after[distance]:.1%} after"
+        for distance, share in base.leakage().items()
+        if after.get(distance, 0) > share
     ]

@@ -39,8 +39,8 @@ def accuracy_by_purity(correct: np.ndarray, majority_fraction: np.ndarray) -> li
     rows, ranges = [], purity_range(majority_fraction)
     for number in np.unique(ranges):
         right = correct[ranges == number]
-        (low, high), share = share_interval(right), float(right.mean())
-        rows.append({"purity": PURITY_RANGES[number], "n": len(right), "accuracy": share, "low": low, "high": high})
+        row = {"purity": PURITY_RANGES[number], "n": len(right), "accuracy": float(right.mean())}
+        rows.append(row | share_interval(right)._asdict())
     return rows
 
 
@@ -57,9 +57,9 @@ def of_run(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
     for name, value in means(predictions).items():
         low, high = METRICS[name].interval(predictions)
         figures |= {name: value, f"{name}_ci_low": low, f"{name}_ci_high": high}
-    by_chance, high_by_chance = ece_by_chance(confidence, resamples=resamples, seed=seed)
     figures["ece"] = ece(predictions.predicted[0] == predictions.actual, confidence)
-    return figures | {"ece_by_chance": {"mean": by_chance, "high": high_by_chance}, "n": len(table)}
+    by_chance = ece_by_chance(confidence, resamples=resamples, seed=seed)
+    return figures | {"ece_by_chance": dict(zip(("mean", "high"), by_chance, strict=True)), "n": len(table)}
 
 
 def differences_from(baselines: pd.DataFrame, predictions: Predictions) -> dict[str, Any]:
@@ -123,8 +123,7 @@ def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
         estimate = mean(scores, predictions.places)
         figures[name] = {"mean": estimate.value}
         if len(scores) > 1:
-            low, high = estimate.interval()
-            figures[name] |= {"std": float(scores.mean(1).std(ddof=1)), "low": low, "high": high}
+            figures[name] |= {"std": float(scores.mean(1).std(ddof=1))} | estimate.interval()._asdict()
     return figures
 
 
@@ -147,12 +146,10 @@ def of_ensemble(
     for name in REPEATED:
         mixed = logsumexp(log_probabilities[name], axis=0, b=1 / len(log_probabilities[name]))
         single, together = parse(tables[name]), parse(tabulate(splits[name], indices[name], mixed))
-        figures[name] = {metric: _gain(single, together, metric) for metric in ENSEMBLE}
+        figures[name] = {}
+        for metric in ENSEMBLE:
+            before, after = (METRICS[metric].scores(one).mean(0, keepdims=True) for one in (single, together))
+            gain = difference(before, after, single.places, seedless=True)
+            figures[name][metric] = {"value": float(after.mean()), "difference": gain.value}
+            figures[name][metric] |= gain.interval()._asdict()
     return figures["test"] | {"val": figures["val"]}
-
-
-def _gain(single: Predictions, together: Predictions, metric: str) -> dict[str, float]:
-    before, after = (METRICS[metric].scores(one).mean(0, keepdims=True) for one in (single, together))
-    gain = difference(before, after, single.places, seedless=True)
-    low, high = gain.interval()
-    return {"value": float(after.mean()), "difference": gain.value, "low": low, "high": high}

@@ -51,13 +51,6 @@ def merge_base() -> str:
     )
 
 
-def _names() -> list[str]:
-    """What revisions can be called here, beside commits."""
-    branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes")
-    experiments = git("for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps/*/*/*")
-    return [WORKSPACE, "HEAD", *f"{branches}\n{experiments}".split()]
-
-
 class Revision:
     """A commit, tag, branch or experiment by name, or the current files of the workspace.
 
@@ -68,15 +61,15 @@ class Revision:
     def __init__(self, name: str):
         self.name, self.commit = name, None
         if name != WORKSPACE:
-            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>.
-            # The newest, if several commits have one of that name.
+            # DVC keeps an experiment as a commit under refs/exps/<xx>/<baseline>/<name>; of several, the newest counts.
             newest = ("for-each-ref", "--sort=-committerdate", "--format=%(objectname)", f"refs/exps/*/*/{name}")
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
             if self.commit is None:
-                raise InputError(
-                    f"no revision or experiment '{name}'; choose from {few(_names(), CHOICES)}, or a commit"
-                )
+                branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes")
+                experiments = git("for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps/*/*/*")
+                names = few([WORKSPACE, "HEAD", *f"{branches}\n{experiments}".split()], CHOICES)
+                raise InputError(f"no revision or experiment '{name}'; choose from {names}, or a commit")
 
     def __str__(self) -> str:
         if self.commit is None:

@@ -1,7 +1,6 @@
 """Choosing between configurations: many comparisons at once, and the bias of choosing on the data for evaluation."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,13 +11,6 @@ from landcover.evaluation.predictions import Predictions
 
 AT_ONCE = 500  # resamples, to limit memory
 ACCURACY = METRICS["accuracy"]
-
-
-class Choice(NamedTuple):
-    """The configuration with the highest accuracy, and those that do not differ significantly from it."""
-
-    name: str
-    equals: list[str]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -33,14 +25,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def choose(candidates: dict[str, Predictions]) -> Choice:
-    """The best of several configurations on the same patches, by mean accuracy over seeds."""
+def choose(candidates: dict[str, Predictions]) -> tuple[str, list[str]]:
+    """The configuration with the highest mean accuracy over seeds, and those that do not differ significantly from it.
+
+    Args:
+        candidates: predictions for the same patches.
+    """
     right = {name: ACCURACY.scores(one) for name, one in candidates.items()}
     best = max(right, key=lambda name: right[name].mean())
     others = [name for name in right if name != best]
     places = candidates[best].places
     p_values = holm([compare_scores(ACCURACY, right[name], right[best], places).p for name in others])
-    return Choice(best, [name for name, p in zip(others, p_values, strict=True) if p >= 1 - CONFIDENCE])
+    return best, [name for name, p in zip(others, p_values, strict=True) if p >= 1 - CONFIDENCE]
 
 
 def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -> float:
@@ -60,11 +56,10 @@ def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -
         patches = rng.multinomial(count, np.full(count, 1 / count), size=rows.stop - start) / count
         for one, accuracies in zip(right, of_seeds, strict=True):
             accuracies[rows] = patches @ one.T
-    resampled = []
-    for accuracies in of_seeds:
+    resampled = np.empty((resamples, len(right)))
+    for column, accuracies in enumerate(of_seeds):
         seeds = accuracies.shape[1]
         weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-        resampled.append((accuracies * weights).sum(1))
-    resampled, true = np.stack(resampled, axis=1), np.array([one.mean() for one in right])
+        resampled[:, column] = (accuracies * weights).sum(1)
     best = resampled.argmax(1)
-    return float((resampled[np.arange(resamples), best] - true[best]).mean())
+    return float((resampled.max(1) - np.array([one.mean() for one in right])[best]).mean())

@@ -49,14 +49,11 @@ def matrices(paired: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
 def by_class(paired: pd.DataFrame) -> Rows:
     """The classes with test patches, the most frequent first."""
     before, after, classes = matrices(paired)
-    table = pd.DataFrame(
-        {
-            "class": [constants.readable(name) for name in classes],
-            "support": before.sum(1),
-            "F1 before": confusion.per_class(before, classes)["f1"],
-            "F1 after": confusion.per_class(after, classes)["f1"],
-        }
-    ).join(paired.groupby("actual")[COUNTS[2:]].sum().reindex(classes).reset_index(drop=True))
+    f1 = {
+        f"F1 {when}": confusion.per_class(side, classes)["f1"] for when, side in (("before", before), ("after", after))
+    }
+    table = pd.DataFrame({"class": [constants.readable(name) for name in classes], "support": before.sum(1)} | f1)
+    table = table.join(paired.groupby("actual")[COUNTS[2:]].sum().reindex(classes).reset_index(drop=True))
     table = table[table["support"] > 0].astype(dict.fromkeys(COUNTS[2:], int))
     return table.sort_values("support", ascending=False, kind="stable").to_dict("records")
 
@@ -79,14 +76,10 @@ def listed(paired: pd.DataFrame, change: str) -> tuple[int, Rows]:
     """The number of patches that are 'fixed' or 'broken', and rows for the purest of them."""
     patches = purest(paired, change)
     rows = [
-        {
-            "patch": f"`{patch.patch_id}`",
-            "actual": constants.readable(patch.actual),
-            "before": constants.readable(patch.before),
-            "after": constants.readable(patch.after),
-            "purity": patch.majority_fraction,
-        }
-        for patch in patches.head(LISTED).itertuples()
+        {"patch": f"`{patch['patch_id']}`"}
+        | {column: constants.readable(patch[column]) for column in ("actual", "before", "after")}
+        | {"purity": patch["majority_fraction"]}
+        for patch in patches.head(LISTED).to_dict("records")
     ]
     return len(patches), rows
 

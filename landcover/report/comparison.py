@@ -7,7 +7,6 @@ from urllib.parse import quote
 import pandas as pd
 
 from landcover import files
-from landcover.constants import SAMPLES
 from landcover.errors import redact
 from landcover.evaluation.comparison import Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
@@ -15,7 +14,7 @@ from landcover.evaluation.predictions import BASELINES, Predictions
 from landcover.evaluation.reports import Reports, flatten, grown_leakage
 from landcover.report import changed, markdown, plots
 from landcover.report.changed import Rows
-from landcover.report.verdicts import change, direction, evidence
+from landcover.report.verdicts import change, direction, evidence, p_value
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -34,7 +33,7 @@ def verdict_lines(compared: Comparison) -> str:
     if compared.verdict == "no difference":
         return f"**No difference**: every prediction is the same, on {patches}."
     decisive = compared.decisive
-    what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {markdown.p_value(decisive.p)}"
+    what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {p_value(decisive.p)}"
     if compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
@@ -46,7 +45,7 @@ def verdict_lines(compared: Comparison) -> str:
 
 def _cautions(compared: Comparison) -> list[str]:
     """What limits how far the verdict can be trusted."""
-    cautions, places = [], compared.places
+    cautions, places, seeds = [], compared.places, compared.seeds.values()
     if places == 1:
         cautions.append("All test patches lie in one place. The intervals apply to this place only.")
     elif places is not None and places < FEW_PLACES:
@@ -54,14 +53,12 @@ def _cautions(compared: Comparison) -> list[str]:
             f"The test patches lie in only {places} places. The intervals allow for this and are wide; adding places "
             "would narrow them more than adding patches."
         )
-    if 1 in (counts := compared.seeds.values()) and max(counts) > 1:
+    if min(seeds) == 1 < max(seeds):
         cautions.append(
             "One side has a single run. It is assumed to vary between seeds as much as the other side does."
         )
-    for name in compared.losses:
-        if name != compared.metric:
-            cautions.append(f"The {METRICS[name].label} is significantly worse.")
-    return cautions
+    losses = [METRICS[name].label for name in compared.losses if name != compared.metric]
+    return cautions + [f"The {label} is significantly worse." for label in losses]
 
 
 def _metric_rows(compared: Comparison) -> Rows:
@@ -72,7 +69,7 @@ def _metric_rows(compared: Comparison) -> Rows:
             "after": one.after,
             "change": f"{one.difference:+.3f}",
             "95% interval": f"{one.low:+.3f} to {one.high:+.3f}",
-            "p": markdown.p_value(one.p).removeprefix("p = ").removeprefix("p "),
+            "p": p_value(one.p).removeprefix("p = ").removeprefix("p "),
             "verdict": one.verdict,
         }
         for name, one in compared.metrics.items()
@@ -81,29 +78,22 @@ def _metric_rows(compared: Comparison) -> Rows:
 
 def _calibration_rows(base: Reports, head: Reports) -> Rows:
     """The calibration error of the single runs, and how much of it is chance."""
-    rows = []
-    for when, side in (("before", base), ("after", head)):
-        test = side.metrics["test"]
-        by_chance = test.get("ece_by_chance", {})
-        rows.append(
-            {
-                "expected calibration error (ECE)": when,
-                "single run": test["ece"],
-                "by chance, on average": by_chance.get("mean"),
-                "by chance, exceeded in one case in twenty": by_chance.get("high"),
-            }
-        )
-    return rows
+    return [
+        {
+            "expected calibration error (ECE)": when,
+            "single run": test["ece"],
+            "by chance, on average": test.get("ece_by_chance", {}).get("mean"),
+            "by chance, exceeded in one case in twenty": test.get("ece_by_chance", {}).get("high"),
+        }
+        for when, test in (("before", base.metrics["test"]), ("after", head.metrics["test"]))
+    ]
 
 
 def _baseline_rows(against: dict[str, dict[str, Verdict]]) -> Rows:
     """Each side compared with the baselines; `against` has the verdicts by 'before' and 'after'."""
-
-    def text(one: Verdict | None) -> str | None:
-        return one and f"{one.verdict}: {change(one)}"
-
     return [
-        {"accuracy compared with": words} | {when: text(verdicts.get(name)) for when, verdicts in against.items()}
+        {"accuracy compared with": words}
+        | {when: f"{one.verdict}: {change(one)}" if (one := of.get(name)) else None for when, of in against.items()}
         for name, words in BASELINES.items()
         if any(name in verdicts for verdicts in against.values())
     ]
@@ -115,11 +105,10 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
     def by_seed(side: Predictions) -> pd.Series:
         return pd.Series((side.predicted == side.actual).mean(1), index=[str(seed) for seed in side.seeds])
 
-    sides = {"before": by_seed(before), "after": by_seed(after)}
-    seeds = dict.fromkeys([*sides["before"].index, *sides["after"].index])
-    rows = [{"seed": seed} | {when: side.get(seed) for when, side in sides.items()} for seed in seeds]
-    rows.append({"seed": "**mean**"} | {when: side.mean() for when, side in sides.items()})
-    return [*rows, {"seed": "standard deviation"} | {when: side.std() for when, side in sides.items()}]
+    one, other = by_seed(before), by_seed(after)
+    rows = [(seed, one.get(seed), other.get(seed)) for seed in dict.fromkeys([*one.index, *other.index])]
+    rows += [("**mean**", one.mean(), other.mean()), ("standard deviation", one.std(), other.std())]
+    return [dict(zip(("seed", "before", "after"), row, strict=True)) for row in rows]
 
 
 def _changes(base: Reports, head: Reports) -> dict[str, Any]:
@@ -129,6 +118,7 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
     def code(params: dict[str, Any], key: str) -> str:
         return f"`{redact(str(params.get(key, '-')))}`"
 
+    costs = [side.metrics.get("model", {}) for side in (base, head)]
     stages = [side.lock["stages"] for side in (base, head)]
     reran = [name for name in stages[1] if stages[0].get(name) != stages[1][name]]
     return {
@@ -139,34 +129,23 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
         ],
         "reran": reran + [f"{name} (removed)" for name in stages[0] if name not in stages[1]],
         "costs": [
-            {"cost": name} | {when: side.metrics.get("model", {}).get(name)
-                              for when, side in (("before", base), ("after", head))}
+            {"cost": name, "before": costs[0].get(name), "after": costs[1].get(name)}
             for name in ("parameters", "epochs", "device")
         ],
-    }  # fmt: skip
+    }
 
 
 def _draw_curves(base: Reports, head: Reports, folder: Path, *, synthetic: bool) -> str | None:
     """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
-    path, histories = folder / "learning_curves.png", []
-    for side in (base, head):
-        if not side.revision.has("reports/history.csv"):
-            return None
-        histories.append(side.revision.csv("reports/history.csv"))
-        if not set(CURVES) <= set(histories[-1]):
-            return None
-    before, after = histories
+    sides = [side.revision for side in (base, head)]
+    if not all(side.has("reports/history.csv") for side in sides):
+        return None
+    before, after = (side.csv("reports/history.csv") for side in sides)
+    if not set(CURVES) <= set(before) & set(after):
+        return None
+    path = folder / "learning_curves.png"
     plots.draw(path, synthetic, plots.learning_curves, after, before)
     return f"{quote(folder.name)}/{path.name}"
-
-
-def _synthetic(side: Reports) -> bool:
-    """Whether this project generated the side's data."""
-    match side.params:
-        case {"dataset": str(name), "datasets": dict(entries)}:
-            entry = entries.get(name)
-            return isinstance(entry, dict) and entry.get("source") in SAMPLES
-    return False
 
 
 def _copy_pictures(base: Reports, head: Reports, folder: Path) -> Rows:
@@ -190,7 +169,7 @@ def _common(base: Reports, head: Reports) -> dict[str, Any]:
     return {
         "base": str(base.revision),
         "head": str(head.revision),
-        "synthetic": _synthetic(base) or _synthetic(head),
+        "synthetic": any(side.data.get("synthetic") for side in (base, head)),
         "stale": {str(side.revision): names for side in (base, head) if (names := side.stale_parameters())},
         "leaks": grown_leakage(base, head),
         "other_training_data": base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"],
@@ -232,8 +211,8 @@ def comparison_page(
     against: dict[str, dict[str, Verdict]],
     base: Reports,
     head: Reports,
-    folder: Path,
     tensors_dir: Path,
+    folder: Path,
 ) -> str:
     """The page for two comparable sides; its pictures are written to `folder`.
 

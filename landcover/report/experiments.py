@@ -9,8 +9,7 @@ from landcover.evaluation.intervals import CONFIDENCE, independent, mean
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
 from landcover.evaluation.selection import choose, holm, optimism
-from landcover.report import markdown
-from landcover.report.verdicts import change
+from landcover.report.verdicts import change, points
 
 AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
 BOOTSTRAP = {"resamples": 10_000, "seed": 0}
@@ -68,9 +67,8 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
             "macro F1": f"{METRICS['macro_f1'].scores(one).mean():.3f}",
         }
         for other in references:
-            pair = (name, other)
-            text = change(verdicts[pair]) if pair in verdicts else "-"
-            significant = pair in verdicts and adjusted[pair] < 1 - CONFIDENCE
+            text = change(verdicts[name, other]) if (name, other) in verdicts else "-"
+            significant = adjusted.get((name, other), 1) < 1 - CONFIDENCE
             row[f"against {other}"] = f"**{text}**" if significant else text
         rows.append(row)
     return rows
@@ -78,13 +76,13 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 
 def recommendation(experiments: Experiments) -> str:
     """The experiment chosen on the val split, its accuracy on the test split, and what choosing on test would cost."""
-    chosen = choose(experiments.val)
-    equals = f"; not significantly worse: {', '.join(chosen.equals)}" if chosen.equals else ""
+    best, equals = choose(experiments.val)
+    others = f"; not significantly worse: {', '.join(equals)}" if equals else ""
     on_test = max(experiments.test, key=lambda name: ACCURACY.scores(experiments.test[name]).mean())
     too_good = max(100 * optimism(experiments.test, **BOOTSTRAP), 0.0)
     lines = [
-        f"Chosen on the val split: **{chosen.name}**, val accuracy {_accuracy(experiments.val[chosen.name])}{equals}.",
-        f"Its test accuracy is {_accuracy(experiments.test[chosen.name])}.",
+        f"Chosen on the val split: **{best}**, val accuracy {_accuracy(experiments.val[best])}{others}.",
+        f"Its test accuracy is {_accuracy(experiments.test[best])}.",
         f"Choosing on the test split would pick {on_test} and, by a bootstrap over patches and seeds, make the best of "
         f"{len(experiments.test)} look {too_good:.1f} points better than it is.",
     ]
@@ -97,16 +95,12 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
     Args:
         on: the experiments by dataset.
     """
-    rows, sides = [], [experiments.all_of_test() for experiments in on.values()]
-    for name in sides[0]:
-        if name in sides[1]:
-            estimates = [mean(ACCURACY.scores(side[name]), side[name].places) for side in sides]
-            difference = independent(*estimates)
-            low, high = difference.interval()
-            text = markdown.points(difference.value, low, high)
-            rows.append(
-                {"predictor": name}
-                | {dataset: _accuracy(side[name]) for dataset, side in zip(on, sides, strict=True)}
-                | {"difference": f"**{text}**" if low > 0 or high < 0 else text}
-            )
+    rows, sides = [], {dataset: experiments.all_of_test() for dataset, experiments in on.items()}
+    first, second = sides.values()
+    for name in [name for name in first if name in second]:
+        difference = independent(*(mean(ACCURACY.scores(side[name]), side[name].places) for side in sides.values()))
+        low, high = difference.interval()
+        text = points(difference.value, low, high)
+        accuracies = {dataset: _accuracy(side[name]) for dataset, side in sides.items()}
+        rows.append({"predictor": name} | accuracies | {"difference": f"**{text}**" if low > 0 or high < 0 else text})
     return rows

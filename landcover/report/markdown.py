@@ -28,15 +28,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def points(difference: float, low: float, high: float) -> str:
-    """A difference of shares with its interval, in points: '+5.0 points (+1.0 to +9.0)'."""
-    return f"{100 * difference:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
-
-
-def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
-
-
 def render(template: str, **facts: Any) -> str:
     """Fill in a page from templates/; a fact that it names but that is not given is an error."""
     environment = jinja2.Environment(
@@ -47,5 +38,5 @@ def render(template: str, **facts: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # it is Markdown, not HTML
     )
-    environment.filters |= {"table": table, "percent": lambda share: f"{share:.1%}", "p_value": p_value}
+    environment.filters |= {"table": table, "percent": lambda share: f"{share:.1%}"}
     return environment.get_template(template).render(facts)

@@ -13,17 +13,21 @@ from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.models.registry import Architecture
 from landcover.report import markdown
-from landcover.report.verdicts import against_baselines, change_in, direction
+from landcover.report.verdicts import against_baselines, change_in, direction, points
 
 WORST = 12  # errors in the table, as in the picture
 FEW = 10  # a class with fewer test patches is marked
 
 
 class Run(NamedTuple):
-    """How the network was made."""
+    """How the network was made, and what reports/*.json say of it."""
 
     model: Architecture
     train: config.Training
+    data: dict[str, Any]
+    baselines: dict[str, Any]
+    scores: dict[str, Any]  # metrics.json
+    seeds: dict[str, Any]
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
@@ -49,7 +53,7 @@ def how_split(split: dict[str, Any]) -> str:
 
 
 def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, str]]:
-    """A row a metric: the network beside the baselines."""
+    """One row per metric: the network beside the baselines."""
     predictors = {"**network**": scores["test"]} | {words: baselines[name] for name, words in BASELINES.items()}
     predictors |= {"network, on val": scores["val"]}
     rows = [
@@ -120,28 +124,9 @@ def _error_rows(predictions: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def leakage_rows(leakage: dict[str, Any] | None) -> list[dict[str, str]]:
-    """The shares of patches with a train patch nearby, a row a distance; none where the dataset does not tell."""
-    return [
-        {"with a train patch": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
-        for what, words in NEARNESS.items()
-        if leakage and what in leakage["test"]
-    ]
-
-
-def _offsets(counts: dict[str, int]) -> str:
-    """'1000 (12 patches), 0 (18 patches)'."""
-    return ", ".join(f"{offset} ({count} patches)" for offset, count in counts.items())
-
-
 def headline(page: str) -> str:
     """What the page says between its title and its first table or section, to be read on a terminal."""
     return re.split(r"\n(?=[|#])", page.partition("\n")[2])[0].replace("**", "").strip()
-
-
-def inputs_of(data: dict[str, Any]) -> list[str]:
-    """The image channels, and the modalities of the context features."""
-    return list(data["bands"]["train"]) + list(modalities(data.get("context", {}).get("train", [])))
 
 
 def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,58 +134,60 @@ def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "input": readable(row["input"]),
             "accuracy without it": row["accuracy"],
-            "accuracy lost (95% interval)": markdown.points(row["cost"], row["low"], row["high"]),
+            "accuracy lost (95% interval)": points(row["cost"], row["low"], row["high"]),
         }
         for row in rows
     ]
 
 
-def report_page(
-    run: Run,
-    data: dict[str, Any],
-    baselines: dict[str, Any],
-    scores: dict[str, Any],
-    seeds: dict[str, Any],
-    history: pd.DataFrame,
-    predictions: pd.DataFrame,
-    per_class: pd.DataFrame,
-) -> str:
+def facts_of(run: Run) -> dict[str, Any]:
+    """What both pages say of the run."""
+    _, train, data, baselines, scores, seeds = run
+    inputs = list(data["bands"]["train"]) + list(modalities(data.get("context", {}).get("train", [])))
+    leakage = data["leakage"]  # None if it is unknown
+    return {
+        "network": run.model.describe(),
+        "train": train,
+        "data": data,
+        "scores": scores,
+        "seeds": seeds,
+        "worldcover": [row["class"] for row in data["classes"]] == [*CLASSES],
+        "how_split": how_split(data["split_by"]),
+        "inputs": inputs,  # image channels, then modalities of the context
+        "optical_only": set(inputs) <= set(BANDS),
+        "leakage": [
+            {"with a train patch": words} | {split: f"{leakage[split][what]['share']:.0%}" for split in ("test", "val")}
+            for what, words in NEARNESS.items()
+            if leakage and what in leakage["test"]
+        ],
+        "results": result_rows(scores, baselines),
+        "few": FEW,
+    }
+
+
+def report_page(run: Run, history: pd.DataFrame, predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
     """Fill in templates/report.md."""
+    data, test, seeds = run.data, run.scores["test"], run.seeds
     repeated = seeds["seeds"] > 1
     classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in data["patches"])]
     return markdown.render(
         "report.md",
-        run=run,
-        data=data,
-        scores=scores,
-        leakage=leakage_rows(data["leakage"]),
-        warnings=data.get("warnings", []),
-        offsets=_offsets(data.get("offsets", {})),
-        worldcover=[row["class"] for row in data["classes"]] == [*CLASSES],
-        synthetic=data["synthetic"],
+        **facts_of(run),
         repeated=seeds if repeated else None,
         seed_rows=_seed_rows(seeds) if repeated else [],
         ensemble=[_ensemble(figures) for figures in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
         against_by_seeds=against_baselines(seeds.get("against", {})),
-        against=against_baselines(scores["test"]["against"]),
-        results=result_rows(scores, baselines),
-        how_split=how_split(data["split_by"]),
-        inputs=inputs_of(data),
-        optical_only=set(inputs_of(data)) <= set(BANDS),
-        radar=data.get("radar"),
-        importance=_importance_rows(scores["test"].get("importance", [])),
+        against=against_baselines(test["against"]),
+        importance=_importance_rows(test.get("importance", [])),
         permutations=PERMUTATIONS,
         classes=present,
         absent=[row["class"] for row in classes if row not in present],
         unvalidated=[row["class"] for row in present if not row["val"]],
         untested=[row["class"] for row in present if not row["test"]],
         untrained=[row["class"] for row in present if row["test"] and not row["train"]],
-        network=run.model.describe(),
-        epochs=len(history),
+        history=history.to_dict("records"),
         best=history.loc[history["val_loss"].idxmin()],
-        last=history.iloc[-1],
         per_class=_class_rows(per_class),
-        few=FEW,
         errors=_error_rows(predictions),
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -15,7 +14,7 @@ from landcover.data.tensors import Split
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.confusion import confusion_matrix
 from landcover.evaluation.results import accuracy_by_purity
-from landcover.report import maps, plots, sheets
+from landcover.report import plots, sheets
 
 EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment
 
@@ -27,12 +26,6 @@ def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
     turn = np.empty(len(labels), int)
     turn[by_class] = np.arange(len(labels)) - np.repeat(first, sizes)
     return np.sort(np.lexsort((labels, turn))[:count])
-
-
-def most_confident_errors(correct: np.ndarray, confidence: np.ndarray, patch_ids: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the `count` wrong predictions with the highest confidence."""
-    wrong = np.flatnonzero(~correct)
-    return wrong[np.lexsort((patch_ids[wrong], -confidence[wrong]))][:count]
 
 
 class Pictures:
@@ -53,10 +46,6 @@ class Pictures:
         content = (split.images[rows], split.bands, split.classes, captions.tolist(), title, subtitle)
         self.draw(name, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel)
 
-    def draw_places(self, index_csv: Path, split: Split) -> None:
-        metres = split.images.shape[-1] * split.metres_per_pixel
-        self.draw("places", maps.places, pd.read_csv(index_csv), metres)
-
     def draw_examples(self, test: Split) -> None:
         rows = one_of_each(test.labels, EXAMPLES)
         rows = rows[np.argsort(test.labels[rows], kind="stable")]
@@ -69,19 +58,13 @@ class Pictures:
         confusion = confusion_matrix(test.labels, labels, len(test.classes))
         for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
             self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
-        rows = most_confident_errors(correct, confidence, index.patch_ids, EXAMPLES)
+        wrong = np.flatnonzero(~correct)
+        rows = wrong[np.lexsort((index.patch_ids[wrong], -confidence[wrong]))][:EXAMPLES]  # the most confident first
         both = np.stack([test.labels, labels], axis=1)[rows]
         subtitle = "below each patch: its class, then the predicted class"
         self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", subtitle)
-        self.draw(
-            "reliability",
-            plots.reliability,
-            reliability(correct, confidence),
-            confidence,
-            "Reliability on the test split",
-        )
-        by_purity = accuracy_by_purity(correct, index.majority_fractions)
-        self.draw("purity", plots.accuracy_by_purity, by_purity, "Accuracy by purity on the test split")
+        self.draw("reliability", plots.reliability, reliability(correct, confidence), confidence)
+        self.draw("purity", plots.accuracy_by_purity, accuracy_by_purity(correct, index.majority_fractions))
 
     def wait(self) -> None:
         """Wait until all pictures are drawn."""

@@ -40,11 +40,10 @@ def _name_axes(axes: Axes, classes: Sequence[str], rows: Sequence[str], colours:
     axes.set_yticks(places, rows)
     axes.tick_params(length=0, pad=14)
     square = {"marker": "s", "s": 70, "c": [colours[name] for name in classes], "edgecolors": "#777777"}
-    for x, y, transform in (
-        (places, np.full(len(classes), -0.022), axes.get_xaxis_transform()),
-        (np.full(len(classes), -0.022), places, axes.get_yaxis_transform()),
-    ):
-        axes.scatter(x, y, transform=transform, clip_on=False, linewidths=0.5, **square)
+    square |= {"clip_on": False, "linewidths": 0.5}
+    beside = np.full(len(classes), -0.022)  # of the axes' size
+    axes.scatter(places, beside, transform=axes.get_xaxis_transform(), **square)
+    axes.scatter(beside, places, transform=axes.get_yaxis_transform(), **square)
 
 
 def _matrix(count: int) -> tuple[Figure, Axes]:
@@ -94,8 +93,9 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
         axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=9)
     _name_axes(axes, names, [readable(name) for name in names], class_colours(classes))
     axes.set(xlabel="predicted class", ylabel="actual class")
-    title = "Confusion matrix: after minus before\npatches; blue is better, red is worse"
-    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_title(
+        "Confusion matrix: after minus before\npatches; blue is better, red is worse", fontsize=11, loc="left"
+    )
     return figure
 
 
@@ -112,8 +112,7 @@ def learning_curves(history: pd.DataFrame, before: pd.DataFrame | None = None) -
             for split in ("train", "val"):
                 values = run[f"{split}_{quantity}"]
                 axes.plot(run["epoch"], values, style, label=split + when, color=COLOURS[split], linewidth=1.8)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel({"loss": "loss (nats)", "accuracy": "accuracy"}[quantity])
+        axes.set(xlabel="epoch", ylabel={"loss": "loss (nats)", "accuracy": "accuracy"}[quantity])
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -121,7 +120,7 @@ def learning_curves(history: pd.DataFrame, before: pd.DataFrame | None = None) -
     return figure
 
 
-def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str) -> Figure:
+def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray) -> Figure:
     """Draw accuracy against confidence in the bins of calibration.reliability, and a histogram of confidence."""
     figure = Figure(figsize=(5, 5))
     margins = {"left": 0.13, "right": 0.97, "bottom": 0.1, "top": 0.94, "hspace": 0.07}
@@ -133,7 +132,7 @@ def reliability(bins: dict[str, np.ndarray], confidence: np.ndarray, title: str)
         bins["confidence"], bins["accuracy"], reach, fmt="o", color=COLOURS["bar"], capsize=3, markersize=5, label=label
     )
     axes.set(ylabel="accuracy", ylim=(-0.02, 1.02), xlim=(0, 1))
-    axes.set_title(title, fontsize=11)
+    axes.set_title("Reliability on the test split", fontsize=11)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
     counts.hist(confidence, bins=np.linspace(0, 1, 21), color=COLOURS["muted"], edgecolor="white")
     counts.set(xlabel="confidence", ylabel="patches")
@@ -160,17 +159,15 @@ def importance(rows: Sequence[Mapping[str, Any]], accuracy: float) -> Figure:
     return figure
 
 
-def accuracy_by_purity(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def accuracy_by_purity(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw accuracy with its 95% interval by majority fraction, from the rows of results.accuracy_by_purity."""
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     accuracy, low, high = (np.array([row[name] for row in rows]) for name in ("accuracy", "low", "high"))
-    places = range(len(rows))
+    places, reach = range(len(rows)), (accuracy - low, high - accuracy)
     axes.bar(places, accuracy, color=COLOURS["bar"], width=0.7)
-    axes.errorbar(
-        places, accuracy, (accuracy - low, high - accuracy), fmt="none", color="black", capsize=4, linewidth=1
-    )
+    axes.errorbar(places, accuracy, reach, fmt="none", color="black", capsize=4, linewidth=1)
     axes.set_xticks(places, [f"{row['purity']}\n{row['n']} patches" for row in rows], fontsize=9)
     axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="purity: share of the patch that its class covers")
-    axes.set_title(title, fontsize=11)
+    axes.set_title("Accuracy by purity on the test split", fontsize=11)
     return figure

@@ -15,7 +15,7 @@ from landcover.report.sheets import describe_picture, draw_scale_bar, shorten, t
 
 WIDTH, MAX_PANEL_HEIGHT = 7.6, 6  # inches; GitHub shows pictures of this width unscaled
 TITLE_LETTERS, LEGEND_LETTERS = 80, 100  # of a line
-NO_DATA = "black"
+NO_DATA, HATCH = "black", "/////"
 
 
 def percent(share: float) -> str:
@@ -35,9 +35,8 @@ def _draw_classes(
         if cells.any():
             # Each cell as four points, at its corners, so that the contours follow its sides.
             corners = (np.repeat(places, 2)[1:-1] for places in (columns, rows))
-            hatched = axes.contourf(
-                *corners, cells.repeat(2, 0).repeat(2, 1), [0.5, 1.5], colors="none", hatches=["/////"]
-            )
+            levels = cells.repeat(2, 0).repeat(2, 1)
+            hatched = axes.contourf(*corners, levels, [0.5, 1.5], colors="none", hatches=[HATCH])
             hatched.set(edgecolor=colour, linewidth=0)
 
 
@@ -71,25 +70,21 @@ def scene_map(
     has_data = labels >= 0
     count = max(has_data.sum(), 1)
     shares = np.bincount(labels[has_data], minlength=len(classes)) / count
+
+    def entry(label: str, facecolor: str, **style: str) -> Patch:
+        return Patch(label=shorten(label, LEGEND_LETTERS), facecolor=facecolor, **style)
+
     legend = [
-        Patch(facecolor=colours[classes[i]], edgecolor="#777777", label=f"{readable(classes[i])}: {percent(shares[i])}")
+        entry(f"{readable(classes[i])}: {percent(shares[i])}", colours[classes[i]], edgecolor="#777777")
         for i in np.argsort(-shares, kind="stable")
         if shares[i]
     ]
     if uncertain.any():
         share = percent((uncertain & has_data).sum() / count)
-        legend.append(
-            Patch(
-                facecolor="white",
-                edgecolor="#404040",
-                hatch="/////",
-                label=f"below {100 * threshold:g}% confidence: {share}",
-            )
-        )
+        label = f"below {100 * threshold:g}% confidence: {share}"
+        legend.append(entry(label, "white", edgecolor="#404040", hatch=HATCH))
     if not has_data.all():
-        legend.append(Patch(facecolor=NO_DATA, label=f"no data: {percent(1 - has_data.mean())} of the map"))
-    for patch in legend:
-        patch.set_label(shorten(patch.get_label(), LEGEND_LETTERS))
+        legend.append(entry(f"no data: {percent(1 - has_data.mean())} of the map", NO_DATA))
     columns = min(3, LEGEND_LETTERS // max(len(patch.get_label()) + 4 for patch in legend)) or 1
 
     panel = min((WIDTH - 0.3) / 2 * metres[0] / metres[1], MAX_PANEL_HEIGHT)

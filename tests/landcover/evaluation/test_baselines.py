@@ -1,21 +1,14 @@
-import warnings
-
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from landcover.evaluation import baselines
 
+pytestmark = pytest.mark.filterwarnings("error")
+
 PER_BAND = 16
 MEAN, DEVIATION, STEEPNESS, STEEPNESS_DEVIATION, COHERENCE, HOMOGENEITY = range(6)
 APART, RELATIVE = slice(6, 11), slice(11, 16)  # 1, 2, 4, 8 and 16 pixels
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 # -- features
@@ -23,45 +16,37 @@ def no_warnings():
 
 def test_band_statistics_by_hand():
     images = np.array([[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 5.0], [5.0, 5.0]]]], np.float32)
-    found = baselines.band_statistics(images, [0, 50, 100])
-    assert found[0].tolist() == pytest.approx([2.5, np.sqrt(1.25), 1, 2.5, 4, 5, 0, 5, 5, 5])
-
-
-def test_band_statistics_do_not_see_where_a_pixel_is():
-    rng = np.random.default_rng(0)
-    images = rng.random((2, 3, 8, 8), np.float32)
-    moved = images.reshape(2, 3, 64)[:, :, rng.permutation(64)].reshape(images.shape)
-    assert not np.array_equal(images, moved)
-    assert baselines.band_statistics(moved, [5, 95]) == pytest.approx(baselines.band_statistics(images, [5, 95]))
+    result = baselines.band_statistics(images, [0, 50, 100])
+    assert result[0].tolist() == pytest.approx([2.5, np.sqrt(1.25), 1, 2.5, 4, 5, 0, 5, 5, 5])
 
 
 def test_the_texture_of_a_ramp_by_hand():
     down, across = np.mgrid[:32, :32]
     ramp = (1 + (3 * across + 4 * down) / 1024)[None, None].astype(np.float32)  # sums of binary fractions: exact
-    found = baselines.texture(ramp, ["B02"])[0]
-    assert found.shape == (PER_BAND,)
+    result = baselines.texture(ramp, ["B02"])[0]
+    assert result.shape == (PER_BAND,)
     deviation = 5 * np.sqrt((32**2 - 1) / 12) / 1024
-    assert found[[MEAN, DEVIATION]] == pytest.approx([1 + 7 * 15.5 / 1024, deviation])
-    assert found[[STEEPNESS, STEEPNESS_DEVIATION]] == pytest.approx([5 / 1024, 0])
-    assert found[COHERENCE] == pytest.approx(1)
-    assert found[HOMOGENEITY] == pytest.approx(1 / (1 + 12.5 / (1024 * deviation / 4) ** 2))
+    assert result[[MEAN, DEVIATION]] == pytest.approx([1 + 7 * 15.5 / 1024, deviation])
+    assert result[[STEEPNESS, STEEPNESS_DEVIATION]] == pytest.approx([5 / 1024, 0])
+    assert result[COHERENCE] == pytest.approx(1)
+    assert result[HOMOGENEITY] == pytest.approx(1 / (1 + 12.5 / (1024 * deviation / 4) ** 2))
     apart = np.sqrt((3**2 + 4**2) / 2) * np.array([1, 2, 4, 8, 16]) / 1024
-    assert found[APART] == pytest.approx(apart)
-    assert found[RELATIVE] == pytest.approx(apart / deviation)
+    assert result[APART] == pytest.approx(apart)
+    assert result[RELATIVE] == pytest.approx(apart / deviation)
 
 
 def test_a_chequerboard_has_no_direction_and_comes_back_after_two_pixels():
     board = (1 + np.indices((32, 32)).sum(0) % 2)[None, None].astype(np.float32)
-    found = baselines.texture(board, ["B02"])[0]
-    assert found[[MEAN, DEVIATION, STEEPNESS]] == pytest.approx([1.5, 0.5, np.sqrt(2)])
-    assert found[HOMOGENEITY] == pytest.approx(1 / (1 + 8**2))  # neighbours are two deviations, eight levels, apart
-    assert found[APART].tolist() == [1, 0, 0, 0, 0]
+    result = baselines.texture(board, ["B02"])[0]
+    assert result[[MEAN, DEVIATION, STEEPNESS]] == pytest.approx([1.5, 0.5, np.sqrt(2)])
+    assert result[HOMOGENEITY] == pytest.approx(1 / (1 + 8**2))  # neighbours are two deviations, eight levels, apart
+    assert result[APART].tolist() == [1, 0, 0, 0, 0]
 
 
 def test_a_flat_patch_has_no_texture():
-    found = baselines.texture(np.full((1, 1, 20, 20), 0.25, np.float32), ["B02"])[0]
-    assert found[[MEAN, HOMOGENEITY]].tolist() == [0.25, 1]
-    assert np.delete(found, [MEAN, HOMOGENEITY]).tolist() == [0] * (PER_BAND - 2)
+    result = baselines.texture(np.full((1, 1, 20, 20), 0.25, np.float32), ["B02"])[0]
+    assert result[[MEAN, HOMOGENEITY]].tolist() == [0.25, 1]
+    assert np.delete(result, [MEAN, HOMOGENEITY]).tolist() == [0] * (PER_BAND - 2)
 
 
 @pytest.mark.parametrize(("bands", "extra"), [(["B08"], 0), (["B03", "B04"], 0), (["B08", "B04", "B02", "B03"], 2)])
@@ -80,37 +65,36 @@ def test_a_dark_patch_has_finite_indices():
 
 
 def test_the_majority_is_the_train_splits_largest_class_with_its_frequencies():
-    found = baselines.majority(np.array([1, 1, 0]), 2, 3)
-    assert found.argmax(1).tolist() == [1, 1]
-    assert np.exp(found[0]) == pytest.approx([2 / 6, 3 / 6, 1 / 6])
+    result = baselines.majority(np.array([1, 1, 0]), 2, 3)
+    assert result.argmax(1).tolist() == [1, 1]
+    assert np.exp(result[0]) == pytest.approx([2 / 6, 3 / 6, 1 / 6])
 
 
 def regression(features, labels, test, classes):
     return baselines.logistic_regression(features, labels, test, classes, 1.0)
 
 
-@pytest.mark.parametrize("predict", [regression, baselines.gradient_boosting])
+both = pytest.mark.parametrize("predict", [regression, baselines.gradient_boosting])
+
+
+@both
 def test_each_learns_and_leaves_unknown_classes_improbable(predict):
     features, labels = np.repeat([[0.0], [0.1], [1.0], [1.1]], 20, axis=0), np.repeat([0, 0, 2, 2], 20)
-    found = predict(features, labels, np.array([[0.0], [1.0]]), 4)
-    assert found.argmax(1).tolist() == [0, 2]
-    assert np.exp(found).sum(1) == pytest.approx([1, 1])
-    assert np.exp(found[:, [1, 3]]) == pytest.approx(1 / (80 + 4))
+    predicted = predict(features, labels, np.array([[0.0], [1.0]]), 4)
+    assert predicted.argmax(1).tolist() == [0, 2]
+    assert np.exp(predicted).sum(1) == pytest.approx([1, 1])
+    assert np.exp(predicted[:, [1, 3]]) == pytest.approx(1 / (80 + 4))
 
 
-@pytest.mark.parametrize("predict", [regression, baselines.gradient_boosting])
-def test_one_class_alone_is_always_predicted(predict):
-    found = predict(np.ones((3, 1)), np.array([2, 2, 2]), np.ones((2, 1)), 4)
-    assert found.argmax(1).tolist() == [2, 2]
-    assert np.exp(found[0]) == pytest.approx([1 / 7, 1 / 7, 4 / 7, 1 / 7])
-
-
-@pytest.mark.parametrize("labels", [[0], [0, 1], [0, 1, 2], [0, 0, 0, 5], [0] * 30 + [1]], ids=str)
-@pytest.mark.parametrize("predict", [regression, baselines.gradient_boosting])
+@both
+@pytest.mark.parametrize("labels", [[0], [0, 1, 2], [0, 0, 0, 5], [0] * 30 + [1], [2, 2, 2]], ids=str)
 def test_few_patches_are_no_error(predict, labels):
     features = np.random.default_rng(0).random((len(labels), 16))
-    found = predict(features, np.array(labels), features, 11)
-    assert np.exp(found).sum(1) == pytest.approx(1)
+    shares = np.exp(predict(features, np.array(labels), features, 4 + max(labels)))
+    assert shares.sum(1) == pytest.approx(1)
+    if len(set(labels)) == 1:  # a class alone is always predicted
+        count = len(labels)
+        assert shares[:, labels[0]] == pytest.approx((count + 1) / (count + 4 + labels[0]))
 
 
 def test_what_only_arrangement_tells_is_seen_by_texture_and_not_by_band_statistics():
@@ -118,16 +102,10 @@ def test_what_only_arrangement_tells_is_seen_by_texture_and_not_by_band_statisti
     speckled = rng.random((80, 1, 24, 24), np.float32)
     sorted_pixels = np.sort(speckled.reshape(80, -1), axis=1).reshape(speckled.shape)
     images, labels = np.concatenate([speckled, sorted_pixels]), np.repeat([0, 1], 80)  # the same values, pair by pair
-    train = np.arange(160) % 2 == 0
-
-    def accuracy(features: np.ndarray, predict) -> float:
-        found = predict(features[train], labels[train], features[~train], 2)
-        return (found.argmax(1) == labels[~train]).mean()
-
-    statistics = baselines.band_statistics(images, [5, 50, 95])
+    statistics, textures = baselines.band_statistics(images, [5, 50, 95]), baselines.texture(images, ["B02"])
     assert statistics[:80] == pytest.approx(statistics[80:])
-    assert accuracy(statistics, regression) == pytest.approx(0.5, abs=0.15)
-    assert accuracy(baselines.texture(images, ["B02"]), baselines.gradient_boosting) == 1
+    predicted = baselines.gradient_boosting(textures[::2], labels[::2], textures[1::2], 2).argmax(1)
+    assert predicted.tolist() == labels[1::2].tolist()
 
 
 def test_threads_change_no_byte():
@@ -154,11 +132,6 @@ def noisy(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_small_c_is_chosen_where_it_is_right_more_often():
     features, labels = noisy(200, seed=0)
     assert baselines.choose_regularization(features, labels, np.arange(200), [1000, 0.01]) == 0.01
-    test, actual = noisy(1000, seed=1)
-    small, large = (
-        (baselines.logistic_regression(features, labels, test, 2, c).argmax(1) == actual).mean() for c in (0.01, 1000)
-    )
-    assert small > large + 0.05
 
 
 def test_a_large_c_is_chosen_where_a_small_one_knows_but_the_majority():
@@ -198,21 +171,18 @@ def test_the_middle_candidate_is_taken_where_nothing_can_be_chosen(labels, group
         assert baselines.choose_regularization(features, np.array(labels), np.array(groups), candidates) == 1
 
 
-@pytest.mark.parametrize("in_one_block", [False, True])
-@pytest.mark.parametrize("rare", [1, 2, 4])
-def test_a_class_that_is_not_in_each_fold_is_no_error(rare, in_one_block):
-    labels = np.array([0] * 20 + [7] * 20 + [3] * rare)
-    groups = np.arange(len(labels))
-    if in_one_block:
-        groups[labels == 7] = 20
-    features = np.random.default_rng(0).normal(size=(len(labels), 4)) + labels[:, None]
-    assert baselines.choose_regularization(features, labels, groups, [0.1, 10]) in (0.1, 10)
-
-
-def test_folds_to_train_on_may_have_a_single_class():
-    labels, groups = np.array([0] * 20 + [1] * 5), np.array([*range(20)] + [20] * 5)
-    features = labels[:, None] + np.zeros((25, 2))
-    assert baselines.choose_regularization(features, labels, groups, [0.1, 10]) == 0.1
+@pytest.mark.parametrize(
+    ("labels", "groups"),
+    [
+        ([0] * 20 + [7] * 20 + [3] * 2, range(42)),
+        ([0] * 20 + [7] * 20 + [3] * 4, [*range(20), *[20] * 20, *range(40, 44)]),
+        ([0] * 20 + [1] * 5, [*range(20), *[20] * 5]),
+    ],
+    ids=["rare class", "class in one block", "single class in some folds"],
+)
+def test_a_class_that_is_not_in_each_fold_is_no_error(labels, groups):
+    features = np.random.default_rng(0).normal(size=(len(labels), 4)) + np.array(labels)[:, None]
+    assert baselines.choose_regularization(features, np.array(labels), np.array(groups), [0.1, 10]) in (0.1, 10)
 
 
 def test_groups_are_blocks_of_ground_where_places_are_known():
@@ -234,12 +204,12 @@ def test_nodata_is_in_no_statistic():
     holed[0] = 0
     holed[0, 7, 7] = 0.5
     assert baselines.band_statistics(holed[None], [50]).tolist() == [[0.5, 0, 0.5] + [1, 0, 1] * 3]
-    found = baselines.texture(holed[None], bands)
-    assert found[0, :3].tolist() == [0.5, 0, 0]
-    assert np.isfinite(found).all()
+    result = baselines.texture(holed[None], bands)
+    assert result[0, :3].tolist() == [0.5, 0, 0]
+    assert np.isfinite(result).all()
     # With no pixel left in one band, its features are 0, and the others are as without nodata.
     holed = image.copy()
     holed[0] = 0
-    found, intact = (baselines.texture(patch[None], bands)[0].reshape(-1, PER_BAND) for patch in (holed, image))
-    assert not found[0].any()
-    assert found[1:].tolist() == intact[1:].tolist()
+    result, intact = (baselines.texture(patch[None], bands)[0].reshape(-1, PER_BAND) for patch in (holed, image))
+    assert not result[0].any()
+    assert result[1:].tolist() == intact[1:].tolist()

@@ -43,9 +43,9 @@ def test_bins_agree_with_scikit_learn():
     ("count", "bins"), [(1, 1), (2 * LEAST - 1, 1), (2 * LEAST, 2), (10 * LEAST - 1, 9), (10 * LEAST, 10), (5000, 10)]
 )
 def test_bins_hold_equally_many_patches_and_not_too_few(count, bins):
-    found = calibration.reliability(*drawn(count))["count"]
-    assert (len(found), found.sum()) == (bins, count)
-    assert found.max() - found.min() <= 1
+    result = calibration.reliability(*drawn(count))["count"]
+    assert (len(result), result.sum()) == (bins, count)
+    assert result.max() - result.min() <= 1
 
 
 def test_equal_confidences_are_in_one_bin_whatever_their_order():
@@ -65,6 +65,6 @@ def test_what_chance_alone_gives_is_what_calibrated_networks_show():
     _, confidence = drawn(150)
     mean, high = calibration.ece_by_chance(confidence, resamples=4000, seed=0)
     rng = np.random.default_rng(1)
-    found = np.array([calibration.ece(rng.random(150) < confidence, confidence) for _ in range(2000)])
-    assert mean == pytest.approx(found.mean(), rel=0.02)
-    assert (found > high).mean() == pytest.approx(0.05, abs=0.015)
+    result = np.array([calibration.ece(rng.random(150) < confidence, confidence) for _ in range(2000)])
+    assert mean == pytest.approx(result.mean(), rel=0.02)
+    assert (result > high).mean() == pytest.approx(0.05, abs=0.015)

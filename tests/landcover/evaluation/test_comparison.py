@@ -42,13 +42,8 @@ def test_tangos_limits_are_where_the_score_test_turns(fixed, broken, count):
     def statistic(delta: float) -> float:
         # Maximum likelihood of the broken share, with fixed share = broken share + delta, by brute force.
         shares = np.linspace(max(0, -delta), (1 - delta) / 2, 200_001)[1:-1]
-        kept = np.maximum(1 - 2 * shares - delta, 1e-300)
-        loglik = (
-            fixed * np.log(np.maximum(shares + delta, 1e-300))
-            + broken * np.log(shares)
-            + (count - fixed - broken) * np.log(kept)
-        )
-        share = shares[loglik.argmax()]
+        all_shares = np.maximum([shares + delta, shares, 1 - 2 * shares - delta], 1e-300)
+        share = shares[([fixed, broken, count - fixed - broken] @ np.log(all_shares)).argmax()]
         return (fixed - broken - count * delta) / np.sqrt(count * (2 * share + delta - delta**2))
 
     low, high = comparison.tango(fixed, broken, count)
@@ -66,9 +61,9 @@ def test_tango_at_its_edges():
 def test_two_runs_are_compared_by_the_score_test():
     before, after = np.zeros(150, bool), np.zeros(150, bool)
     after[:9], before[9:11] = True, True
-    found = comparison.compare(predictions(before), predictions(after))
-    assert (found.verdict, found.scope, found.patches, found.places) == ("better", "two runs", 150, None)
-    accuracy = found.metrics["accuracy"]
+    result = comparison.compare(predictions(before), predictions(after))
+    assert (result.verdict, result.scope, result.patches, result.places) == ("better", "two runs", 150, None)
+    accuracy = result.metrics["accuracy"]
     assert (accuracy.low, accuracy.high) == comparison.tango(9, 2, 150)
     assert accuracy.p == comparison.score_test(9, 2)
     assert accuracy.difference == pytest.approx(7 / 150)
@@ -132,8 +127,8 @@ def test_a_loss_in_nll_is_listed_whatever_metric_decides():
     likely, unlikely = (
         predictions(right, p_actual=p) for p in (rng.uniform(0.4, 0.6, (1, 60)), rng.uniform(0, 0.2, (1, 60)))
     )
-    found = comparison.compare(likely, unlikely)
-    assert (found.verdict, found.losses) == ("within noise", ["nll"])
+    result = comparison.compare(likely, unlikely)
+    assert (result.verdict, result.losses) == ("within noise", ["nll"])
     assert comparison.compare(likely, unlikely, METRICS["nll"]).verdict == "worse"
     assert comparison.compare(unlikely, likely, METRICS["nll"]).verdict == "better"
     with pytest.raises(InputError, match="needs a column p_actual"):
@@ -144,9 +139,9 @@ def test_baselines_have_no_seed():
     rng = np.random.default_rng(0)
     network = predictions(rng.random((3, 90)) < np.array([[0.6], [0.7], [0.8]]))
     table = pd.DataFrame({"patch_id": network.patch_ids, "actual": "a", "majority": "b", "band_statistics": "a"})
-    found = comparison.against_baselines(network, table)
-    assert list(found) == ["majority", "band_statistics"]  # an older revision has no more
-    assert found["majority"].verdict == "better"
-    assert found["band_statistics"].verdict == "worse"
-    assert found["band_statistics"].before == 1
-    assert [one.source for one in found["majority"].components] == ["patches", "seeds after"]
+    result = comparison.against_baselines(network, table)
+    assert list(result) == ["majority", "band_statistics"]  # an older revision has no more
+    assert result["majority"].verdict == "better"
+    assert result["band_statistics"].verdict == "worse"
+    assert result["band_statistics"].before == 1
+    assert [one.source for one in result["majority"].components] == ["patches", "seeds after"]

@@ -22,7 +22,7 @@ def test_split() -> tuple[Split, Index]:
 
 
 def test_the_cost_is_the_accuracy_lost_and_the_costliest_input_comes_first(test_split):
-    found = importance(
+    result = importance(
         *test_split,
         {
             "test": log_probabilities(LABELS),
@@ -30,11 +30,13 @@ def test_the_cost_is_the_accuracy_lost_and_the_costliest_input_comes_first(test_
             "without/sentinel-1": log_probabilities([1 - LABELS, LABELS]),
         },
     )
-    assert [row["input"] for row in found] == ["sentinel-1", "sentinel-2"]
-    assert [row["accuracy"] for row in found] == [0.5, 1 - 0.5 / 8]
-    assert [row["cost"] for row in found] == [0.5, 0.5 / 8]
+    assert [row["input"] for row in result] == ["sentinel-1", "sentinel-2"]
+    assert [row["accuracy"] for row in result] == [0.5, 1 - 0.5 / 8]
+    assert [row["cost"] for row in result] == [0.5, 0.5 / 8]
     # Of the second, one patch loses a half and seven nothing: the standard error is 1/16, and t of 7 is 2.365.
-    assert (found[1]["low"], found[1]["high"]) == pytest.approx((1 / 16 - 2.3646 / 16, 1 / 16 + 2.3646 / 16), abs=1e-4)
+    assert (result[1]["low"], result[1]["high"]) == pytest.approx(
+        (1 / 16 - 2.3646 / 16, 1 / 16 + 2.3646 / 16), abs=1e-4
+    )
 
 
 def test_without_its_only_input_a_network_predicts_as_for_other_patches(test_split):

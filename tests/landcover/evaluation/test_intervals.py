@@ -9,16 +9,16 @@ from landcover.evaluation import intervals
 
 def test_a_mean_of_patches_is_students():
     values = np.array([[1.0, 2.0, 4.0, 5.0]])
-    found = intervals.mean(values)
+    result = intervals.mean(values)
     expected = scipy.stats.t.interval(0.95, 3, 3.0, values.std(ddof=1) / 2)
-    assert found.interval() == pytest.approx(expected)
-    assert found.p() == pytest.approx(scipy.stats.ttest_1samp(values[0], 0).pvalue)
+    assert result.interval() == pytest.approx(expected)
+    assert result.p() == pytest.approx(scipy.stats.ttest_1samp(values[0], 0).pvalue)
 
 
 def test_no_difference_anywhere_is_certain():
     same = np.ones((1, 5))
-    found = intervals.difference(same, same)
-    assert (found.interval(), found.p()) == ((0, 0), 1)
+    result = intervals.difference(same, same)
+    assert (result.interval(), result.p()) == ((0, 0), 1)
     assert intervals.difference(same, same + 1).p() == 0
 
 
@@ -41,9 +41,9 @@ def test_seeds_by_hand():
 def test_seeds_that_shift_all_patches_add_their_own_variance():
     rng = np.random.default_rng(0)
     patches, shift = rng.normal(0, 1, 4000), np.array([-0.2, 0.0, 0.2])
-    found = intervals.mean(patches + shift[:, None])
-    assert found.error**2 == pytest.approx(patches.var(ddof=1) / 4000 + shift.var(ddof=1) / 3)
-    assert 2 < found.freedom < 2.1  # nearly all is known from three seeds
+    result = intervals.mean(patches + shift[:, None])
+    assert result.error**2 == pytest.approx(patches.var(ddof=1) / 4000 + shift.var(ddof=1) / 3)
+    assert 2 < result.freedom < 2.1  # nearly all is known from three seeds
 
 
 def test_a_single_run_is_taken_to_vary_as_the_other_side_does():
@@ -68,10 +68,10 @@ def test_what_the_patches_leave_open_is_not_taken_away_by_chance():
 def test_places_of_equal_size_are_the_test_of_their_means():
     rng = np.random.default_rng(0)
     values, places = rng.random(60), np.repeat(np.arange(12), 5)
-    found = intervals.mean(values[None], places)
+    result = intervals.mean(values[None], places)
     means = values.reshape(12, 5).mean(1)
-    assert found.error == pytest.approx(means.std(ddof=1) / np.sqrt(12))
-    assert found.freedom == pytest.approx(11)
+    assert result.error == pytest.approx(means.std(ddof=1) / np.sqrt(12))
+    assert result.freedom == pytest.approx(11)
 
 
 @pytest.mark.parametrize("places", [None, np.zeros(6, int), np.arange(6)])
@@ -83,8 +83,8 @@ def test_places_that_tell_nothing_are_as_none(places):
 def test_many_places_need_no_large_matrix():
     rng = np.random.default_rng(0)
     places = np.repeat(np.arange(intervals.MANY + 1), 2)
-    found = intervals.mean(rng.random((1, len(places))), places)
-    assert found.freedom == intervals.MANY
+    result = intervals.mean(rng.random((1, len(places))), places)
+    assert result.freedom == intervals.MANY
     fewer = places[places < intervals.MANY]
     assert intervals.mean(rng.random((1, len(fewer))), fewer).freedom == pytest.approx(intervals.MANY - 1)
 
@@ -123,7 +123,7 @@ def test_all_right_is_not_certain_in_places_either():
 def test_the_difference_of_two_independent_means_is_welchs():
     rng = np.random.default_rng(0)
     one, other = rng.random((1, 30)), rng.random((1, 50)) * 2
-    found = intervals.independent(intervals.mean(one), intervals.mean(other))
+    result = intervals.independent(intervals.mean(one), intervals.mean(other))
     expected = scipy.stats.ttest_ind(one[0], other[0], equal_var=False)
-    assert found.p() == pytest.approx(expected.pvalue)
-    assert found.freedom == pytest.approx(expected.df)
+    assert result.p() == pytest.approx(expected.pvalue)
+    assert result.freedom == pytest.approx(expected.df)

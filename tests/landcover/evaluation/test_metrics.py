@@ -3,9 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-import torchmetrics.functional.classification as torchmetrics
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from scipy.special import log_softmax
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from landcover.commands import compare
 from landcover.data.index import Index
@@ -13,40 +12,46 @@ from landcover.data.tensors import Split
 from landcover.errors import InputError
 from landcover.evaluation import metrics, results
 from landcover.evaluation.metrics import METRICS, Metric
-from landcover.evaluation.predictions import Predictions, parse, tabulate
+from landcover.evaluation.predictions import BASELINES, Predictions, parse, tabulate
 from landcover.report.page import result_rows
 
 
-def drawn(count: int = 300) -> tuple[np.ndarray, np.ndarray]:
-    """Classes of unequal size, of which the last is predicted and never occurs."""
-    rng = np.random.default_rng(0)
-    actual = rng.choice(list("abcd"), count, p=[0.5, 0.3, 0.15, 0.05])
-    return actual, np.where(rng.random(count) < 0.6, actual, rng.choice(list("abcde"), count))
+def table_of(labels: np.ndarray, classes: list[str], log_probabilities: np.ndarray) -> pd.DataFrame:
+    count = len(labels)
+    index = Index(np.array([f"{i:03}" for i in range(count)]), np.ones(count), *np.full((2, count), np.nan))
+    return tabulate(Split(np.empty(0), labels, [], classes, {}), index, log_probabilities)
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes")
-def test_means_of_scores_are_scikit_learns_metrics():
-    actual, predicted = drawn()
-    f1 = f1_score(actual, predicted, labels=np.unique(actual), average="macro")
-    assert metrics.linear_f1(actual, predicted).mean() == pytest.approx(f1)
-    assert metrics.linear_recall(actual, predicted).mean() == pytest.approx(balanced_accuracy_score(actual, predicted))
+def test_metrics_are_those_of_scikit_learn():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 5, 500)  # the last of six classes never occurs
+    log_probabilities = log_softmax(rng.normal(size=(500, 6)) + 1.5 * np.eye(6)[labels], axis=1)
+    predicted, probabilities = log_probabilities.argmax(1), np.exp(log_probabilities)
+    values = metrics.means(parse(table_of(labels, list("abcdef"), log_probabilities)))
+    assert values.pop("brier") == pytest.approx(((probabilities - np.eye(6)[labels]) ** 2).sum(1).mean())
+    assert values == pytest.approx(
+        {
+            "accuracy": accuracy_score(labels, predicted),
+            "macro_f1": f1_score(labels, predicted, labels=range(5), average="macro"),
+            "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+            "top2_accuracy": top_k_accuracy_score(labels, probabilities, k=2, labels=range(6)),
+            "nll": log_loss(labels, probabilities, labels=range(6)),
+        }
+    )
 
 
 @pytest.mark.parametrize("linear", [metrics.linear_f1, metrics.linear_recall])
 def test_a_score_is_the_influence_of_its_patch(linear):
     """A patch a hundred times beside a hundred copies of all: the metric moves by what its score says."""
-    actual, predicted = drawn(60)
+    rng = np.random.default_rng(0)
+    actual = rng.choice(list("abcd"), 60, p=[0.5, 0.3, 0.15, 0.05])
+    predicted = np.where(rng.random(60) < 0.6, actual, rng.choice(list("abcde"), 60))
     values = linear(actual, predicted)
     for row in range(0, 60, 7):
         more = [np.append(np.tile(one, 100), one[row]) for one in (actual, predicted)]
         moved = linear(*more).mean() - values.mean()
         assert moved * 6001 == pytest.approx(values[row] - values.mean(), rel=0.02, abs=1e-9)
-
-
-def test_balanced_accuracy_by_hand():
-    actual, predicted = np.array(list("aaab")), np.array(list("aabb"))
-    # Recalls of 2/3 and 1; each patch of a weighs 4 / (2 classes x 3 patches).
-    assert metrics.linear_recall(actual, predicted) == pytest.approx(5 / 6 + np.array([2 / 9, 2 / 9, -4 / 9, 0]))
 
 
 def test_scores_of_probabilities_by_hand():
@@ -67,23 +72,6 @@ def test_metrics_are_left_out_where_the_table_lacks_their_column():
     assert list(metrics.means(Predictions(two, two, two[None], [0]))) == ["accuracy", "macro_f1", "balanced_accuracy"]
 
 
-def test_metrics_agree_with_torchmetrics():
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 5, 500)  # the last of six classes never occurs
-    logits = torch.from_numpy(rng.normal(size=(500, 6)) + 1.5 * np.eye(6)[labels])
-    split = Split(np.empty(0), labels, [], list("abcdef"), {})
-    index = Index(np.arange(500).astype(str), np.ones(500), *np.full((2, 500), np.nan))
-    found = metrics.means(parse(tabulate(split, index, logits.log_softmax(1).numpy())))
-    given = logits.softmax(1), torch.from_numpy(labels)
-    assert found["accuracy"] == pytest.approx(float(torchmetrics.multiclass_accuracy(*given, 6, average="micro")))
-    top2 = torchmetrics.multiclass_accuracy(*given, 6, average="micro", top_k=2)
-    assert found["top2_accuracy"] == pytest.approx(float(top2))
-    for name, by_class in (("balanced_accuracy", torchmetrics.multiclass_accuracy),
-                           ("macro_f1", torchmetrics.multiclass_f1_score)):  # fmt: skip
-        assert found[name] == pytest.approx(float(by_class(*given, 6, average=None)[:5].mean()))
-    assert found["nll"] == pytest.approx(float(torch.nn.functional.nll_loss(given[0].log(), given[1])))
-
-
 def test_an_unknown_metric_is_refused_with_the_choices():
     with pytest.raises(InputError, match=r"evaluate\.verdict = 'luck': no such metric; choose from accuracy, macro_f1"):
         metrics.named("luck")
@@ -93,14 +81,10 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch, capsys):
     """It is in the JSON of a run and of seeds, in the report's table, on the page of a comparison and among choices."""
     new = Metric("errors", "error rate", lambda p: p.predicted != p.actual, higher_is_better=False)
     monkeypatch.setitem(METRICS, "errors", new)
-    names = np.array(["oak", "fir"])
-    truth = np.tile([0, 1], 50)
-    split = Split(np.empty(0), truth, [], list(names), {})
-    index = Index(np.array([f"{i:03}" for i in range(100)]), np.ones(100), *np.full((2, 100), np.nan))
-    tables = {}
+    truth, tables = np.tile([0, 1], 50), {}
     for name, wrong in (("base", 40), ("head", 10)):
         predicted = np.where(np.arange(100) < wrong, 1 - truth, truth)
-        tables[name] = tabulate(split, index, np.log(np.where(np.eye(2)[predicted] == 1, 0.9, 0.1)))
+        tables[name] = table_of(truth, ["oak", "fir"], np.log(np.where(np.eye(2)[predicted] == 1, 0.9, 0.1)))
         tables[name].to_csv(tmp_path / f"{name}.csv", index=False)
 
     of_run = results.of_run(tables["head"], resamples=100, seed=0)
@@ -108,15 +92,17 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch, capsys):
     by_seed = pd.concat([table.assign(seed=seed) for seed, table in enumerate(tables.values())])
     baselines = tables["base"][["patch_id", "actual"]].assign(majority="oak")
     assert results.of_seeds({"test": by_seed, "val": by_seed}, baselines)["val"]["errors"]["mean"] == 0.25
-    rows = result_rows(
-        dict.fromkeys(("test", "val"), of_run), dict.fromkeys(("majority", "band_statistics", "texture"), of_run)
-    )
+    rows = result_rows(dict.fromkeys(("test", "val"), of_run), dict.fromkeys(BASELINES, of_run))
     assert "error rate, lower is better" in [row["metric (95% interval)"] for row in rows]
 
     monkeypatch.chdir(tmp_path)
     compare.main(["--base", "base.csv", "--head", "head.csv", "--verdict", "errors", "--json", "--output", "page.md"])
-    found = json.loads(capsys.readouterr().out)
-    assert (found["metric"], found["verdict"], found["metrics"]["errors"]["verdict"]) == ("errors", "better", "better")
+    result = json.loads(capsys.readouterr().out)
+    assert (result["metric"], result["verdict"], result["metrics"]["errors"]["verdict"]) == (
+        "errors",
+        "better",
+        "better",
+    )
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("**Better**: error rate -30.0 points (")
     assert "| error rate, lower is better " in page

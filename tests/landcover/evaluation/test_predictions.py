@@ -13,26 +13,26 @@ TABLE = pd.DataFrame(
 
 
 def test_a_table_of_one_run_is_put_in_the_order_of_the_patches():
-    found = predictions.parse(TABLE.assign(p_actual=[0.5, 0.25, 1], lon=[2, 1, 3], lat=[50, 51, 52]))
-    assert found.patch_ids.tolist() == ["a", "b", "c"]
-    assert found.actual.tolist() == ["tree", "water", "tree"]
-    assert found.predicted.tolist() == [["water", "water", "tree"]]
-    assert found.p_actual.tolist() == [[0.25, 0.5, 1]]
-    assert found.positions.tolist() == [[1, 51], [2, 50], [3, 52]]
-    assert found.brier is None
-    assert len(found.seeds) == 1
+    result = predictions.parse(TABLE.assign(p_actual=[0.5, 0.25, 1], lon=[2, 1, 3], lat=[50, 51, 52]))
+    assert result.patch_ids.tolist() == ["a", "b", "c"]
+    assert result.actual.tolist() == ["tree", "water", "tree"]
+    assert result.predicted.tolist() == [["water", "water", "tree"]]
+    assert result.p_actual.tolist() == [[0.25, 0.5, 1]]
+    assert result.positions.tolist() == [[1, 51], [2, 50], [3, 52]]
+    assert result.brier is None
+    assert len(result.seeds) == 1
 
 
 def test_seeds_are_rows_whatever_the_order_of_the_table():
     again = TABLE.assign(predicted="tree", seed=1)
     shuffled = pd.concat([TABLE.assign(seed=2), again]).sample(frac=1, random_state=0)
-    found = predictions.parse(shuffled)
-    assert found.seeds == [1, 2]
-    assert found.predicted.tolist() == [["tree"] * 3, ["water", "water", "tree"]]
+    result = predictions.parse(shuffled)
+    assert result.seeds == [1, 2]
+    assert result.predicted.tolist() == [["tree"] * 3, ["water", "water", "tree"]]
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
         (TABLE.drop(columns="actual"), "has no column actual"),
         (TABLE.head(0), "has no rows"),
@@ -41,7 +41,7 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
         (TABLE.assign(seed=[1, 1, 2]), "the seeds do not all have the same patches"),
         (
             pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, patch_id=list("abd"))]),
-            "the seeds do not all have the same",
+            "not all have the same patches",
         ),
         (pd.concat([TABLE.assign(seed=1), TABLE.assign(seed=2, actual="tree")]), "different actual classes"),
         (TABLE.assign(p_actual=[0.1, 1.5, 0.3]), "p_actual is not a number from 0 to 1 in every row"),
@@ -50,8 +50,8 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
         (TABLE.assign(lon=1, lat=91), "lat is not a number from -90 to 90"),
     ],
 )
-def test_a_table_that_is_amiss_is_refused(table, told):
-    with pytest.raises(InputError, match=told):
+def test_a_table_that_is_amiss_is_refused(table, message):
+    with pytest.raises(InputError, match=message):
         predictions.parse(table)
 
 
@@ -83,7 +83,7 @@ def test_equally_probable_classes_rank_in_their_order():
 
 def test_a_baseline_is_of_the_same_patches():
     table = TABLE.assign(texture="tree")
-    found = predictions.of_baseline(table, "texture", predictions.parse(TABLE))
-    assert found.predicted.tolist() == [["tree"] * 3]
+    result = predictions.of_baseline(table, "texture", predictions.parse(TABLE))
+    assert result.predicted.tolist() == [["tree"] * 3]
     with pytest.raises(InputError, match="does not cover the same patches"):
         predictions.of_baseline(table.head(2), "texture", predictions.parse(TABLE))

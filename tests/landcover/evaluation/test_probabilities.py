@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -28,16 +30,12 @@ OF_SEEDS = {
 }
 
 
-def given(content: dict) -> dict:
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def told(read, path) -> str:
-    with pytest.raises(InputError) as error:
+def refused(read, path, arrays: dict, facts: dict, expected: str) -> None:
+    """Whether a file of what is not None among these ends in one line."""
+    content = ({name: value for name, value in one.items() if value is not None} for one in (arrays, facts))
+    tensors.save(path, *content)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: .*{re.escape(expected)}.*$"):
         read(path, SPLITS)
-    assert str(error.value).startswith(f"{path}: ")
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
 
 
 @pytest.mark.parametrize(("arrays", "facts", "expected"), (REFUSED | OF_RUN).values(), ids=REFUSED | OF_RUN)
@@ -46,8 +44,7 @@ def test_predictions_of_other_tensors_are_refused(tmp_path, arrays, facts, expec
     whole = dict.fromkeys(constants.SPLITS, TEN)
     tensors.save(path, whole, NETWORK)
     assert load_log_probabilities(path, SPLITS)[0].keys() == whole.keys()
-    tensors.save(path, given(whole | arrays), given(NETWORK | facts))
-    assert expected in told(load_log_probabilities, path)
+    refused(load_log_probabilities, path, whole | arrays, NETWORK | facts, expected)
 
 
 @pytest.mark.parametrize(("arrays", "facts", "expected"), (REFUSED | OF_SEEDS).values(), ids=REFUSED | OF_SEEDS)
@@ -56,7 +53,5 @@ def test_seeds_of_other_tensors_are_refused(tmp_path, arrays, facts, expected):
     whole, about = dict.fromkeys(constants.SPLITS, np.stack([TEN, TEN])), {"seeds": [1, 2]} | FACTS
     tensors.save(path, whole, about)
     assert load_seeds(path, SPLITS)[0] == [1, 2]
-    changed = {name: np.stack([one, one]) for name, one in given(arrays).items()}
-    kept = {name: one for name, one in whole.items() if arrays.get(name, one) is not None}
-    tensors.save(path, kept | changed, given(about | facts))
-    assert expected in told(load_seeds, path)
+    changed = {name: None if one is None else np.stack([one, one]) for name, one in arrays.items()}
+    refused(load_seeds, path, whole | changed, about | facts, expected)

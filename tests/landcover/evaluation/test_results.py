@@ -6,9 +6,8 @@ from landcover.data.index import Index
 from landcover.data.tensors import Split
 from landcover.evaluation import results
 from landcover.evaluation.calibration import ece_by_chance
+from landcover.evaluation.intervals import wilson
 from landcover.evaluation.predictions import tabulate
-
-Z = 1.959964
 
 
 def table_of(labels: np.ndarray, log_probabilities: np.ndarray, lon=np.nan, lat=np.nan) -> pd.DataFrame:
@@ -22,11 +21,6 @@ def table_of(labels: np.ndarray, log_probabilities: np.ndarray, lon=np.nan, lat=
 def confident(predictions: np.ndarray, classes: int) -> np.ndarray:
     """Log-probabilities of 0.8 for what is predicted, and the rest for the other classes alike."""
     return np.log(np.where(np.eye(classes)[predictions] == 1, 0.8, 0.2 / (classes - 1)))
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    middle, reach = share + Z**2 / (2 * count), Z * np.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
-    return (middle - reach) / (1 + Z**2 / count), (middle + reach) / (1 + Z**2 / count)
 
 
 def test_the_headline_measures_the_margin_from_the_best_baseline():
@@ -43,56 +37,29 @@ def test_the_figures_of_a_run_by_hand():
     """Eight patches of two classes, one of them wrongly taken for a third; predictions have probability 0.8."""
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])
     table = table_of(labels, confident(predictions, 3))
-    found = results.of_run(table, resamples=100, seed=0)
-    assert found["accuracy"] == 7 / 8
-    assert (found["accuracy_ci_low"], found["accuracy_ci_high"]) == pytest.approx(wilson(7 / 8, 8))
-    assert found["balanced_accuracy"] == pytest.approx((3 / 4 + 1) / 2)
-    assert found["macro_f1"] == pytest.approx((6 / 7 + 1) / 2)
-    assert 0 <= found["macro_f1_ci_low"] < found["macro_f1"] < found["macro_f1_ci_high"] <= 1
-    assert found["top2_accuracy"] == 1  # of the classes that are equally probable, the first ranks higher
-    assert (found["top2_accuracy_ci_low"], found["top2_accuracy_ci_high"]) == pytest.approx(wilson(1, 8))
-    assert found["nll"] == pytest.approx(-(7 * np.log(0.8) + np.log(0.1)) / 8)
-    assert 0 == found["nll_ci_low"] < found["nll"] < found["nll_ci_high"]
-    assert found["brier"] == pytest.approx((7 * (0.04 + 2 * 0.01) + 0.64 + 0.81 + 0.01) / 8)
-    assert found["ece"] == pytest.approx(7 / 8 - 0.8)
+    result = results.of_run(table, resamples=100, seed=0)
+    assert result["accuracy"] == 7 / 8
+    assert (result["accuracy_ci_low"], result["accuracy_ci_high"]) == pytest.approx(wilson(7 / 8, 8))
+    assert result["balanced_accuracy"] == pytest.approx((3 / 4 + 1) / 2)
+    assert result["macro_f1"] == pytest.approx((6 / 7 + 1) / 2)
+    assert 0 <= result["macro_f1_ci_low"] < result["macro_f1"] < result["macro_f1_ci_high"] <= 1
+    assert result["top2_accuracy"] == 1  # of the classes that are equally probable, the first ranks higher
+    assert (result["top2_accuracy_ci_low"], result["top2_accuracy_ci_high"]) == pytest.approx(wilson(1, 8))
+    assert result["nll"] == pytest.approx(-(7 * np.log(0.8) + np.log(0.1)) / 8)
+    assert 0 == result["nll_ci_low"] < result["nll"] < result["nll_ci_high"]
+    assert result["brier"] == pytest.approx((7 * (0.04 + 2 * 0.01) + 0.64 + 0.81 + 0.01) / 8)
+    assert result["ece"] == pytest.approx(7 / 8 - 0.8)
     mean, high = ece_by_chance(np.full(8, 0.8), resamples=100, seed=0)
-    assert found["ece_by_chance"] == {"mean": pytest.approx(mean), "high": pytest.approx(high)}
-    assert found["n"] == 8
-    assert results.of_run(table.sample(frac=1, random_state=0), resamples=100, seed=0) == found
+    assert result["ece_by_chance"] == {"mean": pytest.approx(mean), "high": pytest.approx(high)}
+    assert result["n"] == 8
+    assert results.of_run(table.sample(frac=1, random_state=0), resamples=100, seed=0) == result
 
 
 def test_where_all_is_right_the_interval_is_wilsons():
-    found = results.of_run(table_of(np.repeat([0, 1], 10), confident(np.repeat([0, 1], 10), 3)), resamples=100, seed=0)
+    result = results.of_run(table_of(np.repeat([0, 1], 10), confident(np.repeat([0, 1], 10), 3)), resamples=100, seed=0)
     for name in ("accuracy", "macro_f1", "balanced_accuracy"):
-        assert found[name] == 1
-        assert (found[f"{name}_ci_low"], found[f"{name}_ci_high"]) == pytest.approx((1 / (1 + Z**2 / 20), 1))
-
-
-def test_intervals_cover_the_truth_in_95_percent():
-    """Two classes that are alike, each right with probability 0.6: accuracy and macro F1 are 0.6, were all known."""
-    rng = np.random.default_rng(0)
-    covered = {"accuracy": 0, "macro_f1": 0}
-    for _ in range(400):
-        labels = rng.integers(0, 2, 150)
-        predictions = np.where(rng.random(150) < 0.6, labels, 1 - labels)
-        found = results.of_run(table_of(labels, confident(predictions, 2)), resamples=100, seed=0)
-        for name in covered:
-            covered[name] += found[f"{name}_ci_low"] <= 0.6 <= found[f"{name}_ci_high"]
-    assert all(0.92 <= count / 400 <= 0.98 for count in covered.values()), covered
-
-
-def test_patches_that_lie_together_give_wider_intervals():
-    """Thirty places of five patches, of which all are right or none, as neighbours tend to be."""
-    right = np.repeat(np.random.default_rng(0).random(30) < 0.6, 5)
-    labels, lat = np.zeros(150, int), np.repeat(np.arange(30), 5)
-    values = confident(np.where(right, 0, 1), 2)
-    apart, together = (
-        results.of_run(table_of(labels, values, 10, lat), resamples=100, seed=0) for lat in (np.nan, lat)
-    )
-    for name in ("accuracy", "macro_f1"):
-        reach = [found[f"{name}_ci_high"] - found[f"{name}_ci_low"] for found in (apart, together)]
-        # As if there were thirty patches; by Student's t a little more.
-        assert reach[1] / reach[0] == pytest.approx(np.sqrt(5), rel=0.1), name
+        assert result[name] == 1
+        assert (result[f"{name}_ci_low"], result[f"{name}_ci_high"]) == pytest.approx(wilson(1, 20))
 
 
 def test_accuracy_by_purity_by_hand():
@@ -103,7 +70,7 @@ def test_accuracy_by_purity_by_hand():
         ("50% to 70%", 2, 0.5),
         ("90% to 100%", 2, 1.0),
     ]
-    assert (rows[2]["low"], rows[2]["high"]) == pytest.approx((1 / (1 + Z**2 / 2), 1))
+    assert (rows[2]["low"], rows[2]["high"]) == pytest.approx(wilson(1, 2))
 
 
 def test_what_an_ensemble_gains_by_hand():
@@ -114,11 +81,11 @@ def test_what_an_ensemble_gains_by_hand():
     unknown = np.full(2, np.nan)
     indices = dict.fromkeys(results.REPEATED, Index(np.array(["p0", "p1"]), np.ones(2), unknown, unknown))
     tables = results.tabulate_seeds([1, 2], repeated, splits, indices)
-    found = results.of_ensemble(repeated, splits, indices, tables)
-    val = found.pop("val")
-    assert found == val
+    result = results.of_ensemble(repeated, splits, indices, tables)
+    val = result.pop("val")
+    assert result == val
     # Patch by patch, accuracy is better by 0.5 and by 0: the mean is 0.25, its error too, and t of one degree 12.706.
-    accuracy, nll = found["accuracy"], found["nll"]
+    accuracy, nll = result["accuracy"], result["nll"]
     reach = 0.25 * 12.7062
     assert accuracy == pytest.approx({"value": 0.5, "difference": 0.25, "low": 0.25 - reach, "high": 0.25 + reach})
     members = -(np.log(0.9) / 2 + np.log(0.4) / 2 + np.log(0.3)) / 2

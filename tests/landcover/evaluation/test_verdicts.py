@@ -5,6 +5,8 @@ three standard errors of a binomial count. Methods that forget places or seeds h
 these pairs, which is beyond that.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def reach(share: float, count: int) -> float:
 
 def nominal(rates: verdicts.Rates, pairs: int = EQUAL) -> bool:
     """Whether the false verdicts may be 5%, and the intervals those of 95%."""
-    return max(abs(rates.told - 0.05), abs(rates.covered - 0.95)) < reach(0.05, pairs)
+    return max(abs(rates.significant - 0.05), abs(rates.covered - 0.95)) < reach(0.05, pairs)
 
 
 # The least power: what the best simple method with nominal verdicts has, less two points; with 2 and 2 seeds, or with
@@ -45,7 +47,7 @@ def test_verdicts_on_equal_models_are_rarely_false_and_differences_are_seen(name
     by = {"ours": verdicts.ours_of_baseline if case.baseline else verdicts.ours}
     assert nominal(simulate(case, 0, by, EQUAL, seed=1)["ours"])
     differing = simulate(case, DIFFERENCE, by, DIFFERING, seed=2)["ours"]
-    assert differing.told > power - reach(power, DIFFERING)
+    assert differing.significant > power - reach(power, DIFFERING)
     assert differing.covered > 0.95 - reach(0.05, DIFFERING)
 
 
@@ -54,25 +56,22 @@ def test_a_wrong_method_would_be_found():
     placed = CASES["1 run, 1 run; 20 places, ICC 0.15"]
     assert not nominal(simulate(placed, 0, {"": verdicts.mid_p}, EQUAL, seed=1)[""])
     forgetful = {"seeds": verdicts.paired_t, "patches": verdicts.welch}
-    found = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
-    assert not nominal(found["seeds"])
-    assert not nominal(found["patches"])
+    result = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
+    assert not nominal(result["seeds"])
+    assert not nominal(result["patches"])
     assert not nominal(simulate(CASES["1 run, 1 run; seeds matter"], 0, {"": verdicts.ours}, EQUAL, seed=1)[""])
 
 
 def test_other_metrics_of_equal_models():
-    by = {
-        metric: lambda before, after, metric=metric: verdicts.ours(before, after, metric)
-        for metric in ("macro_f1", "nll", "brier")
-    }
+    by = {metric: partial(verdicts.ours, metric=metric) for metric in ("macro_f1", "nll", "brier")}
     for metric, rates in simulate(CASES["3 seeds, 3 seeds"], 0, by, 300, seed=1).items():
         assert nominal(rates, 300), metric
 
 
 def test_a_table_of_equal_experiments_has_a_false_verdict_as_rarely_as_one_comparison():
     """Without Holm's method in every fifth table, or every second."""
-    for found, alone, tables in ((verdicts.against_one, 0.2, 80), (verdicts.whole_table, 0.5, 50)):
-        with_holm, without = found(tables, seed=1)
+    for result, alone, tables in ((verdicts.against_one, 0.2, 80), (verdicts.whole_table, 0.5, 50)):
+        with_holm, without = result(tables, seed=1)
         assert with_holm < 0.05 + reach(0.05, tables)
         assert without > alone - reach(alone, tables)
 

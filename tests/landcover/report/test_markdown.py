@@ -1,4 +1,4 @@
-from landcover.report import markdown
+from landcover.report import markdown, verdicts
 
 
 def test_a_table_aligns_numbers_and_dashes_what_is_missing():
@@ -12,4 +12,4 @@ def test_a_table_aligns_numbers_and_dashes_what_is_missing():
 
 
 def test_points_have_their_sign_and_interval():
-    assert markdown.points(0.05, -0.012, 0.112) == "+5.0 points (-1.2 to +11.2)"
+    assert verdicts.points(0.05, -0.012, 0.112) == "+5.0 points (-1.2 to +11.2)"

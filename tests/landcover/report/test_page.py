@@ -10,6 +10,11 @@ from landcover.evaluation.predictions import BASELINES
 from landcover.report.page import headline
 from landcover.report.verdicts import direction
 
+REPORT = (
+    "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
+    "reports/predictions.csv reports/per_class.csv report.md card.md"
+)
+
 
 @pytest.fixture
 def report(prepared, in_turn, tmp_path):
@@ -22,14 +27,13 @@ def report(prepared, in_turn, tmp_path):
             "stages train tensors m.safetensors l.safetensors h.csv",
             "stages repeat tensors s.safetensors e.safetensors",
             "stages evaluate tensors l.safetensors s.safetensors h.csv b.csv reports",
-            "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
-            "reports/predictions.csv reports/per_class.csv report.md card.md",
+            REPORT,
             params=params | {"repeat": {"seeds": seeds}},
         )
         assert (done.returncode, done.stderr) == (0, "")
-        found = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
-        found["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
-        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), found
+        result = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
+        result["baselines"] = json.loads((tmp_path / "baselines.json").read_text())
+        return re.sub(" +", " ", (tmp_path / "report.md").read_text()), result
 
     return run
 
@@ -39,30 +43,24 @@ def interval(values: dict[str, float], name: str) -> str:
 
 
 def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_turn, tmp_path, monkeypatch, capsys):
-    page, found = report([1])  # a single seed more is no repetition
-    assert found["seeds"]["seeds"] == 1
-    test = found["metrics"]["test"]
+    page, result = report([1])  # a single seed more is no repetition
+    assert result["seeds"]["seeds"] == 1
+    test = result["metrics"]["test"]
     assert f"classifies **{test['accuracy']:.1%}** of 8 test patches correctly" in page
     assert "This is a single run." in page
     assert "mean over seeds" not in page
-    for name, words in (
-        ("majority", "majority class"),
-        ("band_statistics", "logistic regression on band statistics"),
-        ("texture", "gradient boosting on texture features"),
-    ):
+    for name, words in BASELINES.items():
         against = test["against"][name]
         assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
-        error = f"{100 * against['standard_error']:.1f} points; a verdict of better or worse takes more than "
-        assert f" standard errors of {error}" in page
-    columns = [test, *(found["baselines"][name] for name in BASELINES), found["metrics"]["val"]]
+        assert f" standard errors of {100 * against['standard_error']:.1f} points; a verdict of better" in page
+    columns = [test, *(result["baselines"][name] for name in BASELINES), result["metrics"]["val"]]
     for name, metric in METRICS.items():
         assert f"| {direction(metric)} | {' | '.join(interval(one, name) for one in columns)} |" in page
     errors = [f"{one['ece']:.3f} (by chance {one['ece_by_chance']['mean']:.3f})" for one in columns]
     assert f"| expected calibration error, lower is better | {' | '.join(errors)} |" in page
-    calibrated = "this network is not well calibrated" in page
-    assert calibrated is (test["ece"] > test["ece_by_chance"]["high"])
-    assert calibrated is not ("no significant miscalibration was detected" in page)
-    train = found["metrics"]["train"]["accuracy"]
+    miscalibrated = test["ece"] > test["ece_by_chance"]["high"]
+    assert ("not well calibrated" if miscalibrated else "no significant miscalibration was detected") in page
+    train = result["metrics"]["train"]["accuracy"]
     assert f"classifies {train:.1%} of the train patches correctly" in page.replace("\n", " ")
     assert " * |" in page  # every class has few test patches
     assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
@@ -87,11 +85,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_
     data["split_by"] = {"method": "random", "train": None, "val": 4, "test": 8, "seed": 7}
     data["split"]["unused"] = 30
     (tmp_path / "data.json").write_text(json.dumps(data))
-    done = in_turn(
-        "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
-        "reports/predictions.csv reports/per_class.csv report.md card.md",
-        params={},
-    )
+    done = in_turn(REPORT, params={})
     first = "> {}Check the data{}: 150 of 194 labels are ties; correct them."
     assert done.stdout.splitlines()[0] == first.format("", "")
     page = (tmp_path / "report.md").read_text()
@@ -107,12 +101,11 @@ def test_the_headline_is_what_stands_above_the_first_table_or_section(rest):
 
 
 def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
-    page, found = report([1, 42])
-    seeds = found["seeds"]
+    page, result = report([1, 42])
+    seeds = result["seeds"]
     # The seed of the single run predicts what the single run does.
     rows, once = (pd.read_csv(tmp_path / "reports" / f"{name}.csv") for name in ("seed_predictions", "predictions"))
-    again = rows[rows["seed"] == 42].reset_index(drop=True)
-    assert again[["patch_id", "actual", "predicted"]].equals(once[["patch_id", "actual", "predicted"]])
+    assert rows.loc[rows["seed"] == 42, "predicted"].tolist() == once["predicted"].tolist()
     first, _, single = page.partition("The rest of this page describes the single run with seed 42.")
     assert (
         f"Trained with 2 seeds, the network classifies **{seeds['accuracy']['mean']:.1%}** of 8 test patches" in first
@@ -129,5 +122,5 @@ def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
         assert f"; negative log-likelihood {nll['value']:.3f}, {gain}" in first
     difference = 100 * seeds["against"]["texture"]["difference"]
     assert re.search(rf"^- gradient boosting .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE)
-    assert f"The network from the single run classifies **{found['metrics']['test']['accuracy']:.1%}**" in single
+    assert f"The network from the single run classifies **{result['metrics']['test']['accuracy']:.1%}**" in single
     assert "This is a single run." not in page

@@ -38,11 +38,11 @@ def test_a_class_that_is_only_predicted_is_shown_without_shares():
 
 def test_each_class_has_its_colour_on_both_axes_of_a_matrix():
     matrix = np.array([[3, 0, 1], [0, 0, 0], [0, 0, 2]])
-    figures = (
+    shares, difference = (
         plots.confusion_matrix(matrix, CLASSES, normalize=True),
         plots.confusion_difference(matrix, matrix, CLASSES),
     )
-    for figure in figures:
+    for figure in (shares, difference):
         squares = figure.axes[0].collections
         assert [[to_hex(colour) for colour in row.get_facecolors()] for row in squares] == [["#006400", "#b4b4b4"]] * 2
 
@@ -56,15 +56,8 @@ def test_classes_of_worldcover_have_its_colours_and_others_differ():
 
 
 def test_curves_show_both_splits():
-    history = pd.DataFrame(
-        {
-            "epoch": [1, 2],
-            "train_loss": [2, 1],
-            "val_loss": [2, 1.5],
-            "train_accuracy": [0, 1],
-            "val_accuracy": [0, 0.5],
-        }
-    )
+    columns = {"train_loss": [2, 1], "val_loss": [2, 1.5], "train_accuracy": [0, 1], "val_accuracy": [0, 0.5]}
+    history = pd.DataFrame({"epoch": [1, 2]} | columns)
     loss, accuracy = plots.learning_curves(history).axes
     assert [line.get_ydata().tolist() for line in loss.lines] == [[2, 1], [2, 1.5]]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["train", "val"]
@@ -78,7 +71,7 @@ def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_
     confidence = np.repeat([0.9, 0.6], 50)
     correct = np.repeat([True, False, True, False], [30, 20, 40, 10])
     bins = reliability(correct, confidence)
-    figure = plots.reliability(bins, confidence, "Reliability")
+    figure = plots.reliability(bins, confidence)
     axes, counts = figure.axes
     (points, _, (bars,)) = axes.containers[0]
     assert points.get_xydata() == pytest.approx(np.array([[0.6, 0.8], [0.9, 0.6]]))
@@ -90,7 +83,7 @@ def test_reliability_shows_each_bin_with_its_interval_and_how_confident_patches_
 
 def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
     rows = accuracy_by_purity(np.array([True, True, False, True]), np.array([0.4, 0.6, 0.6, 0.95]))
-    (axes,) = plots.accuracy_by_purity(rows, "Purity").axes
+    (axes,) = plots.accuracy_by_purity(rows).axes
     assert [bar.get_height() for bar in axes.patches] == [1, 0.5, 1]
     assert [label.get_text() for label in axes.get_xticklabels()][1] == "50% to 70%\n2 patches"
     (lines,) = axes.collections
