@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,6 +27,9 @@ from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
+# A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
+# MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
+STRIP_ROWS, MAX_BLOCK_ROWS = 500, 1280
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ class Provenance:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
-class SceneBand:
+class SceneBand(NamedTuple):
     """A band of a scene in its file."""
 
     layer: Layer
@@ -91,6 +93,12 @@ class Scene:
             for position, band, gaps in zip(positions, numbers, empty, strict=True):
                 output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
         return output
+
+
+def strip_rows(scene: Scene, least: int) -> int:
+    """How many rows of a scene, at least the given number, to read at a time."""
+    block = min(scene.block_rows, MAX_BLOCK_ROWS)
+    return math.ceil(max(STRIP_ROWS, least) / block) * block
 
 
 @contextmanager
@@ -176,8 +184,7 @@ def _complete(source: Source, bands: list[str]) -> Source:
 # -- metadata of its files
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """A layer's metadata in its file."""
 
     grid: Grid

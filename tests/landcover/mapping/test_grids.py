@@ -41,12 +41,6 @@ def test_a_band_of_20_m_covers_an_odd_number_of_pixels():
     assert not grid(20, -20, 3, 6).lies_on(grid(width=7))
 
 
-def test_degrees_lie_on_each_other_if_they_are_the_same():
-    fine = grid(1e-4, -1e-4, 6, 12, CRS.from_epsg(4326), 15, 45)
-    assert fine.lies_on(fine)
-    assert not grid(2e-4, -2e-4, 3, 6, CRS.from_epsg(4326), 15, 45).lies_on(fine)
-
-
 @pytest.mark.parametrize(
     ("layer", "transform", "size"),
     [

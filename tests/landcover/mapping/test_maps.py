@@ -1,5 +1,4 @@
 import pickle
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +8,7 @@ import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
 from landcover.errors import InputError
-from landcover.mapping import maps
+from landcover.mapping import maps, scenes
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.windows import Windows
 
@@ -71,7 +70,7 @@ def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene,
     scene = scene._replace(pixels=np.where(scene.pixels > 0, scene.pixels + noise, 0))
     whole = maps.predict(scene, predictor, step, LOCAL)
     scene.rows_read.clear()
-    monkeypatch.setattr(maps, "STRIP_ROWS", read)
+    monkeypatch.setattr(scenes, "STRIP_ROWS", read)
     monkeypatch.setattr(maps, "TILE_PIXELS", 30 * 30)  # so that a strip has several tiles
     found = maps.predict(scene, predictor, step, LOCAL)
     assert scene.rows_read == list(range(50))
@@ -87,20 +86,6 @@ def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
     assert [strip.pixels.stop for strip in strips] == [*range(rows, 3000 - SIZE, rows), 3000]
 
 
-def test_numbers_are_kept_until_their_strip_is_computed(scene, predictor, monkeypatch):
-    scene.pixels[0] = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]  # each row another
-    whole = maps.predict(scene, predictor, 8, LOCAL)
-    monkeypatch.setattr(maps, "STRIP_ROWS", 5)
-
-    def slow(*arguments, run=maps._predict_tile, **options):
-        time.sleep(0.05)
-        return run(*arguments, **options)
-
-    monkeypatch.setattr(maps, "_predict_tile", slow)
-    found = maps.predict(scene, predictor, 8, LOCAL.model_copy(update={"threads": 3}))
-    np.testing.assert_array_equal(found.confidence, whole.confidence)
-
-
 def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
     """Of Dask, only that it sends pickles to and fro, so that no cluster need be started."""
 
@@ -114,7 +99,7 @@ def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
         with Cluster(1) as pool:
             yield pool
 
-    monkeypatch.setattr(maps, "STRIP_ROWS", 20)
+    monkeypatch.setattr(scenes, "STRIP_ROWS", 20)
     monkeypatch.setattr(maps, "executor", cluster)
     here = maps.predict(scene, predictor, 6, LOCAL)
     there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
@@ -131,13 +116,6 @@ def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, predictor)
     np.testing.assert_allclose(found.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
 
 
-def test_one_network_is_softened_by_its_temperature(scene, predictor):
-    softened = replace(predictor, metadata=replace(predictor.metadata, temperature=4.0))
-    np.testing.assert_allclose(
-        maps.predict(scene, softened, SIZE, LOCAL).confidence[:, 0], 1 / (1 + np.exp(-0.25)), rtol=1e-5
-    )
-
-
 def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, predictor):
     assert maps.predict(scene, predictor, SIZE, LOCAL).unlike == {}
     known = replace(predictor.metadata, patch_means={"B02": [0.31, 0.41], "B08": [0.1, 0.29]})
@@ -146,8 +124,6 @@ def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, pre
     assert found.unlike["B08"].tolist() == [[1, 1, 1]] * 2
 
 
-def test_what_does_not_fit_is_refused(scene, predictor):
+def test_probabilities_that_do_not_fit_into_memory_are_refused(scene, predictor):
     with pytest.raises(InputError, match="tiny: its probabilities would take"):
         maps.predict(scene, predictor, 1, LOCAL.model_copy(update={"resident_gigabytes": 0}), keep_probabilities=True)
-    with pytest.raises(InputError, match="tiny: 19 x 50 pixels of 10 m hold no window"):
-        maps.predict(scene._replace(pixels=scene.pixels[..., :19]), predictor, 1, LOCAL)

@@ -37,7 +37,6 @@ def test_a_zip_is_the_same_product(safe):
     [
         (metadata(offset=None, baseline="02.12"), None),
         (metadata(offset=-500), 500),
-        (metadata(offset=0), 0),
         (metadata().replace('band_id="1"', 'band_id="7"'), None),
     ],
 )

@@ -35,8 +35,7 @@ def test_an_item_tells_scale_and_offset(tmp_path, asset, properties, offset, sca
 
 def test_an_item_tells_its_baseline_and_its_level(tmp_path):
     path = write_item(tmp_path, NUMBERS, **{"s2:processing_baseline": "05.09", "processing:level": "L1C"})
-    item = json.loads(path.read_text())
-    path.write_text(json.dumps(item | {"id": "x"}))
+    path.write_text(path.read_text().replace("L2A", "x"))
     found = stac.find(str(path))
     assert (found.baseline, found.level) == ("05.09", "1C")
 
