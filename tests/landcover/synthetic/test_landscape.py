@@ -110,19 +110,3 @@ def test_elevation_runs_on_across_the_border_of_neighbours_and_is_the_same_on_ea
              if (patch.land.ground, patch.corner) in corners]  # fmt: skip
     for one, other in again[::20]:
         assert np.array_equal(elevation(one)[1], elevation(other)[1])
-
-
-def test_mountains_are_high_coasts_low_and_classes_lie_where_they_like(patches):
-    heights = defaultdict(list)
-    for part in patches:
-        biome = landscape.GROUNDS[part[0].land.ground][-1]
-        for patch in part[:10]:
-            classes, metres = elevation(patch)
-            heights[biome].append(metres.mean())
-            if biome == "mountain":
-                for label in np.unique(classes):
-                    heights[CLASSES[label]].append(metres[classes == label].mean())
-    means = {name: np.mean(values) for name, values in heights.items()}
-    assert means["mountain"] > 1200
-    assert max(means["atlantic"], means["lowland"]) < 150
-    assert means["tree_cover"] < means["bare/sparse_vegetation"] < means["snow_and_ice"]
