@@ -91,7 +91,7 @@ def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
             by_band[band].append((int(metres[1]) if metres else 0, image))
     if not by_band:
         raise InputError(
-            f"{name}: contains no band, in a file such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
+            f"{name}: contains no files of bands, such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
             "these, or a GeoTIFF"
         )
     for band, candidates in by_band.items():

@@ -166,10 +166,10 @@ def place_windows(features: gpd.GeoDataFrame, scene: Scene, size: int) -> pd.Dat
             rows.append((f"p{number}-{window}" if len(corners) > 1 else f"p{number}", name, "", left, top))
     windows = pd.DataFrame(rows, columns=["patch_id", "class", "problem", "left", "top"])
     fits = windows["left"].between(0, scene.width - size) & windows["top"].between(0, scene.height - size)
-    add_problem(windows, fits, f"its window of {size} x {size} pixels leaves {scene.name}")
+    add_problem(windows, fits, f"its window of {size} x {size} pixels extends beyond {scene.name}")
     usable = windows[windows["problem"] == ""]
     repeated = usable.index[usable.duplicated(["left", "top", "class"])]
-    add_problem(windows, ~windows.index.isin(repeated), "has the window and the class of another one")
+    add_problem(windows, ~windows.index.isin(repeated), "has the same window and class as another")
     return windows
 
 

@@ -31,7 +31,6 @@ from landcover.synthetic.covers import COVERS, SPECTRAL_COVERS, Cover, render
 from landcover.synthetic.landscape import (
     ACQUISITIONS,
     BIOMES,
-    GRID,
     GROUNDS,
     RADAR,
     Patch,
@@ -92,10 +91,10 @@ patch_id.
 
 def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Each band as seen by the sensor: area means on its own grid, noise, whole numbers."""
-    for light, (band, metres) in zip(scene, LEVEL_2A_BANDS.items(), strict=True):
+    for fine, (band, metres) in zip(scene, LEVEL_2A_BANDS.items(), strict=True):
         step = metres * PATCH_SIZE // PATCH_METRES
         # Summed one by one, because the order of numpy's mean is not specified.
-        mean = sum(light[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
+        mean = sum(fine[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
         noisy = mean + noise(rng, *mean.shape) * (8 + np.float32(0.01) * mean)
         yield band, np.clip(np.rint(noisy), NODATA + 1, 2 * REFLECTANCE_SCALE).astype("<u2")
 
@@ -246,14 +245,9 @@ def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, se
 
     Args:
         source: which of SAMPLES.
+        patches: 1 to 81,000, half of what the acquisitions hold, since two share one tile.
         seed: by default the sample's own.
-
-    Raises:
-        ValueError: `patches` is less than 1, or more than the acquisitions hold.
     """
-    most = len(ACQUISITIONS) * GRID * GRID // 2  # since two acquisitions share one tile
-    if not 1 <= patches <= most:
-        raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
     covers, own_seed = LOOKS[source]
     root = f"ben-ge-{source}"
     members = _members(root, covers, patches, own_seed if seed is None else seed)

@@ -81,12 +81,6 @@ def test_gdal_finds_the_legend_that_qgis_shows(found, tmp_path):
     ]
 
 
-def test_uncertain_cells_can_be_nodata(found, tmp_path):
-    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, found.confidence < 0.45)
-    with rasterio.open(tmp_path / "classes.tif") as raster:
-        assert raster.read(1).tolist() == [[0, 40, 95, 95], [0, 0, 95, 0], [95, 95, 95, 0]]
-
-
 def test_many_classes_of_ones_own_have_numbers_too(found, tmp_path):
     classes = [f"c{number}" for number in range(300)]
     colours = dict.fromkeys(classes, "#010203")

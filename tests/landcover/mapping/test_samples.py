@@ -76,7 +76,10 @@ def test_windows_that_leave_the_scene_or_repeat_another_are_named(scene):
         at(4, 4), at(3, 20), at(56, 36), at(57, 20), at(56, 36), at(56, 36), at(1e7, 0), classes="aaaaaba"
     )
     windows = place_windows(places, scene, 8)
-    leaves, repeats = f"its window of 8 x 8 pixels leaves {scene.name}", "has the window and the class of another one"
+    leaves, repeats = (
+        f"its window of 8 x 8 pixels extends beyond {scene.name}",
+        "has the same window and class as another",
+    )
     assert windows["problem"].tolist()[:6] == ["", leaves, "", leaves, repeats, ""]
     assert windows["problem"][6] in (leaves, f"lies far outside {scene.name}")
 

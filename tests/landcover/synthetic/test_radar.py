@@ -90,18 +90,3 @@ def test_clouds_and_haze_leave_no_trace(calm):
     cloudy = np.zeros_like(calm.relief)
     cloudy[2] = 9
     assert difference(calm, "grassland", replace(calm, relief=cloudy, haze=500.0)).tolist() == [0, 0]
-
-
-def test_a_scene_is_rendered_as_a_patch_is_and_its_stands_vary(calm):
-    scene = Patch(calm, 3, 5, size=240)
-    water = np.full((240, 240), CLASSES.index("permanent_water_bodies"), np.uint8)
-    flat, stands = np.zeros((240, 240), np.float32), np.zeros((240, 240), int)
-    stands[:, 120:] = 1
-
-    def step(seed: int, given: np.ndarray | None) -> float:
-        left, right = np.split(backscatter(scene, water, flat, generator(seed), given), 2, axis=2)
-        return right.mean() - left.mean()
-
-    assert backscatter(scene, water, flat, generator(0)).shape == (2, 240, 240)
-    assert np.std([step(seed, None) for seed in range(8)]) < 0.15
-    assert np.std([step(seed, stands) for seed in range(8)]) > 0.4

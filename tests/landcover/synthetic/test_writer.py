@@ -18,7 +18,6 @@ from tiny import PATCH_ID
 from landcover.constants import CLASSES, LEVEL_2A_BANDS, NODATA, PATCH_METRES, WORLDCOVER_CODES
 from landcover.data.layouts.ben_ge import TILE
 from landcover.synthetic.covers import COVERS
-from landcover.synthetic.landscape import ACQUISITIONS, GRID
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
 pytestmark = pytest.mark.xdist_group("writer")  # share a fixture that takes long
@@ -104,13 +103,6 @@ def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
     tiles = {name: content for name, content in smaller.items() if name.endswith(".tif")}
     assert len(tiles) == 7 * 16
     assert tiles.items() <= files.items()
-
-
-@pytest.mark.parametrize("patches", [0, len(ACQUISITIONS) * GRID * GRID // 2 + 1])
-def test_a_number_of_patches_out_of_range_is_refused(tmp_path, patches):
-    with pytest.raises(ValueError, match=f"{patches} patches; choose from 1 to 81000"):
-        write_sample(tmp_path / "archive", patches=patches)
-    assert not list(tmp_path.iterdir())
 
 
 def test_one_patch_is_a_dataset(tmp_path):
