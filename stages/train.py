@@ -1,8 +1,8 @@
 """Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
-evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with that
-modality's values exchanged between patches.
+evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with
+that modality's values exchanged between patches.
 """
 
 import csv

@@ -78,8 +78,8 @@ def test_points_outside_end_in_one_line(workspace, capsys):
     with pytest.raises(InputError) as raised:
         run(capsys)
     assert str(raised.value) == (
-        "points.csv: none of 2 patches can be cut: p1, p2: its window of 20 x 20 pixels extends beyond scene.tif; correct "
-        "it, or name the scene that shows them"
+        "points.csv: none of 2 patches can be cut: p1, p2: its window of 20 x 20 pixels extends beyond scene.tif; "
+        "correct it, or name the scene that shows them"
     )
     points((5, 2, "a"), (8, 5, "b"), swap=True)
     with pytest.raises(InputError, match=r"extends beyond scene\.tif; their x and y seem to be swapped$"):
