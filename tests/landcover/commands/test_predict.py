@@ -131,10 +131,7 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     write_tile(data.tile(data.ids[0], "B08"), np.full((SIZE, SIZE), 1100, np.uint16))
     data.tile(data.ids[1], "B02").unlink()
     lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "found")
-    assert lines[2:] == [
-        "found/tiny/predictions.csv: 100% cropland",
-        "0% of 1 patches are below 50% confidence",
-    ]
+    assert lines[2:] == ["found/tiny/predictions.csv: 100% cropland", "0% of 1 patches are below 50% confidence"]
     assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
     table = pd.read_csv("found/tiny/predictions.csv", keep_default_na=False)
     assert table.columns.tolist() == ["patch_id", "predicted", "confidence", "problem"]

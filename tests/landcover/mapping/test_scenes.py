@@ -116,10 +116,7 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "profile", "by"),
-    [
-        ("scene.tif", {"scales": 0.0001, "offsets": -0.1}, "tags"),
-        (f"{PRODUCT}.tif", {}, "processing baseline"),
-    ],
+    [("scene.tif", {"scales": 0.0001, "offsets": -0.1}, "tags"), (f"{PRODUCT}.tif", {}, "processing baseline")],
 )
 def test_tags_and_names_tell_the_offset(tmp_path, name, profile, by):
     path = str(write(tmp_path / name, WITH_OFFSET, **profile))

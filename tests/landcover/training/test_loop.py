@@ -21,14 +21,7 @@ from landcover.training.calibration import fit_temperature
 from landcover.training.distributed import ALONE, Group
 from landcover.training.inputs import make_network
 from landcover.training.loader import Patches, load
-from landcover.training.loop import (
-    Epoch,
-    Run,
-    balanced_weights,
-    draw_batches,
-    make_schedule,
-    refuse_misfits,
-)
+from landcover.training.loop import Epoch, Run, balanced_weights, draw_batches, make_schedule, refuse_misfits
 from landcover.training.prediction import predict
 
 TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
