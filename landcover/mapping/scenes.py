@@ -121,7 +121,7 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
-def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
+def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
     try:
@@ -134,18 +134,18 @@ def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
-        source = stac.find(path if remote else str(file))
+        source = stac.read_source(path if remote else str(file))
     elif not remote and (file.is_dir() or suffix == ".zip"):
-        source = products.find(file)
+        source = products.read_source(file)
     else:
         with _named(file.name):
-            return _find_in_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+            return _source_of_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
         raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source
 
 
-def _find_in_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
+def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
     """The bands of a single raster, by its descriptions or by positions."""
     with open_raster(path) as raster:
         descriptions, count = raster.descriptions, raster.count
@@ -263,7 +263,7 @@ def open_scene(
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
-    source = _find(path, bands, positions)
+    source = _read_source(path, bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(

@@ -108,14 +108,14 @@ def _gdal(pixels: np.ndarray, **profile: object) -> bytes:
         return file.read()
 
 
-def _find(tiff: bytes, tag: int) -> int:
+def _position_of(tiff: bytes, tag: int) -> int:
     """Where a TIFF has the value of a tag that is one LONG."""
     return tiff.index(pack("<HHI", tag, 4, 1)) + 8
 
 
-def _cut(tiff: bytes) -> tuple[bytes, bytes]:
+def _split(tiff: bytes) -> tuple[bytes, bytes]:
     """A TIFF's header, and the only strip of pixels, which follows it."""
-    (start,) = unpack_from("<I", tiff, _find(tiff, STRIP_OFFSETS))
+    (start,) = unpack_from("<I", tiff, _position_of(tiff, STRIP_OFFSETS))
     return tiff[:start], tiff[start:]
 
 
@@ -128,8 +128,8 @@ def _header(dtype: np.dtype, side: int, epsg: int, **compression: object) -> tup
     corner = 123456.0, 7654321.0
     grid = Affine(PATCH_METRES / side, 0, corner[0], 0, -PATCH_METRES / side, corner[1])
     tile = _gdal(np.zeros((side, side), dtype), crs=_crs(epsg), transform=grid, **compression)
-    header, _ = _cut(tile)
-    return header, header.index(pack("<2d", *corner)), _find(header, STRIP_BYTE_COUNTS)
+    header, _ = _split(tile)
+    return header, header.index(pack("<2d", *corner)), _position_of(header, STRIP_BYTE_COUNTS)
 
 
 def _geotiff(pixels: np.ndarray, patch: Patch, **compression: object) -> bytes:
@@ -137,7 +137,7 @@ def _geotiff(pixels: np.ndarray, patch: Patch, **compression: object) -> bytes:
     header, corner, size = _header(pixels.dtype, len(pixels), patch.land.epsg, **compression)
     strip = pixels.tobytes()
     if compression:
-        _, strip = _cut(_gdal(pixels, transform=Affine.scale(METRES_PER_PIXEL), **compression))
+        _, strip = _split(_gdal(pixels, transform=Affine.scale(METRES_PER_PIXEL), **compression))
     header = bytearray(header)
     pack_into("<2d", header, corner, *patch.corner)
     pack_into("<I", header, size, len(strip))

@@ -62,9 +62,9 @@ def extract(
         paths = [p for p in out.rglob("*") if p.is_symlink() or not p.is_dir()]
         assert all(p.is_file() and not p.is_symlink() and p.stat().st_nlink == 1 for p in paths)
         assert all(p.stat().st_mode & 0o7111 == 0 for p in paths)  # modes are not taken over
-    found = {str(p.relative_to(out)): p.read_bytes() for p in paths}
-    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
-    return found
+    files = {str(p.relative_to(out)): p.read_bytes() for p in paths}
+    assert sums == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return files
 
 
 def refused(tmp_path: Path, packed: bytes, **options) -> str:

@@ -34,8 +34,8 @@ def points(*places: tuple[float, float, str], swap: bool = False) -> None:
 
 def run(capsys, *options: str) -> tuple[list[str], list[str]]:
     main(["scene.tif", "points.csv", "--out", "mine", "--size", "20", "--bands", "B02,B08", *options])
-    told = capsys.readouterr()
-    return told.out.splitlines(), told.err.splitlines()
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()
 
 
 def test_points_become_a_dataset_and_its_entry(workspace, capsys):

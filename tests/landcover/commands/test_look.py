@@ -36,8 +36,8 @@ def change(workspace, **entry) -> None:
 
 
 def row(lines: list[str], name: str) -> list[str]:
-    (found,) = [line.split() for line in lines if line.startswith(f"{name} ")]
-    return found[1:]
+    (cells,) = [line.split() for line in lines if line.startswith(f"{name} ")]
+    return cells[1:]
 
 
 def write_folders(folder) -> None:

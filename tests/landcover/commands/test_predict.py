@@ -46,8 +46,8 @@ def write_scene(path, pixels: np.ndarray) -> None:
 
 def run(capsys, *arguments: str) -> tuple[list[str], str]:
     predict.main(list(arguments))
-    told = capsys.readouterr()
-    return told.out.splitlines(), told.err
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err
 
 
 def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
@@ -62,9 +62,9 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
-    told = json.loads((folder / "summary.json").read_text())
-    assert told["model"]["dataset"] == "tiny"
-    assert told["scene"]["offset"] == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["model"]["dataset"] == "tiny"
+    assert summary["scene"]["offset"] == 0
     assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
 
 
@@ -77,10 +77,10 @@ def test_options_apply_to_the_synthetic_scene_too(workspace, capsys, monkeypatch
     with rasterio.open("truth.tif", "r+") as truth:
         truth.write(np.full_like(truth.read(), 40))  # cropland
     run(capsys, "sample", "--out", "b", "--truth", "truth.tif", "--offset", "100")
-    told = json.loads((workspace / "b" / "summary.json").read_text())
-    assert told["scene"]["offset"] == 100
+    summary = json.loads((workspace / "b" / "summary.json").read_text())
+    assert summary["scene"]["offset"] == 100
     with rasterio.open("b/classes.tif") as raster:
-        assert told["truth"]["accuracy"] == pytest.approx((raster.read(1) == 40).mean(), abs=1e-4)
+        assert summary["truth"]["accuracy"] == pytest.approx((raster.read(1) == 40).mean(), abs=1e-4)
 
 
 def test_predict_works_outside_the_repository(workspace, capsys):
@@ -130,13 +130,13 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     data = Dataset(workspace / "patches" / "tiny", [0, 3], patch_size=SIZE)
     write_tile(data.tile(data.ids[0], "B08"), np.full((SIZE, SIZE), 1100, np.uint16))
     data.tile(data.ids[1], "B02").unlink()
-    lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "found")
-    assert lines[2:] == ["found/tiny/predictions.csv: 100% cropland", "0% of 1 patches are below 50% confidence"]
+    lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "out")
+    assert lines[2:] == ["out/tiny/predictions.csv: 100% cropland", "0% of 1 patches are below 50% confidence"]
     assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
-    table = pd.read_csv("found/tiny/predictions.csv", keep_default_na=False)
+    table = pd.read_csv("out/tiny/predictions.csv", keep_default_na=False)
     assert table.columns.tolist() == ["patch_id", "predicted", "confidence", "problem"]
     assert table["predicted"].tolist() == ["cropland", ""]
-    assert (workspace / "found" / "scene" / "map.png").exists()
+    assert (workspace / "out" / "scene" / "map.png").exists()
 
 
 def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):

@@ -39,12 +39,12 @@ def test_a_geotiff_is_read_byte_for_byte_in_any_strips(geotiff):
         "raster", None, None, None, offset=0, offset_by="nothing", quantification=10_000, quantification_by="nothing",
         resampled_from=None, warnings=[],
     )  # fmt: skip
-    found = whole(pickle.loads(pickle.dumps(scene)))
-    assert (found.dtype, found.shape) == (np.uint16, (2, 240, 240))
-    assert (found == NUMBERS[[3, 0]]).all()
+    pixels = whole(pickle.loads(pickle.dumps(scene)))
+    assert (pixels.dtype, pixels.shape) == (np.uint16, (2, 240, 240))
+    assert (pixels == NUMBERS[[3, 0]]).all()
     for rows in (7, 97):
         strips = [scene.read(row, min(rows, 240 - row)) for row in range(0, 240, rows)]
-        assert (np.concatenate(strips, axis=1) == found).all()
+        assert (np.concatenate(strips, axis=1) == pixels).all()
 
 
 def test_bands_go_by_their_descriptions_wherever_they_stand(tmp_path):
@@ -73,8 +73,8 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
     scene = open_scene(str(safe), [*BANDS])
     assert scene.name == f"{PRODUCT}.SAFE"
     assert scene.provenance.kind == "Level-2A product"
-    found = scene.provenance
-    assert (found.offset, found.offset_by, found.date) == (1000, "metadata", "2023-06-13")
+    provenance = scene.provenance
+    assert (provenance.offset, provenance.offset_by, provenance.date) == (1000, "metadata", "2023-06-13")
     with pytest.raises(InputError, match="its bands are found by name, not by position; omit --bands"):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
@@ -152,18 +152,18 @@ def test_numbers_of_another_quantification_stop_unless_it_is_given(tmp_path):
     with pytest.raises(InputError, match="give --quantification 1000, or --quantification 10000 if"):
         open_scene(path, [*BANDS])
     assert open_scene(path, [*BANDS], quantification=10_000).provenance.warnings == []
-    found = whole(open_scene(path, [*BANDS], quantification=1000))
-    assert (found[3] == (200 + NUMBERS[3] // 10) * 10).all()
+    pixels = whole(open_scene(path, [*BANDS], quantification=1000))
+    assert (pixels[3] == (200 + NUMBERS[3] // 10) * 10).all()
 
 
 def test_reflectances_as_they_are_are_told_by_the_pixels(tmp_path):
     numbers = (NUMBERS / 10_000).astype(np.float32)
     numbers[:, 0, 0], numbers[:, 0, 1] = np.nan, -0.01
     scene = open_scene(str(write(tmp_path / "scene.tif", numbers)), [*BANDS])
-    found = whole(scene)
+    pixels = whole(scene)
     assert (scene.provenance.quantification, scene.provenance.quantification_by) == (1, "pixels")
-    assert found[0, 0, :2].tolist() == [0, 1]
-    assert (found[:, 1:] == NUMBERS[:, 1:]).all()
+    assert pixels[0, 0, :2].tolist() == [0, 1]
+    assert (pixels[:, 1:] == NUMBERS[:, 1:]).all()
 
 
 # -- nodata
@@ -208,9 +208,9 @@ def test_coarser_bands_are_resampled_as_preprocess_does(tmp_path, dataset):
     bands = [*numbers]
     scene = open_scene(str(tmp_path / "scene"), bands)
     assert scene.provenance.resampled_from == {"B11": "EPSG:32633, 20 m", "B01": "EPSG:32633, 60 m"}
-    found = whole(scene)
-    assert (found == dataset.read(*bands).numbers).all()
-    assert (np.concatenate([scene.read(row, 17) for row in range(0, 119, 17)], axis=1) == found[:, :119]).all()
+    pixels = whole(scene)
+    assert (pixels == dataset.read(*bands).numbers).all()
+    assert (np.concatenate([scene.read(row, 17) for row in range(0, 119, 17)], axis=1) == pixels[:, :119]).all()
 
 
 @pytest.mark.parametrize(
@@ -248,15 +248,15 @@ def test_a_scene_is_brought_to_another_zone_alike_in_any_strips(tmp_path):
     scene = open_scene(str(path), ["B02"], crs="EPSG:32632")
     assert scene.crs == "EPSG:32632"
     assert scene.transform[0:6:4] == (10, -10)
-    found = whole(scene)
+    pixels = whole(scene)
     for row, column in ((80, 100), (150, 150), (220, 300)):
         x, y = Affine(*scene.transform) @ (column + 0.5, row + 0.5)
         ((there,), _) = rasterio.warp.transform("EPSG:32632", "EPSG:32633", [x], [y])
-        assert found[0, row, column] == pytest.approx(100 + there - LEFT, abs=1)
-    assert found[0, 0, 0] == 0
+        assert pixels[0, row, column] == pytest.approx(100 + there - LEFT, abs=1)
+    assert pixels[0, 0, 0] == 0
     for rows in (50, 129):
         strips = [scene.read(row, min(rows, scene.height - row)) for row in range(0, scene.height, rows)]
-        assert (np.concatenate(strips, axis=1) == found).all()
+        assert (np.concatenate(strips, axis=1) == pixels).all()
 
 
 def test_bands_of_other_grids_are_refused(tmp_path):

@@ -48,9 +48,9 @@ def test_a_network_that_runs_out_of_pixels_is_refused():
 
 
 def test_the_report_describes_a_network_in_words():
-    told = "2 convolutional layers (8, 16 channels), 100 hidden units; kernel 5, stride 2, pooling 2"
-    assert architecture().describe() == told
-    assert architecture(standardize="moments").describe() == f"{told}; input standardized by moments"
+    words = "2 convolutional layers (8, 16 channels), 100 hidden units; kernel 5, stride 2, pooling 2"
+    assert architecture().describe() == words
+    assert architecture(standardize="moments").describe() == f"{words}; input standardized by moments"
     assert architecture("resnet", widths=[8, 16]).describe() == "a residual network of 2 blocks (8, 16 channels)"
 
 

@@ -165,7 +165,7 @@ def test_patches_lie_at_their_column_and_row(files, tiles):
         corner = tiles[f"sentinel-2/{patch_id}/{patch_id}_B08.tif"][0]["transform"]
         origin = corner.c - PATCH_METRES * int(place["column"]), corner.f + PATCH_METRES * int(place["row"])
         origins.setdefault(tile, set()).add(origin)
-    assert all(len(found) == 1 for found in origins.values())
+    assert all(len(corners) == 1 for corners in origins.values())
 
 
 def test_maps_run_on_across_the_border_of_neighbours(files, tiles):

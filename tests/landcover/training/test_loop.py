@@ -123,10 +123,10 @@ def test_losses_are_means_over_batches_and_accuracies_over_patches(six_patches, 
     still = settings(default_params, optimizer="sgd", learning_rate=1e-9, batch_size=4, eval_batch_size=5)
     epoch = Run(constant, six_patches, six_patches, still)
     right, wrong = math.log(math.e + 10) - 1, math.log(math.e + 10)
-    found = next(epoch.epochs(Path(tempfile.mkdtemp()) / "checkpoint"))
-    assert found.train_loss == pytest.approx(((2 * right + 2 * wrong) / 4 + wrong) / 2, abs=1e-6)
-    assert found.val_loss == pytest.approx(((2 * right + 3 * wrong) / 5 + wrong) / 2, abs=1e-6)
-    assert found.train_accuracy == found.val_accuracy == pytest.approx(2 / 6)
+    first = next(epoch.epochs(Path(tempfile.mkdtemp()) / "checkpoint"))
+    assert first.train_loss == pytest.approx(((2 * right + 2 * wrong) / 4 + wrong) / 2, abs=1e-6)
+    assert first.val_loss == pytest.approx(((2 * right + 3 * wrong) / 5 + wrong) / 2, abs=1e-6)
+    assert first.train_accuracy == first.val_accuracy == pytest.approx(2 / 6)
 
 
 def rows_of(seed: int, chosen: Training) -> list[list[int]]:
