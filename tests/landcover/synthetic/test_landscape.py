@@ -88,16 +88,16 @@ def elevation(patch: landscape.Patch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_water_is_flat_and_land_above_it(patches):
-    flat = 0
+    water_pixels = 0
     for part in patches:
         for patch in part[:4]:
             classes, metres = elevation(patch)
             level = landscape.ELEVATIONS[landscape.GROUNDS[patch.land.ground][-1]][0]
             assert metres.min() >= level
             water = metres[classes == landscape.WATER]
-            flat += len(water)
+            water_pixels += len(water)
             assert (water == level).all()
-    assert flat > 10_000
+    assert water_pixels > 10_000
 
 
 def test_elevation_runs_on_across_the_border_of_neighbours_and_is_the_same_on_each_date(patches):
