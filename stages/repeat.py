@@ -11,7 +11,7 @@ from landcover.config import Repetition, Runtime, Training
 from landcover.data import tensors
 from landcover.models.registry import Architecture
 
-# What whoever judges the predictions must know of their networks.
+# The facts about the networks that are stored with their predictions.
 FACTS = ("seeds", "bands", "context", "classes", "scale", "device")
 
 

@@ -1,8 +1,8 @@
 """Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
-judge them need neither. If the network has several modalities, without/<modality> are those of the test split with that
-modality's values exchanged between patches.
+evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with
+that modality's values exchanged between patches.
 """
 
 import csv
@@ -30,7 +30,7 @@ from landcover.training.loader import load
 from landcover.training.loop import Epoch, Run
 from landcover.training.prediction import predict, predict_permuted
 
-# What whoever judges the predictions must know of their network.
+# The facts about the network that are stored with its predictions.
 FACTS = ("bands", "context", "classes", "scale", "temperature", "parameters", "epochs", "device")
 
 

@@ -45,17 +45,17 @@ def run(folder: Path, *command: str, **options: Any) -> subprocess.CompletedProc
 
 
 def terminate_once_it_trains(folder: Path, *command: str) -> tuple[int, str, list[psutil.Process]]:
-    """Send SIGTERM to the command alone after an epoch: its exit code, what it told, and its children."""
+    """Send SIGTERM to the command alone after an epoch: its exit code, what it printed, and its children."""
     before = set(folder.glob(".partial/train-*.csv"))
-    with (folder / "told").open("w+") as told:  # no pipe, whose end would be that of its children
-        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=told, stderr=told)
+    with (folder / "output").open("w+") as output:  # no pipe, whose end would be that of its children
+        process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=output, stderr=output)
         while not set(folder.glob(".partial/train-*.csv")) - before:
-            assert process.poll() is None, (folder / "told").read_text()
+            assert process.poll() is None, (folder / "output").read_text()
             time.sleep(0.01)
         children = psutil.Process(process.pid).children()
         process.terminate()
         code = process.wait(timeout=60)
-    return code, (folder / "told").read_text(), children
+    return code, (folder / "output").read_text(), children
 
 
 def change(folder: Path, **changes: float) -> None:

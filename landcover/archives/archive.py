@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from landcover.errors import InputError
 
-HEAD = tarfile.BLOCKSIZE  # bytes that tell the kind of a file
+HEAD = tarfile.BLOCKSIZE  # bytes by which the kind of a file is recognized
 PIECE = 1 << 16  # bytes held in memory at a time
 # Headers that extend the next one, with a longer name, for example. Python holds them in memory; real ones are short.
 EXTENSIONS, MAX_EXTENSION = b"xXgLK", 1 << 20

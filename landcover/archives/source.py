@@ -155,7 +155,7 @@ def _transfer(session: requests.Session, url: str, prefix: str, size: int | None
             raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
         partial = PARTIAL / f"{prefix}-{_digest(validator, total, md5)}"
         if not (validator or md5):
-            partial.unlink(missing_ok=True)  # a file that changed would be spliced, and nothing would tell
+            partial.unlink(missing_ok=True)  # a file that changed would be spliced unnoticed
         if not partial.exists():
             return _save(whole, url, partial, total)
     kept = partial.stat().st_size

@@ -81,20 +81,19 @@ def check_out(out: Path) -> bool:
 
 def warn_of_overlaps(used: pd.DataFrame, size: int) -> bool:
     """Warn of patches that show the same ground; whether there are some."""
-    overlaps = find_overlaps(used, size)
-    ids, classes = used["patch_id"].to_numpy(), used["class"].to_numpy()
-    if len(overlaps.other_class):
-        first, second = overlaps.other_class[0]
+    overlapping, of_other_class = find_overlaps(used, size)
+    if len(of_other_class):
+        first, second = (f"{used['patch_id'].iloc[row]} ({used['class'].iloc[row]})" for row in of_other_class[0])
         warn(
-            f"{len(overlaps.other_class)} patches overlap one of another class, such as {ids[first]} "
-            f"({classes[first]}) and {ids[second]} ({classes[second]}); move one, or choose a smaller --size"
+            f"{len(of_other_class)} patches overlap one of another class, such as {first} and {second}; move one, or "
+            "choose a smaller --size"
         )
-    if len(overlaps.any):
+    if len(overlapping):
         warn(
-            f"{len(overlaps.any)} of {len(used)} patches overlap another, so a random split would test on ground that "
+            f"{len(overlapping)} of {len(used)} patches overlap another, so a random split would test on ground that "
             "was trained on; split by place, as below"
         )
-    return len(overlaps.any) > 0
+    return len(overlapping) > 0
 
 
 def entry(out: Path, used: pd.DataFrame, size: int, scene: Scene, *, overlap: bool, again: bool) -> str:

@@ -11,9 +11,8 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,27 +41,16 @@ COUNTS, FACTS = "simple", "plain"  # formats of tables
 NO_SPLIT = {"method": "order", "train": 1, "val": 1, "test": 1}  # of a source without an entry, and not used
 
 
-@dataclass(frozen=True)
-class Look:
-    """What a dataset was understood as.
+class Look(NamedTuple):
+    """What a dataset was understood as."""
 
-    Attributes:
-        layout: a name in LAYOUTS.
-        patches: of the whole dataset.
-        table: the rows of its table that no list excludes, with a column `split`, '' for none.
-        warnings: what looks wrong, and why training would stop.
-        problems: why patches cannot be used, by patch id; of the files, only those of the sample were read.
-        sample: the rows of the table whose pixels were read.
-        images: float32 (N, C, H, W), of the sample, as in the tensors.
-    """
-
-    layout: str
-    patches: Patches
-    table: pd.DataFrame
-    warnings: list[str]
-    problems: dict[str, str]
-    sample: pd.DataFrame
-    images: np.ndarray
+    layout: str  # a name in LAYOUTS
+    patches: Patches  # of the whole dataset
+    table: pd.DataFrame  # the rows of its table that no list excludes, with a column `split`, '' for none
+    warnings: list[str]  # what looks wrong, and why training would stop
+    problems: dict[str, str]  # why patches cannot be used, by patch id; of the files, only the sample's were read
+    sample: pd.DataFrame  # the rows of the table whose pixels were read
+    images: np.ndarray  # float32 (N, C, H, W), of the sample, as in the tensors
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
@@ -70,7 +58,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("dataset", nargs="?", metavar="DATASET", help=f"an entry of {PARAMS}; default: the chosen one")
     add("--source", help="a folder or a local archive that has no entry yet")
-    add("--layout", choices=LAYOUTS, help="how the source is arranged; default: told from it")
+    add("--layout", choices=LAYOUTS, help="how the source is arranged; default: recognized from it")
     add("--bands", help=f"of the source's images, in order, as B04,B03,B02; default: those in {PARAMS}")
     add("--out", type=Path, default=Path("look.png"), help="the picture; default: %(default)s")
     options = parser.parse_args(arguments)

@@ -165,17 +165,17 @@ def map_scene(
     scene: Scene, truth: Path | None, predictor: Predictor, runtime: Runtime, options: argparse.Namespace, out: Path
 ) -> None:
     """Write the map of a scene, and print what it shows."""
-    step = predictor.patch_size if options.step is None else options.step
-    classes, threshold = predictor.classes, options.threshold
+    step = predictor.inputs.patch_size if options.step is None else options.step
+    classes, threshold = predictor.inputs.classes, options.threshold
     land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
     content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
     agreement = None
     if truth:
-        place = (land_cover.transform, land_cover.labels.shape, predictor.patch_size)
+        place = (land_cover.transform, land_cover.labels.shape, predictor.inputs.patch_size)
         agreement = Agreement.of(read_labels(truth, rasters.codes(classes), *place), land_cover.labels, classes)
-        content["truth"] = agreement.to_json()
+        content["truth"] = agreement._asdict()
     with files.replacing(out) as part:
         part.mkdir()
         masked = uncertain if options.mask else None
@@ -191,7 +191,7 @@ def map_scene(
         warn(scene.name, warning)
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(scene.name, describe_unlike(summary.unlike_train))
-    print(f"{out}: {describe_shares({area.name: area.share for area in summary.classes})}")
+    print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
     print(
         f"{percent(summary.uncertain_share)} of the cells are below {100 * threshold:g}% confidence, "
         f"{percent(summary.nodata_share)} have no data"

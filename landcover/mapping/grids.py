@@ -13,9 +13,7 @@ from landcover.constants import BANDS, METRES_PER_PIXEL
 from landcover.data.raster import CORNER_TOLERANCE
 from landcover.errors import InputError
 
-FACTORS = sorted(
-    {metres // METRES_PER_PIXEL for metres in BANDS.values()}
-)  # sides of Sentinel-2's pixels, in pixels of 10 m
+FACTORS = {metres // METRES_PER_PIXEL for metres in BANDS.values()}  # sides of Sentinel-2's pixels, in pixels of 10 m
 PIXEL_TOLERANCE = 0.1  # of the finest pixel, by which the corners of a scene's layers may differ
 GROUND_TOLERANCE = 0.05  # by which a metre in a coordinate system may differ from a metre on the ground
 MEASURED = 1000  # metres over which this is measured
@@ -43,9 +41,6 @@ class Grid(NamedTuple):
         drift = abs(self.transform.a - metres) * self.width, abs(abs(self.transform.e) - metres) * self.height
         north_up = self.is_upright() and self.transform.e < 0
         return factor if factor in FACTORS and north_up and max(drift) <= CORNER_TOLERANCE else None
-
-    def centre(self) -> tuple[float, float]:
-        return self.transform @ (self.width / 2, self.height / 2)
 
     def lies_on(self, finest: "Grid") -> bool:
         """Whether it is the finest layer's grid, or another of Sentinel-2's grids with the same corner."""
@@ -106,7 +101,7 @@ def metric(grid: Grid, wanted: str | None) -> CRS:
     Raises:
         InputError: it is unknown, or a unit in it is not a metre on the ground.
     """
-    centre = grid.centre()
+    centre = grid.transform @ (grid.width / 2, grid.height / 2)
     lon, lat = transformed(grid.crs, DEGREES, *centre)
     zone = CRS.from_epsg((32600 if lat >= 0 else 32700) + int((lon + 180) // 6) % 60 + 1)
     crs = grid.crs

@@ -3,10 +3,11 @@
 import copy
 import functools
 import math
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,15 +19,12 @@ from landcover.data.conversion import to_reflectance
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping.predictor import Predictor
-from landcover.mapping.scenes import Scene
+from landcover.mapping.scenes import Scene, strip_rows
 from landcover.mapping.windows import Windows, complete, means, slide
 from landcover.processes import executor
 from landcover.training.determinism import set_deterministic
 
 NOTHING = -1  # the label of a cell whose window has nodata
-# A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
-# MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
-STRIP_ROWS, MAX_BLOCK_ROWS = 500, 1280
 TILE_PIXELS = 1 << 20  # that a thread classifies at a time: 64 MB for each 16 channels of a layer
 THUMBNAIL_SIDE = 1000  # pixels of the longer side, at most
 
@@ -46,16 +44,14 @@ class Map:
     thumbnail: np.ndarray  # float32 (C, h, w): reflectances of every n-th pixel
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Some rows of windows, and the rows of pixels from the first of these windows on."""
 
     windows: range
     pixels: range
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """The predictions of a tile: of some columns of a strip's windows."""
 
     probabilities: np.ndarray  # float32 (K, rows, columns), NaN where a window has nodata
@@ -64,9 +60,7 @@ class Predicted:
 
 def strips_of(scene: Scene, windows: Windows) -> list[Strip]:
     """The strips of a scene, from north to south; together they have all its windows and all its pixels."""
-    block = min(scene.block_rows, MAX_BLOCK_ROWS)
-    rows = math.ceil(max(STRIP_ROWS, windows.size) / block) * block
-    strips, done = [], 0
+    rows, strips, done = strip_rows(scene, windows.size), [], 0
     # At least one window ends in each.
     for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):
         complete_rows = (stop - windows.size) // windows.step + 1
@@ -140,20 +134,16 @@ def _predicted(
             yield from workers.map(functools.partial(_predict_strip, scene=scene, **options), strips)
         return
     threads = ThreadPoolExecutor(runtime.threads)
-    waiting = deque()
 
-    def next_strip() -> tuple[list[Predicted], np.ndarray]:
-        tiles, thinned = waiting.popleft()
-        return [tile.result() for tile in tiles], thinned
-
-    try:
+    def submit() -> Iterator[tuple[list[Future[Predicted]], np.ndarray]]:
         for strip, numbers in zip(strips, _read(scene, strips), strict=True):
             options = {"rows": len(strip.windows), "predictor": predictor, "windows": windows}
             tiles = [threads.submit(_predict_tile, numbers, columns, **options) for columns in _tiles(strip, windows)]
-            waiting.append((tiles, _thinned(numbers, strip.pixels.start, scene)))
-            if len(waiting) > 1:  # a strip is read while another is computed
-                yield next_strip()
-        yield next_strip()
+            yield tiles, _thinned(numbers, strip.pixels.start, scene)
+
+    try:
+        for (tiles, thinned), _ in pairwise(chain(submit(), [None])):  # a strip is read while another is computed
+            yield [tile.result() for tile in tiles], thinned
     finally:
         threads.shutdown(cancel_futures=True)
 
@@ -173,9 +163,9 @@ def predict(
         InputError: the scene is smaller than a window, the step is not possible, or the probabilities do not fit into
             `runtime.resident_gigabytes`.
     """
-    windows = Windows.over(scene, predictor.patch_size, step)
+    windows = Windows.over(scene, predictor.inputs.patch_size, step)
     shape = (windows.rows, windows.columns)
-    classes = len(predictor.classes)
+    classes = len(predictor.inputs.classes)
     if keep_probabilities and (size := classes * math.prod(shape) * 4 / 1e9) > runtime.resident_gigabytes:
         raise InputError(
             f"{scene.name}: its probabilities would take {size:.1f} GB, more than runtime.resident_gigabytes; use a "
@@ -204,13 +194,5 @@ def predict(
             for band, (low, high) in ranges.items():
                 mean = tile.means[scene.bands.index(band)]
                 unlike[band][cells] = has_data * ((mean > high).astype(np.int8) - (mean < low))
-    to_cells = Affine.translation(windows.margin, windows.margin) @ Affine.scale(step)
-    return Map(
-        windows,
-        Affine(*scene.transform) @ to_cells,
-        labels,
-        confidence,
-        probabilities,
-        unlike,
-        to_reflectance(thumbnail),
-    )
+    transform = Affine(*scene.transform) @ Affine.translation(windows.margin, windows.margin) @ Affine.scale(step)
+    return Map(windows, transform, labels, confidence, probabilities, unlike, to_reflectance(thumbnail))

@@ -45,7 +45,7 @@ def _probabilities(
     return torch.cat(batches).cpu().numpy()
 
 
-def _placed(values: np.ndarray, names: list[str], wanted: list[str]) -> torch.Tensor:
+def _placed(values: np.ndarray, names: list[str], wanted: tuple[str, ...]) -> torch.Tensor:
     """The values (N, ...) of some names at their places among the wanted ones, and 0 for the others."""
     placed = torch.zeros(len(values), len(wanted), *values.shape[2:])
     placed[:, [wanted.index(name) for name in names]] = torch.from_numpy(values)
@@ -68,7 +68,8 @@ def predict_patches(
     Raises:
         InputError: the dataset is damaged, or lacks what the model needs.
     """
-    patches = find_layout(LAYOUT).read_patches(root, model.channels, model.context)
+    inputs = model.inputs
+    patches = find_layout(LAYOUT).read_patches(root, inputs.channels, inputs.context)
     channels, features = [channel.name for channel in patches.channels], patches.features
     available = modalities([*channels, *features]).keys()
     model.check_inputs(available, str(root))
@@ -76,9 +77,9 @@ def predict_patches(
     problems = dict(zip(table["patch_id"], table["problem"], strict=True))
     sound = table[table["problem"] == ""]
     chunks = [sound.iloc[start : start + PATCHES_PER_SHARD] for start in range(0, len(sound), PATCHES_PER_SHARD)]
-    probabilities = np.full((len(table), len(model.classes)), np.nan, np.float32)
+    probabilities = np.full((len(table), len(model.inputs.classes)), np.nan, np.float32)
     subtracted, blue = Counter(), np.zeros(1 << 16, np.int64)
-    work = functools.partial(read_patches, reading=Reading.of(patches, size=model.patch_size, offset=offset))
+    work = functools.partial(read_patches, reading=Reading.of(patches, size=model.inputs.patch_size, offset=offset))
     with executor(runtime) as pool:
         progress = tqdm(
             pool.map(work, chunks), total=len(chunks), desc=f"predict {patches.name}", unit="chunk", disable=None
@@ -88,14 +89,15 @@ def predict_patches(
             subtracted += read.offsets
             if read.good:
                 good = chunk.iloc[read.good]
-                images = _placed(read.images(), channels, model.channels)
-                context = _placed(scaled_features(good, features), features, model.context) if model.context else None
+                images, context = _placed(read.images(), channels, inputs.channels), None
+                if inputs.context:
+                    context = _placed(scaled_features(good, features), features, inputs.context)
                 probabilities[good.index] = _probabilities(images, context, model, available)
             if offsets.BLUE in channels:
                 blue += np.bincount(read.numbers[:, channels.index(offsets.BLUE)].ravel(), minlength=len(blue))
     blue[0] = 0
     is_good = ~np.isnan(probabilities[:, 0])
-    names = np.array(model.classes, object)
+    names = np.array(model.inputs.classes, object)
     predictions = pd.DataFrame({"patch_id": table["patch_id"]})
     predictions["predicted"] = np.where(is_good, names[np.nan_to_num(probabilities).argmax(1)], "")
     predictions["confidence"] = probabilities.max(1)

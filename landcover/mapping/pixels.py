@@ -74,10 +74,6 @@ def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.nd
         place: `window` or `out_shape`, as in rasterio.
     """
     numbers = raster.read(indexes, **place)
-    return numbers, _empty(raster, numbers, indexes, **place)
-
-
-def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **place: Any) -> np.ndarray:
     empty = numbers == NODATA
     if numbers.dtype.kind == "f":
         empty |= ~np.isfinite(numbers)
@@ -87,7 +83,7 @@ def _empty(raster: DatasetReader, numbers: np.ndarray, indexes: list[int], **pla
             none |= own == tag
     if MaskFlags.per_dataset in raster.mask_flag_enums[0]:
         empty |= raster.read_masks(indexes, **place) == 0
-    return empty
+    return numbers, empty
 
 
 def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,12 +97,7 @@ def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
             rows = min(thickness, raster.height - start)
             shape = (1, math.ceil(rows / step), math.ceil(raster.width / step))
             parts.append(read(raster, [index], window=Window(0, start, raster.width, rows), out_shape=shape))
-    numbers, empty = _stacked(parts)
-    return numbers[0], empty[0]
-
-
-def _stacked(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    numbers, empty = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
+    ((numbers,), (empty,)) = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     return numbers, empty
 
 
@@ -160,6 +151,6 @@ def read_warped(
         for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):
             window = Window(0, start, warped.width, min(WARPED_ROWS, warped.height - start))
             parts.append(read(warped, indexes, window=window))
-    numbers, empty = _stacked(parts)
+    numbers, empty = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     kept = slice(row % WARPED_ROWS, row % WARPED_ROWS + rows)
     return numbers[:, kept], empty[:, kept]

@@ -12,7 +12,7 @@ import torch
 
 from landcover.constants import BANDS
 from landcover.errors import InputError
-from landcover.models.metadata import Metadata
+from landcover.models.metadata import Inputs, Metadata
 from landcover.models.model import Model
 from landcover.models.weights import load, load_ensemble
 
@@ -54,27 +54,13 @@ class Predictor:
         return self.networks[0].head.weight.device
 
     @property
-    def channels(self) -> list[str]:
-        """Its image channels: bands first, then others."""
-        return list(self.metadata.inputs.channels)
-
-    @property
-    def context(self) -> list[str]:
-        """Its context features."""
-        return list(self.metadata.inputs.context)
+    def inputs(self) -> Inputs:
+        return self.metadata.inputs
 
     @property
     def bands(self) -> list[str]:
         """Its Sentinel-2 bands."""
-        return [name for name in self.channels if name in BANDS]
-
-    @property
-    def classes(self) -> list[str]:
-        return list(self.metadata.inputs.classes)
-
-    @property
-    def patch_size(self) -> int:
-        return self.metadata.inputs.patch_size
+        return [name for name in self.inputs.channels if name in BANDS]
 
     def check_inputs(self, available: Collection[str], source: str) -> None:
         """Check that it can predict with some of its modalities alone.
@@ -91,7 +77,7 @@ class Predictor:
                 f"{source}: has no {', '.join(missing)}, which the model needs; use a model of other inputs, or one "
                 "trained with train.modality_dropout"
             )
-        if not set(self.metadata.inputs.image_modalities) & set(available):
+        if not set(self.inputs.image_modalities) & set(available):
             raise InputError(f"{source}: has no image that the model takes; use a model of other inputs")
         if missing:
             print(f"{source}: predicted without {', '.join(missing)}", file=sys.stderr)

@@ -37,7 +37,7 @@ def is_benge(path: Path) -> bool:
     return (path / SENTINEL_2).is_dir()
 
 
-def find(path: Path) -> Source:
+def read_source(path: Path) -> Source:
     """The bands of a product or of a folder of bands, with what the product's metadata say about them.
 
     Raises:
@@ -46,11 +46,13 @@ def find(path: Path) -> Source:
     if path.is_dir():
         paths = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
         names = sorted(file.relative_to(path).as_posix() for file in paths if file.is_file())
-        return _find(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
+        return _read_source(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
     try:
         with zipfile.ZipFile(path) as archive:
             prefix = f"/vsizip/{{{path.absolute()}}}/"
-            return _find(path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name))))
+            return _read_source(
+                path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name)))
+            )
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
         raise InputError(f"{path.name}: is not a readable zip ({error}); download it again") from None
 
@@ -60,7 +62,7 @@ def _read(file: IO[bytes]) -> bytes:
         return file.read(MAX_METADATA_BYTES + 1)
 
 
-def _find(name: str, files: _Files) -> Source:
+def _read_source(name: str, files: _Files) -> Source:
     matches = [match for match in map(METADATA.fullmatch, files.names) if match]
     if not matches:
         images = [file for file in files.names if BAND_FILE.fullmatch(file)]
@@ -91,7 +93,7 @@ def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:
             by_band[band].append((int(metres[1]) if metres else 0, image))
     if not by_band:
         raise InputError(
-            f"{name}: contains no band, in a file such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
+            f"{name}: contains no files of bands, such as <name>_B02.tif or <name>_B02_10m.jp2; give a folder with "
             "these, or a GeoTIFF"
         )
     for band, candidates in by_band.items():

@@ -3,10 +3,10 @@
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio import Affine
 
 from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
@@ -20,22 +20,11 @@ def codes(classes: Sequence[str]) -> list[int]:
     return [known[name] for name in classes] if set(classes) <= set(known) else list(range(1, len(classes) + 1))
 
 
-def _write(
-    path: Path,
-    bands: np.ndarray,
-    names: Sequence[str],
-    *,
-    crs: str,
-    transform: Affine,
-    nodata: float,
-    resampling: str,
-    colours: Mapping[int, tuple[int, ...]] | None = None,
-) -> None:
+def _write(path: Path, bands: np.ndarray, names: Sequence[str], colours: Mapping | None = None, **profile: Any) -> None:
     """Write bands (N, rows, columns) with their names and, if given, a colour for each number."""
     count, height, width = bands.shape
-    profile = {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
-    profile |= {"crs": crs, "transform": transform, "nodata": nodata}
-    profile |= {"compress": "deflate", "predictor": "yes", "overview_resampling": resampling, "bigtiff": "if_safer"}
+    profile |= {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
+    profile |= {"compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)
         raster.descriptions = names
@@ -88,9 +77,9 @@ def write(
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
     place = {"crs": crs, "transform": land_cover.transform}
     path = folder / "classes.tif"
-    _write(path, lookup[labels][None], ["land cover"], **place, nodata=NODATA_CODE, resampling="mode", colours=rgb)
+    _write(path, lookup[labels][None], ["land cover"], rgb, **place, nodata=NODATA_CODE, overview_resampling="mode")
     _write_legend(path, dict(zip(numbers, map(readable, classes), strict=True)), rgb)
-    options = place | {"nodata": np.nan, "resampling": "average"}
+    options = place | {"nodata": np.nan, "overview_resampling": "average"}
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
     if land_cover.probabilities is not None:
         _write(folder / "probabilities.tif", land_cover.probabilities, classes, **options)

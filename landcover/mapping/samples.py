@@ -8,7 +8,6 @@ their patches do not overlap in part.
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -27,15 +26,12 @@ from landcover.config import CLASS_NAME_RULE, is_class_name
 from landcover.constants import NODATA
 from landcover.data.tables import add_problem
 from landcover.errors import CHOICES, InputError, few
-from landcover.mapping.scenes import Scene
+from landcover.mapping.scenes import Scene, strip_rows
 
 LABELS, TILES = "labels.csv", "tiles"  # of the dataset that is written
 DEGREES = "EPSG:4326"
 FORMATS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".csv")
 POINTS, POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
-# A strip is of whole blocks of the scene's files, so that none is decoded twice, unless they are higher than
-# MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 rows.
-STRIP_ROWS, MAX_BLOCK_ROWS = 500, 1280
 
 
 # -- points and polygons
@@ -170,26 +166,22 @@ def place_windows(features: gpd.GeoDataFrame, scene: Scene, size: int) -> pd.Dat
             rows.append((f"p{number}-{window}" if len(corners) > 1 else f"p{number}", name, "", left, top))
     windows = pd.DataFrame(rows, columns=["patch_id", "class", "problem", "left", "top"])
     fits = windows["left"].between(0, scene.width - size) & windows["top"].between(0, scene.height - size)
-    add_problem(windows, fits, f"its window of {size} x {size} pixels leaves {scene.name}")
+    add_problem(windows, fits, f"its window of {size} x {size} pixels extends beyond {scene.name}")
     usable = windows[windows["problem"] == ""]
     repeated = usable.index[usable.duplicated(["left", "top", "class"])]
-    add_problem(windows, ~windows.index.isin(repeated), "has the window and the class of another one")
+    add_problem(windows, ~windows.index.isin(repeated), "has the same window and class as another")
     return windows
 
 
-class Overlaps(NamedTuple):
-    """The rows of windows that overlap others."""
-
-    any: np.ndarray  # int64 (N,)
-    other_class: np.ndarray  # int64 (M, 2): a window, and the nearest one of another class that it overlaps
-
-
-def find_overlaps(windows: pd.DataFrame, size: int) -> Overlaps:
-    """Which windows overlap another one.
+def find_overlaps(windows: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of windows that overlap another one.
 
     Args:
         windows: columns `left`, `top` and `class`.
         size: of a window, in pixels.
+
+    Returns:
+        int64 (N,), and int64 (M, 2): a window, and the nearest one of another class that it overlaps.
     """
     corners, classes = windows[["left", "top"]].to_numpy(), windows["class"].to_numpy()
     nearest = {"p": np.inf, "distance_upper_bound": size - 0.5}  # windows overlap if both coordinates are nearer
@@ -201,8 +193,8 @@ def find_overlaps(windows: pd.DataFrame, size: int) -> Overlaps:
             distance, position = KDTree(corners[others]).query(corners[here], **nearest)
             near = np.isfinite(distance)
             pairs.append(np.column_stack([here[near], others[position[near]]]))
-    found = np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
-    return Overlaps(np.flatnonzero(np.isfinite(second)), found[np.argsort(found[:, 0], kind="stable")])
+    of_classes = np.concatenate(pairs) if pairs else np.empty((0, 2), np.int64)
+    return np.flatnonzero(np.isfinite(second)), of_classes[np.argsort(of_classes[:, 0], kind="stable")]
 
 
 # -- patches
@@ -213,8 +205,7 @@ def _rows_of(scene: Scene, tops: Sequence[int], size: int) -> Iterator[np.ndarra
 
     The scene is read in strips, each once, and those without a window not at all.
     """
-    block = min(scene.block_rows, MAX_BLOCK_ROWS)
-    step = math.ceil(max(STRIP_ROWS, size) / block) * block
+    step = strip_rows(scene, size)
     numbers, start = np.empty((len(scene.bands), 0, scene.width), np.uint16), 0
     for top in tops:
         stop = start + numbers.shape[1]
@@ -227,15 +218,6 @@ def _rows_of(scene: Scene, tops: Sequence[int], size: int) -> Iterator[np.ndarra
             numbers = np.concatenate([numbers[:, done:], fresh], axis=1)
             start, stop = start + done, stop + fresh.shape[1]
         yield numbers[:, top - start :][:, :size]
-
-
-def _write_tile(path: Path, pixels: np.ndarray, scene: Scene, left: int, top: int) -> None:
-    transform = Affine(*scene.transform) @ Affine.translation(left, top)
-    count, height, width = pixels.shape
-    profile = {"driver": "GTiff", "dtype": "uint16", "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **profile, crs=scene.crs, transform=transform, nodata=NODATA) as tile:
-        tile.write(pixels)
-        tile.descriptions = tuple(scene.bands)
 
 
 def cut(scene: Scene, windows: pd.DataFrame, size: int, folder: Path) -> pd.DataFrame:
@@ -256,19 +238,25 @@ def cut(scene: Scene, windows: pd.DataFrame, size: int, folder: Path) -> pd.Data
     """
     (folder / TILES).mkdir(parents=True)
     windows, empty = windows.copy(), []
+    profile = {"driver": "GTiff", "dtype": "uint16", "count": len(scene.bands), "height": size, "width": size}
+    profile |= {"crs": scene.crs, "nodata": NODATA}
+    to_scene = Affine(*scene.transform)
     order = windows[windows["problem"] == ""].sort_values(["top", "left"])
     tiles = zip(order.itertuples(), _rows_of(scene, order["top"].tolist(), size), strict=True)
     for window, rows in tqdm(tiles, total=len(order), desc="cut", unit="patch", disable=None):
         pixels = rows[:, :, window.left : window.left + size]
         if (pixels == NODATA).any():
             empty.append(window.Index)
-        else:
-            _write_tile(folder / TILES / f"{window.patch_id}.tif", pixels, scene, window.left, window.top)
+            continue
+        transform = to_scene @ Affine.translation(window.left, window.top)
+        with rasterio.open(folder / TILES / f"{window.patch_id}.tif", "w", transform=transform, **profile) as tile:
+            tile.write(pixels)
+            tile.descriptions = tuple(scene.bands)
     add_problem(windows, ~windows.index.isin(empty), "its window has pixels without data")
     table = windows.loc[windows["problem"] == "", ["patch_id", "class", "left", "top"]]
     table.insert(1, "path", [f"{TILES}/{patch_id}.tif" for patch_id in table["patch_id"]])
     corners = [table.pop(name).to_numpy() for name in ("left", "top")]
-    x, y = Affine(*scene.transform) @ [corner + size / 2 for corner in corners]
+    x, y = to_scene @ [corner + size / 2 for corner in corners]
     for name, degrees in zip(("lon", "lat"), rasterio.warp.transform(scene.crs, DEGREES, x, y), strict=False):
         table[name] = [f"{number:.7f}" for number in degrees]  # a centimetre
     if scene.provenance.date:

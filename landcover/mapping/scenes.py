@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,6 +27,9 @@ from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
+# A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
+# MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
+STRIP_ROWS, MAX_BLOCK_ROWS = 500, 1280
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,7 @@ class Provenance:
     warnings: list[str]
 
 
-@dataclass(frozen=True)
-class SceneBand:
+class SceneBand(NamedTuple):
     """A band of a scene in its file."""
 
     layer: Layer
@@ -93,6 +95,12 @@ class Scene:
         return output
 
 
+def strip_rows(scene: Scene, least: int) -> int:
+    """How many rows of a scene, at least the given number, to read at a time."""
+    block = min(scene.block_rows, MAX_BLOCK_ROWS)
+    return math.ceil(max(STRIP_ROWS, least) / block) * block
+
+
 @contextmanager
 def _named(name: str) -> Iterator[None]:
     """Prefix errors with the scene's name."""
@@ -113,7 +121,7 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
-def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
+def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
     try:
@@ -126,18 +134,18 @@ def _find(path: str, bands: list[str], positions: list[int] | None) -> Source:
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
-        source = stac.find(path if remote else str(file))
+        source = stac.read_source(path if remote else str(file))
     elif not remote and (file.is_dir() or suffix == ".zip"):
-        source = products.find(file)
+        source = products.read_source(file)
     else:
         with _named(file.name):
-            return _find_in_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+            return _source_of_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
         raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source
 
 
-def _find_in_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
+def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
     """The bands of a single raster, by its descriptions or by positions."""
     with open_raster(path) as raster:
         descriptions, count = raster.descriptions, raster.count
@@ -176,8 +184,7 @@ def _complete(source: Source, bands: list[str]) -> Source:
 # -- metadata of its files
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """A layer's metadata in its file."""
 
     grid: Grid
@@ -256,7 +263,7 @@ def open_scene(
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
-    source = _find(path, bands, positions)
+    source = _read_source(path, bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(

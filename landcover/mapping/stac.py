@@ -25,7 +25,7 @@ def is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def find(path: str) -> Source:
+def read_source(path: str) -> Source:
     """The bands of an item, a file or an http(s) URL, with what it says about them.
 
     Raises:

@@ -12,16 +12,6 @@ from landcover.mapping.scenes import Scene
 
 
 @dataclass(frozen=True)
-class ClassArea:
-    """A class in a map."""
-
-    name: str
-    code: int  # in classes.tif
-    share: float  # of the cells with data
-    km2: float
-
-
-@dataclass(frozen=True)
 class Unlike:
     """Shares of the cells with data whose windows are darker or brighter than all patches of the training."""
 
@@ -33,7 +23,7 @@ class Unlike:
 class Summary:
     """A map in figures; all shares but `nodata_share` are of the cells with data."""
 
-    classes: list[ClassArea]
+    classes: list[dict[str, Any]]  # class, its code in classes.tif, share and km2
     nodata_share: float
     mean_confidence: float | None  # None if no cell has data
     threshold: float  # the confidence below which a cell is uncertain
@@ -49,7 +39,7 @@ class Summary:
         square_km = abs(land_cover.transform.determinant) / 1e6
         return cls(
             classes=[
-                ClassArea(name, code, cells / count, cells * square_km)
+                {"class": name, "code": code, "share": cells / count, "km2": cells * square_km}
                 for name, code, cells in zip(classes, codes(classes), counts, strict=True)
             ],
             nodata_share=1 - len(confidence) / land_cover.labels.size,
@@ -74,9 +64,6 @@ class Summary:
                 "covers": land_cover.labels.size * windows.step**2 / (scene.width * scene.height),
             },
             **asdict(self),
-            "classes": [
-                {"class": area.name, "code": area.code, "share": area.share, "km2": area.km2} for area in self.classes
-            ],
         }  # fmt: skip
 
 

@@ -1,9 +1,8 @@
 """The accuracy of a map where the truth is known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from rasterio import Affine
@@ -52,17 +51,7 @@ def read_labels(
     return np.where(covered.any(0), covered.argmax(0), NOTHING).astype(np.int16)
 
 
-@dataclass(frozen=True)
-class ClassRecall:
-    """How many cells of a class the map has right."""
-
-    name: str
-    cells: int
-    recall: float
-
-
-@dataclass(frozen=True)
-class Agreement:
+class Agreement(NamedTuple):
     """How far a map agrees with the truth.
 
     Overlapping windows show the same ground, so the figures are less certain than the number of cells suggests.
@@ -70,7 +59,7 @@ class Agreement:
 
     cells: int
     accuracy: float | None  # None if there are no cells
-    classes: list[ClassRecall]
+    classes: list[dict[str, Any]]  # class, cells and recall of each, as in summary.json
 
     @classmethod
     def of(cls, labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> Self:
@@ -78,12 +67,8 @@ class Agreement:
         known = (labels != NOTHING) & (predictions != NOTHING)
         labels, right = labels[known], (labels == predictions)[known]
         recalls = [
-            ClassRecall(classes[label], int((labels == label).sum()), float(right[labels == label].mean()))
+            {"class": classes[label], "cells": own.size, "recall": float(own.mean())}
             for label in np.unique(labels)
+            for own in [right[labels == label]]
         ]
         return cls(len(labels), float(right.mean()) if len(labels) else None, recalls)
-
-    def to_json(self) -> dict[str, Any]:
-        """As in summary.json."""
-        rows = [{"class": row.name, "cells": row.cells, "recall": row.recall} for row in self.classes]
-        return {"cells": self.cells, "accuracy": self.accuracy, "classes": rows}

@@ -11,18 +11,12 @@ from landcover.models.registry import Architecture
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network is built for.
+    """What a network is built for."""
 
-    Attributes:
-        channels: of the images, in their order.
-        patch_size: pixels a side.
-        context: names of the context features.
-    """
-
-    channels: tuple[str, ...]
+    channels: tuple[str, ...]  # of the images, in their order
     classes: tuple[str, ...]
-    patch_size: int
-    context: tuple[str, ...] = ()
+    patch_size: int  # pixels a side
+    context: tuple[str, ...] = ()  # names of the context features
 
     @cached_property
     def image_modalities(self) -> dict[str, list[int]]:
@@ -37,30 +31,21 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """All that a prediction, a map and a card need besides the weights.
-
-    Attributes:
-        scale: how the numbers of the data became values from 0 to 1, as the tensors state it.
-        parameters: the number of trainable weights.
-        epochs: that it was trained for; of an ensemble, those of each network.
-        modality_dropout: the share of inputs that were hidden in training; above 0, the network can do without some.
-        patch_means: for each image channel, the smallest and the largest mean of a train patch; {} if unknown.
-        temperature: by which to divide logits for calibrated confidences.
-        seeds: of an ensemble's networks.
-    """
+    """All that a prediction, a map and a card need besides the weights."""
 
     architecture: Architecture
     inputs: Inputs
-    scale: dict[str, Any] = field(default_factory=dict)
-    parameters: int
-    epochs: int | list[int] = 0
-    modality_dropout: float = 0.0
+    scale: dict[str, Any] = field(default_factory=dict)  # as the tensors state it: how numbers became 0 to 1
+    parameters: int  # the number of trainable weights
+    epochs: int | list[int] = 0  # that it was trained for; of an ensemble, those of each network
+    modality_dropout: float = 0.0  # the share of inputs hidden in training; above 0, the network can do without some
+    # For each image channel, the smallest and the largest mean of a train patch; {} if unknown.
     patch_means: dict[str, list[float]] = field(default_factory=dict)
-    temperature: float = 1.0
+    temperature: float = 1.0  # by which to divide logits for calibrated confidences
     dataset: str = ""
     synthetic: bool = False
     device: str = "cpu"
-    seeds: list[int] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)  # of an ensemble's networks
 
     def to_json(self) -> dict[str, Any]:
         """As the file holds it: one level, without what the model does not have."""
@@ -80,9 +65,8 @@ class Metadata:
         """
         try:
             rest = dict(facts)
-            names = {"channels": "bands", "classes": "classes"}
-            lists = {field: tuple(rest.pop(key)) for field, key in names.items()}
-            inputs = Inputs(**lists, patch_size=rest.pop("patch_size"), context=tuple(rest.pop("context", ())))
+            channels, classes = tuple(rest.pop("bands")), tuple(rest.pop("classes"))
+            inputs = Inputs(channels, classes, rest.pop("patch_size"), tuple(rest.pop("context", ())))
             return cls(architecture=Architecture.from_json(rest.pop("architecture")), inputs=inputs, **rest)
         except KeyError as error:
             raise ValueError(f"it has no {error.args[0]}") from None

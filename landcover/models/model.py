@@ -91,29 +91,24 @@ class Model(nn.Module, ABC):
 
     def normalize(self, images: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
         """Images (N, C, H, W) as the layers see them, pixel by pixel: standardized, 0 in absent channels."""
-        if self.standardize != "none":
-            images = (images - self.center) / self.spread
-        if self.standardize == "quantiles":
-            images = images.clamp(-CLIP, CLIP)  # a cloud counts as no brighter than other bright ground
-        if present is None:
-            return images
         modalities = self.inputs.image_modalities.values()
-        return _masked(images, modalities, present[..., : len(modalities)])
+        return self._normalize(images, "", modalities, present if present is None else present[..., : len(modalities)])
 
     def normalize_context(self, context: torch.Tensor, present: torch.Tensor | None = None) -> torch.Tensor:
         """Context features (N, F) as the layers see them; see `normalize`."""
+        present = present if present is None else present[..., len(self.inputs.image_modalities) :]
+        return self._normalize(context, "context_", self.inputs.context_modalities.values(), present)
+
+    def _normalize(
+        self, x: torch.Tensor, prefix: str, modalities: Iterable[list[int]], present: torch.Tensor | None
+    ) -> torch.Tensor:
+        """x (N, C, ...) by the buffers of this prefix, with 0 in the channels of absent modalities."""
         if self.standardize != "none":
-            context = (context - self.context_center) / self.context_spread
+            x = (x - getattr(self, f"{prefix}center")) / getattr(self, f"{prefix}spread")
         if self.standardize == "quantiles":
-            context = context.clamp(-CLIP, CLIP)
+            x = x.clamp(-CLIP, CLIP)  # a cloud counts as no brighter than other bright ground
         if present is None:
-            return context
-        modalities = self.inputs.context_modalities.values()
-        return _masked(context, modalities, present[..., len(self.inputs.image_modalities) :])
-
-
-def _masked(x: torch.Tensor, modalities: Iterable[list[int]], present: torch.Tensor) -> torch.Tensor:
-    """x (N, C, ...), with 0 in the channels of absent modalities."""
-    columns = zip(present.split(1, -1), modalities, strict=True)
-    mask = torch.cat([column.expand(*column.shape[:-1], len(positions)) for column, positions in columns], -1)
-    return x.where(mask.reshape(-1, x.shape[1], *[1] * (x.ndim - 2)), 0)
+            return x
+        columns = zip(present.split(1, -1), modalities, strict=True)
+        mask = torch.cat([column.expand(*column.shape[:-1], len(positions)) for column, positions in columns], -1)
+        return x.where(mask.reshape(-1, x.shape[1], *[1] * (x.ndim - 2)), 0)

@@ -1,6 +1,8 @@
 """Files of one network, or of an ensemble: the weights, and the metadata that rebuild the network around them."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +40,9 @@ def load(path: Path) -> tuple[Model, Metadata]:
     weights, facts = tensors.load(path)
     if {"seeds", "architecture"} <= facts.keys():
         raise InputError(f"{path}: holds an ensemble, not a single network; add --ensemble, or name another file")
-    metadata = _metadata(path, facts)
-    return _rebuild(path, weights, metadata), metadata
+    with _refusing(path):
+        metadata = Metadata.from_json(facts)
+        return _rebuild(weights, metadata), metadata
 
 
 def load_ensemble(path: Path) -> tuple[list[Model], Metadata]:
@@ -53,36 +56,32 @@ def load_ensemble(path: Path) -> tuple[list[Model], Metadata]:
         raise InputError(f"{path}: holds a single network, not an ensemble; leave out --ensemble, or name another file")
     if not weights:
         raise InputError(f"{path}: holds no network; list seeds in repeat.seeds, and run dvc repro repeat")
-    metadata = _metadata(path, facts)
     by_seed: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
     for key, value in weights.items():
         seed, _, name = key.partition("/")
         by_seed[seed][name] = value
-    return [_rebuild(path, by_seed[str(seed)], metadata) for seed in metadata.seeds], metadata
+    with _refusing(path):
+        metadata = Metadata.from_json(facts)
+        return [_rebuild(by_seed[str(seed)], metadata) for seed in metadata.seeds], metadata
 
 
-def _refuse(path: Path, error: Exception) -> InputError:
-    why = " ".join(str(error).split())
-    return InputError(f"{path}: is not a model from this pipeline ({why}); run dvc repro")
-
-
-def _metadata(path: Path, facts: dict) -> Metadata:
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Report what goes wrong in this context as a file that is no model."""
     try:
-        return Metadata.from_json(facts)
-    except ValueError as error:
-        raise _refuse(path, error) from None
-
-
-def _rebuild(path: Path, weights: dict[str, np.ndarray], metadata: Metadata) -> Model:
-    try:
-        # On the meta device, so that an architecture takes no memory before it is known to match the weights.
-        with torch.device("meta"):
-            network = build(metadata.architecture, metadata.inputs)
-        network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
-        if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
-            raise ValueError(f"non-finite values in {', '.join(bad)}")
-        if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
-            raise ValueError(f"not float32: {', '.join(bad)}")
+        yield
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise _refuse(path, error) from None
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: is not a model from this pipeline ({why}); run dvc repro") from None
+
+
+def _rebuild(weights: dict[str, np.ndarray], metadata: Metadata) -> Model:
+    # On the meta device, so that an architecture takes no memory before it is known to match the weights.
+    with torch.device("meta"):
+        network = build(metadata.architecture, metadata.inputs)
+    network.load_state_dict({name: torch.from_numpy(value).clone() for name, value in weights.items()}, assign=True)
+    if bad := [name for name, value in weights.items() if not np.isfinite(value).all()]:
+        raise ValueError(f"non-finite values in {', '.join(bad)}")
+    if bad := [name for name, value in network.named_parameters() if value.dtype != torch.float32]:
+        raise ValueError(f"not float32: {', '.join(bad)}")
     return network

@@ -103,7 +103,7 @@ CELL = 24  # pixels along a side of a cell of the class lattice: five cells a pa
 REGION = 12  # cells along a side of a region
 CROPLAND, WATER = CLASSES.index("cropland"), CLASSES.index("permanent_water_bodies")
 # The keys of generators, to which the number of the ground or of the acquisition is added. Grounds, acquisitions and
-# the scene have the first ones. With generators of their own, terrain and radar leave the light as it is.
+# the scene have the first ones. With generators of their own, terrain and radar leave the optical bands as they are.
 TERRAIN = len(GROUNDS) + len(ACQUISITIONS) + 1
 RADAR = TERRAIN + len(GROUNDS)
 

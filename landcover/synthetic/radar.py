@@ -9,7 +9,7 @@ Built in:
   differs.
 - Wet snow is dark; dry snow shows the ground below it.
 - Slopes that face the sensor are brighter, and speckle multiplies everything.
-- Clouds and haze leave no trace, so a patch that is hard to tell in light is as easy here as any.
+- Clouds and haze leave no trace, so a patch that is hard to classify by its optical bands is as easy here as any.
 """
 
 import math
@@ -24,7 +24,7 @@ from landcover.synthetic.noise import noise, smooth, spline
 POLARIZATIONS = ("VV", "VH")
 STEP = 8  # steps of a decibel that values are rounded to, so that tiles compress
 SPECKLE = np.float32(2.0)  # dB, standard deviation: of about four looks
-VARIATION = np.float32([[0.9], [1.0]])  # dB, standard deviation from one stand to another: VV, VH
+VARIATION = np.float32([[0.9], [1.0]])  # dB, standard deviation from one patch to another: VV, VH
 # How much darker dry spots are, and dry parcels, in dB: VV, VH.
 DRYNESS, PARCELS = np.float32([[[0.6]], [[1.8]]]), np.float32([[1.3], [1.6]])
 MOISTURE = 0.8  # dB, standard deviation from one acquisition to another
@@ -75,26 +75,17 @@ def _echoes(land: Landscape) -> np.ndarray:
     return table
 
 
-def backscatter(
-    patch: Patch,
-    classes: np.ndarray,
-    elevation: np.ndarray,
-    rng: np.random.Generator,
-    stands: np.ndarray | None = None,
-) -> np.ndarray:
+def backscatter(patch: Patch, classes: np.ndarray, elevation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Decibels in the order of POLARIZATIONS at 10 m, float32 (2, size, size).
 
     Args:
         classes: indices into CLASSES, (size, size).
         elevation: in metres, (size, size).
-        stands: the number of the stand that each pixel lies in, (size, size): each has a variation of its own. By
-            default there is one.
     """
     land = patch.land
     vv, vh, vigour, contrast = np.take(_echoes(land), classes, axis=1)
     decibels = np.stack([vv, vh])
-    stands = np.zeros((1, 1), int) if stands is None else stands
-    decibels += (noise(rng, 2, stands.max() + 1) * VARIATION)[:, stands]
+    decibels += (noise(rng, 2, 1) * VARIATION)[..., None]
     decibels -= DRYNESS * (vigour * spline(patch.knots(land.relief[1], PATCH_SIZE), PATCH_SIZE))
     # Sentinel-1 passes southwards in the morning and looks west: slopes that fall to the east face it.
     slope = np.diff(elevation, axis=1, prepend=2 * elevation[:, :1] - elevation[:, 1:2]) / np.float32(METRES_PER_PIXEL)

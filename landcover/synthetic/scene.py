@@ -24,7 +24,6 @@ from landcover.synthetic.landscape import (
     ACQUISITIONS,
     BIOMES,
     CELL,
-    GRID,
     GROUNDS,
     REGION,
     Patch,
@@ -72,11 +71,9 @@ def _on_grid(pixels: np.ndarray, size: int) -> np.ndarray:
             return band.read(1, out_shape=(size, size), resampling=Resampling.bilinear)
 
 
-def lay_out(
-    source: str = SAMPLES[0], patches: int = 10, seed: int = SEED
-) -> tuple[Patch, np.ndarray, np.random.Generator]:
+def lay_out(source: str = SAMPLES[0], patches: int = 10) -> tuple[Patch, np.ndarray, np.random.Generator]:
     """The scene, its classes as indices into CLASSES, (size, size), and its random generator."""
-    rng = generator(seed, len(GROUNDS) + len(ACQUISITIONS))
+    rng = generator(SEED, len(GROUNDS) + len(ACQUISITIONS))
     _, own_seed = LOOKS[source]
     cells = _cells(rng, patches * PATCH_SIZE // CELL + 2)
     land = replace(make_landscape(own_seed, ACQUISITION), epsg=EPSG, origin=CORNER, cells=cells)
@@ -84,7 +81,7 @@ def lay_out(
     return scene, class_map(scene, rng), rng
 
 
-def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, seed: int = SEED) -> None:
+def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10) -> None:
     """Write scene.tif, the digital numbers of all bands at 10 m, and truth.tif, the classes as WorldCover's codes.
 
     The land is made like the sample's, and looks as on one of its dates: mountains in the north, a coast in the south.
@@ -92,16 +89,11 @@ def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, se
 
     Args:
         source: one of SAMPLES.
-        patches: along each side, of 1.2 km each.
-
-    Raises:
-        ValueError: `patches` is less than 1, or more than a landscape holds.
+        patches: along each side, of 1.2 km each, 1 to 90.
     """
-    if not 1 <= patches <= GRID:
-        raise ValueError(f"cannot write a scene of {patches} patches a side; choose from 1 to {GRID}")
-    scene, classes, rng = lay_out(source, patches, seed)
+    scene, classes, rng = lay_out(source, patches)
     covers, _ = LOOKS[source]
-    light = render(scene, classes, covers, rng, _stands(rng, scene.size))
+    bands = render(scene, classes, covers, rng, _stands(rng, scene.size))
 
     left, top = scene.corner
     grid = Affine(METRES_PER_PIXEL, 0, left, 0, -METRES_PER_PIXEL, top)
@@ -114,5 +106,5 @@ def write_scene(folder: Path, source: str = SAMPLES[0], *, patches: int = 10, se
     with replacing(folder / SCENE) as part, rasterio.open(part, "w", **profile) as raster:
         raster.descriptions = tuple(LEVEL_2A_BANDS)
         raster.scales = [1 / REFLECTANCE_SCALE] * len(LEVEL_2A_BANDS)
-        for number, (_, pixels) in enumerate(sense(light, rng), 1):
+        for number, (_, pixels) in enumerate(sense(bands, rng), 1):
             raster.write(_on_grid(pixels, scene.size), number)

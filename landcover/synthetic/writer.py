@@ -31,7 +31,6 @@ from landcover.synthetic.covers import COVERS, SPECTRAL_COVERS, Cover, render
 from landcover.synthetic.landscape import (
     ACQUISITIONS,
     BIOMES,
-    GRID,
     GROUNDS,
     RADAR,
     Patch,
@@ -92,10 +91,10 @@ patch_id.
 
 def sense(scene: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Each band as seen by the sensor: area means on its own grid, noise, whole numbers."""
-    for light, (band, metres) in zip(scene, LEVEL_2A_BANDS.items(), strict=True):
+    for fine, (band, metres) in zip(scene, LEVEL_2A_BANDS.items(), strict=True):
         step = metres * PATCH_SIZE // PATCH_METRES
         # Summed one by one, because the order of numpy's mean is not specified.
-        mean = sum(light[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
+        mean = sum(fine[i::step, j::step] for i in range(step) for j in range(step)) / (step * step)
         noisy = mean + noise(rng, *mean.shape) * (8 + np.float32(0.01) * mean)
         yield band, np.clip(np.rint(noisy), NODATA + 1, 2 * REFLECTANCE_SCALE).astype("<u2")
 
@@ -109,14 +108,14 @@ def _gdal(pixels: np.ndarray, **profile: object) -> bytes:
         return file.read()
 
 
-def _find(tiff: bytes, tag: int) -> int:
+def _position_of(tiff: bytes, tag: int) -> int:
     """Where a TIFF has the value of a tag that is one LONG."""
     return tiff.index(pack("<HHI", tag, 4, 1)) + 8
 
 
-def _cut(tiff: bytes) -> tuple[bytes, bytes]:
+def _split(tiff: bytes) -> tuple[bytes, bytes]:
     """A TIFF's header, and the only strip of pixels, which follows it."""
-    (start,) = unpack_from("<I", tiff, _find(tiff, STRIP_OFFSETS))
+    (start,) = unpack_from("<I", tiff, _position_of(tiff, STRIP_OFFSETS))
     return tiff[:start], tiff[start:]
 
 
@@ -129,8 +128,8 @@ def _header(dtype: np.dtype, side: int, epsg: int, **compression: object) -> tup
     corner = 123456.0, 7654321.0
     grid = Affine(PATCH_METRES / side, 0, corner[0], 0, -PATCH_METRES / side, corner[1])
     tile = _gdal(np.zeros((side, side), dtype), crs=_crs(epsg), transform=grid, **compression)
-    header, _ = _cut(tile)
-    return header, header.index(pack("<2d", *corner)), _find(header, STRIP_BYTE_COUNTS)
+    header, _ = _split(tile)
+    return header, header.index(pack("<2d", *corner)), _position_of(header, STRIP_BYTE_COUNTS)
 
 
 def _geotiff(pixels: np.ndarray, patch: Patch, **compression: object) -> bytes:
@@ -138,7 +137,7 @@ def _geotiff(pixels: np.ndarray, patch: Patch, **compression: object) -> bytes:
     header, corner, size = _header(pixels.dtype, len(pixels), patch.land.epsg, **compression)
     strip = pixels.tobytes()
     if compression:
-        _, strip = _cut(_gdal(pixels, transform=Affine.scale(METRES_PER_PIXEL), **compression))
+        _, strip = _split(_gdal(pixels, transform=Affine.scale(METRES_PER_PIXEL), **compression))
     header = bytearray(header)
     pack_into("<2d", header, corner, *patch.corner)
     pack_into("<I", header, size, len(strip))
@@ -246,14 +245,9 @@ def write_sample(path: Path, source: str = SAMPLES[0], *, patches: int = 800, se
 
     Args:
         source: which of SAMPLES.
+        patches: 1 to 81,000, half of what the acquisitions hold, since two share one tile.
         seed: by default the sample's own.
-
-    Raises:
-        ValueError: `patches` is less than 1, or more than the acquisitions hold.
     """
-    most = len(ACQUISITIONS) * GRID * GRID // 2  # since two acquisitions share one tile
-    if not 1 <= patches <= most:
-        raise ValueError(f"cannot write {patches} patches; choose from 1 to {most}")
     covers, own_seed = LOOKS[source]
     root = f"ben-ge-{source}"
     members = _members(root, covers, patches, own_seed if seed is None else seed)

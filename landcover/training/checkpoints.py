@@ -27,7 +27,7 @@ def _digests(paths: list[Path], root: Path) -> dict[str, str]:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     with ThreadPoolExecutor() as pool:
-        return {str(path.relative_to(root)): found for path, found in zip(paths, pool.map(digest, paths), strict=True)}
+        return dict(zip((str(path.relative_to(root)) for path in paths), pool.map(digest, paths), strict=True))
 
 
 def _code(stage: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Training: batches, optimizer, schedule, and the epochs of a run."""
 
 import copy
+import functools
 import math
 import sys
 from collections import defaultdict
@@ -56,14 +57,9 @@ def draw_batches(count: int, settings: Training, generator: torch.Generator) -> 
 
 def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optimizer:
     """Adam, AdamW, or SGD with Nesterov momentum; each step is one fused operator over all weights."""
-    options = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
-    match settings.optimizer:
-        case "adam":
-            return torch.optim.Adam(weights, **options)
-        case "adamw":
-            return torch.optim.AdamW(weights, **options)
-        case "sgd":
-            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, **options)
+    nesterov = functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": nesterov}[settings.optimizer]
+    return kind(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
 def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRScheduler:

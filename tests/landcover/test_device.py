@@ -14,5 +14,5 @@ def test_a_device_that_is_not_there_is_refused():
 @pytest.mark.parametrize("stage", ["unpack", "train", "report"])
 def test_no_stage_runs_where_the_device_is_not_there(run_stage, stage):
     done = run_stage(stage, "a", params={"runtime": {"device": "cuda:63"}})
-    told = "error: runtime.device: cuda:63 is not available on this machine; use auto or cpu\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    line = "error: runtime.device: cuda:63 is not available on this machine; use auto or cpu\n"
+    assert (done.returncode, done.stderr) == (1, line)

@@ -66,8 +66,8 @@ def start_busy(seconds: float) -> tuple[subprocess.Popen, list[psutil.Process]]:
 def test_an_interrupt_ends_a_program_and_its_helpers_with_one_line(number, to_all):
     program, helpers = start_busy(60)
     (os.killpg if to_all else os.kill)(program.pid, number)
-    _, told = program.communicate(timeout=30)
-    assert (program.returncode, told) == (130, "interrupted: run the same command again; finished work is kept\n")
+    _, errors = program.communicate(timeout=30)
+    assert (program.returncode, errors) == (130, "interrupted: run the same command again; finished work is kept\n")
     assert psutil.wait_procs(helpers, timeout=10)[1] == []
 
 

@@ -47,8 +47,8 @@ def test_only_the_tiles_of_the_chosen_inputs_are_unpacked(tmp_path, inputs):
     others = {f"tiny/sentinel-2/{PATCH}/{PATCH}_B03.tif", f"tiny/sentinel-2/{PATCH}/{PATCH}_labels_metadata.json"}
     others |= {f"tiny/esaworldcover/{PATCH}_esaworldcover.tif", f"tiny/dem/{PATCH}.tif", f"tiny/dem/{PATCH}/x_dem.tif"}
     names = sorted(others.union(*TILES.values()))
-    found = unpacked(tmp_path, META, *((name, b"x") for name in names), inputs=inputs)
-    assert set(found) == {META[0]}.union(*(TILES.get(name, ()) for name in inputs))
+    files = unpacked(tmp_path, META, *((name, b"x") for name in names), inputs=inputs)
+    assert set(files) == {META[0]}.union(*(TILES.get(name, ()) for name in inputs))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_only_the_tiles_of_the_chosen_inputs_are_unpacked(tmp_path, inputs):
 def test_images_and_tables_are_unpacked_as_the_layout_needs_them(tmp_path, layout, needed):
     names = [META[0], "x/a/1.JPG", "x/b/2.tif", "x/t.csv", "x/m.parquet"]
     others = ["x/readme.txt", "x/a/Thumbs.db", "__MACOSX/x/a/1.jpg", "x/a/._1.jpg"]
-    found = unpacked(tmp_path, *((name, b"x") for name in names + others), layout=layout)
-    assert set(found) - {META[0]} == set(needed.split() or names[1:])
+    files = unpacked(tmp_path, *((name, b"x") for name in names + others), layout=layout)
+    assert set(files) - {META[0]} == set(needed.split() or names[1:])
 
 
 def test_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):

@@ -34,8 +34,8 @@ def points(*places: tuple[float, float, str], swap: bool = False) -> None:
 
 def run(capsys, *options: str) -> tuple[list[str], list[str]]:
     main(["scene.tif", "points.csv", "--out", "mine", "--size", "20", "--bands", "B02,B08", *options])
-    told = capsys.readouterr()
-    return told.out.splitlines(), told.err.splitlines()
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()
 
 
 def test_points_become_a_dataset_and_its_entry(workspace, capsys):
@@ -62,7 +62,7 @@ def test_what_may_be_wrong_with_the_points_is_told_once(workspace, capsys):
     points(*wood, (12.01, 5.01, "wood"), (12.51, 5.51, "lake"), (14.9, 7, "lake"))
     lines, warnings = run(capsys)
     assert warnings == [
-        "warning: points.csv: left out 1 of 7 patches: p7: its window of 20 x 20 pixels leaves scene.tif",
+        "warning: points.csv: left out 1 of 7 patches: p7: its window of 20 x 20 pixels extends beyond scene.tif",
         "warning: classes with fewer than 3 patches, too few for a split: lake 1; add some, or remove them",
         "warning: 2 patches overlap one of another class, such as p5 (wood) and p6 (lake); move one, or choose a "
         "smaller --size",
@@ -78,11 +78,11 @@ def test_points_outside_end_in_one_line(workspace, capsys):
     with pytest.raises(InputError) as raised:
         run(capsys)
     assert str(raised.value) == (
-        "points.csv: none of 2 patches can be cut: p1, p2: its window of 20 x 20 pixels leaves scene.tif; correct "
-        "it, or name the scene that shows them"
+        "points.csv: none of 2 patches can be cut: p1, p2: its window of 20 x 20 pixels extends beyond scene.tif; "
+        "correct it, or name the scene that shows them"
     )
     points((5, 2, "a"), (8, 5, "b"), swap=True)
-    with pytest.raises(InputError, match=r"leaves scene\.tif; their x and y seem to be swapped$"):
+    with pytest.raises(InputError, match=r"extends beyond scene\.tif; their x and y seem to be swapped$"):
         run(capsys)
     assert not (workspace / "mine").exists()
 

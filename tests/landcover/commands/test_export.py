@@ -55,8 +55,8 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
     import onnxruntime
 
     export.main([*MODEL])
-    told = "model.onnx: on 19 test patches, its log-probabilities agree with torch's to "
-    assert capsys.readouterr().out.startswith(told)
+    line = "model.onnx: on 19 test patches, its log-probabilities agree with torch's to "
+    assert capsys.readouterr().out.startswith(line)
     session = onnxruntime.InferenceSession("model.onnx")
     properties = session.get_modelmeta().custom_metadata_map
     assert {name: json.loads(text) for name, text in properties.items()} == METADATA.to_json()
@@ -64,8 +64,8 @@ def test_onnx_gives_the_log_probabilities_of_torch_and_what_they_mean(images, ca
     with torch.inference_mode():
         expected = network().eval()(torch.from_numpy(images)).log_softmax(1).numpy()
     for count in (1, 19):
-        (found,) = session.run(["log_probabilities"], {"reflectances": images[:count]})
-        assert found == pytest.approx(expected[:count], abs=1e-5)
+        (exported,) = session.run(["log_probabilities"], {"reflectances": images[:count]})
+        assert exported == pytest.approx(expected[:count], abs=1e-5)
 
     assert str(REPOSITORY).encode() not in Path("model.onnx").read_bytes()
 

@@ -36,8 +36,8 @@ def change(workspace, **entry) -> None:
 
 
 def row(lines: list[str], name: str) -> list[str]:
-    (found,) = [line.split() for line in lines if line.startswith(f"{name} ")]
-    return found[1:]
+    (cells,) = [line.split() for line in lines if line.startswith(f"{name} ")]
+    return cells[1:]
 
 
 def write_folders(folder) -> None:
@@ -138,9 +138,6 @@ def test_what_cannot_be_looked_at_ends_in_one_line(workspace, capsys):
 def test_data_patches_are_shown_if_they_are_of_the_source(workspace, capsys):
     Dataset(workspace / "data" / "patches" / "tiny", [0, 3] * 4)
     change(workspace, source=URL)
-    stage = {
-        "params": {"params.yaml": {"datasets.mine.source": URL}},
-        "outs": [{"md5": "0"}],
-    }
+    stage = {"params": {"params.yaml": {"datasets.mine.source": URL}}, "outs": [{"md5": "0"}]}
     (workspace / "dvc.lock").write_text(yaml.safe_dump({"stages": {"download": stage}}))
     assert row(run(capsys), "all") == ["8", "4", "2", "2"]

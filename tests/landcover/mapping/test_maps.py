@@ -1,5 +1,4 @@
 import pickle
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +8,7 @@ import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
 from landcover.errors import InputError
-from landcover.mapping import maps
+from landcover.mapping import maps, scenes
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.windows import Windows
 
@@ -34,34 +33,34 @@ def scene() -> ArrayScene:
 def test_each_window_becomes_a_cell(scene, predictor):
     pixels = scene.pixels
     pixels[1, :, 20:40] = 0.5
-    found = maps.predict(scene, predictor, SIZE, LOCAL, keep_probabilities=True)
-    assert found.labels.tolist() == [[0, 1, 0], [0, 1, 0]]  # of equal classes the first
+    land_cover = maps.predict(scene, predictor, SIZE, LOCAL, keep_probabilities=True)
+    assert land_cover.labels.tolist() == [[0, 1, 0], [0, 1, 0]]  # of equal classes the first
     # The differences of the logits are 10 x 0.1, 10 x -0.2 and 0.
     expected = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2)), 0.5]
-    np.testing.assert_allclose(found.confidence, [expected, expected], rtol=1e-5)
-    np.testing.assert_allclose(found.probabilities[0, 0], [expected[0], 1 - expected[1], 0.5], atol=1e-5)
-    assert tuple(found.transform)[:6] == (200, 0, 500_000, 0, -200, 5_000_000)
-    np.testing.assert_array_equal(found.thumbnail, pixels)
+    np.testing.assert_allclose(land_cover.confidence, [expected, expected], rtol=1e-5)
+    np.testing.assert_allclose(land_cover.probabilities[0, 0], [expected[0], 1 - expected[1], 0.5], atol=1e-5)
+    assert tuple(land_cover.transform)[:6] == (200, 0, 500_000, 0, -200, 5_000_000)
+    np.testing.assert_array_equal(land_cover.thumbnail, pixels)
 
 
 def test_cells_are_the_middles_of_their_windows(scene, predictor):
-    found = maps.predict(scene, predictor, 8, LOCAL)
+    land_cover = maps.predict(scene, predictor, 8, LOCAL)
     # Windows begin at pixels 0, 8, 16, 24 and, across, also at 32 and 40; the cell of the first is its pixels 6 to 14.
-    assert found.labels.shape == (4, 6)
-    assert tuple(found.transform)[:6] == (80, 0, 500_060, 0, -80, 4_999_940)
+    assert land_cover.labels.shape == (4, 6)
+    assert tuple(land_cover.transform)[:6] == (80, 0, 500_060, 0, -80, 4_999_940)
     # The last window is of rows 24 to 44 and columns 40 to 60, so that the nodata at row 45 is in none.
-    assert (found.labels != maps.NOTHING).all()
+    assert (land_cover.labels != maps.NOTHING).all()
     # Of the 20 columns of windows, 20, 12, 4, 0, 0 and 0 are the brighter ones.
     difference = 10 * 0.1 * np.array([20, 12, 4, 0, 0, 0]) / 20
-    np.testing.assert_allclose(found.confidence[0], 1 / (1 + np.exp(-difference)), rtol=1e-5)
+    np.testing.assert_allclose(land_cover.confidence[0], 1 / (1 + np.exp(-difference)), rtol=1e-5)
 
 
 def test_a_window_with_a_pixel_of_nodata_has_no_class(scene, predictor):
-    found = maps.predict(scene, predictor, 10, LOCAL, keep_probabilities=True)
+    land_cover = maps.predict(scene, predictor, 10, LOCAL, keep_probabilities=True)
     missing = [[False] * 5, [False] * 5, [False] * 5, [False, False, False, False, True]]
-    assert (found.labels == maps.NOTHING).tolist() == missing
-    assert np.isnan(found.confidence).tolist() == missing
-    assert np.isnan(found.probabilities).tolist() == [missing] * 2
+    assert (land_cover.labels == maps.NOTHING).tolist() == missing
+    assert np.isnan(land_cover.confidence).tolist() == missing
+    assert np.isnan(land_cover.probabilities).tolist() == [missing] * 2
 
 
 @pytest.mark.parametrize("step", [1, 7, 20])
@@ -71,13 +70,13 @@ def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene,
     scene = scene._replace(pixels=np.where(scene.pixels > 0, scene.pixels + noise, 0))
     whole = maps.predict(scene, predictor, step, LOCAL)
     scene.rows_read.clear()
-    monkeypatch.setattr(maps, "STRIP_ROWS", read)
+    monkeypatch.setattr(scenes, "STRIP_ROWS", read)
     monkeypatch.setattr(maps, "TILE_PIXELS", 30 * 30)  # so that a strip has several tiles
-    found = maps.predict(scene, predictor, step, LOCAL)
+    land_cover = maps.predict(scene, predictor, step, LOCAL)
     assert scene.rows_read == list(range(50))
-    np.testing.assert_array_equal(found.labels, whole.labels)
-    np.testing.assert_allclose(found.confidence, whole.confidence, rtol=1e-5)
-    np.testing.assert_allclose(found.thumbnail, whole.thumbnail, rtol=1e-5)
+    np.testing.assert_array_equal(land_cover.labels, whole.labels)
+    np.testing.assert_allclose(land_cover.confidence, whole.confidence, rtol=1e-5)
+    np.testing.assert_allclose(land_cover.thumbnail, whole.thumbnail, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("block", "rows"), [(1, 500), (64, 512), (256, 512), (512, 512), (1024, 1024), (1280, 1280)])
@@ -85,20 +84,6 @@ def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
     scene = ArrayScene(np.broadcast_to(np.float32(0.1), (2, 3000, SIZE)), ["B02", "B08"], block_rows=block)
     strips = maps.strips_of(scene, Windows.over(scene, SIZE, SIZE))
     assert [strip.pixels.stop for strip in strips] == [*range(rows, 3000 - SIZE, rows), 3000]
-
-
-def test_numbers_are_kept_until_their_strip_is_computed(scene, predictor, monkeypatch):
-    scene.pixels[0] = np.linspace(0.1, 0.9, 50, dtype=np.float32)[:, None]  # each row another
-    whole = maps.predict(scene, predictor, 8, LOCAL)
-    monkeypatch.setattr(maps, "STRIP_ROWS", 5)
-
-    def slow(*arguments, run=maps._predict_tile, **options):
-        time.sleep(0.05)
-        return run(*arguments, **options)
-
-    monkeypatch.setattr(maps, "_predict_tile", slow)
-    found = maps.predict(scene, predictor, 8, LOCAL.model_copy(update={"threads": 3}))
-    np.testing.assert_array_equal(found.confidence, whole.confidence)
 
 
 def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
@@ -114,7 +99,7 @@ def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
         with Cluster(1) as pool:
             yield pool
 
-    monkeypatch.setattr(maps, "STRIP_ROWS", 20)
+    monkeypatch.setattr(scenes, "STRIP_ROWS", 20)
     monkeypatch.setattr(maps, "executor", cluster)
     here = maps.predict(scene, predictor, 6, LOCAL)
     there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
@@ -126,28 +111,19 @@ def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
 def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, predictor):
     doubled, metadata = brighter_band(SIZE, contrast=20)
     ensemble = Predictor([*predictor.networks, doubled], replace(metadata, temperature=2.0))
-    found = maps.predict(scene, ensemble, SIZE, LOCAL)
+    land_cover = maps.predict(scene, ensemble, SIZE, LOCAL)
     mean = (1 / (1 + np.exp(-1)) + 1 / (1 + np.exp(-2))) / 2
-    np.testing.assert_allclose(found.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
-
-
-def test_one_network_is_softened_by_its_temperature(scene, predictor):
-    softened = replace(predictor, metadata=replace(predictor.metadata, temperature=4.0))
-    np.testing.assert_allclose(
-        maps.predict(scene, softened, SIZE, LOCAL).confidence[:, 0], 1 / (1 + np.exp(-0.25)), rtol=1e-5
-    )
+    np.testing.assert_allclose(land_cover.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
 
 
 def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, predictor):
     assert maps.predict(scene, predictor, SIZE, LOCAL).unlike == {}
     known = replace(predictor.metadata, patch_means={"B02": [0.31, 0.41], "B08": [0.1, 0.29]})
-    found = maps.predict(scene, replace(predictor, metadata=known), SIZE, LOCAL)
-    assert found.unlike["B02"].tolist() == [[0, -1, -1]] * 2
-    assert found.unlike["B08"].tolist() == [[1, 1, 1]] * 2
+    land_cover = maps.predict(scene, replace(predictor, metadata=known), SIZE, LOCAL)
+    assert land_cover.unlike["B02"].tolist() == [[0, -1, -1]] * 2
+    assert land_cover.unlike["B08"].tolist() == [[1, 1, 1]] * 2
 
 
-def test_what_does_not_fit_is_refused(scene, predictor):
+def test_probabilities_that_do_not_fit_into_memory_are_refused(scene, predictor):
     with pytest.raises(InputError, match="tiny: its probabilities would take"):
         maps.predict(scene, predictor, 1, LOCAL.model_copy(update={"resident_gigabytes": 0}), keep_probabilities=True)
-    with pytest.raises(InputError, match="tiny: 19 x 50 pixels of 10 m hold no window"):
-        maps.predict(scene._replace(pixels=scene.pixels[..., :19]), predictor, 1, LOCAL)

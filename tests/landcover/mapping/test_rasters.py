@@ -17,13 +17,11 @@ UTM = "EPSG:32633"
 
 
 @pytest.fixture
-def found() -> Map:
+def land_cover() -> Map:
     labels = np.array([[0, 1, 2, 2], [0, 0, 2, NOTHING], [2, 2, 2, NOTHING]], np.int16)
     confidence = np.where(labels == NOTHING, np.nan, 0.4 + 0.1 * labels).astype(np.float32)
     probabilities = np.stack([confidence, confidence / 2, confidence / 4])
-    unlike = {"B02": np.zeros((3, 4), np.int8), "B08": np.zeros((3, 4), np.int8)}
-    unlike["B02"][0, :2], unlike["B08"][0, 1:3] = 1, -1
-    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, unlike, np.zeros((2, 1, 1)))
+    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, {}, np.zeros((2, 1, 1)))
 
 
 def test_codes_are_worldcovers_or_count_from_one():
@@ -31,8 +29,8 @@ def test_codes_are_worldcovers_or_count_from_one():
     assert rasters.codes(["Forest", "tree_cover"]) == [1, 2]
 
 
-def test_the_rasters_are_cloud_optimized_and_in_place(found, tmp_path):
-    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, None)
+def test_the_rasters_are_cloud_optimized_and_in_place(land_cover, tmp_path):
+    rasters.write(tmp_path, land_cover, UTM, CLASSES, COLOURS, None)
     for name, dtype in (("classes", "uint8"), ("confidence", "float32"), ("probabilities", "float32")):
         with rasterio.open(tmp_path / f"{name}.tif") as raster:
             assert raster.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
@@ -47,16 +45,16 @@ def test_the_rasters_are_cloud_optimized_and_in_place(found, tmp_path):
         assert [colours[code] for code in (10, 40, 95)] == [(0, 100, 0, 255), (240, 150, 255, 255), (0, 207, 117, 255)]
         assert colours[0][3] == 0  # nodata is transparent
     with rasterio.open(tmp_path / "confidence.tif") as raster:
-        np.testing.assert_array_equal(raster.read(1), found.confidence)
+        np.testing.assert_array_equal(raster.read(1), land_cover.confidence)
         assert np.isnan(raster.nodata)
     with rasterio.open(tmp_path / "probabilities.tif") as raster:
-        np.testing.assert_array_equal(raster.read(), found.probabilities)
+        np.testing.assert_array_equal(raster.read(), land_cover.probabilities)
         assert list(raster.descriptions) == CLASSES
 
 
-def test_large_rasters_have_overviews_of_the_most_frequent_class(found, tmp_path):
+def test_large_rasters_have_overviews_of_the_most_frequent_class(land_cover, tmp_path):
     labels = np.tile(np.array([[0, 2], [2, 2]], np.int16), (300, 300))
-    large = replace(found, labels=labels, confidence=np.full(labels.shape, 0.5, np.float32), probabilities=None)
+    large = replace(land_cover, labels=labels, confidence=np.full(labels.shape, 0.5, np.float32), probabilities=None)
     rasters.write(tmp_path, large, UTM, CLASSES, COLOURS, None)
     with rasterio.open(tmp_path / "classes.tif") as raster:
         assert raster.block_shapes == [(512, 512)]
@@ -65,9 +63,9 @@ def test_large_rasters_have_overviews_of_the_most_frequent_class(found, tmp_path
     assert not (tmp_path / "probabilities.tif").exists()
 
 
-def test_gdal_finds_the_legend_that_qgis_shows(found, tmp_path):
+def test_gdal_finds_the_legend_that_qgis_shows(land_cover, tmp_path):
     """What GDAL knows of a raster stands in a VRT of it."""
-    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, None)
+    rasters.write(tmp_path, land_cover, UTM, CLASSES, COLOURS, None)
     rasterio.shutil.copy(tmp_path / "classes.tif", tmp_path / "copy.vrt", driver="VRT")
     known = rasters.ET.parse(tmp_path / "copy.vrt")
     names = [category.text for category in known.iter("Category")]
@@ -83,16 +81,12 @@ def test_gdal_finds_the_legend_that_qgis_shows(found, tmp_path):
     ]
 
 
-def test_uncertain_cells_can_be_nodata(found, tmp_path):
-    rasters.write(tmp_path, found, UTM, CLASSES, COLOURS, found.confidence < 0.45)
-    with rasterio.open(tmp_path / "classes.tif") as raster:
-        assert raster.read(1).tolist() == [[0, 40, 95, 95], [0, 0, 95, 0], [95, 95, 95, 0]]
-
-
-def test_many_classes_of_ones_own_have_numbers_too(found, tmp_path):
+def test_many_classes_of_ones_own_have_numbers_too(land_cover, tmp_path):
     classes = [f"c{number}" for number in range(300)]
     colours = dict.fromkeys(classes, "#010203")
-    many = replace(found, labels=np.where(found.labels == 2, np.int16(299), found.labels), probabilities=None)
+    many = replace(
+        land_cover, labels=np.where(land_cover.labels == 2, np.int16(299), land_cover.labels), probabilities=None
+    )
     rasters.write(tmp_path, many, UTM, classes, colours, None)
     with rasterio.open(tmp_path / "classes.tif") as raster:
         assert raster.read(1)[0].tolist() == [1, 2, 300, 300]

@@ -10,7 +10,7 @@ from shapely.geometry import LineString, MultiPoint, Point, Polygon, box
 from tiny import ArrayScene
 
 from landcover.errors import InputError
-from landcover.mapping import samples
+from landcover.mapping import samples, scenes
 from landcover.mapping.samples import cut, find_overlaps, place_windows, read_features
 from landcover.mapping.scenes import Scene, open_scene
 
@@ -62,10 +62,7 @@ def test_a_polygon_becomes_the_windows_of_a_grid_whose_centres_lie_in_it(scene):
     windows = place_windows(features(square), scene, 8)
     assert corners(windows) == [(8, 8), (16, 8)]  # columns 12 and 20, row 12; the others are on its border or outside
     assert windows["patch_id"].tolist() == ["p1-1", "p1-2"]
-
-
-def test_a_polygon_without_such_a_centre_becomes_the_window_at_its_middle(scene):
-    small = box(LEFT + 290, TOP - 210, LEFT + 310, TOP - 190)
+    small = box(LEFT + 290, TOP - 210, LEFT + 310, TOP - 190)  # has no such centre, so it becomes the one at its middle
     assert corners(place_windows(features(small), scene, 8)) == [(26, 16)]
 
 
@@ -79,17 +76,20 @@ def test_windows_that_leave_the_scene_or_repeat_another_are_named(scene):
         at(4, 4), at(3, 20), at(56, 36), at(57, 20), at(56, 36), at(56, 36), at(1e7, 0), classes="aaaaaba"
     )
     windows = place_windows(places, scene, 8)
-    leaves, repeats = f"its window of 8 x 8 pixels leaves {scene.name}", "has the window and the class of another one"
+    leaves, repeats = (
+        f"its window of 8 x 8 pixels extends beyond {scene.name}",
+        "has the same window and class as another",
+    )
     assert windows["problem"].tolist()[:6] == ["", leaves, "", leaves, repeats, ""]
     assert windows["problem"][6] in (leaves, f"lies far outside {scene.name}")
 
 
 def test_overlaps_are_found():
     windows = pd.DataFrame({"left": [0, 8, 4, 40, 40, 20], "top": [0, 0, 7, 40, 40, 20], "class": [*"aababa"]})
-    overlaps = find_overlaps(windows, 8)
-    assert overlaps.any.tolist() == [0, 1, 2, 3, 4]  # the first two touch, and both overlap the third
-    assert overlaps.other_class[:, 0].tolist() == [0, 1, 2, 3, 4]
-    assert overlaps.other_class[[0, 1, 3, 4], 1].tolist() == [2, 2, 4, 3]
+    overlapping, of_other_class = find_overlaps(windows, 8)
+    assert overlapping.tolist() == [0, 1, 2, 3, 4]  # the first two touch, and both overlap the third
+    assert of_other_class[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert of_other_class[[0, 1, 3, 4], 1].tolist() == [2, 2, 4, 3]
 
 
 # -- patches
@@ -123,7 +123,7 @@ def test_patches_with_nodata_are_left_out(tmp_path):
 
 
 def test_rows_are_read_once_and_only_where_there_are_windows(monkeypatch):
-    monkeypatch.setattr(samples, "STRIP_ROWS", 10)
+    monkeypatch.setattr(scenes, "STRIP_ROWS", 10)
     pixels = np.arange(100, dtype=np.float32)[None, :, None].repeat(3, 2) / 10_000
     scene = ArrayScene(pixels, ["B02"], block_rows=4, rows_read=[])  # strips of 12 rows
     tops = [0, 5, 8, 30, 70, 92]

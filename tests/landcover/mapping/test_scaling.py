@@ -12,14 +12,14 @@ from landcover.mapping.scaling import Scaling
 
 
 @pytest.mark.parametrize(
-    ("scale", "offset", "found"),
+    ("scale", "offset", "expected"),
     [
         (0.0001, -0.1, (1000, 10_000)), (0.0001, 0, (0, 10_000)), (0.0001, None, (None, 10_000)),
         (0.001, 0, (0, 1000)), (0.001, -0.1, (100, 1000)),
     ],
 )  # fmt: skip
-def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offset, found):
-    assert scaling.from_scale(scale, offset) == found
+def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offset, expected):
+    assert scaling.from_scale(scale, offset) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_numbers_become_those_of_a_tile_without_offset():
     numbers = np.arange(1 << 16, dtype=np.uint16)
     empty = numbers == 0
     for offset in (0, 1000):
-        found = scaling.rescale(numbers, empty, Scaling(offset, "", 10_000, ""))
-        assert found.dtype == np.uint16
-        assert (found == offsets.subtract(numbers, offset)).all()
+        rescaled = scaling.rescale(numbers, empty, Scaling(offset, "", 10_000, ""))
+        assert rescaled.dtype == np.uint16
+        assert (rescaled == offsets.subtract(numbers, offset)).all()
         floats = scaling.rescale(numbers.astype(np.float32), empty, Scaling(offset, "", 10_000, ""))
-        assert (floats == found).all()
+        assert (floats == rescaled).all()
 
 
 @pytest.mark.parametrize(
-    ("numbers", "known", "found"),
+    ("numbers", "known", "expected"),
     [
         (np.array([0, 5, 400, 1200], np.uint16), (0, 1000), [0, 50, 4000, 12_000]),
         (np.array([0, 1, 600], np.uint16), (100, 1000), [0, 1, 5000]),
@@ -88,10 +88,10 @@ def test_numbers_become_those_of_a_tile_without_offset():
         (np.array([0, -0.02, 0.4321, 1.3], np.float32), (0, 1), [0, 1, 4321, 13_000]),
     ],
 )
-def test_numbers_of_other_kinds_become_such_numbers(numbers, known, found):
+def test_numbers_of_other_kinds_become_such_numbers(numbers, known, expected):
     offset, quantification = known
     result = scaling.rescale(numbers, numbers == 0, Scaling(offset, "", quantification, ""))
-    assert (result.dtype, result.tolist()) == (np.uint16, found)
+    assert (result.dtype, result.tolist()) == (np.uint16, expected)
 
 
 def spread(low: int, high: int) -> np.ndarray:

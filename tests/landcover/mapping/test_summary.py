@@ -9,7 +9,7 @@ from landcover.files import write_json
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import Provenance, Scene
-from landcover.mapping.summary import ClassArea, Summary, Unlike
+from landcover.mapping.summary import Summary, Unlike
 from landcover.mapping.windows import Windows
 
 CLASSES = ["tree_cover", "cropland", "mangroves"]
@@ -33,9 +33,9 @@ def test_summary_counts_cells_and_square_kilometres(tmp_path):
     summary = Summary.of(land_cover, CLASSES, 0.45)
     # Cells of 120 m; ten of twelve have data, three of these are tree cover with a confidence of 0.4.
     assert summary.classes == [
-        ClassArea("tree_cover", 10, 0.3, pytest.approx(3 * 0.0144)),
-        ClassArea("cropland", 40, 0.1, pytest.approx(0.0144)),
-        ClassArea("mangroves", 95, 0.6, pytest.approx(6 * 0.0144)),
+        {"class": "tree_cover", "code": 10, "share": 0.3, "km2": pytest.approx(3 * 0.0144)},
+        {"class": "cropland", "code": 40, "share": 0.1, "km2": pytest.approx(0.0144)},
+        {"class": "mangroves", "code": 95, "share": 0.6, "km2": pytest.approx(6 * 0.0144)},
     ]
     assert summary.nodata_share == pytest.approx(2 / 12)
     assert summary.mean_confidence == pytest.approx((3 * 0.4 + 0.5 + 6 * 0.6) / 10)

@@ -49,7 +49,7 @@ def test_windows_beside_the_pixels_are_refused(truth, step, side, aside):
 def test_agreement_by_hand():
     actual = np.array([[0, 0, 0, 2], [2, NOTHING, 1, 0]])
     predicted = np.array([[0, 0, 1, 2], [0, 0, 1, NOTHING]])
-    assert Agreement.of(actual, predicted, ["forest", "meadow", "lake"]).to_json() == {
+    assert Agreement.of(actual, predicted, ["forest", "meadow", "lake"])._asdict() == {
         "cells": 6,
         "accuracy": pytest.approx(4 / 6),
         "classes": [
@@ -58,4 +58,4 @@ def test_agreement_by_hand():
             {"class": "lake", "cells": 2, "recall": 0.5},
         ],
     }
-    assert Agreement.of(actual, np.full((2, 4), NOTHING), []).to_json() == {"cells": 0, "accuracy": None, "classes": []}
+    assert Agreement.of(actual, np.full((2, 4), NOTHING), [])._asdict() == {"cells": 0, "accuracy": None, "classes": []}

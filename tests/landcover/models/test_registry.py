@@ -20,10 +20,7 @@ def test_params_yaml_has_each_family(default_params, family):
     [
         ({"name": "vit"}, r"(?i)model\.name = 'vit': input should be .*'cnn'.*'resnet'"),
         ({"name": "resnet", "resnet": None}, "model: name is resnet, but there are no parameters of that name; add"),
-        (
-            {"resnet": {"widths": [], "dropout": 0}},
-            r"(?i)model\.resnet\.widths = \[\]: list should have at least 1 item",
-        ),
+        ({"resnet": {"widths": [], "dropout": 0}}, r"(?i)model\.resnet\.widths = \[\]: list should have at least 1"),
     ],
 )
 def test_what_is_no_family_or_lacks_its_parameters_is_refused(default_params, change, message):
@@ -51,9 +48,9 @@ def test_a_network_that_runs_out_of_pixels_is_refused():
 
 
 def test_the_report_describes_a_network_in_words():
-    told = "2 convolutional layers (8, 16 channels), 100 hidden units; kernel 5, stride 2, pooling 2"
-    assert architecture().describe() == told
-    assert architecture(standardize="moments").describe() == f"{told}; input standardized by moments"
+    words = "2 convolutional layers (8, 16 channels), 100 hidden units; kernel 5, stride 2, pooling 2"
+    assert architecture().describe() == words
+    assert architecture(standardize="moments").describe() == f"{words}; input standardized by moments"
     assert architecture("resnet", widths=[8, 16]).describe() == "a residual network of 2 blocks (8, 16 channels)"
 
 

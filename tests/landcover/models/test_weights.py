@@ -26,10 +26,10 @@ def described(request):
 def test_a_network_is_rebuilt_from_its_file_alone(tmp_path, described):
     network, metadata = described
     weights.save(tmp_path / "m", network, metadata)
-    loaded, found = weights.load(tmp_path / "m")
+    loaded, stated = weights.load(tmp_path / "m")
     images, context = torch.rand(2, 4, 64, 64), torch.rand(2, 1)
     assert torch.equal(loaded.eval()(images, context), network(images, context))
-    assert found == metadata
+    assert stated == metadata
 
 
 def test_an_ensemble_is_rebuilt_network_by_network(tmp_path, described):
@@ -37,8 +37,8 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path, described):
     other = build(metadata.architecture, INPUTS)
     both = dataclasses.replace(metadata, seeds=[9, 10], epochs=[1, 2])
     weights.save_ensemble(tmp_path / "e", {9: network, 10: other}, both)
-    loaded, found = weights.load_ensemble(tmp_path / "e")
-    assert found == both
+    loaded, stated = weights.load_ensemble(tmp_path / "e")
+    assert stated == both
     images, context = torch.rand(2, 4, 64, 64), torch.rand(2, 1)
     for rebuilt, expected in zip(loaded, (network, other), strict=True):
         assert torch.equal(rebuilt.eval()(images, context), expected.eval()(images, context))

@@ -57,22 +57,3 @@ def test_spectral_covers_differ_in_their_means_and_vary_from_patch_to_patch(pure
     assert 0.075 < gains.std(0).mean() < 0.095
     # Each band by itself, but for the texture, which all bands share.
     assert np.corrcoef(gains.T)[np.triu_indices(12, 1)].mean() < 0.2
-
-
-def test_each_stand_has_looks_of_its_own(flat):
-    scene = Patch(flat, column=3, row=5, size=240)
-    cropland = np.full((240, 240), CLASSES.index("cropland"))
-    stands = np.zeros((240, 240), int)
-    stands[:, 120:] = 1
-
-    def differences(covers: dict[str, Cover], statistic: Callable[..., np.ndarray]) -> np.ndarray:
-        """Of the right half of the scene from the left, by band, with one stand and with two."""
-        halves = [np.split(render(scene, cropland, covers, generator(1), given), 2, axis=2) for given in (None, stands)]
-        return np.array([statistic(right, (1, 2)) / statistic(left, (1, 2)) for left, right in halves])
-
-    one, two = differences(SPECTRAL_COVERS, np.mean)
-    assert one.std() < 0.02
-    assert two.std() > 0.05
-    one, two = differences(COVERS, lambda half, axes: np.abs(np.diff(half, axis=2)).mean(axes))
-    assert np.abs(one - 1).max() < 0.2
-    assert np.abs(two - 1).min() > 0.2

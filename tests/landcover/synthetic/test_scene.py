@@ -67,13 +67,6 @@ def test_coarse_bands_are_resampled_to_the_grid(scene):
     assert len(np.unique(scene["B01"])) > 40 * 40
 
 
-@pytest.mark.parametrize("patches", [0, 91])
-def test_a_size_that_no_landscape_has_is_refused(tmp_path, patches):
-    with pytest.raises(ValueError, match=f"{patches} patches a side; choose from 1 to 90"):
-        write_scene(tmp_path, patches=patches)
-    assert not list(tmp_path.iterdir())
-
-
 def test_the_default_scene_has_all_classes_and_windows_as_pure_as_the_samples_patches():
     _, classes, _ = lay_out()
     windows = classes.reshape(10, 120, 10, 120).swapaxes(1, 2).reshape(100, -1)

@@ -2,17 +2,12 @@ import numpy as np
 import pytest
 
 from landcover.synthetic.noise import generator
-from landcover.synthetic.weather import CLIMATES, Weather, draw_weather, pressure_level
+from landcover.synthetic.weather import CLIMATES, draw_weather, pressure_level
 
 
 def test_pressure_levels_by_the_standard_atmosphere():
     """It has 1013 mbar at sea level, 955 at 500 m, 899 at 1000 m, 795 at 2000 m and 701 at 3000 m."""
     assert [pressure_level(metres) for metres in (0, 500, 1000, 2000, 3000)] == [1000, 950, 900, 800, 700]
-
-
-def test_it_is_colder_above():
-    weather = Weather(temperature=290.0, humidity=50.0, wind=(0.0, 0.0))
-    assert weather.temperature_at(np.array([0.0, 1000.0])) == pytest.approx([290.0, 283.5])
 
 
 def test_summers_are_warm_nights_humid_and_coasts_windy():

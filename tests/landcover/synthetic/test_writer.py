@@ -18,7 +18,6 @@ from tiny import PATCH_ID
 from landcover.constants import CLASSES, LEVEL_2A_BANDS, NODATA, PATCH_METRES, WORLDCOVER_CODES
 from landcover.data.layouts.ben_ge import TILE
 from landcover.synthetic.covers import COVERS
-from landcover.synthetic.landscape import ACQUISITIONS, CLUSTER, GRID
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
 pytestmark = pytest.mark.xdist_group("writer")  # share a fixture that takes long
@@ -88,13 +87,6 @@ def test_two_runs_write_the_same_bytes(tmp_path, archive):
     assert hashlib.sha256(written(tmp_path, patches=PATCHES)).digest() == hashlib.sha256(archive).digest()
 
 
-def test_another_seed_writes_another_archive(tmp_path, files):
-    other = contents(written(tmp_path, patches=3, seed=1))
-    tiles = {content for name, content in other.items() if name.endswith(".tif")}
-    assert len(tiles) == 3 * 16
-    assert tiles.isdisjoint(files.values())
-
-
 def test_the_spectral_sample_is_laid_out_alike_under_its_own_name(tmp_path):
     archive = written(tmp_path, source="sample-spectral", patches=3)
     assert written(tmp_path, source="sample-spectral", patches=3) == archive
@@ -111,13 +103,6 @@ def test_a_smaller_sample_is_a_part_of_a_larger_one(tmp_path, files):
     tiles = {name: content for name, content in smaller.items() if name.endswith(".tif")}
     assert len(tiles) == 7 * 16
     assert tiles.items() <= files.items()
-
-
-@pytest.mark.parametrize("patches", [0, len(ACQUISITIONS) * GRID * GRID // 2 + 1])
-def test_a_number_of_patches_out_of_range_is_refused(tmp_path, patches):
-    with pytest.raises(ValueError, match=f"{patches} patches; choose from 1 to 81000"):
-        write_sample(tmp_path / "archive", patches=patches)
-    assert not list(tmp_path.iterdir())
 
 
 def test_one_patch_is_a_dataset(tmp_path):
@@ -147,17 +132,6 @@ def test_rows_have_the_formats_of_the_real_table(archive):
     one = r"S2[AB]_MSIL2A_\d{8}T\d{5,6}_\d+_\d+,S1[AB]_IW_GRDH_1SDV_\d{8}T\d{6}_\d{2}[A-Z]{3}_\d+_\d+"
     when = r"(,\d{4}-\d\d-\d\d \d\d:\d\d:\d\d){2}"
     assert re.fullmatch(one + when + r"(,0\.\d{1,5}){2},-?\d+\.\d{1,5},\d+\.\d{1,5},\d+", meta)
-
-
-def test_ids_parse_and_lie_within_the_acquisitions_grid(files):
-    ids = table(files, "meta")["patch_id"]
-    assert ids.is_unique
-    places = [PATCH_ID.fullmatch(i) for i in ids]
-    prefixes = {prefix for acquisition, _ in ACQUISITIONS for prefix in acquisition}
-    assert {place["acquisition"] for place in places} <= prefixes
-    assert all(0 <= int(place[axis]) < GRID for place in places for axis in ("column", "row"))
-    # Some times have lost their leading zero, as in BigEarthNet.
-    assert {len(prefix.split("T")[-1]) for prefix in prefixes} == {5, 6}
 
 
 def test_every_tile_is_a_georeferenced_patch(files, tiles):
@@ -191,20 +165,7 @@ def test_patches_lie_at_their_column_and_row(files, tiles):
         corner = tiles[f"sentinel-2/{patch_id}/{patch_id}_B08.tif"][0]["transform"]
         origin = corner.c - PATCH_METRES * int(place["column"]), corner.f + PATCH_METRES * int(place["row"])
         origins.setdefault(tile, set()).add(origin)
-    assert all(len(found) == 1 for found in origins.values())
-
-
-def test_patches_have_neighbours(files):
-    # The first two of each acquisition are the first two of a cluster, side by side.
-    by_acquisition = {}
-    for patch_id, _, tile, *_ in places_of(files).itertuples(index=False):
-        place = PATCH_ID.fullmatch(patch_id)
-        key = place["acquisition"], tile
-        by_acquisition.setdefault(key, []).append((int(place["column"]), int(place["row"])))
-    assert len(by_acquisition) == len(ACQUISITIONS)
-    for one, other in map(sorted, by_acquisition.values()):
-        assert (other[0] - one[0], other[1] - one[1]) == (1, 0)
-    assert CLUSTER == (5, 2)
+    assert all(len(corners) == 1 for corners in origins.values())
 
 
 def test_maps_run_on_across_the_border_of_neighbours(files, tiles):
@@ -238,6 +199,7 @@ def test_coarse_bands_see_the_same_scene(files, tiles):
 
 def test_fractions_are_the_maps_counts(files, tiles):
     cover = table(files, "esaworldcover").set_index("patch_id")
+    assert cover.index.tolist() == table(files, "meta")["patch_id"].tolist()  # so that a join by row is right too
     assert cover.columns.tolist() == list(CLASSES)
     for patch_id, fractions in cover.iterrows():
         codes = tiles[f"esaworldcover/{patch_id}_esaworldcover.tif"][1]
@@ -254,11 +216,6 @@ def test_patches_are_mixed_and_classes_imbalanced(files):
     assert len(labels) >= 5
     assert (cover["mangroves"] == 0).all()
     assert set(COVERS) == set(CLASSES) - {"mangroves"}
-
-
-def test_tables_are_in_the_same_order_so_that_a_join_by_row_is_right_too(files):
-    meta, cover = table(files, "meta")["patch_id"], table(files, "esaworldcover")["patch_id"]
-    assert meta.tolist() == cover.tolist()
 
 
 def test_splits_are_the_rows_in_order(files):
@@ -288,11 +245,6 @@ def test_tiles_are_as_gdal_writes_them(tiles, files):
             assert file.read() == files[name]
 
 
-def test_all_that_is_beside_the_light_takes_less_than_a_third_of_it(files):
-    light = sum(len(content) for name, content in files.items() if re.search(r"B\d.\.tif|esaworldcover", name))
-    assert 1.1 * light < sum(map(len, files.values())) < 4 / 3 * light
-
-
 def test_radar_is_of_another_day_and_sorts_differently(files):
     meta = table(files, "meta")
     assert meta["patch_id_s1"].is_unique
@@ -313,18 +265,10 @@ def test_radar_goes_with_the_light_of_its_own_patch(files, tiles):
     assert abs(spearmanr(vh.sort_index(), np.array(nir)[order]).statistic) < 0.15
 
 
-def test_radar_is_in_steps_of_an_eighth_of_a_decibel(tiles):
-    radar = np.stack([pixels for name, (_, pixels) in tiles.items() if name.startswith("sentinel-1")])
-    assert (radar * 8 == np.rint(radar * 8)).all()
-    assert radar.min() > -60
-    assert radar.max() < 20
-
-
 def test_weather_is_that_of_each_patchs_elevation(files, tiles):
     weather = table(files, "era-5").set_index("patch_id")
-    names = [
-        f"{name}_{sensor}" for sensor in ("s2", "s1") for name in ("temperature", "wind-u", "wind-v", "relhumidity")
-    ]
+    quantities = ("temperature", "wind-u", "wind-v", "relhumidity")
+    names = [f"{name}_{sensor}" for sensor in ("s2", "s1") for name in quantities]
     assert weather.columns.tolist() == ["patch_id_s1", "atmpressure_level", *names]
     meta = table(files, "meta").set_index("patch_id")
     assert weather["patch_id_s1"].equals(meta["patch_id_s1"])
@@ -351,16 +295,10 @@ def test_labels_name_the_classes_that_cover_a_tenth(files):
         assert s2["acquisition_date"] == row["timestamp_s2"]
         assert s1["acquisition_time"] == row["timestamp_s1"].replace(" ", "T")
         with rasterio.open(io.BytesIO(files[f"dem/{patch_id}_dem.tif"])) as tile:
-            assert tuple(s2["coordinates"].values()) == (
-                tile.bounds.left,
-                tile.bounds.top,
-                tile.bounds.right,
-                tile.bounds.bottom,
-            )
+            left, bottom, right, top = tile.bounds
+            assert tuple(s2["coordinates"].values()) == (left, top, right, bottom)
             assert CRS.from_wkt(s2["projection"]) == tile.crs
 
 
 def test_the_readme_says_what_it_is(files):
-    readme = files["README"].decode()
-    assert readme.startswith("ben-ge-sample: a synthetic dataset")
-    assert max(map(len, readme.splitlines())) <= 120
+    assert files["README"].startswith(b"ben-ge-sample: a synthetic dataset")

@@ -1,10 +1,5 @@
 import math
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
-from tiny import REPOSITORY, Dataset, architecture, merged, write_tile
+from tiny import Dataset, architecture, write_tile
 
 from benchmarks import notebook
 from landcover.config import Training
@@ -27,15 +21,7 @@ from landcover.training.calibration import fit_temperature
 from landcover.training.distributed import ALONE, Group
 from landcover.training.inputs import make_network
 from landcover.training.loader import Patches, load
-from landcover.training.loop import (
-    Epoch,
-    Run,
-    balanced_weights,
-    draw_batches,
-    make_optimizer,
-    make_schedule,
-    refuse_misfits,
-)
+from landcover.training.loop import Epoch, Run, balanced_weights, draw_batches, make_schedule, refuse_misfits
 from landcover.training.prediction import predict
 
 TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
@@ -137,10 +123,10 @@ def test_losses_are_means_over_batches_and_accuracies_over_patches(six_patches, 
     still = settings(default_params, optimizer="sgd", learning_rate=1e-9, batch_size=4, eval_batch_size=5)
     epoch = Run(constant, six_patches, six_patches, still)
     right, wrong = math.log(math.e + 10) - 1, math.log(math.e + 10)
-    found = next(epoch.epochs(Path(tempfile.mkdtemp()) / "checkpoint"))
-    assert found.train_loss == pytest.approx(((2 * right + 2 * wrong) / 4 + wrong) / 2, abs=1e-6)
-    assert found.val_loss == pytest.approx(((2 * right + 3 * wrong) / 5 + wrong) / 2, abs=1e-6)
-    assert found.train_accuracy == found.val_accuracy == pytest.approx(2 / 6)
+    first = next(epoch.epochs(Path(tempfile.mkdtemp()) / "checkpoint"))
+    assert first.train_loss == pytest.approx(((2 * right + 2 * wrong) / 4 + wrong) / 2, abs=1e-6)
+    assert first.val_loss == pytest.approx(((2 * right + 3 * wrong) / 5 + wrong) / 2, abs=1e-6)
+    assert first.train_accuracy == first.val_accuracy == pytest.approx(2 / 6)
 
 
 def rows_of(seed: int, chosen: Training) -> list[list[int]]:
@@ -199,19 +185,6 @@ def test_a_schedule_of_few_steps_stays_in_its_range(default_params, steps, sched
     values = rates(default_params, steps, schedule=schedule)
     assert values[0] == 0.5 or schedule == "one_cycle"
     assert all(0 < rate <= 0.5 for rate in values)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "momentum"),
-    [("adam", torch.optim.Adam, None), ("adamw", torch.optim.AdamW, None), ("sgd", torch.optim.SGD, 0.9)],
-)
-def test_optimizers_are_fused_with_the_settings_given(default_params, name, kind, momentum):
-    chosen = settings(default_params, optimizer=name, weight_decay=0.1, learning_rate=0.01)
-    optimizer = make_optimizer(network().parameters(), chosen)
-    assert type(optimizer) is kind
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["weight_decay"], group["fused"]) == (0.01, 0.1, True)
-    assert group.get("momentum") == momentum
 
 
 def overfit(default_params, six_patches, **changes) -> tuple[Model, list[Epoch]]:
@@ -305,40 +278,6 @@ def test_a_torn_checkpoint_is_not_resumed_from(six_patches, default_params, tmp_
     assert "training from the start: " in capsys.readouterr().err
 
 
-def test_a_killed_stage_resumes_and_leaves_nothing_behind(fused, run_stage, tmp_path, default_params):
-    params = {"train": fused["train"] | {"epochs": 60}}
-
-    def epochs_written() -> int:
-        return max((len(pd.read_csv(curves)) for curves in (tmp_path / ".partial").glob("train-*.csv")), default=0)
-
-    run_stage("train", "tensors", "whole.safetensors", "whole.l.safetensors", "whole.csv", params=params)
-    assert not list((tmp_path / ".partial").iterdir())
-    reached = 0
-    for kill, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)):
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stages", "train", "tensors", *KILLED],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            stderr=subprocess.DEVNULL,
-        )
-        while epochs_written() <= reached:
-            time.sleep(0.01)
-            assert process.poll() is None
-        process.send_signal(kill)
-        assert process.wait() == code
-        assert not any((tmp_path / name).exists() for name in KILLED)
-        reached = max(reached, epochs_written())
-    (checkpoint,) = (tmp_path / ".partial").glob("train-*.safetensors")
-    epochs = len(tensors.load(checkpoint)[1]["history"])
-    assert reached <= epochs < 60
-    done = run_stage("train", "tensors", *KILLED, params=params)
-    assert done.stderr == f"resuming after epoch {epochs}\n"
-    for name in ("safetensors", "l.safetensors", "csv"):
-        assert (tmp_path / f"killed.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
-    assert not list((tmp_path / ".partial").iterdir())
-
-
 # -- several processes, more patches than memory holds
 
 
@@ -395,21 +334,4 @@ def test_the_model_file_states_how_it_was_made_and_predicts_as_train_did(fused, 
     }  # fmt: skip
     assert predicted["test"] == pytest.approx(predict(saved, load(test, torch.device("cpu")), 16), abs=1e-5)
     assert np.exp(predicted["test"]).sum(1) == pytest.approx(1, abs=1e-12)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_streamed_batches_leave_no_memory_behind(default_params, monkeypatch):
-    """What is kept of each batch must not lie between the images of batches, which could then not be used again."""
-    images = np.broadcast_to(np.float32(0.1), (1200, 4, 120, 120))
-    patches = Patches(images, torch.zeros(1200, dtype=torch.int64))
-    run = Run(network(), patches, patches, settings(default_params, batch_size=4, shuffle=True))
-
-    def anonymous() -> int:
-        (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-        return int(line.split()[1]) << 10
-
-    used = []
-    monkeypatch.setattr(run, "_compute", lambda *_: used.append(anonymous()))
-    before = anonymous()
-    run._train(1)
-    assert used[0] - before < images.nbytes / 8
+    assert not list((tmp_path / ".partial").iterdir())
