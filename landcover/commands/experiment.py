@@ -37,7 +37,13 @@ NOT_COMPARABLE = 4  # exit code of the comparison
 
 
 def load_experiments(path: Path = EXPERIMENTS) -> dict[str, dict[str, dict[str, Any]]]:
-    """What each experiment changes, by group and name; the first of a group is its reference."""
+    """What each experiment changes, by group and name; the first of a group is its reference.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; run from the root of the repository")
     return yaml.safe_load(path.read_bytes())
 
 
