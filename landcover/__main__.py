@@ -5,6 +5,7 @@ stages, the instruction set is pinned before a numerical library is imported, an
 """
 
 import argparse
+import sys
 from importlib import import_module
 from typing import NoReturn
 
@@ -26,19 +27,19 @@ def main() -> None:
     lines = "\n".join(f"  {name:<12}{words}" for name, words in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m landcover",
+        usage="%(prog)s [-h] COMMAND ...",
         description=f"commands:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="see python -m landcover COMMAND --help")
-    given = parser.parse_args()
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="see python -m landcover COMMAND --help")
+    given = parser.parse_args(sys.argv[1:2])
 
     with cli.imports():
         from landcover import config  # here, since it is slow
 
         environment.pin(config.instruction_set())
         command = import_module(f"landcover.commands.{given.command}")
-    command.main(given.arguments)
+    command.main(sys.argv[2:])
 
 
 def run() -> NoReturn:

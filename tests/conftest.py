@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from landcover.synthetic import writer
 def pytest_configure() -> None:
     """Before a test imports a numerical library: threads that wait for each other leave the cores to other tests."""
     environment.pin("native")
+    # A job in the background of a script ignores Ctrl-C, and all that it starts does, too.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -162,6 +162,8 @@ def main(arguments: list[str]) -> None:
     dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
     parser.add_argument("--dataset", help=dataset)
     given = parser.parse_args(arguments)
+    if not EXPERIMENTS.is_file():
+        raise InputError(f"{EXPERIMENTS}: not found; run from the root of the repository")
     groups: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(EXPERIMENTS.read_bytes())  # changes, by name
     chosen = select(given.names or list(groups)[: None if given.command == "run" else 1], groups)
     match given.command:

@@ -229,6 +229,8 @@ def main(arguments: list[str]) -> None:
     device = choose_device(runtime.device)
     set_deterministic(1, device)  # since tiles are computed in parallel, each by one thread
     path = options.model or (ENSEMBLE if options.ensemble else MODEL)
+    if not path.is_file():
+        raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
     with tempfile.TemporaryDirectory() as folder:
         # All are opened before the first is predicted, so that a bad one is found before a long computation.

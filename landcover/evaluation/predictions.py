@@ -18,7 +18,8 @@ BASELINES = {
     "texture": "gradient boosting on texture features",
 }
 REQUIRED = ("patch_id", "actual", "predicted")
-OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "rank_actual": (1, 100_000)}  # columns that some metrics need
+# Columns that a table may lack, with their limits: positions, and what some metrics need.
+OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000)}
 ROUNDING = 1e-6  # beyond the limits above
 PLACE_KM = 50  # as the blocks of a split by place
 
@@ -71,7 +72,7 @@ def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.Da
 
 
 def parse(table: pd.DataFrame) -> Predictions:
-    """Predictions from a table with the columns REQUIRED, and if known `seed`, `lon`, `lat` and those in OPTIONAL.
+    """Predictions from a table with the columns REQUIRED, and if known `seed` and those in OPTIONAL.
 
     Raises:
         InputError: a column is missing or has invalid values; says which.
@@ -102,9 +103,9 @@ def parse(table: pd.DataFrame) -> Predictions:
             raise InputError(f"{name} is not a number from {low:g} to {high:g} in every row")
         return values.to_numpy(float).reshape(len(seeds), -1)
 
-    lon, lat = numbers("lon", -180, 180), numbers("lat", -90, 90)
-    positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
     optional = {name: numbers(name, *limits) for name, limits in OPTIONAL.items()}
+    lon, lat = optional.pop("lon"), optional.pop("lat")
+    positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
     predicted = table["predicted"].to_numpy().reshape(len(seeds), -1)
     ids, actual = (patches[name].to_numpy() for name in ("patch_id", "actual"))
     return Predictions(ids, actual, predicted, seeds, positions=positions, **optional)

@@ -14,7 +14,7 @@ from landcover.evaluation.calibration import ece, ece_by_chance
 from landcover.evaluation.comparison import against_baselines
 from landcover.evaluation.intervals import difference, mean, share_interval
 from landcover.evaluation.metrics import METRICS, all_scores, means
-from landcover.evaluation.predictions import Predictions, parse, tabulate
+from landcover.evaluation.predictions import OPTIONAL, REQUIRED, Predictions, parse, tabulate
 
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
@@ -22,7 +22,7 @@ PURITY_RANGES = tuple(
 )
 REPEATED = ("val", "test")  # the splits that repeat predicts: val, so that experiments can be chosen without test
 ENSEMBLE = ("accuracy", "nll")  # the metrics of an ensemble
-SEED_COLUMNS = ["seed", "patch_id", "actual", "predicted", "p_actual", "brier", "lon", "lat", "rank_actual"]
+SEED_COLUMNS = ["seed", *REQUIRED, *OPTIONAL]
 
 
 def purity_range(majority_fraction: np.ndarray) -> np.ndarray:

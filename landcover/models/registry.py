@@ -28,7 +28,8 @@ class Parameters(Section):
 
     def describe(self) -> str:
         """The network in words, for the report."""
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self)
+        values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in self)
+        return f"{type(self).__name__} with {values}"
 
 
 class CNN(Parameters):

@@ -55,6 +55,11 @@ def test_a_group_stands_for_its_experiments_and_the_first_is_its_reference():
     assert experiment.select(["inputs", "wider"], groups) == {"bands": "bands", "radar": "bands", "wider": "notebook"}
 
 
+def test_experiments_need_the_repository(tmp_path):
+    with pytest.raises(InputError, match=r"experiments.yaml: not found; run from the root of the repository"):
+        experiment.load_experiments(tmp_path / "experiments.yaml")
+
+
 @pytest.mark.parametrize("names", [[""], ["strnog"]])
 def test_an_unknown_name_is_reported_with_the_known_ones(names):
     known = r"(no NAME is given|no experiment strnog in .*); choose from notebook, or a group: network$"

@@ -88,7 +88,7 @@ def test_predict_works_outside_the_repository(workspace, capsys):
     (workspace / "models" / "model.safetensors").rename("mine.safetensors")
     lines, _ = run(capsys, "scene.tif", "--model", "mine.safetensors")
     assert lines[0] == "maps/scene: 67% cropland, 33% tree cover"
-    with pytest.raises(InputError, match=r"models/model.safetensors: not found"):
+    with pytest.raises(InputError, match=r"models/model.safetensors: not found; .*by --model"):
         predict.main(["scene.tif"])
 
 

@@ -5,7 +5,7 @@ from tiny import architecture
 from landcover import config
 from landcover.errors import InputError
 from landcover.models.metadata import Inputs, Metadata
-from landcover.models.registry import FAMILIES, Architecture
+from landcover.models.registry import FAMILIES, Architecture, Parameters
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,3 +62,10 @@ def test_a_file_states_only_what_a_model_has():
     assert Metadata.from_json(facts).to_json() == facts
     with pytest.raises(ValueError, match="it has no classes"):
         Metadata.from_json({key: value for key, value in facts.items() if key != "classes"})
+
+
+def test_a_family_is_described_by_its_name_and_parameters():
+    class Spectra(Parameters):
+        width: int
+
+    assert Spectra(width=32).describe() == "Spectra with width 32"
