@@ -146,7 +146,10 @@ Offset = Annotated[int | Literal["auto"], pydantic.PlainValidator(_offset)]
 
 # Names that pandas would not read back from a table as text.
 NO_NAMES = {"na", "n/a", "nan", "null", "none", "true", "false", "inf", "infinity", "patch_id"}
-CLASS_NAME_RULE = "start with a letter, then use letters, digits, spaces or any of _ / . , ( ) & + -"
+CLASS_NAME_RULE = (
+    "start with a letter, then use letters, digits, spaces or any of _ / . , ( ) & + -; NA, none and other words that "
+    "tables have for nothing are no names"
+)
 
 
 def is_class_name(name: str) -> bool:

@@ -24,6 +24,8 @@ def _files(directory: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{directory}: needs one <name>_meta.csv, has {', '.join(tables)}; keep one")
     root = tables[0].removesuffix("_meta.csv") if tables else ROOT
     paths = [path for path in sorted(directory.rglob("*")) if not path.name.startswith(".")]
+    if not any(path.is_file() for path in paths):
+        raise InputError(f"{directory}: has no files; correct source")
     for path in tqdm(paths, desc="pack", unit="file", disable=None):
         if path.is_symlink():
             raise InputError(f"{path}: is a symbolic link, not followed; replace it with the files themselves")

@@ -1,5 +1,6 @@
 """Unpack what preprocess reads.  data/archive -> data/patches"""
 
+import sys
 from pathlib import Path, PurePosixPath
 
 from landcover import constants, files
@@ -9,6 +10,7 @@ from landcover.data.layout import candidates
 from landcover.errors import InputError
 from landcover.modalities import Inputs, image_channels
 
+OTHER_IMAGES = {".bmp", ".gif", ".jp2", ".webp", ".npy", ".img", ".vrt"}  # which no layout reads
 SUMS = "SHA256SUMS"  # of all files; dvc.yaml has preprocess depend on this one in their stead
 
 
@@ -29,7 +31,11 @@ def unpack(
     entry = datasets[dataset]
     channels, layouts = image_channels(inputs, entry.bands or bands), candidates(entry)
 
+    passed_over = []
+
     def needed(path: PurePosixPath) -> bool:
+        if path.suffix.lower() in OTHER_IMAGES and not path.name.startswith("."):
+            passed_over.append(str(path))
         return any(layout.needed(path, channels) for layout in layouts)
 
     with files.replacing(patches_dir) as part:
@@ -37,6 +43,13 @@ def unpack(
         sums = archive.extract(archive_path, part, needed, **unpack.model_dump())
         if not sums:
             what = "<name>/<name>_meta.csv" if entry.layout == constants.LAYOUT else "image (.tif, .jpg or .png)"
-            raise InputError(f"{archive_path}: contains no {what}; check the source and the layout of the entry")
+            other = f", but {len(passed_over)} files such as {passed_over[0]}" if passed_over else ""
+            raise InputError(f"{archive_path}: contains no {what}{other}; check the source and the layout of the entry")
+        if passed_over and entry.layout != constants.LAYOUT:
+            print(
+                f"warning: {dataset}: {len(passed_over)} images, for example {passed_over[0]}, are of a kind that is "
+                "not read; convert them to GeoTIFF, JPEG or PNG",
+                file=sys.stderr,
+            )
         lines = (f"{digest}  {path}\n" for path, digest in sums.items())  # as sha256sum writes them
         (part / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -147,13 +147,14 @@ def _zip_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
                 raise zipfile.BadZipFile(f"{info.filename[:200]!r} is protected by a password")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise zipfile.BadZipFile(f"{info.filename[:200]!r} is compressed by another method than deflate")
-            is_folder = info.filename.endswith("/")
+            name = info.filename.replace("\\", "/")  # as old programs for Windows write it
+            is_folder = name.endswith("/")
             is_file = not is_folder and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield _Member(info.filename, is_folder, is_file, partial(archive.open, info))
+            yield _Member(name, is_folder, is_file, partial(archive.open, info))
 
 
-def _members(file: BinaryIO, path: Path, max_bytes: float) -> Iterator[_Member]:
-    kind, size = detect(file.read(HEAD), str(path)), file.seek(0, io.SEEK_END)
+def _members(file: BinaryIO, what: object, max_bytes: float) -> Iterator[_Member]:
+    kind, size = detect(file.read(HEAD), str(what)), file.seek(0, io.SEEK_END)
     file.seek(0)
     if kind == "zip":
         return _zip_members(file, max_bytes)
@@ -168,7 +169,8 @@ def _reading(path: Path, what: object) -> Iterator[BinaryIO]:
             yield file
     except DAMAGED as error:
         cause = str(error) or type(error).__name__
-        raise InputError(f"{what}: cannot be read as an archive: {cause[:300]}; get it again") from None
+        remedy = "unpack it, and give the folder as source" if cause.endswith("a password") else "get it again"
+        raise InputError(f"{what}: cannot be read as an archive: {cause[:300]}; {remedy}") from None
 
 
 def verify(path: Path, what: str) -> None:
@@ -178,7 +180,7 @@ def verify(path: Path, what: str) -> None:
         InputError: it is no archive, or truncated or damaged; names it `what`.
     """
     with _reading(path, what) as file:
-        for member in _members(file, path, max_bytes=float("inf")):
+        for member in _members(file, what, max_bytes=float("inf")):
             if member.is_file:
                 with member.open() as content:
                     while content.read(PIECE):
@@ -231,8 +233,8 @@ def extract(
         InputError: the archive is damaged, unsafe or too large.
     """
 
-    def unsafe(problem: str) -> InputError:
-        return InputError(f"{path}: unsafe archive: {name[:200]!r} {problem}; get a sound one from its publisher")
+    def unsafe(problem: str, remedy: str = "get a sound one from its publisher") -> InputError:
+        return InputError(f"{path}: unsafe archive: {name[:200]!r} {problem}; {remedy}")
 
     sums: dict[str, str] = {}
     try:
@@ -249,7 +251,7 @@ def extract(
                 if not member.is_file:
                     raise unsafe("is a link, a device or sparse, not a plain file")
                 if not name.isprintable():
-                    raise unsafe("is not a valid file name")
+                    raise unsafe("is not a valid file name", "rename it in the source")
                 try:
                     with member.open() as content:
                         sums[name] = _save(content, directory / member_path)

@@ -17,7 +17,7 @@ from rasterio.crs import CRS
 from landcover.config import CLASS_NAME_RULE, Dataset, is_class_name
 from landcover.constants import BANDS, LARGEST_SIZE, LEAST_SIZE, METRES_PER_PIXEL, PATCH_SIZE
 from landcover.data import offsets
-from landcover.data.raster import DAMAGED, PICTURES, SCALES, SIZE_TOLERANCE, Channel, gdal
+from landcover.data.raster import DAMAGED, PICTURES, SCALES, SIZE_TOLERANCE, Channel, demand_plain, gdal
 from landcover.errors import InputError, few
 
 SUFFIXES = (".tif", ".tiff", *PICTURES)
@@ -70,9 +70,11 @@ def look(path: Path) -> Look:
 
     Raises:
         one of DAMAGED: it cannot be read.
+        ValueError: it is a picture of another kind than 8-bit RGB or grey.
     """
     if path.suffix.lower() in PICTURES:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
+            demand_plain(image, "it")
             return Look(*image.size[::-1], len(image.getbands()), "uint8", ("",) * len(image.getbands()), None)
     with rasterio.open(path, driver="GTiff") as file:
         names = tuple(name or "" for name in file.descriptions)
@@ -92,9 +94,11 @@ def look_at_some(root: Path, files: Sequence[str]) -> Look:
             try:
                 looks.append(look(root / files[place]))
             except DAMAGED as error:
-                reason = f"{files[place]}: {' '.join(str(error).split())}".replace(f"{root}/", "")
+                reason = f"{files[place]}: {' '.join(str(error).split())}".replace(f"{root}/", "") + "; get them again"
+            except ValueError as error:
+                reason = f"{files[place]}: {error}"
     if not looks:
-        raise InputError(f"{root}: none of its images can be read, for example {reason}; get them again")
+        raise InputError(f"{root}: none of its images can be read, for example {reason}")
     most = Counter(one._replace(metres_per_pixel=None) for one in looks).most_common(1)[0][0]
     if most.dtype not in SCALES:
         raise InputError(f"{root}: images have {most.dtype} numbers; write them as one of {', '.join(SCALES)}")
@@ -118,8 +122,8 @@ def _positions(found: Look, channels: Sequence[str], entry: Dataset, first: str)
     if own is not None:
         if len(own) != count:
             raise InputError(
-                f"bands of the dataset's entry lists {len(own)}, but {first} has {count} bands; list all of them in "
-                "the order in the file, or give positions, as in {B02: 1, B08: 4}"
+                f"bands of the dataset's entry lists {len(own)}, but {first} has {count} band{'s' * (count != 1)}; "
+                "list all of them in the order in the file, or give positions, as in {B02: 1, B08: 4}"
             )
         return [own.index(name) + 1 for name in channels]
     named = [f"B{match[1].upper().zfill(2)}" if (match := BAND.fullmatch(name)) else "" for name in found.names]
@@ -192,6 +196,9 @@ def choose_classes(occurring: Iterable[str], entry: Dataset, what: str) -> list[
         if lacking := [name for name in entry.classes if name not in occurring]:
             raise InputError(f"classes of the dataset's entry: no {few(lacking)} among {what}: {few(occurring, 20)}")
         return entry.classes
+    spelt = Counter(name.strip().casefold() for name in occurring)
+    if alike := [repr(name) for name in occurring if spelt[name.strip().casefold()] > 1]:
+        raise InputError(f"{what}: {few(alike)} differ only in capitals or spaces; spell each class in one way")
     if bad := [repr(name) for name in occurring if not is_class_name(name)]:
         raise InputError(f"{len(bad)} names of classes among {what} cannot be used: {few(bad)}; {CLASS_NAME_RULE}")
     if len(occurring) < 2:

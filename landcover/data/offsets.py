@@ -20,6 +20,7 @@ BLUE = "B02"
 SUSPICIOUS, BEYOND_DOUBT = 500, 1000
 # Conversely, at most one pixel in a hundred is left without reflectance.
 SUSPICIOUS_SHARE, BEYOND_DOUBT_SHARE = 0.05, 0.5
+SUSPICIOUS_LARGEST = 0.01  # of the pixels: Level 1C has 65535 where the sensor was saturated, which is rarer
 ENOUGH = 20  # patches; fewer may all be snow
 
 
@@ -104,6 +105,20 @@ def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) ->
     return None
 
 
+def suspect_largest(histogram: np.ndarray, parameter: str) -> Suspicion | None:
+    """Evidence in the pixels of uint16 files that the largest number is nodata.
+
+    Args:
+        histogram: of the optical bands, int64 (B, 65536), without 0 (nodata).
+        parameter: the name of the dataset's entry.
+    """
+    share = histogram[:, -1].sum() / max(histogram.sum(), 1)
+    if share <= SUSPICIOUS_LARGEST:
+        return None
+    why = f"{share:.0%} of the pixels of {parameter} are 65535, which often marks nodata"
+    return Suspicion(why, "if it does, write it into the nodata tag of the files", certain=False)
+
+
 def suspect_scale(histogram: np.ndarray, parameter: str) -> Suspicion | None:
     """Evidence in the pixels that their scale is another one.
 
@@ -119,5 +134,6 @@ def suspect_scale(histogram: np.ndarray, parameter: str) -> Suspicion | None:
     ):
         if share > BEYOND_DOUBT_SHARE:
             why = f"{share:.0%} of the pixels {what}, which suggests another scale"
-            return Suspicion(why, f"set {parameter} to the reflectance of one step of the numbers", certain=True)
+            remedy = f"set {parameter} to the reflectance of one step of the numbers: 0.0001 for reflectance x 10,000"
+            return Suspicion(why, remedy, certain=True)
     return None

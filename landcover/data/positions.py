@@ -34,6 +34,7 @@ class Centre(NamedTuple):
 
 
 UNKNOWN = Centre("", np.nan, np.nan)
+UNREADABLE = Centre("", np.inf, np.inf)
 
 
 def join(table: pd.DataFrame, path: Path) -> None:
@@ -85,7 +86,7 @@ def _centres(files: Sequence[str], root: Path) -> list[Centre]:
                     with rasterio.open(root / name, driver="GTiff") as file:
                         found = centre(file)
             except DAMAGED:
-                pass  # reading its pixels will say so
+                found = UNREADABLE
             centres.append(found)
     return centres
 
@@ -157,5 +158,7 @@ def locate(patches: Patches, path: Path | None, pool: Executor) -> list[str]:
     if len(found) > 1 and known.all() and len(found.drop_duplicates()) == 1:
         return [f"all {len(found)} files have the same georeference, so it is unknown where the patches lie"]
     table[["lon", "lat"]] = found.to_numpy()
+    readable = np.array([centre != UNREADABLE for centre in centres])
+    add_problem(table, readable, "its file is missing, or not a readable GeoTIFF")
     add_problem(table, known, "has no georeference, but others have one; add it, or state positions in the entry")
     return []

@@ -4,6 +4,7 @@ GeoTIFFs are read with GDAL, 8-bit pictures with Pillow.
 """
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,7 +33,10 @@ PICTURES = (".jpg", ".jpeg", ".png")
 MODES = {1: "L", 3: "RGB"}  # Pillow's name of a picture's kind, by the number of its bands
 # What the libraries raise for a damaged file.
 DAMAGED = (RasterioError, OSError, SyntaxError, Image.DecompressionBombError)
-KINDS = {"L": "grey", "LA": "grey", "P": "of a palette"}
+KINDS = {"L": "grey", "LA": "grey with transparency", "P": "of a palette", "RGBA": "RGB with transparency"}
+WRITE_PLAIN = "write pictures as 8-bit RGB, or as 8-bit grey"
+# What differs in the messages of libraries from one damaged file to the next.
+PLACE_OF_DAMAGE = re.compile(r" \(\d+ bytes not processed\)|(?<=IReadBlock failed) at X offset \d+, Y offset \d+")
 RESAMPLING_REACH = {"nearest": 0, "bilinear": 1, "cubic": 2}  # coarse pixels to each side that are mixed in
 SIZE_TOLERANCE = 0.01  # of a pixel's side: some datasets have pixels of 9.98 m
 CORNER_TOLERANCE = 1.0  # metres, a tenth of the finest pixel
@@ -257,7 +261,9 @@ def _read_tiff(
             if MaskFlags.per_dataset in flags[channel.band - 1]:
                 # In the other channels, each number is a value.
                 remedy = f"mark nodata with {NODATA}" if channel.name in BANDS else "leave out the patch"
-                raise ValueError(f"{channel.label} has a mask; {remedy}")
+                if dtype == "uint8":  # where 0 is a value
+                    remedy = "write it without, and nodata as a number that the nodata tag states"
+                raise ValueError(f"{channel.label} has a mask or transparency; {remedy}")
             own[channel.name] = _own_offset(channel, scales[channel.band - 1], offsets[channel.band - 1])
         if first.name in BANDS:
             pixels = _read_numbers(file, channels, size, resampling)
@@ -275,14 +281,33 @@ def _read_tiff(
 NOWHERE = Grid("", rasterio.Affine.identity(), 0)
 
 
+def demand_plain(image: Image.Image, label: str) -> None:
+    """Refuse a picture whose bands are not numbers of 8 bits.
+
+    Pillow would give the number of a colour in the palette, or the upper half of 16 bits.
+
+    Args:
+        label: what a message calls the picture.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    deep = image.mode.startswith("I") or any(";16" in str(tile.args) for tile in image.tile)
+    if deep or image.mode not in MODES.values():
+        kind = "of 16 bits" if deep else KINDS.get(image.mode, image.mode)
+        raise ValueError(f"{label} is {kind}; {WRITE_PLAIN}{', or as GeoTIFFs' if deep else ''}")
+
+
 def _read_picture(path: Path, channels: Sequence[Channel], size: int) -> dict[str, Tile]:
     """Some channels of a JPEG or PNG, by name."""
     first = channels[0]
     with Image.open(path, formats=("JPEG", "PNG")) as image:
-        if image.mode != MODES.get(first.file_bands):
-            kind, count = KINDS.get(image.mode, image.mode), len(image.getbands())
+        demand_plain(image, first.label)
+        count = len(image.getbands())
+        if count != first.file_bands:
             raise ValueError(
-                f"{first.label} is {kind} with {count} band{'s' * (count != 1)}, not {first.file_bands} of 8 bits"
+                f"{first.label} is {KINDS.get(image.mode, image.mode)} with {count} band{'s' * (count != 1)}, not "
+                f"{first.file_bands}; {WRITE_PLAIN}, all alike"
             )
         _check_content(first, first.file_bands, image.size[::-1], "uint8", size)
         pixels = np.atleast_3d(np.asarray(image))
@@ -308,7 +333,8 @@ def _read_file(
             raise ValueError(f"{label} is missing") from None
         # The same for all patches, so that it is reported once.
         named = f"{label}.tif" if label == channels[0].name else path.suffix
-        reason = " ".join(str(error.__cause__ or error).split()).replace(str(path), named)
+        reason = " ".join(str(error.__cause__ or error).split()).replace(str(path), named).replace(path.name, named)
+        reason = PLACE_OF_DAMAGE.sub("", reason)
         raise ValueError(f"{label} is not a readable {'JPEG or PNG' if is_picture else 'GeoTIFF'} ({reason})") from None
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from landcover import config
 from landcover.constants import CLASSES, PATCH_SIZE, SPLITS, readable
 from landcover.data import places
+from landcover.data.problems import tell
 from landcover.data.tables import read_list
 from landcover.errors import InputError, few
 
@@ -291,6 +292,9 @@ def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequenc
             made = by_place(split, table, name, classes)
     counts = {part: int((made.splits == part).sum()) for part in SPLITS}
     if empty := [part for part, count in counts.items() if not count]:
+        bad = table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()
+        if len(bad) > len(table) / 2:  # which is the reason
+            raise InputError(f"{len(bad)} of {name}'s {len(table)} patches are bad: {tell(dict(bad))}; correct them")
         present = ", ".join(f"{count} {part}" for part, count in counts.items() if count) or "none"
         raise InputError(
             f"split by {split.method}: no {' and no '.join(empty)} patch among {name}'s {len(table)} ({present}); "

@@ -60,7 +60,11 @@ def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> 
     """Raise an InputError if a table lacks columns, or has no rows."""
     if missing := [column for column in columns if column not in table]:
         present = few([*map(repr, table)], CHOICES)
-        raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; separate columns with commas")
+        other = [repr(name) for name in table if name.strip().casefold() in missing]
+        remedy = f"write {few(other)} in small letters, without spaces" if other else "add what is missing"
+        if len(table.columns) == 1:
+            remedy = "separate columns with commas"
+        raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; {remedy}")
     if table.empty:
         raise InputError(f"{path}: has no rows; download it again")
 
@@ -88,6 +92,8 @@ def read_cells(path: Path) -> pd.DataFrame:
             text = _read_text(path)
             _check_shape(text, path)
             table = pd.read_csv(io.StringIO(text), dtype=object, keep_default_na=False)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
     except (csv.Error, ValueError, OSError) as error:  # pandas' own and pyarrow's are ValueErrors
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: is not a {kind} table: {reason}; download it again") from None

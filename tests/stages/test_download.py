@@ -337,6 +337,12 @@ def test_folder_with_links_or_two_tables_is_refused(unpacked):
     assert "needs one <name>_meta.csv, has x_meta.csv, y_meta.csv; keep one" in refused(unpacked)
 
 
+def test_folder_without_files_is_refused(unpacked):
+    empty = unpacked.parent / "empty"
+    (empty / "class").mkdir(parents=True)
+    assert "has no files; correct source" in refused(empty)
+
+
 def test_folder_in_another_layout_has_a_name_of_its_own_in_the_archive():
     for name in ("River/1.jpg", "Lake/1.jpg"):
         Path("tiles", name).parent.mkdir(parents=True)

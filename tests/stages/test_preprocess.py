@@ -384,7 +384,7 @@ def test_bad_pictures_are_told_once_each_with_their_number_and_an_example(pictur
     told = str(error.value)
     assert "4 bad patches: " in told
     assert "crop/0, crop/2: its image is 40 x 40 pixels, not 32 x 32" in told
-    assert "lake/1: its image is grey with 1 band, not 3 of 8 bits" in told
+    assert "lake/1: its image is grey with 1 band, not 3; write" in told
     assert "lake/3: its image is not a readable JPEG or PNG" in told
 
 

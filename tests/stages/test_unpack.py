@@ -62,6 +62,14 @@ def test_images_and_tables_are_unpacked_as_the_layout_needs_them(tmp_path, layou
     assert set(files) - {META[0]} == set(needed.split() or names[1:])
 
 
+def test_images_of_a_kind_that_is_not_read_are_told(tmp_path, capfd):
+    names = ["x/a/1.jpg", "x/a/2.bmp", "x/b/3.JP2", "x/b/._4.bmp"]
+    unpacked(tmp_path, *((name, b"x") for name in names), layout="folders")
+    assert "warning: tiny: 2 images, for example x/a/2.bmp, are of a kind that is not read; " in capfd.readouterr().err
+    with pytest.raises(InputError, match=r"contains no image .*, but 1 files such as a/2.bmp; check the source"):
+        unpacked(tmp_path, ("a/2.bmp", b""), layout="folders")
+
+
 def test_bar_moves_with_the_bytes_of_the_archive(tmp_path, terminal):
     tiles = [(f"tiny/dem/{number}.tif", bytes(1 << 20)) for number in range(4)]  # passed over, and counted
     unpacked(tmp_path, META, *tiles)

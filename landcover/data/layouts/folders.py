@@ -5,6 +5,7 @@
 A patch's id is <class>/<name>. The root may lie in other folders, as in most archives.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from landcover.config import Dataset
 from landcover.data import images
 from landcover.data.layout import Patches
 from landcover.errors import InputError, few
+
+BAND_FILE = re.compile(r"_B(\d\d|8A)")  # the end of a file's name, after that of its folder
 
 
 def needed(path: PurePosixPath, channels: Collection[str]) -> bool:
@@ -41,12 +44,34 @@ def _find_root(folder: Path, files: Sequence[PurePosixPath]) -> PurePosixPath:
         what = f"{len(stray)} images, for example {stray[0]}, lie in no folder" if stray else "has no folder of images"
         raise InputError(f"{folder}: {what}; put each image into the folder of its class: <class>/<name>.tif")
     if len(roots) > 1:
-        told = [f"{root} ({count} images)" for root, count in sorted(roots.items())]
+        example = {path.parent.parent: path for path in reversed(files)}
+        told = [f"{root} ({count} images, such as {example[root]})" for root, count in sorted(roots.items())]
         raise InputError(
             f"{folder}: has folders of classes in {len(roots)} places: {few(told)}; put them into one folder, or list "
             "path, class and split of each image in a table (layout: table)"
         )
     return next(iter(roots))
+
+
+def _check_kind(folder: Path, files: Sequence[PurePosixPath], entry: Dataset) -> None:
+    """Refuse folders that are no classes.
+
+    Raises:
+        InputError: each holds the bands of a patch, or there is only one, beside a table.
+    """
+    names = {path.parent.name for path in files}
+    single = [path for path in files if BAND_FILE.fullmatch(path.stem.removeprefix(path.parent.name))]
+    if len(single) > len(files) / 2:
+        raise InputError(
+            f"{folder}: {len(names)} folders hold a band of a patch in each file, for example {single[0]}; add a table "
+            "with path (the patch's folder) and class, or with a column a class with its share (layout: table)"
+        )
+    if len(names) == 1 and not entry.layout:
+        tables = [path for path in images.list_files(folder) if path.suffix.lower() in (".csv", ".parquet")]
+        remedy = "put each into the folder of its class, or add a table (CSV or Parquet) of path and class"
+        if tables:
+            remedy = f"and {tables[0]} is no table of them: give it a column path, and save it in UTF-8"
+        raise InputError(f"{folder}: all images are in one folder, {names.pop()}; {remedy}")
 
 
 def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
@@ -57,6 +82,7 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
     root = folder / below
     files = [path.relative_to(below) for path in files]
     what, warnings = f"the folders in {root}", []
+    _check_kind(folder, files, entry)
     classes = images.choose_classes((path.parent.name for path in files), entry, what)
     if unlisted := sorted({path.parent.name for path in files}.difference(classes)):
         files = [path for path in files if path.parent.name in classes]

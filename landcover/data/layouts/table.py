@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
-from landcover.config import NO_NAMES, Dataset
+from landcover.config import NO_NAMES, Dataset, is_class_name
 from landcover.constants import BANDS, METRES_PER_PIXEL, SPLITS
 from landcover.data import images
 from landcover.data.layout import Patches
@@ -32,12 +32,17 @@ from landcover.data.tables import (
     read_cells,
     to_numbers,
 )
-from landcover.errors import InputError, few
+from landcover.errors import CHOICES, InputError, few
 
 TABLES = (".csv", ".parquet")
 POSITION, TEXTS = ("lon", "lat"), ("class", "patch_id", "date", "split")
+SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must be told from no table
 BIGEARTHNET = {"patch_id", "labels"}  # columns of its metadata.parquet
 WORDS = {"validation": "val", "valid": "val", "training": "train"}  # other names of splits
+TAKEN = (
+    f"every column besides path, {', '.join(POSITION + TEXTS)} is taken for the share of a class: remove these, or "
+    "list the others as classes in the dataset's entry"
+)
 DATE = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})(T.*| .*)?")
 # Ids that CSV readers give back as they are, though they look like numbers.
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
@@ -48,7 +53,7 @@ class Files(NamedTuple):
 
     channels: list[Channel]
     names: dict[str, list[str]]  # of the files, by channel
-    missing: np.ndarray  # bool (N,), whether there is no file of the first channel
+    problems: list[str]  # of each row, '' if it has a file of the first channel
     stray: list[str]  # images, or folders of images, that the table does not list
     size: int  # side of a patch in pixels
     metres_per_pixel: float
@@ -65,7 +70,7 @@ def _columns(path: Path) -> set[str]:
         if path.suffix.lower() == ".parquet":
             return {name.casefold() for name in pyarrow.parquet.read_schema(path).names}
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            return {name.strip().strip('"').casefold() for name in file.readline().split(",")}
+            return {name.strip().strip('"').casefold() for name in SEPARATORS.split(file.readline())}
     except (pyarrow.ArrowException, OSError):
         return set()
 
@@ -84,7 +89,8 @@ def _find_table(folder: Path) -> Path:
     tables = _tables(folder)
     if len(tables) != 1:
         names = few([str(path.relative_to(folder)) for path in tables]) or "none"
-        raise InputError(f"{folder}: needs one table with a column path, has {names}; leave one in the source")
+        remedy = "leave one in the source" if tables else "add it: a CSV or Parquet file of path and class"
+        raise InputError(f"{folder}: needs one table with a column path, has {names}; {remedy}")
     return tables[0]
 
 
@@ -127,16 +133,16 @@ def _shares(cells: pd.DataFrame, entry: Dataset, path: Path) -> tuple[list[str],
         shares = np.eye(len(classes) + 1)[labels][:, : len(classes)]  # of other labels, -1, all are 0
         return classes, np.where(labels[:, None] < 0, np.nan, shares)
     columns = [name for name in cells if name not in ("path", *POSITION, *TEXTS)]
-    if entry.classes is None and not columns:
-        raise InputError(f"{path}: has no column class, nor a column for each class with its share; add one of them")
+    if entry.classes is None and len(columns) < 2:
+        only = f"; if {columns[0]} is the class, call it class" if columns else "; add one of them"
+        raise InputError(f"{path}: has no column class, nor a column for each class with its share{only}")
+    if bad := [repr(name) for name in columns if entry.classes is None and not is_class_name(name)]:
+        raise InputError(f"{path}: columns that cannot be classes: {few(bad)}; {TAKEN}")
     classes = images.choose_classes(columns, entry, f"the columns of {path}")
     classes = classes if entry.classes else columns
     numbers = to_numbers(cells[classes])
     if texts := [name for name in classes if numbers[name].isna().all()]:
-        raise InputError(
-            f"{path}: columns without a number: {few(texts)}; every column besides path, {', '.join(POSITION + TEXTS)} "
-            "is taken for the share of a class: remove these, or list the others as classes in the dataset's entry"
-        )
+        raise InputError(f"{path}: columns without a number: {few(texts)}; {TAKEN}")
     shares = numbers.to_numpy()
     sums = shares.sum(axis=1)
     if (percent := np.abs(sums - 100) < 100 * SHARE_TOLERANCE).sum() > len(sums) / 2:
@@ -145,7 +151,26 @@ def _shares(cells: pd.DataFrame, entry: Dataset, path: Path) -> tuple[list[str],
             f"{path}: the shares of {percent.sum()} of {len(sums)} patches, for example {example}, add up to 100, like "
             "percent, not to 1; divide them by 100"
         )
+    if (many := sums > 1 + SHARE_TOLERANCE).sum() > len(sums) / 2:
+        raise InputError(
+            f"{path}: the shares of {many.sum()} of {len(sums)} patches, for example {cells['path'][many].iloc[0]} "
+            f"({sums[many][0]:.6g}), add up to more than 1, over the columns {few(classes, CHOICES)}; divide them "
+            f"by the whole, or if some are no shares: {TAKEN}"
+        )
     return classes, shares
+
+
+def _positions(cells: pd.DataFrame, path: Path) -> np.ndarray:
+    """Longitudes and latitudes, float64 (N, 2), NaN where there is none."""
+    texts = cells[list(POSITION)].apply(lambda column: column.str.strip())
+    numbers = to_numbers(texts)
+    wrong = (numbers.isna() & (texts != "")).any(axis=1)
+    if wrong.any():
+        example = ", ".join(texts[wrong].iloc[0])
+        raise InputError(
+            f"{path}: lon or lat is no number in {wrong.sum()} rows, for example {example!r}; write degrees as 9.25"
+        )
+    return numbers.to_numpy()
 
 
 def _dates(cells: pd.Series, path: Path) -> list[str]:
@@ -167,8 +192,10 @@ def _splits(cells: pd.DataFrame, path: Path) -> list[str]:
 
 def _advise(path: Path) -> None:
     """Refuse the table of BigEarthNet v2, which has many labels a patch, and say how to go on."""
-    names = _columns(path)
-    if names >= BIGEARTHNET and "path" not in names:
+    names, lists = _columns(path), False
+    if path.suffix.lower() == ".parquet":
+        lists = any(pyarrow.types.is_nested(kind) for kind in pyarrow.parquet.read_schema(path).types)
+    if lists or (names >= BIGEARTHNET and "path" not in names):
         raise InputError(
             f"{path}: lists several labels a patch, as BigEarthNet v2 does, but here a patch has one label, or a share "
             "of each class; write a table with path (the patch's folder) and class, or with a column a class with its "
@@ -178,8 +205,15 @@ def _advise(path: Path) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     """The cells of the table, with paths that are known to be safe."""
+    if path.suffix.lower() == ".csv":
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            header = file.readline()
+        if "," not in header and (other := SEPARATORS.search(header)):
+            raise InputError(f"{path}: separates columns with {other[0]!r}; save it with commas, and numbers like 9.25")
     cells = read_cells(path)
     check_columns(cells, ["path", *meant(cells, POSITION, TEXTS)], path)
+    if "class" in cells:
+        cells["class"] = cells["class"].str.strip()
     cells["path"] = [re.sub(r"^(\./)+|/$", "", one.strip()) for one in cells["path"]]
     _check_paths(cells, path)
     return cells
@@ -194,18 +228,25 @@ def _files(cells: pd.DataFrame, path: Path, channels: Sequence[str], entry: Data
     root = path.parent
     present = [one for one in images.list_files(root) if images.is_image(one)]
     paths = cells["path"].tolist()
-    by_band = bool(set(paths) & {one.parent.as_posix() for one in present})
+    folders = {one.parent.as_posix() for one in present}
+    by_band = bool(set(paths) & folders)
     listed = {one: one.parent.as_posix() if by_band else one.as_posix() for one in present}
     stray = sorted(set(listed.values()).difference(paths))
 
+    endings = {one.with_suffix("").as_posix(): one.suffix for one in present}  # .tif, or .TIF
+
     def name(one: str, band: str) -> str:
-        return f"{one}/{PurePosixPath(one).name}_{band}.tif" if by_band else one
+        stem = f"{one}/{PurePosixPath(one).name}_{band}"
+        return stem + endings.get(stem, ".tif") if by_band else one
 
     names = {channel: [name(one, channel) for one in paths] for channel in channels}
-    there = {one.as_posix() for one in present}
-    first = [one for one in names[channels[0]] if one in there]
+    files = {one.as_posix() for one in present}
+    first = [one for one in names[channels[0]] if one in files]
     if not first:
-        raise InputError(f"{path}: none of its {len(paths)} files is there, for example {paths[0]}; check path")
+        other = f", but {present[0]} is" if present else ""
+        raise InputError(
+            f"{path}: none of its {len(paths)} files is there, for example {names[channels[0]][0]}{other}; correct path"
+        )
     found = images.look_at_some(root, first)
     size = images.patch_size(found, entry, first[0])
     if by_band:
@@ -214,8 +255,12 @@ def _files(cells: pd.DataFrame, path: Path, channels: Sequence[str], entry: Data
         found = found._replace(metres_per_pixel=None)
     else:
         stored = images.channels_of(found, channels, entry, first[0])
-    missing = ~np.isin(names[channels[0]], first)
-    return Files(stored, names, missing, stray, size, images.metres_per_pixel(found))
+    whole, part = f"its file, listed in {path.name}, is missing", f"{channels[0]} is missing"
+    problems = [
+        "" if file in files else part if one in folders else whole
+        for one, file in zip(paths, names[channels[0]], strict=True)
+    ]
+    return Files(stored, names, problems, stray, size, images.metres_per_pixel(found))
 
 
 def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
@@ -228,7 +273,7 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
     classes, shares = _shares(cells, entry, path)
     table = images.new_table(_ids(cells, path), cells["path"].tolist(), [])
     table = table.assign(**{name: np.array(names, object) for name, names in files.names.items()})
-    add_problem(table, ~files.missing, f"its file, listed in {path.name}, is missing")
+    table["problem"] = files.problems
     warnings = []
     if files.stray:
         warnings.append(f"{len(files.stray)} images, for example {files.stray[0]}, are not in {path.name}")
@@ -248,7 +293,7 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
             f"in {low.sum()} of {len(low)} patches, for example {example}, the shares add up to less than 1"
         )
     if "lon" in cells:
-        table[list(POSITION)] = to_numbers(cells[list(POSITION)]).to_numpy()
+        table[list(POSITION)] = _positions(cells, path)
     if "date" in cells:
         table["date"] = _dates(cells["date"], path)
     if entry.split.method == "files":

@@ -106,6 +106,14 @@ def test_zips_can_be_read(tmp_path, method):
     assert extract(tmp_path, packed) == {"tiny/a.csv": b"1,2\n"}
 
 
+def test_names_in_a_zip_may_have_the_separators_of_windows(tmp_path):
+    info = zipfile.ZipInfo("x")
+    info.filename = "tiny\\a.csv"
+    assert extract(tmp_path, zipped((info, b"1,2\n"))) == {"tiny/a.csv": b"1,2\n"}
+    info.filename = "..\\a.csv"
+    assert "points outside" in refused(tmp_path, zipped((info, b"")))
+
+
 def test_only_the_needed_files_are_written_and_anything_else_is_passed_over(tmp_path):
     packed = tar(
         member("tiny/link", 0, type=tarfile.SYMTYPE, linkname="/etc"),
@@ -185,7 +193,7 @@ def protected() -> bytes:
         ("unsafe archive: '/tmp/escaped.csv' points outside", zipped(("/tmp/escaped.csv", b"x"))),
         ("unsafe archive: 'tiny/a.csv' is a link", zipped((linked("tiny/a.csv"), b"/etc/passwd"))),
         ("'tiny/a.csv' has the name of another", zipped(("tiny/a.csv", b"x"), ("tiny/a.csv", b"y"))),
-        ("'tiny/a.csv' is protected by a password", protected()),
+        ("'tiny/a.csv' is protected by a password; unpack it, and", protected()),
         ("'tiny/a.csv' is compressed by another method", zipped(("tiny/a.csv", b"x"), method=zipfile.ZIP_LZMA)),
         ("Bad CRC-32", zipped(("a", b"x" * 99), method=zipfile.ZIP_STORED).replace(b"xx", b"xy")),
         ("archive: cannot be read as an archive", zipped(("a", b"x" * 99))[:-30]),

@@ -26,6 +26,17 @@ def test_the_offset_is_subtracted_and_only_nodata_is_zero():
     assert (numbers.dtype, numbers.tolist()) == (np.uint16, [0, 1, 1, 1, 500, 10_000, 64_535])
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, False), (3, True)])
+def test_many_pixels_of_the_largest_number_are_told(count, told):
+    histogram = np.zeros((2, 65_536), np.int64)
+    histogram[:, 500], histogram[0, 65_535] = 100, count  # of 200, and these
+    suspicion = offsets.suspect_largest(histogram, "datasets.mine")
+    assert (suspicion is not None) == told
+    if suspicion:
+        assert suspicion.why == "1% of the pixels of datasets.mine are 65535, which often marks nodata"
+        assert not suspicion.certain
+
+
 @pytest.mark.parametrize(
     ("setting", "own", "product", "chosen"),
     [

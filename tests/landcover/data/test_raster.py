@@ -1,5 +1,6 @@
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_a_mask_inside_a_tile_is_refused(dataset, channel, remedy):
     path = dataset.radar_tile(0, "VV") if channel == "VV" else dataset.tile(dataset.ids[0], "B02")
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as tile:
         tile.write_mask(np.eye(120, dtype=bool))
-    with pytest.raises(ValueError, match=f"{channel} has a mask; {remedy}"):
+    with pytest.raises(ValueError, match=f"{channel} has a mask or transparency; {remedy}"):
         dataset.read(channel)
 
 
@@ -315,9 +316,9 @@ def test_in_a_picture_0_is_the_darkest_value_and_255_the_whole_range(tmp_path, n
 @pytest.mark.parametrize(
     ("mode", "colour", "side", "message"),
     [
-        ("RGBA", (1, 2, 3, 4), 32, "its image is RGBA with 4 bands, not 3 of 8 bits"),
-        ("L", 7, 32, "its image is grey with 1 band, not 3 of 8 bits"),
-        ("P", 7, 32, "its image is of a palette with 1 band, not 3 of 8 bits"),
+        ("RGBA", (1, 2, 3, 4), 32, "its image is RGB with transparency; write pictures as 8-bit RGB, or as 8-bit grey"),
+        ("L", 7, 32, "its image is grey with 1 band, not 3; write pictures as 8-bit RGB"),
+        ("P", 7, 32, "its image is of a palette; write pictures as 8-bit RGB"),
         ("RGB", (1, 2, 3), 16, "its image is 16 x 16 pixels, not 32 x 32"),
     ],
 )
@@ -325,6 +326,33 @@ def test_a_picture_of_another_kind_or_size_is_refused(tmp_path, mode, colour, si
     write_picture(tmp_path / "x.png", colour, side, mode)
     with pytest.raises(ValueError, match=message):
         read_one(tmp_path / "x.png", *RGB)
+
+
+def test_a_picture_of_16_bits_is_refused_not_halved(tmp_path):
+    path = tmp_path / "x.png"
+    write_picture(path, (1, 2, 3))
+    content = bytearray(path.read_bytes())
+    content[24] = 16  # the depth in its header, after which Pillow says RGB, too
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="its image is of 16 bits; write pictures as 8-bit RGB"):
+        read_one(path, *RGB)
+
+
+def test_files_damaged_alike_are_told_alike(tmp_path):
+    for suffix, write in {
+        ".jpg": lambda path: write_picture(path, (1, 2, 3)),
+        ".tif": lambda path: write_tile(path, np.ones((3, 32, 32), np.uint8)),
+    }.items():
+        reasons = set()
+        for name, length in {"one": 500, "another": 560}.items():
+            path = tmp_path / f"{name}{suffix}"
+            write(path)
+            path.write_bytes(path.read_bytes()[:length])
+            with pytest.raises(ValueError, match="its image is not a readable") as error:
+                read_one(path, *RGB)
+            reasons.add(str(error.value))
+        assert len(reasons) == 1
 
 
 def test_a_picture_that_is_missing_or_damaged_is_told(tmp_path):

@@ -161,6 +161,13 @@ def test_names_of_splits_in_a_table_are_understood_or_told():
     )
 
 
+def test_patches_that_are_all_bad_are_told_rather_than_an_empty_split():
+    with pytest.raises(InputError) as refused:
+        assign({"method": "random", "val": 0.2, "test": 0.2, "seed": 0}, by_class(9).assign(problem="x is missing"))
+    assert str(refused.value).startswith("9 of tiny's 9 patches are bad: ")
+    assert str(refused.value).endswith(" and 6 more: x is missing; correct them")
+
+
 def test_a_dataset_that_has_no_val_list_is_refused():
     with pytest.raises(InputError) as refused:
         assign({"method": "files"}, by_class(4).assign(split=["train", "train", "train", "test"]))

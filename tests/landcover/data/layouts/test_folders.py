@@ -72,8 +72,10 @@ def test_a_class_with_one_patch_is_told(root):
     ("extra", "message"),
     [
         ("River/R_0.png", "1 names occur with several endings, for example River/R_0; keep one"),
-        ("train/River/x.jpg", "has folders of classes in 2 places: . (6 images), train (1 images); put them"),
+        ("train/River/x.jpg", "in 2 places: . (6 images, such as Annual Crop/A_0.jpg), train (1 images, such as"),
         ("3 km/x.jpg", "1 names of classes among the folders in"),
+        ("NA/x.jpg", "'NA'; start with a letter, "),
+        ("river/x.jpg", "'River', 'river' differ only in capitals or spaces; spell each class in one way"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(root, extra, message):
@@ -84,8 +86,10 @@ def test_what_cannot_be_understood_is_refused(root, extra, message):
 def test_images_in_no_folder_and_a_single_class_are_refused(root):
     for path in (root / "River").iterdir():
         path.unlink()
-    assert "the folders in" in (told := refused(root))
-    assert told.endswith("Annual Crop; at least two classes are needed")
+    assert "all images are in one folder, Annual Crop; put each into the folder of its class, or" in refused(root)
+    assert refused(root, layout="folders").endswith("Annual Crop; at least two classes are needed")
+    (root / "labels.csv").write_text("file,label\n", encoding="utf-16")
+    assert "and labels.csv is no table of them: give it a column path, and save it in UTF-8" in refused(root)
     assert "3 images, for example A_0.jpg, lie in no folder" in refused(root / "Annual Crop")
 
 
@@ -93,6 +97,15 @@ def test_other_inputs_and_a_list_of_splits_are_refused(root):
     assert "no VV; set inputs: [sentinel-2]" in refused(root, channels=[*RGB, "VV"])
     assert "no season; set inputs: [sentinel-2]" in refused(root, features=["season"])
     assert "use a table with a column split" in refused(root, split={"method": "files"})
+
+
+def test_folders_of_single_bands_are_no_classes(tmp_path):
+    for name in ("p_0", "p_1"):
+        for band in ("B02", "B8A"):
+            write_tile(tmp_path / name / f"{name}_{band}.tif", np.ones((32, 32), np.uint16))
+    assert "2 folders hold a band of a patch in each file, for example p_0/p_0_B02.tif; add a table" in refused(
+        tmp_path
+    )
 
 
 # -- bands

@@ -77,7 +77,9 @@ def test_labels_without_files_and_files_without_labels_are_told(tmp_path, rows):
     assert patches.table["problem"].tolist() == ["", problem, "", problem]
     assert patches.warnings == ["2 images, for example a/two.png, are not in labels.csv"]
     rows["path"] = "x" + rows["path"]
-    assert "none of its 4 files is there, for example xa/one.png; check path" in refused(tmp_path, rows)
+    assert "none of its 4 files is there, for example xa/one.png, but a/one.png is; correct path" in refused(
+        tmp_path, rows
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,8 +90,19 @@ def test_labels_without_files_and_files_without_labels_are_told(tmp_path, rows):
         ({"class": ["crop"] * 4}, "crop; at least two classes are needed"),
         ({"class": ["1", "2", "1", "2"]}, "2 names of classes among the classes in"),
         ({"date": ["4.6.2020"] * 4}, "4 dates are not like 2020-06-04, for example '4.6.2020'"),
-        ({"lon": [1] * 4}, "has no column lat among"),
-        ({"Class": ["crop"] * 4, "class": None}, "has no column class among"),
+        ({"class": ["crop", "Crop ", "lake", "lake"]}, "'Crop', 'crop' differ only in capitals or spaces"),
+        ({"lon": [1] * 4}, "has no column lat among 'path', 'class', 'lon'; add what is missing"),
+        ({"lon": "1,5", "lat": 2}, "lon or lat is no number in 4 rows, for example '1,5, 2'; write degrees as 9.25"),
+        ({"Class": ["crop"] * 4, "class": None}, "has no column class among 'path', 'Class'; write 'Class' in small"),
+        ({"label": ["crop"] * 4, "class": None}, "with its share; if label is the class, call it class"),
+        (
+            {"crop": [60] * 4, "lake": [900] * 4, "class": None},
+            "shares of 4 of 4 patches, for example a/one.png (960)",
+        ),
+        (
+            {"Unnamed: 0": [0] * 4, "lake": [1] * 4, "class": None},
+            "that cannot be classes: 'Unnamed: 0'; every column",
+        ),
     ],
     ids=str,
 )
@@ -129,6 +142,29 @@ def test_shares_that_do_not_add_up_are_told_once(tmp_path, rows):
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sep": ";"}, "labels.csv: separates columns with ';'; save it with commas"),
+        ({"sep": "\t"}, "labels.csv: separates columns with '\\t'; save it with commas"),
+        ({"encoding": "latin-1"}, "labels.csv: is not in UTF-8 (byte 21); save it as CSV in UTF-8"),
+    ],
+    ids=str,
+)
+def test_a_csv_in_another_form_is_told_from_no_table(tmp_path, rows, options, message):
+    rows["class"] = ["Äcker", "lake"] * 2
+    rows.to_csv(tmp_path / "set" / "labels.csv", index=False, **options)
+    assert table.matches(tmp_path)
+    with pytest.raises(InputError) as error:
+        table.read_patches(tmp_path, ["B02"], [], entry(bands=BANDS))
+    assert message in str(error.value)
+
+
+def test_spaces_around_a_class_do_not_make_another(tmp_path, rows):
+    rows["class"] = ["crop", "lake ", " crop", "lake"]
+    assert read(tmp_path, rows).classes == ["crop", "lake"]
+
+
 def test_columns_of_text_are_no_shares(tmp_path, rows):
     rows = rows[["path"]].assign(crop=[1, 0, 0, 1], lake=[0, 1, 1, 0], place="Ulm")
     assert "columns without a number: place; every column besides path, lon, lat" in refused(tmp_path, rows)
@@ -151,10 +187,17 @@ def test_a_path_may_be_a_folder_of_bands_of_several_resolutions(tmp_path):
     assert patches.table["B05"].tolist() == ["tiles/p_0/p_0_B05.tif", "tiles/p_1/p_1_B05.tif"]
     assert patches.table["patch_id"].tolist() == ["tiles/p_0", "tiles/p_1"]
     assert patches.warnings[0] == "1 images, for example tiles/p_2, are not in shares.csv"
+    for name in ("p_0_B02.tif", "p_0_B05.tif"):
+        (tmp_path / "tiles/p_0" / name).rename(tmp_path / "tiles/p_0" / name.replace("tif", "TIF"))
+    (tmp_path / "tiles/p_1/p_1_B02.tif").unlink()
+    patches = table.read_patches(tmp_path, ["B02", "B05"], [], entry())
+    assert patches.table["B05"].tolist() == ["tiles/p_0/p_0_B05.TIF", "tiles/p_1/p_1_B05.tif"]
+    assert patches.table["problem"].tolist() == ["", "B02 is missing"]
 
 
-def test_the_table_of_bigearthnet_is_answered_with_advice(tmp_path):
-    rows = pd.DataFrame({"patch_id": ["p"], "labels": [["Pastures", "Arable land"]], "split": ["train"]})
+@pytest.mark.parametrize("key", ["patch_id", "path"])
+def test_the_table_of_bigearthnet_is_answered_with_advice(tmp_path, key):
+    rows = pd.DataFrame({key: ["p"], "labels": [["Pastures", "Arable land"]], "split": ["train"]})
     rows.to_parquet(tmp_path / "metadata.parquet")
     assert table.matches(tmp_path)
     with pytest.raises(
