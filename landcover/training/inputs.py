@@ -21,7 +21,16 @@ def inputs_of(split: tensors.Split) -> Inputs:
 
 
 def make_network(train: tensors.Split, architecture: Architecture, seed: int, device: torch.device) -> Model:
-    """A network for the inputs and classes of the train split, with weights drawn from `seed`."""
+    """A network for the inputs and classes of the train split, with weights drawn from `seed`.
+
+    Raises:
+        InputError: the patches are too small for the architecture.
+    """
+    size = train.images.shape[-1]
+    try:
+        architecture.parameters.check_patch_size(size)
+    except ValueError as error:
+        raise InputError(f"model.{architecture.name}: patches have {size} x {size} pixels: {error}") from None
     method = architecture.standardize
     scaling = () if method == "none" else map(torch.from_numpy, standardization(train, method))
     # Drawn on the CPU, so that the initial weights are the same on every device.
