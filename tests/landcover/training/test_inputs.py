@@ -77,9 +77,7 @@ def test_a_constant_channel_is_refused():
 
 def test_patches_that_are_too_small_for_the_network_are_told():
     split = tensors.Split(np.ones((2, 1, 20, 20), np.float32), np.zeros(2, np.int64), ["B02"], ["a", "b"], {})
-    with pytest.raises(
-        InputError, match=r"model.cnn: patches have 20 x 20 pixels: .*; use fewer layers, or a smaller "
-    ):
+    with pytest.raises(InputError, match=r"model.cnn: patches have 20 x 20 pixels: .*; use fewer layers"):
         make_network(split, architecture(), 42, torch.device("cpu"))
 
 
