@@ -213,8 +213,10 @@ def new_table(patch_ids: Sequence[str], files: Sequence[str], channels: Sequence
     return table.assign(**dict.fromkeys((channel.name for channel in channels), np.array(files, object)))
 
 
-def rare(table: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """A warning, if classes have a single patch."""
+def rare(table: pd.DataFrame, classes: Sequence[str], entry: Dataset) -> list[str]:
+    """A warning, if classes have a single patch, unless the split tells of classes with too few."""
+    if entry.split.method == "random":
+        return []
     counts = table.loc[table["label"] >= 0, "label"].value_counts()
     if single := [classes[label] for label in sorted(counts.index[counts == 1])]:
         return [f"{few(single)}: {len(single)} of {len(classes)} classes have a single patch, so no two splits have it"]

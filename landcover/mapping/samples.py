@@ -44,7 +44,8 @@ def _read_csv(path: Path) -> gpd.GeoDataFrame:
         raise InputError(f"{path}: is not a CSV table ({' '.join(str(error).split())}); correct it") from None
     if missing := [name for name in ("lon", "lat") if name not in table]:
         columns = few([*map(repr, table)], CHOICES)
-        raise InputError(f"{path}: has no column {' and '.join(missing)} among {columns}; name them lon and lat")
+        remedy = "name them lon and lat" if len(table.columns) > 1 else "separate columns with commas"
+        raise InputError(f"{path}: has no column {' and '.join(missing)} among {columns}; {remedy}")
     lon, lat = (pd.to_numeric(table[name], errors="coerce") for name in ("lon", "lat"))
     on_earth = (lon.abs() <= 180) & (lat.abs() <= 90)
     points = shapely.points(lon.where(on_earth, 0), lat.where(on_earth, 0))

@@ -24,13 +24,14 @@ def make_network(train: tensors.Split, architecture: Architecture, seed: int, de
     """A network for the inputs and classes of the train split, with weights drawn from `seed`.
 
     Raises:
-        InputError: the patches are too small for the network.
+        InputError: the patches are too small for the architecture.
     """
     inputs = inputs_of(train)
+    size = inputs.patch_size
     try:
-        architecture.parameters.check_patch_size(inputs.patch_size)
+        architecture.parameters.check_patch_size(size)
     except ValueError as error:
-        raise InputError(f"model.{architecture.name}: of patches of {inputs.patch_size} pixels, {error}") from None
+        raise InputError(f"model.{architecture.name}: patches have {size} x {size} pixels: {error}") from None
     method = architecture.standardize
     scaling = () if method == "none" else map(torch.from_numpy, standardization(train, method))
     # Drawn on the CPU, so that the initial weights are the same on every device.

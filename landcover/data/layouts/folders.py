@@ -101,7 +101,7 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
     positions = {name: label for label, name in enumerate(classes)}
     table = table.assign(label=[positions[path.parent.name] for path in files], majority_fraction=1.0, tied=False)
     size = images.patch_size(found, entry, first)
-    warnings += images.rare(table, classes)
+    warnings += images.rare(table, classes, entry)
     return Patches(
         root.name, root, stored, [], table, classes, size, images.metres_per_pixel(found), entry.level, warnings
     )

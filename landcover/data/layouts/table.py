@@ -298,6 +298,6 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
         table["date"] = _dates(cells["date"], path)
     if entry.split.method == "files":
         table["split"] = _splits(cells, path)
-    warnings += images.rare(table, classes)
+    warnings += images.rare(table, classes, entry)
     facts = {"metres_per_pixel": files.metres_per_pixel, "level": entry.level, "warnings": warnings}
     return Patches(path.parent.name, path.parent, files.channels, [], table, list(classes), files.size, **facts)

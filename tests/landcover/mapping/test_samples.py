@@ -184,6 +184,7 @@ def test_a_layer_is_chosen(tmp_path):
     ("name", "content", "message"),
     [
         ("p.csv", "lon,lat,kind\n15,45,a\n", "has no column 'class', only 'lon', 'lat', 'kind'; name it by"),
+        ("p.csv", "lon;lat;class\n15;45;a\n", "has no column lon and lat among 'lon;lat;class'; separate"),
         ("p.csv", "x,y,class\n15,45,a\n", "has no column lon and lat among 'x', 'y', 'class'; name them lon and lat"),
         ("p.csv", "lon,lat,class\n", "has no points or polygons; digitize some, and save the layer"),
         ("p.csv", "", "is not a CSV table (No columns to parse from file); correct it"),
