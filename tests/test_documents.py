@@ -129,6 +129,6 @@ def test_make_passes_its_arguments_whole(tmp_path, arguments, called):
     python.write_text('#!/bin/bash\n[ "$1" = -c ] || printf "%s\\n" "$@" > called\n')
     python.chmod(0o755)
     (tmp_path / ".venv" / "installed").touch()
-    done = subprocess.run(["make", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(["make", "--no-print-directory", *arguments], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert (tmp_path / "called").read_text().splitlines() == ["-m", "landcover", *called]

@@ -55,9 +55,10 @@ def test_a_group_stands_for_its_experiments_and_the_first_is_its_reference():
     assert experiment.select(["inputs", "wider"], groups) == {"bands": "bands", "radar": "bands", "wider": "notebook"}
 
 
-def test_experiments_need_the_repository(tmp_path):
+def test_experiments_need_the_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"experiments.yaml: not found; run from the root of the repository"):
-        experiment.load_experiments(tmp_path / "experiments.yaml")
+        experiment.main(["run"])
 
 
 @pytest.mark.parametrize("names", [[""], ["strnog"]])
