@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from itertools import product
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def commit(folder: Path) -> None:
     dvc(folder, "git", "commit", "--quiet", "--message", "state")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # in a module of its own, it would be made again between tests of others
 def repository(tmp_path_factory) -> Path:
     """A repository in which the pipeline ran once on forty patches, and what it made is committed."""
     folder = tmp_path_factory.mktemp("repository")
@@ -152,23 +151,6 @@ def test_a_second_run_does_nothing(repository):
     assert done.returncode == 0, done.stderr
     assert "Running stage" not in done.stdout
     assert "\n- logistic regression on band statistics: " in done.stdout  # it ends with the result
-
-
-def test_a_run_after_a_killed_one_makes_the_same_bytes_as_an_undisturbed_one(repository):
-    params = (repository / "params.yaml").read_text()
-    other = yaml.safe_load(params)
-    other["train"] |= {"learning_rate": 0.001, "epochs": 2000}
-    (repository / "params.yaml").write_text(yaml.safe_dump(other, sort_keys=False))
-    killed = subprocess.Popen(["dvc", "repro"], cwd=repository, env=environment(), stdout=subprocess.DEVNULL)
-    while not any(repository.glob(".partial/train-*")):
-        assert killed.poll() is None
-        time.sleep(0.01)
-    killed.terminate()  # dvc alone: the stage that it started must end by itself
-    killed.wait()
-    (repository / "params.yaml").write_text(params)
-    dvc(repository, "repro", "--force", "--single-item", "preprocess", "train", "evaluate")
-    assert "up to date" in dvc(repository, "status").stdout
-    assert dvc(repository, "git", "status", "--porcelain").stdout == ""
 
 
 def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_path):
