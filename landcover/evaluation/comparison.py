@@ -134,7 +134,7 @@ def compare_scores(
     """After minus before for one metric, from scores (S, N) and (T, N) of the same patches.
 
     Args:
-        places, folds: of the patches, int (N,) from 0, if known; with folds, each has networks of its own.
+        places, folds: of the patches, as in `intervals.difference`.
         tolerance: the least difference that matters; None: the metric's own.
         seedless: a side with one row does not depend on a seed, like a logistic regression.
     """
@@ -151,7 +151,7 @@ def compare_scores(
     change = after.mean(0) - before.mean(0)  # (N,)
     plain = not several and folds is None and not clustered(places)
     of_two_runs = plain and np.isin([before, after], (0, 1)).all()
-    all_alike = estimate.value != 0 and error == 0  # this is not certainty: treat each place as one patch
+    all_alike = error == 0  # this is not certainty: treat each place as one patch
     if metric.unit == SHARE and (of_two_runs or all_alike):
         # For single runs, the distribution of the difference is known, even with few patches.
         changes, source = (np.bincount(places, change), "places") if clustered(places) else (change, "patches")
@@ -194,7 +194,7 @@ def compare(
         metric=decisive.name,
         scope="two runs" if len(before.seeds) == len(after.seeds) == 1 and folds is None else "configurations",
         seeds={"before": len(before.seeds), "after": len(after.seeds)},
-        folds=None if folds is None else int(folds.max() + 1),
+        folds=None if folds is None else len(np.unique(folds)),
         patches=len(after.patch_ids),
         places=None if places is None else int(places.max() + 1),
         metrics=metrics,

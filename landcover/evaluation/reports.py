@@ -32,24 +32,32 @@ class Reports:
     lock: dict[str, Any]
     table: pd.DataFrame  # predictions.csv, sorted by patch_id
     run: Predictions  # the same
-    seeds: Predictions | None  # from repeat, if there are at least two seeds
+    seeds: Predictions | None  # of the test split, if it was trained with at least two seeds
+    folds: Predictions | None  # of all patches, each from a network that was not trained on it
     baselines: pd.DataFrame | None  # baseline_predictions.csv
+    fold_baselines: pd.DataFrame | None  # fold_baseline_predictions.csv
 
     @property
-    def predictions(self) -> Predictions:
-        """What is compared: the runs over seeds if there are any, else the single run."""
+    def on_test(self) -> Predictions:
+        """On the test split: the runs over seeds if there are any, else the single run."""
         return self.run if self.seeds is None else self.seeds
 
-    def against_baselines(self) -> dict[str, Verdict]:
+    def against_baselines(self, predictions: Predictions) -> dict[str, Verdict]:
         """The verdicts on the accuracy compared with each baseline; empty if there are none.
+
+        Args:
+            predictions: this side's, `on_test` or `folds`.
 
         Raises:
             InputError: the baselines cover other patches, or are not a valid table.
         """
+        table, path = self.baselines, "reports/baseline_predictions.csv"
+        if predictions.folds is not None:
+            table, path = self.fold_baselines, "reports/fold_baseline_predictions.csv"
         try:
-            return {} if self.baselines is None else against_baselines(self.predictions, self.baselines)
+            return {} if table is None else against_baselines(predictions, table)
         except InputError as error:
-            raise InputError(f"{self.revision}: reports/baseline_predictions.csv {error}") from None
+            raise InputError(f"{self.revision}: {path} {error}") from None
 
     def leakage(self) -> dict[str, float]:
         """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
@@ -90,11 +98,15 @@ def read_reports(revision: Revision) -> Reports:
         InputError: a file is missing or is not what the pipeline writes.
     """
     table, run = _table(revision, "reports/predictions.csv")
-    seeds, baselines = None, None
+    seeds = folds = None
     if revision.has("reports/seed_predictions.csv"):
         seeds = _table(revision, "reports/seed_predictions.csv")[1]
-    if revision.has("reports/baseline_predictions.csv"):
-        baselines = revision.csv("reports/baseline_predictions.csv")
+    if seeds is not None and seeds.folds is not None:
+        seeds, folds = None, seeds
+    baselines, fold_baselines = (
+        revision.csv(path) if revision.has(path) else None
+        for path in ("reports/baseline_predictions.csv", "reports/fold_baseline_predictions.csv")
+    )
     data, metrics = (revision.json(f"reports/{name}.json") for name in ("data", "metrics"))
     params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
     try:
@@ -105,7 +117,8 @@ def read_reports(revision: Revision) -> Reports:
         table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
-        reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines)
+        tables = (run, seeds, folds, baselines, fold_baselines)
+        reports = Reports(revision, data, metrics, params, lock, table, *tables)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
         float(metrics["test"]["ece"]), reports.leakage()
@@ -116,7 +129,33 @@ def read_reports(revision: Revision) -> Reports:
         raise InputError(f"{revision}: {reason}; run dvc repro") from None
 
 
-def incomparable(base: Reports, head: Reports) -> list[str]:
+@dataclass(frozen=True)
+class Paired:
+    """The predictions of two revisions for the same patches, or the reasons why there are none."""
+
+    before: Predictions | None = None
+    after: Predictions | None = None
+    note: str | None = None  # why it is the test split, although a side has folds
+    reasons: tuple[str, ...] = ()
+
+
+def pair(base: Reports, head: Reports) -> Paired:
+    """Out-of-fold predictions where both sides have them for the same folds, else those for the same test split."""
+    note = None
+    if base.folds is not None and head.folds is not None:
+        if not (reasons := mismatches(base.folds, head.folds)):
+            return Paired(base.folds, head.folds)
+        note = f"Both sides have folds, which cannot be compared: {reasons[0]}."
+    elif base.folds is not None or head.folds is not None:
+        note = f"Only {base.revision if head.folds is None else head.revision} has folds."
+    if reasons := _incomparable(base, head):
+        return Paired(note=note, reasons=tuple(reasons))
+    if note:
+        note += " So the common test split is compared, whose patches are far fewer."
+    return Paired(base.on_test, head.on_test, note)
+
+
+def _incomparable(base: Reports, head: Reports) -> list[str]:
     """Why the test figures of two revisions cannot be compared; empty if they can."""
     counts = [side.data["patches"]["test"] for side in (base, head)]
     reasons = [
