@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landcover.errors import InputError
-from landcover.evaluation.comparison import Verdict, against_baselines
-from landcover.evaluation.predictions import Predictions, mismatches, parse
+from landcover.errors import InputError, few
+from landcover.evaluation.comparison import Verdict, against_baselines, answer
+from landcover.evaluation.intervals import Estimate, difference, independent
+from landcover.evaluation.metrics import METRICS
+from landcover.evaluation.predictions import Predictions, mismatches, of_baseline, parse
 from landcover.evaluation.revisions import Revision
+from landcover.evaluation.staleness import changed_since_the_run
 
 # The names of the distances in reports/data.json, and their labels on pages.
 NEARNESS = {
@@ -34,6 +37,7 @@ class Reports:
     run: Predictions  # the same
     seeds: Predictions | None  # from repeat, if there are at least two seeds
     baselines: pd.DataFrame | None  # baseline_predictions.csv
+    changed: list[str]  # since the stages ran; if anything is, the reports are stale
 
     @property
     def predictions(self) -> Predictions:
@@ -51,28 +55,17 @@ class Reports:
         except InputError as error:
             raise InputError(f"{self.revision}: reports/baseline_predictions.csv {error}") from None
 
+    def margin(self, name: str) -> Estimate:
+        """The accuracy minus that of a baseline."""
+        accuracy, predictions = METRICS["accuracy"], self.predictions
+        baseline = of_baseline(self.baselines, name, predictions)
+        scores = accuracy.scores(baseline), accuracy.scores(predictions)
+        return difference(*scores, predictions.places, predictions.folds, seedless=True)
+
     def leakage(self) -> dict[str, float]:
         """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
         shares = (self.data.get("leakage") or {}).get("test", {})
         return {distance: float(shares[distance]["share"]) for distance in NEARNESS if distance in shares}
-
-    def stale_parameters(self) -> list[str]:
-        """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with.
-
-        Of `datasets`, only the chosen entry counts.
-        """
-        written = flatten(self.params)
-        ran = [stage.get("params", {}).get("params.yaml", {}) for stage in self.lock["stages"].values()]
-        differ = {key for used in ran for key, value in flatten(used).items() if written.get(key) != value}
-        chosen = f"datasets.{self.params.get('dataset')}."
-        return sorted(key for key in differ if not key.startswith("datasets.") or key.startswith(chosen))
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _table(revision: Revision, path: str) -> tuple[pd.DataFrame, Predictions | None]:
@@ -105,7 +98,8 @@ def read_reports(revision: Revision) -> Reports:
         table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
-        reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines)
+        changed = changed_since_the_run(revision, lock, params)
+        reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines, changed)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
         float(metrics["test"]["ece"]), reports.leakage()
@@ -140,3 +134,40 @@ def grown_leakage(base: Reports, head: Reports) -> list[str]:
         for distance, share in base.leakage().items()
         if after.get(distance, 0) > share
     ]
+
+
+def stale(base: Reports, head: Reports) -> list[str]:
+    """Which side's reports are not those of its code and parameters; empty if both are."""
+    return [f"in {side.revision}, {few(side.changed)} changed after the run" for side in (base, head) if side.changed]
+
+
+def margin(base: Reports, head: Reports, tolerance: float | None = None) -> tuple[str, Verdict] | None:
+    """The best baseline that both sides have, and the verdict on the difference of their margins over it.
+
+    The sides may have different test patches, so the margins are compared as independent ones, by Welch's formula.
+    None if there is no common baseline.
+    """
+    both = [side.against_baselines() for side in (base, head)]
+    common = sorted(set(both[0]) & set(both[1]))
+    if not common:
+        return None
+    name = max(common, key=lambda name: sum(of[name].before for of in both))  # before: the baseline's own accuracy
+    before, after = base.margin(name), head.margin(name)
+    estimate = independent(after, before)
+    low, high = estimate.interval()
+    tolerance = METRICS["accuracy"].tolerance if tolerance is None else tolerance
+    return name, Verdict(
+        before=before.value,
+        after=after.value,
+        difference=estimate.value,
+        low=low,
+        high=high,
+        p=estimate.p(),
+        verdict=answer(low, high, tolerance),
+        tolerance=tolerance,
+        metric="accuracy",
+        method="Welch's t-test of margins over a baseline, on different patches",
+        standard_error=estimate.error,
+        degrees_of_freedom=estimate.freedom,
+        components=[],
+    )

@@ -1,5 +1,6 @@
 """The comparison page and its pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,9 +12,11 @@ from landcover.errors import redact
 from landcover.evaluation.comparison import Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
-from landcover.evaluation.reports import Reports, flatten, grown_leakage
+from landcover.evaluation.reports import Reports, grown_leakage, stale
+from landcover.evaluation.staleness import flatten
 from landcover.report import changed, markdown, plots
 from landcover.report.changed import Rows
+from landcover.report.gate import Gate
 from landcover.report.verdicts import change, direction, evidence, p_value
 
 PICTURES = {
@@ -41,6 +44,18 @@ def verdict_lines(compared: Comparison) -> str:
         scope = f"Means over {before} before and {after} after; the interval includes the variation between seeds."
     first = f"**{compared.verdict.capitalize()}**: {what}, on {patches}. {scope}"
     return f"{first}\n\n{evidence(decisive)}"
+
+
+def gate_lines(gate: Gate) -> str:
+    """The gate's word, which comes before all else where it is asked for."""
+    notes = " ".join(f"{note[:1].upper()}{note[1:]}." for note in gate.notes)
+    word = f"**Gate: {'passed' if gate.passed else 'failed'}**, {gate.reason}."
+    return f"{word}\n\n{notes}" if notes else word
+
+
+def stale_line(stale: Sequence[str]) -> str:
+    """The first line of a page on reports that are not of their revision."""
+    return f"**Stale**: {'; '.join(stale)}. No verdict is given: run `dvc repro` there."
 
 
 def _cautions(compared: Comparison) -> list[str]:
@@ -170,7 +185,6 @@ def _common(base: Reports, head: Reports) -> dict[str, Any]:
         "base": str(base.revision),
         "head": str(head.revision),
         "synthetic": any(side.data.get("synthetic") for side in (base, head)),
-        "stale": {str(side.revision): names for side in (base, head) if (names := side.stale_parameters())},
         "leaks": grown_leakage(base, head),
         "other_training_data": base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"],
         **_changes(base, head),
@@ -182,14 +196,33 @@ def not_comparable(reasons: list[str]) -> str:
     return f"**Not comparable**: {'; '.join(reasons)}. No verdict is given."
 
 
-def incomparable_page(reasons: list[str], base: Reports, head: Reports) -> str:
-    """The page for two sides whose test figures cannot be compared."""
+def incomparable_page(
+    reasons: list[str],
+    against: dict[str, dict[str, Verdict]],
+    margin: tuple[str, Verdict] | None,
+    base: Reports,
+    head: Reports,
+) -> str:
+    """The page for two sides whose test figures cannot be compared.
+
+    Args:
+        against: each side compared with the baselines, by 'before' and 'after'.
+        margin: the best common baseline, and the verdict on the difference of the sides' margins over it.
+    """
     figures = {name: metric.label for name, metric in METRICS.items()} | {"n": "patches"}
     scores = [
         {"test metric": words, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
         for name, words in figures.items()
     ]
-    return markdown.render("incomparable.md", verdict=not_comparable(reasons), scores=scores, **_common(base, head))
+    sides = stale(base, head)
+    return markdown.render(
+        "incomparable.md",
+        verdict=stale_line(sides) if sides else not_comparable(reasons),
+        scores=scores,
+        baseline_rows=_baseline_rows(against),
+        margin=margin and {"over": BASELINES[margin[0]], "verdict": margin[1].verdict, "change": change(margin[1])},
+        **_common(base, head),
+    )
 
 
 def tables_page(compared: Comparison, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
@@ -220,13 +253,13 @@ def comparison_page(
         against: each side compared with the baselines, by 'before' and 'after'.
     """
     paired = changed.pair(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
-    common = _common(base, head)
+    common, sides = _common(base, head), stale(base, head)
     path, synthetic = folder / "confusion_difference.png", common["synthetic"]
     plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(paired))
     seeds = compared.scope == "configurations"
     return markdown.render(
         "comparison.md",
-        verdict=verdict_lines(compared),
+        verdict=stale_line(sides) if sides else verdict_lines(compared),
         cautions=_cautions(compared),
         below=[BASELINES[name] for name, one in against["after"].items() if one.verdict == "worse"],
         without_seeds=not seeds and compared.verdict != "no difference",
