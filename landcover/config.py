@@ -20,6 +20,7 @@ from landcover.models.registry import Architecture
 from landcover.schema import Count, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
+LEAST_FOLDS = 4
 
 
 def _amount(value: Any) -> int | float:
@@ -283,7 +284,11 @@ class Training(Section):
 
 
 class Repetition(Section):
+    """Further trainings: with other seeds, and in each of `folds` folds."""
+
     seeds: list[Seed]
+    folds: Annotated[int, pydantic.Field(ge=0)]
+    test: Literal["folds", "locked"]
 
     @pydantic.field_validator("seeds")
     @classmethod
@@ -292,11 +297,20 @@ class Repetition(Section):
             raise ValueError("list each seed once")
         return seeds
 
+    @pydantic.field_validator("folds")
+    @classmethod
+    def _enough(cls, folds: int) -> int:
+        # Of three, one would be left to train on.
+        if 0 < folds < LEAST_FOLDS:
+            raise ValueError(f"choose 0 for none, or at least {LEAST_FOLDS}")
+        return folds
+
 
 class Evaluation(Section):
     """The metric that decides a comparison, and the random draws where no formula exists."""
 
     verdict: str = "accuracy"  # a metric's name, which landcover/evaluation/metrics.py checks
+    tolerance: dict[str, Positive] = pydantic.Field(default_factory=dict)  # by metric; others have the list's
     resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
     seed: Annotated[int, pydantic.Field(ge=0)]
 
@@ -356,6 +370,11 @@ class Params(Section):
                 f"dataset = {self.dataset!r}: no such entry in datasets; choose from {', '.join(self.datasets)}"
             )
         entry = self.datasets[self.dataset]
+        if self.repeat.folds and self.repeat.test == "locked" and entry.split.method != "place":
+            raise ValueError(
+                f"repeat.test = 'locked': {self.dataset} is split by {entry.split.method}, so neighbours of its test "
+                "patches would be trained on; split by place, or choose folds"
+            )
         patch_size = entry.patch_size or (constants.PATCH_SIZE if entry.layout == constants.LAYOUT else None)
         try:
             if patch_size:  # else from the files, and training checks it

@@ -1,6 +1,5 @@
 """The data contract, reports/data.json: what a reviewer must know about the data to interpret the metrics."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from landcover.constants import METRES_PER_PIXEL, SPLITS
 from landcover.data import pairing, splits
 from landcover.data.conversion import Reading, Summary, to_value
+from landcover.data.index import digest
 from landcover.data.raster import SCALES
 from landcover.modalities import modality
 
@@ -52,11 +52,6 @@ def _numbers(reading: Reading) -> dict[str, Any]:
         "offset": reading.offset,
         "reflectance": band.scale is not None or band.dtype != "uint8",
     }
-
-
-def _digest(lines: pd.Series) -> str:
-    """Depends on the lines, not on their order."""
-    return hashlib.sha256("\n".join(lines.sort_values()).encode()).hexdigest()
 
 
 def describe(
@@ -103,9 +98,9 @@ def describe(
         "tied_labels": int(used["tied"].sum()),
         "patches_with_nodata": total.with_nodata,
         "leakage": splits.leakage(used, reading.size * reading.metres_per_pixel / METRES_PER_PIXEL),
-        "membership_sha256": {split: _digest(part["patch_id"]) for split, part in parts.items()},
+        "membership_sha256": {split: digest(part["patch_id"]) for split, part in parts.items()},
         "labels_sha256": {
-            split: _digest(part["patch_id"] + " " + part["label"].astype(str)) for split, part in parts.items()
+            split: digest(part["patch_id"] + " " + part["label"].astype(str)) for split, part in parts.items()
         },
     }
     # Absent without such inputs, or where it goes without saying.

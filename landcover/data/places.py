@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 from landcover.constants import PATCH_SIZE
 
 EARTH_KM = 6371.0088  # mean radius
+PLACE_KM = 50  # of a place that verdicts and folds count as one, as the blocks of a split by place
 EQUAL_AREA = "EPSG:3035"  # of Europe: Lambert azimuthal, in metres
 
 

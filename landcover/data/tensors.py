@@ -131,15 +131,17 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:05d}.safetensors"
 
 
-def load_split(directory: Path, split: str, gigabytes: float = math.inf) -> Split:
-    """Read a split into memory; images that exceed `gigabytes` stay on disk.
+def load_split(directory: Path, *splits: str, gigabytes: float = math.inf) -> Split:
+    """Read a split, or several as one, into memory; images that exceed `gigabytes` stay on disk.
 
     Raises:
         InputError: there is no such split.
     """
-    paths = sorted(directory.glob(f"{split}-*.safetensors"))
-    if not paths:
-        raise InputError(f"{directory}: has no shard of the {split} split; run dvc repro")
+    paths = []
+    for split in splits:
+        paths += (of_split := sorted(directory.glob(f"{split}-*.safetensors")))
+        if not of_split:
+            raise InputError(f"{directory}: has no shard of the {split} split; run dvc repro")
     _, facts = load(paths[0], "labels")
     names = ["labels", "context"] if "context" in facts else ["labels"]
     shards = [load(path, *names)[0] for path in paths]

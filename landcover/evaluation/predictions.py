@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from landcover.data.index import Index
-from landcover.data.places import gather
+from landcover.data.places import PLACE_KM, gather
 from landcover.data.tensors import Split
 from landcover.errors import InputError
 
@@ -20,8 +20,11 @@ BASELINES = {
 REQUIRED = ("patch_id", "actual", "predicted")
 # Columns that a table may lack, with their limits: positions, and what some metrics need.
 OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000)}
+OF_PATCH = (
+    "fold",
+    "place",
+)  # columns that a table may lack: the fold that tests a patch, a number; the place, any name
 ROUNDING = 1e-6  # beyond the limits above
-PLACE_KM = 50  # as the blocks of a split by place
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class Predictions:
     brier: np.ndarray | None = None  # float64 (S, N), as `tabulate` defines it
     positions: np.ndarray | None = None  # float64 (N, 2), longitude and latitude in degrees
     rank_actual: np.ndarray | None = None  # float64 (S, N), the rank of the actual class; 1: the most probable
+    folds: np.ndarray | None = None  # int (N,), the fold that each patch is tested in
+    stated_places: np.ndarray | None = None  # int (N,), as `places`, where a table states them
 
     @cached_property
     def places(self) -> np.ndarray | None:
-        """The number of the place of each patch, int (N,), from 0; None if positions are unknown."""
-        if self.positions is None:
-            return None
+        """The number of the place of each patch, int (N,), from 0: as stated, else from positions, else None."""
+        if self.stated_places is not None or self.positions is None:
+            return self.stated_places
         return gather(pd.DataFrame(self.positions, columns=["lon", "lat"]), PLACE_KM)
 
 
@@ -72,7 +77,7 @@ def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.Da
 
 
 def parse(table: pd.DataFrame) -> Predictions:
-    """Predictions from a table with the columns REQUIRED, and if known `seed` and those in OPTIONAL.
+    """Predictions from a table with the columns REQUIRED, and if known `seed`, OF_PATCH and those in OPTIONAL.
 
     Raises:
         InputError: a column is missing or has invalid values; says which.
@@ -103,12 +108,25 @@ def parse(table: pd.DataFrame) -> Predictions:
             raise InputError(f"{name} is not a number from {low:g} to {high:g} in every row")
         return values.to_numpy(float).reshape(len(seeds), -1)
 
+    def of_patch(name: str) -> np.ndarray | None:
+        if name not in table or table[name].isna().all():
+            return None
+        values = table[name].to_numpy().reshape(len(seeds), -1)
+        if table[name].isna().any() or (values != values[0]).any():
+            raise InputError(f"{name} is not one value for each patch, the same for every seed")
+        return values[0]
+
+    folds, places = map(of_patch, OF_PATCH)
+    if folds is not None and not pd.api.types.is_integer_dtype(table["fold"]):
+        raise InputError("fold is not a whole number in every row")
+    places = None if places is None else pd.factorize(places)[0]
     optional = {name: numbers(name, *limits) for name, limits in OPTIONAL.items()}
     lon, lat = optional.pop("lon"), optional.pop("lat")
     positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
     predicted = table["predicted"].to_numpy().reshape(len(seeds), -1)
     ids, actual = (patches[name].to_numpy() for name in ("patch_id", "actual"))
-    return Predictions(ids, actual, predicted, seeds, positions=positions, **optional)
+    known = {"positions": positions, "folds": folds, "stated_places": places}
+    return Predictions(ids, actual, predicted, seeds, **known, **optional)
 
 
 def mismatches(before: Predictions, after: Predictions) -> list[str]:
@@ -117,6 +135,8 @@ def mismatches(before: Predictions, after: Predictions) -> list[str]:
         return [f"the patches differ ({len(before.patch_ids)} before, {len(after.patch_ids)} after)"]
     if differing := int((before.actual != after.actual).sum()):
         return [f"{differing} of {len(before.patch_ids)} patches have a different actual class"]
+    if before.folds is not None and after.folds is not None and (before.folds != after.folds).any():
+        return ["the folds differ, so the networks were tested on other ground than they were before"]
     return []
 
 
@@ -129,4 +149,4 @@ def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Prediction
     baseline = parse(table.assign(predicted=table[name]))
     if mismatches(baseline, like):
         raise InputError("does not cover the same patches as the predictions; run dvc repro")
-    return replace(baseline, positions=like.positions)
+    return replace(baseline, positions=like.positions, folds=like.folds, stated_places=like.stated_places)

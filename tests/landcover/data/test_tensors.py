@@ -64,7 +64,7 @@ def test_shards_are_read_as_an_array_is(tmp_path):
     for number, rows in enumerate((slice(0, 4), slice(4, 5), slice(5, 11))):
         shard = {"images": images[rows], "labels": np.arange(11)[rows]}
         tensors.save(tmp_path / tensors.shard_name("val", number), shard, METADATA)
-    resident, streamed = (tensors.load_split(tmp_path, "val", gigabytes) for gigabytes in (1, 0))
+    resident, streamed = (tensors.load_split(tmp_path, "val", gigabytes=gigabytes) for gigabytes in (1, 0))
     assert isinstance(resident.images, np.ndarray)
     assert isinstance(streamed.images, tensors.Shards)
     assert streamed.labels.tolist() == list(range(11))
