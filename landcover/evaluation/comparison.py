@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 from scipy.optimize import brentq
 
 from landcover.errors import InputError
 from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference
 from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
-from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
+from landcover.evaluation.predictions import Predictions
 
 SCORE_TEST = "Tango's score test for paired proportions (McNemar's test)"
 T_TEST = "paired t-test over patches"
@@ -206,15 +205,19 @@ def compare(
     )
 
 
-def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, Verdict]:
+def against_baselines(
+    predictions: Predictions, baselines: Mapping[str, Predictions], tolerance: float | None = None
+) -> dict[str, Verdict]:
     """The verdict on the accuracy, compared with each baseline on the same patches.
 
     Args:
-        baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
+        baselines: as `of_baselines` returns them.
+        tolerance: of the accuracy; None: the metric's own.
     """
-    accuracy, verdicts = METRICS["accuracy"], {}
-    for name in BASELINES:
-        if name in baselines:
-            pair = (accuracy.scores(one) for one in (of_baseline(baselines, name, predictions), predictions))
-            verdicts[name] = compare_scores(accuracy, *pair, predictions.places, predictions.folds, seedless=True)
-    return verdicts
+    accuracy, where = METRICS["accuracy"], (predictions.places, predictions.folds)
+    return {
+        name: compare_scores(
+            accuracy, accuracy.scores(one), accuracy.scores(predictions), *where, tolerance=tolerance, seedless=True
+        )
+        for name, one in baselines.items()
+    }

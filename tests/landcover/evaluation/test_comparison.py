@@ -9,7 +9,7 @@ from landcover.errors import InputError
 from landcover.evaluation import comparison
 from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import Predictions, of_baselines
 
 
 def predictions(right: np.ndarray, **more) -> Predictions:
@@ -198,7 +198,7 @@ def test_baselines_have_no_seed():
     rng = np.random.default_rng(0)
     network = predictions(rng.random((3, 90)) < np.array([[0.6], [0.7], [0.8]]))
     table = pd.DataFrame({"patch_id": network.patch_ids, "actual": "a", "majority": "b", "band_statistics": "a"})
-    result = comparison.against_baselines(network, table)
+    result = comparison.against_baselines(network, of_baselines(table, network))
     assert list(result) == ["majority", "band_statistics"]  # an older revision has no more
     assert result["majority"].verdict == "better"
     assert result["band_statistics"].verdict == "worse"
