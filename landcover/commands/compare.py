@@ -21,7 +21,7 @@ import pandas as pd
 from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
-from landcover.evaluation.comparison import Comparison, Verdict, against_baselines, compare
+from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
 from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.reports import grown_leakage, margin, pair, read_reports, stale
@@ -32,7 +32,7 @@ from landcover.report.gate import Gate, counted, judge, judge_stale, judge_unpai
 FAILED = 3  # exit codes, besides 1 for bad input: the gate, and without it
 NOT_COMPARABLE = 4
 NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # a class may be called NA or None
-WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]' (one more training per seed)"
+WITH_FOLDS = "dvc exp run -S repeat.folds=5 (five trainings, and each patch is tested)"
 
 
 @dataclass(frozen=True)
@@ -160,12 +160,7 @@ def main(arguments: list[str]) -> None:
     else:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
-    if (
-        outcome.baselines is not None
-        and compared
-        and compared.scope == "two runs"
-        and compared.verdict != "no difference"
-    ):
+    if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
         print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
         print(output, file=sys.stderr)

@@ -141,7 +141,7 @@ def mismatches(before: Predictions, after: Predictions) -> list[str]:
 
 
 def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Predictions]:
-    """The columns of a baseline_predictions.csv as predictions for the same patches as `like`, in the order of BASELINES.
+    """The columns of a baseline_predictions.csv, as predictions for the same patches as `like`.
 
     Baselines that an older revision lacks are left out.
 

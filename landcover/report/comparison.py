@@ -44,11 +44,8 @@ def verdict_lines(compared: Comparison, note: str | None = None) -> str:
     what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {p_value(decisive.p)}"
     before, after = (f"{count} seeds" if count > 1 else "one run" for count in compared.seeds.values())
     if compared.folds:
-        seeds = (count if count > 1 else "one" for count in compared.seeds.values())
-        scope = (
-            "This verdict is about the configurations, not about a model file: {} network(s) a fold before, {} after."
-        )
-        scope = scope.format(*seeds)
+        networks = " and ".join(dict.fromkeys(f"{count} x {compared.folds}" for count in compared.seeds.values()))
+        scope = f"This verdict is about the configurations on new ground, by {networks} networks, not a model file."
     elif compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
