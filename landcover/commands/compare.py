@@ -161,7 +161,7 @@ def main(arguments: list[str]) -> None:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
     if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
-        print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
+        print(f"to compare the configurations, run both sides with folds: {WITH_FOLDS}", file=sys.stderr)
     if output:
         print(output, file=sys.stderr)
     if given.gate:
