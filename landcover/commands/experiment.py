@@ -4,9 +4,10 @@
     python -m landcover experiment table [GROUP]     from the last run of each; by default, of the first group
     python -m landcover experiment splits [GROUP]    their accuracies on two datasets, as by row order and by place
 
-Each runs as `dvc exp run --temp --name NAME -S ...`, repeated over SEEDS, in a folder of its own with the code and
-parameters of the workspace, which it leaves as they are. With --dataset, it runs on another entry of `datasets` in
-params.yaml, under the name NAME-DATASET.
+Each runs as `dvc exp run --temp --name NAME -S ...`, in a folder of its own with the code and parameters of the
+workspace, which it leaves as they are. It is repeated over FOLDS folds; with --split, which adds -split to its name,
+over SEEDS on the dataset's split. With --dataset, it runs on another entry of `datasets` in params.yaml, under the name
+NAME-DATASET.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -31,7 +32,8 @@ EXPERIMENTS = Path("experiments.yaml")
 LISTS = "data/lists"
 CODE = ("params.yaml", "dvc.yaml", "stages", "landcover", LISTS)  # what determines a result
 CHECKPOINTS = "LANDCOVER_CHECKPOINTS"  # the variable that says where training keeps its checkpoints
-SEEDS = [1, 2, 3]
+FOLDS = {"repeat.folds": 5, "repeat.seeds": [1], "repeat.test": "folds"}
+SEEDS = {"repeat.folds": 0, "repeat.seeds": [1, 2, 3], "repeat.test": "folds"}
 BY_PLACE = "ben-ge-sample-by-place"
 NOT_COMPARABLE = 4  # exit code of the comparison
 
@@ -49,8 +51,18 @@ def select(names: list[str], groups: dict[str, dict[str, Any]]) -> dict[str, str
     return {one: references[one] for name in names for one in groups.get(name, [name])}
 
 
-def full_name(name: str, dataset: str | None) -> str:
-    return name if dataset is None else f"{name}-{dataset}"
+class Setting(NamedTuple):
+    """What experiments run on."""
+
+    dataset: str | None  # None: that of params.yaml
+    split: bool  # on the dataset's split over seeds, not over folds
+
+    def called(self, name: str) -> str:
+        """The name under which DVC keeps the experiment."""
+        return "-".join([name, *([self.dataset] if self.dataset else []), *(["split"] if self.split else [])])
+
+    def parameters(self) -> dict[str, Any]:
+        return (SEEDS if self.split else FOLDS) | ({"dataset": self.dataset} if self.dataset else {})
 
 
 def reference_of_head(called: str) -> str:
@@ -72,15 +84,15 @@ def report_uncommitted() -> None:
         )
 
 
-def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
+def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
     """Run one experiment with `dvc exp run`, in place of one with its name on the same commit.
 
     Raises:
         InputError: DVC or a stage failed, and has printed why.
     """
-    called = full_name(name, dataset)
-    settings = {**changes, "repeat.seeds": SEEDS} | ({} if dataset is None else {"dataset": dataset})
-    given = [text for key, value in settings.items() for text in ("-S", f"{key}={json.dumps(value)}")]
+    called = setting.called(name)
+    parameters = changes | setting.parameters()
+    given = [text for key, value in parameters.items() for text in ("-S", f"{key}={json.dumps(value)}")]
     # DVC takes along what Git tracks; a list that a command wrote may be ignored.
     ignored = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", LISTS) or ""
     given += [text for path in ignored.splitlines() for text in ("--copy-paths", path)]
@@ -98,15 +110,14 @@ def run(name: str, changes: dict[str, Any], dataset: str | None) -> None:
         raise InputError(f"experiment {called}: dvc exp run failed; fix the error above, and run it again")
 
 
-def give_verdict(name: str, reference: str, dataset: str | None) -> None:
-    """Compare an experiment with its reference: over seeds, if that was run on the same commit, else as committed.
+def give_verdict(name: str, reference: str, setting: Setting) -> None:
+    """Compare an experiment with its reference, or the reference itself with the last commit.
 
     Raises:
         InputError: the comparison failed, and has printed why.
     """
-    called, base = full_name(name, dataset), full_name(reference, dataset)
-    if called == base or not git("for-each-ref", reference_of_head(base)):
-        base = "HEAD"
+    called = setting.called(name)
+    base = "HEAD" if name == reference else setting.called(reference)
     page = Path("comparison", f"{called}.md")
     command = [sys.executable, "-m", "landcover", "compare", "--base", base, "--head", called, "--output", str(page)]
     print(f"\n{called} against {base}:", flush=True)
@@ -129,8 +140,8 @@ def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None
             )
 
 
-def collect(chosen: dict[str, str], dataset: str | None) -> Experiments:
-    """The predictions of the last run of each chosen experiment that was run over seeds; baselines as of the first.
+def collect(chosen: dict[str, str], setting: Setting) -> Experiments:
+    """The predictions of the last run of each chosen experiment; baselines as of the first.
 
     Args:
         chosen: as `select` returns it.
@@ -139,7 +150,7 @@ def collect(chosen: dict[str, str], dataset: str | None) -> Experiments:
         InputError: no experiment was, or they had different patches.
     """
     last = ("for-each-ref", "--sort=-committerdate", "--count=1", "--format=%(refname)")
-    refs = {name: git(*last, f"refs/exps/*/*/{full_name(name, dataset)}") for name in chosen}
+    refs = {name: git(*last, f"refs/exps/*/*/{setting.called(name)}") for name in chosen}
     revisions = {name: Revision(ref) for name, ref in refs.items() if ref}
     predictions = {}
     for split, path in (("val", "reports/seed_val_predictions.csv"), ("test", "reports/seed_predictions.csv")):
@@ -147,11 +158,10 @@ def collect(chosen: dict[str, str], dataset: str | None) -> Experiments:
         predictions[split] = {name: parse(table) for name, table in tables.items() if len(table)}
         demand_same_patches(predictions[split], split)
     if not predictions["test"]:
-        missing = f"no experiment of {EXPERIMENTS} was run over seeds" + (
-            f" with --dataset {dataset}" if dataset else ""
-        )
-        raise InputError(f"{missing}; run python -m landcover experiment run")
-    baselines = revisions[next(iter(predictions["test"]))].csv("reports/baseline_predictions.csv")
+        options = (f" with --dataset {setting.dataset}" if setting.dataset else "") + " with --split" * setting.split
+        raise InputError(f"no experiment of {EXPERIMENTS} was run{options}; run python -m landcover experiment run")
+    table = "baseline_predictions.csv" if setting.split else "fold_baseline_predictions.csv"
+    baselines = revisions[next(iter(predictions["test"]))].csv(f"reports/{table}")
     return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())))
 
 
@@ -161,25 +171,34 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
     parser.add_argument("--dataset", help=dataset)
+    split = "on the dataset's split, over seeds, not over folds; splits always is"
+    parser.add_argument("--split", action="store_true", help=split)
     given = parser.parse_args(arguments)
     if not EXPERIMENTS.is_file():
         raise InputError(f"{EXPERIMENTS}: not found; run from the root of the repository")
     groups: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(EXPERIMENTS.read_bytes())  # changes, by name
     chosen = select(given.names or list(groups)[: None if given.command == "run" else 1], groups)
+    setting = Setting(given.dataset, given.split)
     match given.command:
         case "run":
             report_uncommitted()
             changes = {name: change for group in groups.values() for name, change in group.items()}
+            judged = [name for name in chosen if name in given.names]  # a group has a table
+            references = dict.fromkeys(chosen[name] for name in judged if chosen[name] not in chosen)
+            for name in references:  # each is run once on a commit
+                if not git("for-each-ref", reference_of_head(setting.called(name))):
+                    print(f"\n{name}, which the others are compared with:", file=sys.stderr)
+                    run(name, changes[name], setting)
             for name in chosen:
-                run(name, changes[name], given.dataset)
-            for name in chosen:
-                if name in given.names:  # a group has a table
-                    give_verdict(name, chosen[name], given.dataset)
+                run(name, changes[name], setting)
+            for name in judged:
+                give_verdict(name, chosen[name], setting)
         case "table":
-            experiments = collect(chosen, given.dataset)
+            experiments = collect(chosen, setting)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
         case "splits":
             own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], given.dataset or BY_PLACE
             if own == other:
                 raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
-            print(markdown.table(summarize_splits({own: collect(chosen, None), other: collect(chosen, other)})))
+            sides = {own: collect(chosen, Setting(None, True)), other: collect(chosen, Setting(other, True))}
+            print(markdown.table(summarize_splits(sides)))

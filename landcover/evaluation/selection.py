@@ -1,15 +1,15 @@
 """Choosing between configurations: many comparisons at once, and the bias of choosing on the data for evaluation."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from landcover.evaluation.comparison import compare_scores
-from landcover.evaluation.intervals import CONFIDENCE
+from landcover.evaluation.intervals import CONFIDENCE, Estimate, mean
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import Predictions
 
-AT_ONCE = 500  # resamples, to limit memory
 ACCURACY = METRICS["accuracy"]
 
 
@@ -34,32 +34,61 @@ def choose(candidates: dict[str, Predictions]) -> tuple[str, list[str]]:
     right = {name: ACCURACY.scores(one) for name, one in candidates.items()}
     best = max(right, key=lambda name: right[name].mean())
     others = [name for name in right if name != best]
-    places = candidates[best].places
-    p_values = holm([compare_scores(ACCURACY, right[name], right[best], places).p for name in others])
+    where = candidates[best].places, candidates[best].folds
+    p_values = holm([compare_scores(ACCURACY, right[name], right[best], *where).p for name in others])
     return best, [name for name, p in zip(others, p_values, strict=True) if p >= 1 - CONFIDENCE]
 
 
-def optimism(candidates: dict[str, Predictions], *, resamples: int, seed: int) -> float:
-    """By how much the best of several configurations looks better than it is on the patches it is chosen on.
+@dataclass(frozen=True)
+class ChosenWithinFolds:
+    """A choice made anew in each fold: by the patches that it validates on, and judged by those that it tests."""
 
-    A bootstrap over patches and seeds: the best is chosen in each resample, and its accuracy there is compared with its
-    accuracy on all patches.  Source: Efron, "Estimating the error rate of a prediction rule", JASA 78, 1983.
+    names: dict[int, str]  # of the chosen configuration, by fold
+    estimate: Estimate  # of the accuracy of what was chosen
+
+
+def choose_within_folds(val: dict[str, Predictions], test: dict[str, Predictions]) -> ChosenWithinFolds:
+    """Choose in each fold, so that no patch that judges a choice has been used for it.
+
+    Over all folds together, the val patches are the test patches. So the figure of a configuration that was chosen by
+    all of them looks too good, and this one does not.
+
+    Args:
+        val, test: out-of-fold predictions of the same patches. `folds` is the fold that tests a patch, in both; it is
+            a val patch of the fold before, of the last one if it is in the first.
     """
-    if len(candidates) == 1:
+    like = next(iter(test.values()))
+    numbers, of_patch = np.unique(like.folds, return_inverse=True)
+    right, right_in_val = ({name: ACCURACY.scores(one) for name, one in side.items()} for side in (test, val))
+    names, scores = {}, np.zeros((min(map(len, right.values())), len(of_patch)))
+    for place, number in enumerate(numbers):
+        tested, validated = of_patch == place, of_patch == (place + 1) % len(numbers)
+        names[int(number)] = best = max(right, key=lambda name: right_in_val[name][:, validated].mean())
+        scores[:, tested] = right[best][: len(scores), tested]
+    return ChosenWithinFolds(names, mean(scores, like.places, like.folds))
+
+
+def optimism(candidates: dict[str, Predictions], chosen: str) -> float:
+    """By how much the accuracy of the chosen one of several configurations probably exceeds its true value.
+
+    Of the distance from the mean of all, the share that is error, by the estimate of James and Stein: the candidates'
+    accuracies spread by their true differences and by their errors, and the latter are known from the comparison.
+    Source: Efron and Morris, "Stein's estimation rule and its competitors", JASA 68, 1973.
+
+    Args:
+        candidates: predictions for the same patches, of which `chosen` was chosen on them or on others like them.
+    """
+    count = len(candidates)
+    right = {name: ACCURACY.scores(one) for name, one in candidates.items()}
+    accuracies = np.array([one.mean() for one in right.values()])
+    spread = accuracies.var(ddof=1) if count > 1 else 0.0
+    if spread == 0:
         return 0.0
-    rng = np.random.default_rng(seed)
-    right = [ACCURACY.scores(one) for one in candidates.values()]
-    count = right[0].shape[1]
-    of_seeds = [np.empty((resamples, len(one))) for one in right]
-    for start in range(0, resamples, AT_ONCE):
-        rows = slice(start, min(start + AT_ONCE, resamples))
-        patches = rng.multinomial(count, np.full(count, 1 / count), size=rows.stop - start) / count
-        for one, accuracies in zip(right, of_seeds, strict=True):
-            accuracies[rows] = patches @ one.T
-    resampled = np.empty((resamples, len(right)))
-    for column, accuracies in enumerate(of_seeds):
-        seeds = accuracies.shape[1]
-        weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-        resampled[:, column] = (accuracies * weights).sum(1)
-    best = resampled.argmax(1)
-    return float((resampled.max(1) - np.array([one.mean() for one in right])[best]).mean())
+    where = candidates[chosen]
+    fewest = min(map(len, right.values()))
+    scores = np.stack([one[:fewest] for one in right.values()])  # (candidate, seed, patch)
+    errors = [mean(one, where.places, where.folds).error ** 2 for one in scores - scores.mean(0)]
+    noise = np.mean(errors) * count / (count - 1)  # the common mean has taken a part of each
+    freedom = max(count - 3, 1) / (count - 1)
+    share = min(freedom * noise / spread, 1.0)
+    return float(share * (right[chosen].mean() - accuracies.mean()))

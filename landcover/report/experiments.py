@@ -5,24 +5,27 @@ from typing import NamedTuple
 import pandas as pd
 
 from landcover.evaluation.comparison import Verdict, compare_scores
-from landcover.evaluation.intervals import CONFIDENCE, independent, mean
+from landcover.evaluation.intervals import CONFIDENCE, Estimate, independent, mean
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baselines
-from landcover.evaluation.selection import choose, holm, optimism
+from landcover.evaluation.selection import choose, choose_within_folds, holm, optimism
 from landcover.report.verdicts import change, points
 
 AGAINST = ("band_statistics", "texture")  # the baselines that they are compared with
-BOOTSTRAP = {"resamples": 10_000, "seed": 0}
 ACCURACY = METRICS["accuracy"]
 
 
 class Experiments(NamedTuple):
-    """The predictions of each experiment over its seeds, and of the baselines."""
+    """The predictions of each experiment over its seeds, or over folds, and of the baselines."""
 
     val: dict[str, Predictions]
     test: dict[str, Predictions]
-    baselines: pd.DataFrame  # baseline_predictions.csv
+    baselines: pd.DataFrame  # baseline_predictions.csv, or fold_baseline_predictions.csv
     reference: str  # the experiment that the others are compared with
+
+    @property
+    def by_folds(self) -> bool:
+        return next(iter(self.test.values())).folds is not None
 
     def all_of_test(self) -> dict[str, Predictions]:
         """The baselines by their words, then the experiments."""
@@ -30,8 +33,11 @@ class Experiments(NamedTuple):
         return {BASELINES[name]: one for name, one in of_baselines(self.baselines, like).items()} | self.test
 
 
-def _accuracy(predictions: Predictions) -> str:
-    estimate = mean(ACCURACY.scores(predictions), predictions.places)
+def _over_patches(predictions: Predictions) -> Estimate:
+    return mean(ACCURACY.scores(predictions), predictions.places, predictions.folds)
+
+
+def _accuracy(estimate: Estimate) -> str:
     low, high = estimate.interval()
     return f"{estimate.value:.3f} ({max(low, 0):.3f} to {min(high, 1):.3f})"
 
@@ -42,7 +48,8 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
     A difference is bold if it is significant after Holm's correction over all differences in the table.
     """
     predictors = experiments.all_of_test()
-    places = next(iter(experiments.test.values())).places
+    like = next(iter(experiments.test.values()))
+    tested = "accuracy over folds" if experiments.by_folds else "test accuracy"
     scores = {name: ACCURACY.scores(one) for name, one in predictors.items()}
     own = [experiments.reference] if experiments.reference in scores else []
     references = own + [BASELINES[name] for name in AGAINST]
@@ -53,7 +60,8 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
         for place, other in enumerate(references):
             if name != other and (name not in references or references.index(name) > place):
                 seedless = not {name, other} <= set(experiments.test)  # a baseline
-                verdicts[name, other] = compare_scores(ACCURACY, scores[other], scores[name], places, seedless=seedless)
+                both = scores[other], scores[name], like.places, like.folds
+                verdicts[name, other] = compare_scores(ACCURACY, *both, seedless=seedless)
     adjusted = dict(zip(verdicts, holm([one.p for one in verdicts.values()]), strict=True))
 
     rows = []
@@ -63,7 +71,7 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
             "predictor": name,
             "seeds": len(one.seeds) if trained else "-",
             "val accuracy": f"{ACCURACY.scores(experiments.val[name]).mean():.3f}" if trained else "-",
-            "test accuracy (95% interval)": _accuracy(one),
+            f"{tested} (95% interval)": _accuracy(_over_patches(one)),
             "macro F1": f"{METRICS['macro_f1'].scores(one).mean():.3f}",
         }
         for other in references:
@@ -75,18 +83,39 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 
 
 def recommendation(experiments: Experiments) -> str:
+    """Which experiment to choose, how good the choice is, and by how much its figure would be too good."""
+    lines = _by_folds(experiments) if experiments.by_folds else _by_val(experiments)
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _by_val(experiments: Experiments) -> list[str]:
     """The experiment chosen on the val split, its accuracy on the test split, and what choosing on test would cost."""
     best, equals = choose(experiments.val)
     others = f"; not significantly worse: {', '.join(equals)}" if equals else ""
     on_test = max(experiments.test, key=lambda name: ACCURACY.scores(experiments.test[name]).mean())
-    too_good = max(100 * optimism(experiments.test, **BOOTSTRAP), 0.0)
-    lines = [
-        f"Chosen on the val split: **{best}**, val accuracy {_accuracy(experiments.val[best])}{others}.",
-        f"Its test accuracy is {_accuracy(experiments.test[best])}.",
-        f"Choosing on the test split would pick {on_test} and, by a bootstrap over patches and seeds, make the best of "
-        f"{len(experiments.test)} look {too_good:.1f} points better than it is.",
+    return [
+        f"Chosen on the val split: **{best}**, val accuracy {_accuracy(_over_patches(experiments.val[best]))}{others}.",
+        f"Its test accuracy is {_accuracy(_over_patches(experiments.test[best]))}.",
+        f"Choosing on the test split would pick {on_test}, whose test accuracy is then probably "
+        f"{100 * optimism(experiments.test, on_test):.1f} points too good.",
     ]
-    return "\n".join(f"- {line}" for line in lines)
+
+
+def _by_folds(experiments: Experiments) -> list[str]:
+    """The choice within each fold, and the one over all folds, whose val patches are the test patches."""
+    within = choose_within_folds(experiments.val, experiments.test)
+    counts = pd.Series(within.names).value_counts()
+    names = ", ".join(f"{name} in {count} of {len(within.names)} folds" for name, count in counts.items())
+    best, equals = choose(experiments.val)
+    others = f" Not significantly worse: {', '.join(equals)}." if equals else ""
+    return [
+        f"Chosen within each fold, by its val patches: {names}.",
+        f"Accuracy of this choice: **{_accuracy(within.estimate)}**.",
+        f"Chosen over all folds, by all val patches: **{best}**.{others}",
+        f"Its accuracy over all folds, {_accuracy(_over_patches(experiments.test[best]))}, is probably "
+        f"{100 * optimism(experiments.test, best):.1f} points too good: the patches that choose are those that judge. "
+        "Report the accuracy of the choice within folds.",
+    ]
 
 
 def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
@@ -98,9 +127,9 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
     rows, sides = [], {dataset: experiments.all_of_test() for dataset, experiments in on.items()}
     first, second = sides.values()
     for name in [name for name in first if name in second]:
-        difference = independent(*(mean(ACCURACY.scores(side[name]), side[name].places) for side in sides.values()))
+        difference = independent(*(_over_patches(side[name]) for side in sides.values()))
         low, high = difference.interval()
         text = points(difference.value, low, high)
-        accuracies = {dataset: _accuracy(side[name]) for dataset, side in sides.items()}
+        accuracies = {dataset: _accuracy(_over_patches(side[name])) for dataset, side in sides.items()}
         rows.append({"predictor": name} | accuracies | {"difference": f"**{text}**" if low > 0 or high < 0 else text})
     return rows

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ from tiny import REPOSITORY
 
 from landcover import config, constants
 from landcover.commands import experiment
+from landcover.commands.experiment import Setting
 from landcover.errors import InputError
 from landcover.evaluation.comparison import compare_scores, score_test, tango
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, parse
 from landcover.evaluation.revisions import Revision
+from landcover.evaluation.selection import optimism
 from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
 from landcover.report.verdicts import points
 
@@ -138,7 +141,27 @@ def test_the_recommendation_is_chosen_on_val_and_judged_on_test():
         "not significantly worse: good."
     )
     assert on_test.startswith("- Its test accuracy is 0.700 (")
-    assert other.startswith("- Choosing on the test split would pick good and, by a bootstrap")
+    too_good = 100 * optimism({name: parse(table(*map(correct, seeds))) for name, seeds in test.items()}, "good")
+    assert other == (
+        f"- Choosing on the test split would pick good, whose test accuracy is then probably {too_good:.1f} points too good."
+    )
+
+
+def test_with_folds_the_figure_of_a_choice_is_that_within_folds():
+    """In folds of 30 patches; `late` is best over all folds, and `early` is by the patches that the first validates."""
+    folds = np.arange(150) // 30 + 1
+    right = {"early": [10, 30, 10, 10, 10], "late": [20, 20, 20, 20, 20]}  # val and test predictions are the same here
+    within = {
+        name: replace(parse(table(predicted)), folds=folds)
+        for name, counts in right.items()
+        for predicted in [CLASSES[np.where(np.arange(150) % 30 < np.repeat(counts, 30), LABELS, 7)]]
+    }
+    baselines = pd.DataFrame({"patch_id": IDS, "actual": CLASSES[LABELS]} | dict.fromkeys(BASELINES, CLASSES[0]))
+    chosen, accuracy, over_all, too_good = recommendation(Experiments(within, within, baselines, "late")).splitlines()
+    assert chosen == "- Chosen within each fold, by its val patches: late in 4 of 5 folds, early in 1 of 5 folds."
+    assert accuracy.startswith("- Accuracy of this choice: **0.600 (")  # 4 x 20 and 10 of 150
+    assert over_all.startswith("- Chosen over all folds, by all val patches: **late**.")
+    assert too_good.startswith("- Its accuracy over all folds, 0.667 (")
 
 
 def test_splits_are_compared_with_an_interval():
@@ -204,13 +227,13 @@ def repository(tmp_path, monkeypatch) -> Path:
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
     subprocess.run(["git", "update-ref", "refs/exps/00/11/deep", "HEAD~1"], check=True)
     subprocess.run(["git", "branch", "deep"], check=True)
-    result = experiment.collect({"deep": "notebook"}, None)
+    result = experiment.collect({"deep": "notebook"}, Setting(None, split=True))
     assert result.reference == "notebook"  # that of its group, even if it is not in the table
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
 
 
 def test_splits_needs_experiments_on_two_datasets(repository):
-    with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run over seeds"):
+    with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run with --split"):
         experiment.main(["splits"])
     with pytest.raises(InputError, match="--dataset ours: is the dataset of the last commit; name another one"):
         experiment.main(["splits", "--dataset", "ours"])
@@ -219,9 +242,10 @@ def test_splits_needs_experiments_on_two_datasets(repository):
 def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(repository):
     old = experiment.reference_of_head("deep-b")
     subprocess.run(["git", "update-ref", old, "HEAD"], check=True)
-    experiment.run("deep", {"model.convolutions": [8, 16]}, "b")
+    experiment.run("deep", {"model.convolutions": [8, 16]}, Setting("b", split=False))
     assert (repository / "called").read_text() == (
-        'exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.seeds=[1, 2, 3] -S dataset="b"\n'
+        "exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.folds=5 -S repeat.seeds=[1] "
+        '-S repeat.test="folds" -S dataset="b"\n'
     )
     assert (repository / "checkpoints").read_text() == f"{repository}/.partial\n"
     assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
@@ -231,7 +255,8 @@ def test_an_experiment_takes_ignored_lists_along(repository):
     (repository / ".gitignore").write_text("positions.csv\n")
     (repository / "data" / "lists").mkdir(parents=True)
     (repository / "data" / "lists" / "positions.csv").touch()
-    experiment.run("deep", {}, None)
+    experiment.run("deep", {}, Setting(None, split=True))
+    assert "--name deep-split " in (repository / "called").read_text()
     assert (repository / "called").read_text().endswith(" --copy-paths data/lists/positions.csv\n")
 
 
@@ -296,6 +321,7 @@ def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeyp
     assert "error: the disk is full" in capfd.readouterr().err
     assert (tmp_path / ".partial" / "train-1").exists()
     experiment.main(["run", "fast"])
-    assert "fast against HEAD:\nNo difference: every prediction is the same" in capfd.readouterr().out
+    # The reference was not run on this commit, so it was before.
+    assert "fast against notebook:\nNo difference: every prediction is the same" in capfd.readouterr().out
     assert Revision("fast").yaml("params.yaml")["train"]["learning_rate"] == 0.01
     assert subprocess.run(["git", "status", "--porcelain"], capture_output=True).stdout == b""
