@@ -21,7 +21,7 @@ import pandas as pd
 from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
-from landcover.evaluation.comparison import Comparison, Verdict, compare
+from landcover.evaluation.comparison import Answer, Comparison, Verdict, compare
 from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.reports import grown_leakage, incomparable, margin, read_reports, stale
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> None:
     else:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
-    if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != "no difference":
+    if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
         print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
     if output:
         print(output, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Whether the reports of a revision are those of its code and parameters, by dvc.lock, which has the md5 of all of them.
+"""Whether the reports of a revision are those of its code and parameters, by dvc.lock, which has the md5 of all.
 
 It says what `dvc status` says of a workspace, for any commit, and without data and models, which Git does not have.
 """
