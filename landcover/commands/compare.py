@@ -10,7 +10,7 @@ columns patch_id, actual and predicted, and optionally seed, p_actual, brier, lo
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,10 @@ import pandas as pd
 from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
-from landcover.evaluation.comparison import Answer, Comparison, Verdict, compare
+from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
 from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
-from landcover.evaluation.reports import grown_leakage, incomparable, margin, read_reports, stale
+from landcover.evaluation.reports import grown_leakage, margin, pair, read_reports, stale
 from landcover.evaluation.revisions import WORKSPACE, Revision, accepted_regression, merge_base
 from landcover.report import comparison as pages
 from landcover.report.gate import Gate, counted, judge, judge_stale, judge_unpaired
@@ -32,7 +32,7 @@ from landcover.report.gate import Gate, counted, judge, judge_stale, judge_unpai
 FAILED = 3  # exit codes, besides 1 for bad input: the gate, and without it
 NOT_COMPARABLE = 4
 NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # a class may be called NA or None
-WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]' (one more training per seed)"
+WITH_FOLDS = "dvc exp run -S repeat.folds=5 (five trainings, and each patch is tested)"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Outcome:
     page: Callable[[Path], str]  # given the folder for its pictures
     gate: Gate
     compared: Comparison | None = None
-    reasons: list[str] = field(default_factory=list)
+    reasons: Sequence[str] = ()
     # Of revisions only:
     baselines: dict[str, dict[str, Verdict]] | None = None  # each side's, by 'before' and 'after'
     margin: tuple[str, Verdict] | None = None  # of sides that cannot be compared, over the baseline of this name
@@ -99,26 +99,28 @@ def compare_tables(names: tuple[str, str], metric: str, *, strict: bool) -> Outc
 def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path, *, strict: bool) -> Outcome:
     base, head = (read_reports(Revision(name)) for name in names)
     names = (str(base.revision), str(head.revision))
-    against = {"before": base.against_baselines(), "after": head.against_baselines()}
-    facts = {"leaks": grown_leakage(base, head), "accepted": accepted_regression(base.revision, head.revision)}
-    known = {
-        "baselines": against,
-        "grown_leakage": facts["leaks"],
-        "stale": {"before": base.changed, "after": head.changed},
+    settings = validate("evaluate", Evaluation, head.params["evaluate"])
+    paired, leaks = pair(base, head), grown_leakage(base, head)
+    sides = (("before", base, paired.before or base.on_test), ("after", head, paired.after or head.on_test))
+    against = {
+        when: against_baselines(one, side.of_baselines(one), settings.tolerance.get("accuracy"))
+        for when, side, one in sides
     }
-    decided_by = validate("evaluate", Evaluation, head.params["evaluate"])
-    if reasons := incomparable(base, head):
-        over = margin(base, head, decided_by.tolerance.get("accuracy"))
-        word = judge_unpaired(reasons, over, **facts, strict=strict)
-        page = pages.incomparable_page(reasons, against, over, base, head)
-        headline = pages.not_comparable(reasons)
-        outcome = Outcome(names, headline, lambda folder: page, word, reasons=reasons, margin=over, **known)
+    gated = {"leaks": leaks, "accepted": accepted_regression(base.revision, head.revision), "strict": strict}
+    changed = {"before": base.changed, "after": head.changed}
+    known = {"baselines": against, "grown_leakage": leaks, "stale": changed}
+    if paired.reasons:
+        over = margin(base, head, settings.tolerance.get("accuracy"))
+        word = judge_unpaired(paired.reasons, over, **gated)
+        page = pages.incomparable_page(paired.reasons, against, over, base, head)
+        headline = pages.not_comparable(paired.reasons)
+        outcome = Outcome(names, headline, lambda folder: page, word, reasons=paired.reasons, margin=over, **known)
     else:
-        metric = named(metric or decided_by.verdict)
-        compared = compare(base.predictions, head.predictions, metric, decided_by.tolerance)
-        word = judge(counted(compared), **facts, strict=strict)
-        page = partial(pages.comparison_page, compared, against, base, head, tensors_dir)
-        outcome = Outcome(names, pages.verdict_lines(compared), page, word, compared, **known)
+        decisive = named(metric or settings.verdict)
+        compared = compare(paired.before, paired.after, decisive, settings.tolerance)
+        word = judge(counted(compared), **gated)
+        page = partial(pages.comparison_page, compared, paired, against, base, head, tensors_dir)
+        outcome = Outcome(names, pages.verdict_lines(compared, paired.note), page, word, compared, **known)
     if sides := stale(base, head):
         return replace(outcome, headline=pages.stale_line(sides), gate=judge_stale(sides))
     return outcome
@@ -159,7 +161,7 @@ def main(arguments: list[str]) -> None:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
     if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
-        print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
+        print(f"to compare the configurations, run both sides with folds: {WITH_FOLDS}", file=sys.stderr)
     if output:
         print(output, file=sys.stderr)
     if given.gate:

@@ -76,8 +76,8 @@ def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float) -> pd.Data
             role[rest[near]] = "left_out"
         if not (role == "train").any():
             raise InputError(
-                f"repeat.folds = {count}: fold {fold} has no train patch that is {buffer_km:g} km from its test and val "
-                "patches; lower buffer_km in the dataset's split, or set folds to 0"
+                f"repeat.folds = {count}: fold {fold} has no train patch that is {buffer_km:g} km from its test and "
+                "val patches; lower buffer_km in the dataset's split, or set folds to 0"
             )
         columns[f"role_{fold}"] = role
     return pd.DataFrame(columns, index=patches.index)

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 from scipy.optimize import brentq
 
 from landcover.errors import InputError
 from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference
 from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
-from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
+from landcover.evaluation.predictions import Predictions
 
 SCORE_TEST = "Tango's score test for paired proportions (McNemar's test)"
 T_TEST = "paired t-test over patches"
@@ -134,7 +133,7 @@ def compare_scores(
     """After minus before for one metric, from scores (S, N) and (T, N) of the same patches.
 
     Args:
-        places, folds: of the patches, int (N,) from 0, if known; with folds, each has networks of its own.
+        places, folds: of the patches, as in `intervals.difference`.
         tolerance: the least difference that matters; None: the metric's own.
         seedless: a side with one row does not depend on a seed, like a logistic regression.
     """
@@ -151,7 +150,7 @@ def compare_scores(
     change = after.mean(0) - before.mean(0)  # (N,)
     plain = not several and folds is None and not clustered(places)
     of_two_runs = plain and np.isin([before, after], (0, 1)).all()
-    all_alike = estimate.value != 0 and error == 0  # this is not certainty: treat each place as one patch
+    all_alike = error == 0  # this is not certainty: treat each place as one patch
     if metric.unit == SHARE and (of_two_runs or all_alike):
         # For single runs, the distribution of the difference is known, even with few patches.
         changes, source = (np.bincount(places, change), "places") if clustered(places) else (change, "patches")
@@ -194,7 +193,7 @@ def compare(
         metric=decisive.name,
         scope="two runs" if len(before.seeds) == len(after.seeds) == 1 and folds is None else "configurations",
         seeds={"before": len(before.seeds), "after": len(after.seeds)},
-        folds=None if folds is None else int(folds.max() + 1),
+        folds=None if folds is None else len(np.unique(folds)),
         patches=len(after.patch_ids),
         places=None if places is None else int(places.max() + 1),
         metrics=metrics,
@@ -206,15 +205,19 @@ def compare(
     )
 
 
-def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, Verdict]:
+def against_baselines(
+    predictions: Predictions, baselines: Mapping[str, Predictions], tolerance: float | None = None
+) -> dict[str, Verdict]:
     """The verdict on the accuracy, compared with each baseline on the same patches.
 
     Args:
-        baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
+        baselines: as `of_baselines` returns them.
+        tolerance: of the accuracy; None: the metric's own.
     """
-    accuracy, verdicts = METRICS["accuracy"], {}
-    for name in BASELINES:
-        if name in baselines:
-            pair = (accuracy.scores(one) for one in (of_baseline(baselines, name, predictions), predictions))
-            verdicts[name] = compare_scores(accuracy, *pair, predictions.places, predictions.folds, seedless=True)
-    return verdicts
+    accuracy, where = METRICS["accuracy"], (predictions.places, predictions.folds)
+    return {
+        name: compare_scores(
+            accuracy, accuracy.scores(one), accuracy.scores(predictions), *where, tolerance=tolerance, seedless=True
+        )
+        for name, one in baselines.items()
+    }

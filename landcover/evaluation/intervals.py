@@ -211,10 +211,12 @@ def mean(scores: np.ndarray, places: np.ndarray | None = None, folds: np.ndarray
     """The mean of scores (S, N), one row per seed and one column per patch.
 
     Args:
-        places, folds: of the patches, int (N,), numbered from 0, if known; with folds, each has networks of its own.
+        places: of the patches, int (N,), numbered from 0, if known.
+        folds: of the patches, int (N,), if each fold has networks of its own.
     """
     if folds is None:
         return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_seeds(scores))
+    folds = np.unique(folds, return_inverse=True)[1]  # numbered from 0
     if len(scores) == 1:
         return _of_one_seed(scores[0], places, folds)
     return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_networks(scores, folds))
@@ -239,9 +241,10 @@ def difference(
     single, several = sorted((before, after), key=len)
     if folds is None:
         seeds = _of_seeds(before, "seeds before") + _of_seeds(after, "seeds after")
-    elif len(several) == 1:
-        return _of_one_seed(paired, places, folds)
     else:
+        folds = np.unique(folds, return_inverse=True)[1]  # numbered from 0
+        if len(several) == 1:
+            return _of_one_seed(paired, places, folds)
         seeds = _of_networks(before, folds, "networks before") + _of_networks(after, folds, "networks after")
     if len(single) == 1 and not seedless:
         factor = 1 + len(several)

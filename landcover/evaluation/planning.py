@@ -12,7 +12,7 @@ from typing import NamedTuple
 import scipy.stats
 
 from landcover.evaluation.comparison import Verdict
-from landcover.evaluation.intervals import NORMAL, quantile
+from landcover.evaluation.intervals import quantile
 
 POWER = 0.8  # the share of tests that tell a difference of the planned size
 SPREAD = 0.8  # of the range of a planned number: the variance it is computed from is an estimate

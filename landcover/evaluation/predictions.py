@@ -140,13 +140,20 @@ def mismatches(before: Predictions, after: Predictions) -> list[str]:
     return []
 
 
-def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Predictions:
-    """A column of baseline_predictions.csv as predictions for the same patches as `like`.
+def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Predictions]:
+    """The columns of a baseline_predictions.csv, as predictions for the same patches as `like`.
+
+    Baselines that an older revision lacks are left out.
 
     Raises:
         InputError: the patches differ.
     """
-    baseline = parse(table.assign(predicted=table[name]))
-    if mismatches(baseline, like):
-        raise InputError("does not cover the same patches as the predictions; run dvc repro")
-    return replace(baseline, positions=like.positions, folds=like.folds, stated_places=like.stated_places)
+    baselines = {}
+    for name in BASELINES:
+        if name in table:
+            baseline = parse(table.assign(predicted=table[name]))
+            if mismatches(baseline, like):
+                raise InputError("does not cover the same patches as the predictions; run dvc repro")
+            known = {"positions": like.positions, "folds": like.folds, "stated_places": like.stated_places}
+            baselines[name] = replace(baseline, **known)
+    return baselines

@@ -14,7 +14,7 @@ from landcover.evaluation.calibration import ece, ece_by_chance
 from landcover.evaluation.comparison import against_baselines
 from landcover.evaluation.intervals import difference, mean, share_interval
 from landcover.evaluation.metrics import METRICS, all_scores, means
-from landcover.evaluation.predictions import OPTIONAL, REQUIRED, Predictions, parse, tabulate
+from landcover.evaluation.predictions import OPTIONAL, REQUIRED, Predictions, of_baselines, parse, tabulate
 
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
@@ -64,7 +64,8 @@ def of_run(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
 
 def differences_from(baselines: pd.DataFrame, predictions: Predictions) -> dict[str, Any]:
     """The result of `against_baselines`, for a JSON file."""
-    return {name: asdict(verdict) for name, verdict in against_baselines(predictions, baselines).items()}
+    verdicts = against_baselines(predictions, of_baselines(baselines, predictions))
+    return {name: asdict(verdict) for name, verdict in verdicts.items()}
 
 
 def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:

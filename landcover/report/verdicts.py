@@ -36,7 +36,7 @@ def amount(metric: Metric, value: float) -> str:
 
 
 def answer(verdict: Verdict) -> str:
-    """The verdict in words, with the tolerance where it matters: 'undecided, not worse by the tolerance of 3 points'."""
+    """The verdict in words, with the tolerance where it matters: 'equivalent within the tolerance of 3 points'."""
     metric = METRICS[verdict.metric]
     tolerance = f"the tolerance of {amount(metric, verdict.tolerance)}"
     match verdict.verdict:
@@ -58,9 +58,10 @@ def largest_loss(verdict: Verdict) -> str:
 def power(verdict: Verdict) -> str:
     """One line that says what this test could have told."""
     metric = METRICS[verdict.metric]
+    told, equivalent = (_two(metric, least(verdict)) for least in (least_told, least_tolerance))
     return (
-        f"What this test can tell: in {POWER:.0%} of such tests, a true difference of {_two(metric, least_told(verdict))} "
-        f"is told, and two equal sides are shown to be equivalent within {_two(metric, least_tolerance(verdict))}."
+        f"What this test can tell: in {POWER:.0%} of such tests, a true difference of {told} is told, and two equal "
+        f"sides are shown to be equivalent within {equivalent}."
     )
 
 

@@ -55,4 +55,4 @@ def test_a_stage_that_never_ran_is_named(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "--quiet"], check=True)
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}, repeat: {cmd: x}}")
     lock = {"stages": {"train": {}, "removed": {"params": {"params.yaml": {"gone": 1}}}}}
-    assert changed_since_the_run(Revision("workspace"), lock, {}) == ["stage repeat"]
+    assert changed_since_the_run(Revision("workspace"), lock, {}) == ["stage repeat (never run)"]
