@@ -92,15 +92,11 @@ class Revision:
         Raises:
             InputError: the revision has no such file.
         """
-        missing = InputError(f"{self} has no {path}; run dvc repro there and commit the result")
-        if self.commit is None:
-            try:
-                return Path(path).read_bytes()
-            except FileNotFoundError:
-                raise missing from None
+        if self.commit is None and Path(path).is_file():
+            return Path(path).read_bytes()
         # Relative to this folder, which may lie below the top of the repository.
-        if not git("ls-tree", self.commit, path):
-            raise missing
+        if self.commit is None or not git("ls-tree", self.commit, path):
+            raise InputError(f"{self} has no {path}; run dvc repro there and commit the result")
         return _git("show", f"{self.commit}:./{path}")
 
     def has(self, path: str) -> bool:

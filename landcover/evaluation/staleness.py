@@ -92,6 +92,6 @@ def changed_since_the_run(revision: Revision, lock: dict[str, Any], params: dict
     """
     # The lock keeps stages that dvc.yaml no longer has.
     stages = dict(revision.yaml("dvc.yaml")["stages"])
-    never = [f"stage {name}" for name in stages if name not in lock["stages"]]
+    never = [f"stage {name} (never run)" for name in stages if name not in lock["stages"]]
     lock = {"stages": {name: stage for name, stage in lock["stages"].items() if name in stages}}
     return [*never, *changed_parameters(lock, params), *changed_files(lock, revision)]

@@ -6,6 +6,7 @@ docs/comparison.md has the table of answers and what the gate makes of each.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from landcover.errors import few
 from landcover.evaluation.comparison import Answer, Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES
@@ -52,7 +53,7 @@ def judge(
     """
     words = {subject: _in_words(subject, verdict) for subject, verdict in verdicts.items()}
     regressions = [words.pop(subject) for subject, one in verdicts.items() if one.verdict == Answer.WORSE]
-    regressions += [f"more test patches have a train patch {leak}" for leak in leaks]
+    regressions += [f"leakage grew ({few(leaks, 1)})"] if leaks else []
     doubts = [words.pop(subject) for subject, one in verdicts.items() if strict and one.verdict == Answer.UNDECIDED]
     rest = list(words.values())
     if doubts or (regressions and not accepted):
@@ -84,6 +85,6 @@ def judge_unpaired(
     why = f"no paired comparison was possible: {'; '.join(reasons)}"
     if margin is None:
         return Gate(False, f"{why}; nor do both sides have a baseline", [])
-    subject = f"the margin over {BASELINES[margin[0]]}"
+    subject = f"margin over {BASELINES[margin[0]]}"
     gate = judge({subject: margin[1]}, leaks=leaks, accepted=accepted, strict=strict)
     return replace(gate, notes=[*gate.notes, why])

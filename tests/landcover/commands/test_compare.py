@@ -1,5 +1,6 @@
 """Compare two states of a real Git repository, whose reports a test writes by hand, and two tables of predictions."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -25,6 +26,7 @@ from landcover.evaluation.comparison import tango
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import tabulate
 from landcover.evaluation.reports import NEARNESS
+from landcover.evaluation.staleness import md5_of_folder
 from landcover.report import plots
 from landcover.report.comparison import CURVES, PICTURES
 
@@ -95,13 +97,32 @@ class Repository:
             plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name, synthetic=False)
         changed = merged(self.params, params) | {"runtime": self.params["runtime"]}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(changed))
-        ran = {key: {"params.yaml": {key: changed[key]}} for key in ("datasets", "train")}
-        stages = {"choose": {"params": ran["datasets"]}, "train": {"params": ran["train"]}, "report": {"outs": "same"}}
-        (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages}))
+        self.lock()
 
-    def commit(self) -> str:
+    def lock(self) -> None:
+        """Note in dvc.lock that the stages ran with the parameters and made the reports as they are."""
+        params = yaml.safe_load((self.folder / "params.yaml").read_text())
+        ran = {key: {"params.yaml": {key: params[key]}} for key in ("datasets", "train")}
+        (self.folder / "code").mkdir(exist_ok=True)
+        (self.folder / "code" / "model.py").write_text("width = 8\n")
+        (self.folder / "loop.py").write_text("epochs = 1\n")
+        code = {"path": "code", "md5": md5_of_folder({"model.py": b"width = 8\n"}), "nfiles": 1}
+        outs = [{"path": "models/weights", "md5": "of a file that Git does not have"}]
+        outs += [self.entry(f"reports/{path.name}") for path in sorted((self.folder / "reports").iterdir())]
+        stages = {
+            "choose": {"params": ran["datasets"]},
+            "train": {"params": ran["train"], "deps": [code, self.entry("loop.py")], "outs": outs},
+        }
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys([*stages, "report"])}))
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages | {"report": {}, "removed": {}}}))
+
+    def entry(self, path: str) -> dict[str, str]:
+        """What dvc.lock says of a file."""
+        return {"path": path, "md5": hashlib.md5((self.folder / path).read_bytes()).hexdigest()}
+
+    def commit(self, message: str = "state") -> str:
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", "state")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
     def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
@@ -145,7 +166,7 @@ def repository(tmp_path, default_params) -> Repository:
 
 def test_equal_revisions_show_no_difference(repository):
     repository.commit()
-    page = repository.compare("--base", "HEAD~1", "--head", "HEAD", "--fail-on-regression")
+    page = repository.compare("--base", "HEAD~1", "--head", "HEAD")
     assert page.startswith("**No difference**: every prediction is the same, on the same 150 test patches.")
     assert "No parameter changed." in page
     assert "Stages that ran again: none." in page
@@ -154,11 +175,11 @@ def test_equal_revisions_show_no_difference(repository):
 
 def test_a_better_experiment_is_better_with_all_that_changed(repository):
     repository.write(wrong(20), train={"learning_rate": 0.001}, colour="blue")
-    page = repository.compare("--fail-on-regression")
+    page = repository.compare()
     assert "95% interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
     # Thirty patches fixed and none broken: sqrt(30) standard errors of sqrt(30) / 150.
     assert page.splitlines()[2] == (
-        "Evidence: the difference is 5.48 standard errors of 3.7 points; a verdict of better or worse takes more than "
+        "Evidence: the difference is 5.48 standard errors of 3.7 points; better or worse takes more than "
         "1.96. Method: Tango's score test for paired proportions (McNemar's test), normal distribution. The variance "
         "comes from 150 patches (100%)."
     )
@@ -209,31 +230,47 @@ def test_pictures_are_of_both_revisions(repository):
     assert (pictures / "learning_curves.png").is_file()
 
 
-def test_only_a_significant_loss_or_grown_leakage_fails_the_gate(repository):
+def test_the_gate_has_the_first_word_and_fails_on_a_loss_or_on_grown_leakage(repository):
     repository.write(wrong(52))
-    assert repository.compare("--fail-on-regression").startswith("**Within noise**: accuracy -1.3 points (")
-    repository.write(wrong(50), sure=0.6)  # a gain of likelihood
-    assert "significantly worse" not in repository.compare("--fail-on-regression")
+    page = repository.compare("--gate")
+    assert page.startswith("**Gate: passed**, accuracy undecided: a loss of up to ")
+    assert page.split("\n\n")[1].startswith("Negative log-likelihood undecided: a loss of up to ")
+    assert page.split("\n\n")[2].startswith("**Undecided**: accuracy -1.3 points (")
+    assert repository.compare().startswith("**Undecided**")
+    failed = repository.run("--gate", "--strict", expect=3).stdout.splitlines()[0]
+    assert re.fullmatch("Gate: failed, accuracy undecided: .*; negative log-likelihood undecided: .* out.", failed)
     repository.write(wrong(80))
-    assert repository.compare("--fail-on-regression", expect=3).startswith("**Worse**: accuracy -20.0 points")
-    assert repository.compare().startswith("**Worse**")
+    assert repository.compare("--gate", expect=3).startswith(f"**Gate: failed**, accuracy worse; {LIKELIHOOD} worse.")
     repository.write(wrong(20), touching=0.25)
-    page = repository.compare("--fail-on-regression", expect=3)
-    assert page.startswith("**Better**")
-    leak = "> **Leakage grew**: share of test patches with a train patch on the same ground: 0.0% before, 25.0% after"
-    assert leak in page
+    page = repository.compare("--gate", expect=3)
+    leak = "on the same ground: 0.0% before, 25.0% after"
+    assert page.startswith(f"**Gate: failed**, leakage grew ({leak} and 4 more).\n\nAccuracy better.")
+    assert f"> **Leakage grew**: share of test patches with a train patch {leak}" in page
 
 
-@pytest.mark.parametrize(("errors", "word"), [(50, "Within noise"), (38, "Better")])
+@pytest.mark.parametrize(("errors", "word"), [(50, "equivalent within the tolerance of 3 points"), (38, "better")])
 def test_a_loss_of_likelihood_fails_the_gate_whatever_metric_decides(repository, errors, word):
     """What is wrong is now wrong with more confidence."""
     repository.write(wrong(errors), sure=0.9999)
-    done = repository.run("--fail-on-regression", "--json", "--output", "comparison.md", expect=3)
+    done = repository.run("--gate", "--json", "--output", "comparison.md", expect=3)
     page, fields = source(repository.folder / "comparison.md"), json.loads(done.stdout)
-    assert page.startswith(f"**{word}**: accuracy +")
-    assert f"> The {LIKELIHOOD} is significantly worse." in page
-    assert (fields["losses"], fields["regressions"]) == (["nll"], ["nll is significantly worse"])
-    assert done.stderr.endswith("regression: nll is significantly worse\n")
+    assert page.startswith(f"**Gate: failed**, {LIKELIHOOD} worse.\n\nAccuracy {word}.\n\n")
+    assert fields["losses"] == ["nll"]
+    assert fields["gate"] == {"passed": False, "reason": f"{LIKELIHOOD} worse", "notes": [f"accuracy {word}"]}
+
+
+def test_a_regression_is_accepted_by_a_trailer_in_a_commit(repository):
+    repository.write(wrong(80), touching=0.25)
+    repository.commit("Cleaner labels\n\nThey cost accuracy.\n\nAccept-Regression: the labels are cleaner")
+    between = ("--base", "HEAD~1", "--head", "HEAD", "--gate")
+    page = repository.compare(*between)
+    assert page.startswith("**Gate: passed**, accepted: accuracy worse; negative log-likelihood worse; leakage grew (")
+    assert page.splitlines()[0].endswith(" and 4 more) (the labels are cleaner).")
+    # It is of its own commits, and does not excuse what is stale.
+    repository.write(wrong(140))
+    assert repository.compare("--base", "HEAD", "--gate", expect=3).startswith("**Gate: failed**, accuracy worse")
+    (repository.folder / "loop.py").write_text("epochs = 2\n")
+    assert repository.compare("--base", "HEAD~1", "--gate", expect=3).startswith("**Gate: failed**, stale: in the work")
 
 
 def test_the_heads_parameters_name_the_decisive_metric(repository):
@@ -251,7 +288,7 @@ def test_the_heads_parameters_name_the_decisive_metric(repository):
 def test_a_side_that_is_worse_than_its_baselines_is_named(repository):
     assert "Worse than baselines" not in repository.compare("--base", "HEAD")
     repository.write(wrong(20), statistics=LABELS)
-    page = repository.compare("--fail-on-regression")
+    page = repository.compare()
     assert page.startswith("**Better**")
     assert "> **Worse than baselines that need no network**: logistic regression on band statistics." in page
     rows = page.partition("### Compared with the baselines\n\n")[2].split("\n\n")[0].splitlines()
@@ -283,7 +320,7 @@ def test_patches_in_fewer_places_give_wider_intervals(repository):
     assert page.startswith(f"**Better**: accuracy +13.3 points ({low} to {high})")
     assert "on the same 150 test patches in 150 places." in page.splitlines()[0]
     page = compare_in(15)
-    assert page.startswith("**Within noise**: accuracy +13.3 points")
+    assert page.startswith("**Undecided**: accuracy +13.3 points")
     assert "paired t-test with the cluster-robust variance CR2 over places, 14.0 degrees of freedom" in page
     assert "The variance comes from 15 places (100%)." in page
     assert "The test patches lie in" not in page
@@ -305,6 +342,7 @@ def test_reports_of_an_older_version_are_compared_by_the_columns_they_have(repos
     scores = json.loads((reports / "metrics.json").read_text())
     del scores["test"]["ece_by_chance"], scores["test"]["brier"]
     (reports / "metrics.json").write_text(json.dumps(scores))
+    repository.lock()
     repository.commit()
     repository.write(wrong(20), seeds=[wrong(18), wrong(22)], lat=np.arange(150) / 2)
     page = repository.compare("--base", "HEAD")
@@ -318,31 +356,75 @@ def test_reports_of_an_older_version_are_compared_by_the_columns_they_have(repos
 
 
 @pytest.mark.parametrize("change", ["labels", "patches"])
-def test_other_test_splits_get_no_verdict(repository, change):
+def test_other_test_splits_are_compared_by_their_margins_over_a_baseline(repository, change):
     labels = np.roll(LABELS, 1) if change == "labels" else LABELS[:140]
     repository.write(labels, labels=labels)
     page = repository.compare(expect=4)
     assert page.startswith("**Not comparable**: the test splits")
     assert "No verdict is given." in page
-    assert "95% interval" not in page
-    result = repository.figures("--fail-on-regression", expect=4)
-    assert (result["verdict"], result["comparable"], result["regressions"]) == (None, False, [])
+    assert re.search(r"^\| logistic .* \| better: \+6.7 points \(.*\) \| better: \+4[0-9.]* points", page, re.MULTILINE)
+    over = "logistic regression on band statistics"
+    assert re.search(rf"that both have, {over}: \*\*better\*\*, \+3[0-9.]* points \(", page)
+    page = repository.compare("--gate")
+    assert page.startswith(
+        f"**Gate: passed**, margin over {over} better.\n\nNo paired comparison was possible: the test"
+    )
+    result = repository.figures("--gate")
+    assert (result["verdict"], result["comparable"], result["gate"]["passed"]) == (None, False, True)
     assert result["reasons"][0].startswith("the test splits")
     assert "metrics" not in result
+    # It does not pass in silence where the network is no longer better than the baseline.
+    repository.write(np.where(np.arange(len(labels)) < 100, 7, labels), labels=labels)
+    assert repository.compare("--gate", expect=3).startswith(f"**Gate: failed**, margin over {over} worse.")
+    result = repository.figures("--gate", expect=3)["margin"]
+    assert (result["baseline"], result["verdict"]) == ("band_statistics", "worse")
+    assert result["before"] == pytest.approx(10 / 150)
+    assert result["after"] == pytest.approx(-40 / len(labels))
+    (repository.folder / "reports" / "baseline_predictions.csv").unlink()
+    repository.lock()
+    assert "nor do both sides have a baseline" in repository.compare("--gate", expect=3).splitlines()[0]
 
 
-def test_parameters_that_did_not_run_are_named_as_stale(repository):
-    assert "Stale results" not in repository.compare("--base", "HEAD")
-    params = yaml.safe_load((repository.folder / "params.yaml").read_text())
+def edit_parameter(folder: Path) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
     params["train"]["epochs"] = 99
-    other = params["datasets"]["ben-ge-800"]
-    assert params["dataset"] != "ben-ge-800"
-    other["source"] = "https://example.org/moved.tar.gz"  # of a dataset that is not used
-    (repository.folder / "params.yaml").write_text(yaml.safe_dump(params))
-    page = repository.compare("--base", "HEAD")
+    params["datasets"]["ben-ge-800"]["source"] = "https://example.org/moved.tar.gz"  # of a dataset that is not used
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def edit_predictions(folder: Path) -> None:
+    table = pd.read_csv(folder / "reports" / "predictions.csv")
+    table.assign(predicted=table["actual"]).to_csv(folder / "reports" / "predictions.csv", index=False)
+
+
+STALE = {
+    "a parameter": (edit_parameter, "train.epochs"),
+    "predictions": (edit_predictions, "reports/predictions.csv"),
+    "code": (lambda folder: (folder / "loop.py").write_text("epochs = 2\n"), "loop.py"),
+    "code in a folder": (lambda folder: (folder / "code" / "model.py").write_text("width = 16\n"), "code"),
+    "a new module": (lambda folder: (folder / "code" / "new.py").write_text(""), "code"),
+}
+
+
+@pytest.mark.parametrize(("edit", "changed"), STALE.values(), ids=STALE)
+def test_what_was_not_run_gets_no_verdict(repository, edit, changed):
+    """Neither in the workspace nor in a commit, as of `dvc exp save`."""
+    assert repository.compare("--base", "HEAD", "--gate").startswith("**Gate: passed**, every prediction is the same.")
+    edit(repository.folder)
     short = repository.git("rev-parse", "--short=7", "HEAD")
-    stale = f"in the workspace on {short}, `train.epochs` changed after the run; run `dvc repro`."
-    assert f"> **Stale results**: {stale}" in page
+    stale = f"in the workspace on {short}, {changed} changed after the run"
+    done = repository.run("--base", "HEAD", "--gate", expect=3)
+    assert done.stdout.splitlines()[:2] == [
+        f"Gate: failed, stale: {stale}; run dvc repro.",
+        f"Stale: {stale}. No verdict is given: run `dvc repro` there.",
+    ]
+    assert repository.compare("--base", "HEAD").startswith(f"**Stale**: {stale}")
+    result = repository.figures("--base", "HEAD")
+    assert (result["verdict"], result["stale"]) == (None, {"before": [], "after": [changed]})
+    commit = repository.commit()
+    repository.git("update-ref", "refs/exps/00/0000/mine", commit)
+    page = repository.compare("--base", "HEAD~1", "--head", "mine")
+    assert page.startswith(f"**Stale**: in mine ({commit[:7]}), {changed} changed after the run.")
 
 
 def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
@@ -351,7 +433,7 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     repository.write(wrong(20), seeds=[wrong(20), wrong(45), wrong(67)])
     page = repository.compare()
     first = page.splitlines()[0]
-    assert first.startswith("**Within noise**: accuracy +4.0 points (")
+    assert first.startswith("**Undecided**: accuracy +4.0 points (")
     assert "Means over 3 seeds before and 3 seeds after; the interval includes the variation between seeds." in first
     assert "| 0 | 0.800 | 0.867 |" in page
     assert "| **mean** | 0.667 | 0.707 |" in page
@@ -361,7 +443,7 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     # A single seed is no repetition: it is the run that counts, and its variance is taken from the other side.
     repository.write(wrong(45), seeds=[wrong(1)])
     page = repository.compare()
-    assert page.startswith("**Within noise**: accuracy +3.3 points (")
+    assert page.startswith("**Undecided**: accuracy +3.3 points (")
     assert "Means over 3 seeds before and one run after" in page.splitlines()[0]
     assert "> One side has a single run." in page
     repository.commit()
@@ -427,12 +509,13 @@ def test_all_figures_are_printed_as_json(repository):
     assert list(result["metrics"]) == list(METRICS)
     for one in result["metrics"].values():
         assert list(one) == [
-            "before", "after", "difference", "low", "high", "p", "verdict",
+            "before", "after", "difference", "low", "high", "p", "verdict", "tolerance",
             "metric", "method", "standard_error", "degrees_of_freedom", "components",
         ]  # fmt: skip
     assert list(result["baselines"]["after"]) == ["majority", "band_statistics", "texture"]
     assert result["grown_leakage"][0] == "on the same ground: 0.0% before, 25.0% after"
-    assert result["regressions"] == [f"more test patches have a train patch {leak}" for leak in result["grown_leakage"]]
+    assert result["stale"] == {"before": [], "after": []}
+    assert result["gate"]["passed"] is False
     assert not (repository.folder / "comparison.md").exists()
     assert repository.figures("--output", "page.md") == result
     assert (repository.folder / "page.md").read_text().startswith("**Better**")
@@ -512,7 +595,7 @@ def test_tables_of_several_seeds_are_compared_by_their_means(run_tables, tmp_pat
     named = a_table(mistaken(20), mistaken(45)).replace({"seed": {10: "first", 11: "second"}})
     assert run_tables(before, named)[0] == 0
     page = source(tmp_path / "comparison.md")
-    assert page.startswith("**Within noise**: accuracy +11.7 points (")
+    assert page.startswith("**Undecided**: accuracy +11.7 points (")
     assert "Means over 3 seeds before and 2 seeds after" in page.splitlines()[0]
     for row in ("10 | 0.800 | -", "first | - | 0.867", "**mean** | 0.667 | 0.783"):
         assert f"| {row} |" in page
@@ -525,16 +608,17 @@ def test_tables_with_probabilities_are_compared_by_them(run_tables, tmp_path):
         a_table(predicted).sort_values("patch_id").assign(p_actual=likely(predicted, sure), **facts)
         for sure in (0.5, 0.999)
     )
-    options = ("--json", "--verdict", "nll", "--fail-on-regression", "--output", "page.md")
+    options = ("--json", "--verdict", "nll", "--gate", "--output", "page.md")
     code, out, _ = run_tables(before, after, *options)
     result = json.loads(out)
     assert code == 3
-    assert (result["verdict"], result["places"], result["regressions"]) == ("worse", 1, ["nll is significantly worse"])
+    assert (result["verdict"], result["places"], result["losses"]) == ("worse", 1, ["nll"])
+    assert result["gate"]["reason"].startswith("negative log-likelihood worse")
     nll = result["metrics"]["nll"]
     assert nll["before"] == pytest.approx(-(2 * np.log(0.5) + np.log(0.25)) / 3)
     assert nll["after"] == pytest.approx(-(2 * np.log(0.999) + np.log(0.0005)) / 3)
     assert result["metrics"]["brier"]["p"] == 1
-    assert (tmp_path / "page.md").read_text().startswith("**Worse**: negative log-likelihood +")
+    assert "**Worse**: negative log-likelihood +" in (tmp_path / "page.md").read_text()
     with pytest.raises(InputError, match="the verdict by nll needs a column p_actual on both sides"):
         run_tables(before, GOOD, "--verdict", "nll")
 
@@ -549,11 +633,16 @@ def test_tables_with_probabilities_are_compared_by_them(run_tables, tmp_path):
     ids=["labels", "fewer patches", "ids without their zeros"],
 )
 def test_tables_of_other_patches_or_labels_get_no_verdict(run_tables, tmp_path, after, reason):
-    code, out, _ = run_tables(GOOD, after, "--json", "--output", "comparison.md", "--fail-on-regression")
+    code, out, _ = run_tables(GOOD, after, "--json", "--output", "comparison.md")
     result = json.loads(out)
     assert (code, result["verdict"], result["comparable"], result["reasons"]) == (4, None, False, [reason])
     page = (tmp_path / "comparison.md").read_text()
     assert page == f"**Not comparable**: {reason}. No verdict is given.\n"
+    code, out, _ = run_tables(GOOD, after, "--gate")
+    assert (code, out.splitlines()[0]) == (
+        3,
+        f"Gate: failed, no paired comparison was possible: {reason}; nor do both sides have a baseline.",
+    )
 
 
 BAD = {

@@ -306,7 +306,7 @@ def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeyp
     for name, text in {
         "stage.py": STAGE.replace("REPORTS", str(REPOSITORY / "reports")),
         "dvc.yaml": "stages: {train: {cmd: python stage.py, params: [train], outs: [reports: {cache: false}]}}\n",
-        "dvc.lock": "schema: '2.0'\nstages: {}\n", ".gitignore": ".partial\ncomparison\n",
+        "dvc.lock": "schema: '2.0'\nstages: {train: {cmd: python stage.py}}\n", ".gitignore": ".partial\ncomparison\n",
         "experiments.yaml": "network: {notebook: {}, fast: {train.learning_rate: 0.01}}\n",
     }.items():  # fmt: skip
         (tmp_path / name).write_text(text)
