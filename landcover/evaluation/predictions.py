@@ -23,7 +23,7 @@ OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90
 OF_PATCH = (
     "fold",
     "place",
-)  # columns that a table may lack: the fold that tests a patch, a number; the place, any name
+)  # likewise: the number of the fold that tests a patch, and any name of its place
 ROUNDING = 1e-6  # beyond the limits above
 
 
