@@ -144,8 +144,7 @@ def ours(before: Predictions, after: Predictions, metric: str = "accuracy") -> F
 
 
 def ours_of_baseline(before: Predictions, after: Predictions) -> Facts:
-    table = pd.DataFrame({"patch_id": before.patch_ids, "actual": before.actual, "texture": before.predicted[0]})
-    return asdict(against_baselines(after, table)["texture"])
+    return asdict(against_baselines(after, {"texture": before})["texture"])
 
 
 def _facts(difference: float, low: float, high: float, p: float) -> Facts:

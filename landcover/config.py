@@ -310,6 +310,7 @@ class Evaluation(Section):
     """The metric that decides a comparison, and the random draws where no formula exists."""
 
     verdict: str = "accuracy"  # a metric's name, which landcover/evaluation/metrics.py checks
+    tolerance: dict[str, Positive] = pydantic.Field(default_factory=dict)  # by metric; others have the list's
     resamples: Annotated[int, pydantic.Field(ge=100, le=100_000)]
     seed: Annotated[int, pydantic.Field(ge=0)]
 

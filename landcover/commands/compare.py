@@ -1,6 +1,6 @@
 """Is this experiment better?  two revisions' reports, or two tables of predictions -> one Markdown page
 
-    python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--fail-on-regression]
+    python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--gate] [--strict]
     python -m landcover compare --base A.csv --head B.csv [--json]
 
 It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
@@ -10,8 +10,8 @@ columns patch_id, actual and predicted, and optionally seed, p_actual, brier, lo
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,18 @@ import pandas as pd
 from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
-from landcover.evaluation.comparison import Comparison, Verdict, compare
+from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
 from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
-from landcover.evaluation.reports import grown_leakage, incomparable, read_reports
-from landcover.evaluation.revisions import WORKSPACE, Revision, merge_base
+from landcover.evaluation.reports import grown_leakage, margin, pair, read_reports, stale
+from landcover.evaluation.revisions import WORKSPACE, Revision, accepted_regression, merge_base
 from landcover.report import comparison as pages
+from landcover.report.gate import Gate, counted, judge, judge_stale, judge_unpaired
 
-REGRESSION = 3  # exit codes, besides 1 for bad input
+FAILED = 3  # exit codes, besides 1 for bad input: the gate, and without it
 NOT_COMPARABLE = 4
-GATED = " or ".join(metric.label for metric in METRICS.values() if metric.gated)
 NAMES = dict.fromkeys(("patch_id", "actual", "predicted"), str)  # a class may be called NA or None
-WITH_SEEDS = "dvc exp run -S 'repeat.seeds=[1,2,3,4,5]' (one more training per seed)"
+WITH_FOLDS = "dvc exp run -S repeat.folds=5 (five trainings, and each patch is tested)"
 
 
 @dataclass(frozen=True)
@@ -40,30 +40,29 @@ class Outcome:
     """The result of a comparison: either compared, or the reasons why not."""
 
     names: tuple[str, str]  # of the sides
+    headline: str  # the first lines of the page, without the gate's
     page: Callable[[Path], str]  # given the folder for its pictures
+    gate: Gate
     compared: Comparison | None = None
-    reasons: list[str] = field(default_factory=list)
-    baselines: dict[str, dict[str, Verdict]] | None = None  # of revisions: each side's, by 'before' and 'after'
+    reasons: Sequence[str] = ()
+    # Of revisions only:
+    baselines: dict[str, dict[str, Verdict]] | None = None  # each side's, by 'before' and 'after'
+    margin: tuple[str, Verdict] | None = None  # of sides that cannot be compared, over the baseline of this name
     grown_leakage: list[str] = field(default_factory=list)
-
-    @property
-    def headline(self) -> str:
-        return pages.not_comparable(self.reasons) if self.compared is None else pages.verdict_lines(self.compared)
-
-    @property
-    def regressions(self) -> list[str]:
-        losses = [f"{name} is significantly worse" for name in self.compared.losses] if self.compared else []
-        return losses + [f"more test patches have a train patch {kind}" for kind in self.grown_leakage]
+    stale: dict[str, list[str]] = field(default_factory=dict)  # what changed after the run, by 'before' and 'after'
 
     def as_json(self) -> dict[str, Any]:
         """The fields of --json; docs/comparison.md describes them."""
-        fields: dict[str, Any] = {"verdict": self.compared and self.compared.verdict, "comparable": not self.reasons}
+        verdict = self.compared.verdict if self.compared and not any(self.stale.values()) else None
+        fields: dict[str, Any] = {"verdict": verdict, "comparable": not self.reasons}
         fields |= dict(zip(("base", "head"), self.names, strict=True))
         if self.compared:
-            fields |= asdict(self.compared)
+            fields |= asdict(self.compared) | {"verdict": verdict}
         if self.baselines is not None:
-            fields |= {"baselines": self.baselines, "grown_leakage": self.grown_leakage}
-        return fields | {"reasons": self.reasons, "regressions": self.regressions}
+            fields |= {"baselines": self.baselines, "grown_leakage": self.grown_leakage, "stale": self.stale}
+        if self.margin:
+            fields["margin"] = {"baseline": self.margin[0]} | asdict(self.margin[1])
+        return fields | {"reasons": self.reasons, "gate": self.gate}
 
 
 def read_table(path: str) -> Predictions:
@@ -86,24 +85,45 @@ def read_table(path: str) -> Predictions:
     raise InputError(f"{path}: {reason}")
 
 
-def compare_tables(names: tuple[str, str], metric: str) -> Outcome:
+def compare_tables(names: tuple[str, str], metric: str, *, strict: bool) -> Outcome:
     before, after = map(read_table, names)
     if reasons := mismatches(before, after):
-        return Outcome(names, lambda folder: f"{pages.not_comparable(reasons)}\n", reasons=reasons)
+        headline = pages.not_comparable(reasons)
+        return Outcome(names, headline, lambda folder: f"{headline}\n", judge_unpaired(reasons), reasons=reasons)
     compared = compare(before, after, named(metric))
-    return Outcome(names, lambda folder: pages.tables_page(compared, names, before, after), compared)
+    word = judge(counted(compared), strict=strict)
+    page = partial(pages.tables_page, compared, names, before, after)
+    return Outcome(names, pages.verdict_lines(compared), lambda folder: page(), word, compared)
 
 
-def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path) -> Outcome:
+def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: Path, *, strict: bool) -> Outcome:
     base, head = (read_reports(Revision(name)) for name in names)
     names = (str(base.revision), str(head.revision))
-    if reasons := incomparable(base, head):
-        return Outcome(names, lambda folder: pages.incomparable_page(reasons, base, head), reasons=reasons)
-    metric = metric or validate("evaluate", Evaluation, head.params["evaluate"]).verdict
-    compared = compare(base.predictions, head.predictions, named(metric))
-    against = {"before": base.against_baselines(), "after": head.against_baselines()}
-    page = partial(pages.comparison_page, compared, against, base, head, tensors_dir)
-    return Outcome(names, page, compared, baselines=against, grown_leakage=grown_leakage(base, head))
+    settings = validate("evaluate", Evaluation, head.params["evaluate"])
+    paired, leaks = pair(base, head), grown_leakage(base, head)
+    sides = (("before", base, paired.before or base.on_test), ("after", head, paired.after or head.on_test))
+    against = {
+        when: against_baselines(one, side.of_baselines(one), settings.tolerance.get("accuracy"))
+        for when, side, one in sides
+    }
+    gated = {"leaks": leaks, "accepted": accepted_regression(base.revision, head.revision), "strict": strict}
+    changed = {"before": base.changed, "after": head.changed}
+    known = {"baselines": against, "grown_leakage": leaks, "stale": changed}
+    if paired.reasons:
+        over = margin(base, head, settings.tolerance.get("accuracy"))
+        word = judge_unpaired(paired.reasons, over, **gated)
+        page = pages.incomparable_page(paired.reasons, against, over, base, head)
+        headline = pages.not_comparable(paired.reasons)
+        outcome = Outcome(names, headline, lambda folder: page, word, reasons=paired.reasons, margin=over, **known)
+    else:
+        decisive = named(metric or settings.verdict)
+        compared = compare(paired.before, paired.after, decisive, settings.tolerance)
+        word = judge(counted(compared), **gated)
+        page = partial(pages.comparison_page, compared, paired, against, base, head, tensors_dir)
+        outcome = Outcome(names, pages.verdict_lines(compared, paired.note), page, word, compared, **known)
+    if sides := stale(base, head):
+        return replace(outcome, headline=pages.stale_line(sides), gate=judge_stale(sides))
+    return outcome
 
 
 def main(arguments: list[str]) -> None:
@@ -115,34 +135,36 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
     parser.add_argument("--verdict", choices=METRICS, help="decisive metric; default: head's evaluate.verdict")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
-    gate = f"exit with {REGRESSION} if {GATED} is significantly worse or leakage grew"
-    parser.add_argument("--fail-on-regression", action="store_true", help=gate)
+    gate = f"begin with the gate's word, and exit with {FAILED} if it fails"
+    parser.add_argument("--gate", action="store_true", help=gate)
+    parser.add_argument("--strict", action="store_true", help="the gate fails on what is undecided, too")
     given = parser.parse_args(arguments)
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
         raise InputError(f"--output {output}: give a name ending in .md; its pictures go to a folder beside it")
     match [str(name).endswith(".csv") for name in (given.base, given.head)]:
         case [True, True]:
-            outcome = compare_tables((given.base, given.head), given.verdict or "accuracy")
+            outcome = compare_tables((given.base, given.head), given.verdict or "accuracy", strict=given.strict)
         case [False, False]:
-            outcome = compare_revisions((given.base or merge_base(), given.head), given.verdict, given.tensors)
+            names = given.base or merge_base(), given.head
+            outcome = compare_revisions(names, given.verdict, given.tensors, strict=given.strict)
         case _:
             raise InputError("--base and --head: give two revisions, or two tables (.csv), not one of each")
+    opening = f"{pages.gate_lines(outcome.gate)}\n\n" if given.gate else ""
     if output:
-        page = outcome.page(output.with_suffix(""))
+        page = opening + outcome.page(output.with_suffix(""))
         with files.replacing(output) as part:
             part.write_text(page, encoding="utf-8")
     if given.json:
         print(json.dumps(outcome.as_json(), indent=2, allow_nan=False, default=asdict))
     else:
-        print(outcome.headline.replace("**", "").replace("\n\n", "\n"))
+        print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
     compared = outcome.compared
-    if outcome.baselines is not None and compared.scope == "two runs" and compared.verdict != "no difference":
-        print(f"to compare the configurations, run both sides with seeds: {WITH_SEEDS}", file=sys.stderr)
+    if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
+        print(f"to compare the configurations, run both sides with folds: {WITH_FOLDS}", file=sys.stderr)
     if output:
         print(output, file=sys.stderr)
+    if given.gate:
+        sys.exit(0 if outcome.gate.passed else FAILED)
     if outcome.reasons:
         sys.exit(NOT_COMPARABLE)
-    if given.fail_on_regression and outcome.regressions:
-        print(f"regression: {'; '.join(outcome.regressions)}", file=sys.stderr)
-        sys.exit(REGRESSION)

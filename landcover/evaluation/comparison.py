@@ -1,21 +1,50 @@
 """Differences between predictions for the same patches: verdicts, and the evidence for them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
-import pandas as pd
 import scipy.stats
 from scipy.optimize import brentq
 
 from landcover.errors import InputError
 from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference
 from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
-from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
+from landcover.evaluation.predictions import Predictions
 
 SCORE_TEST = "Tango's score test for paired proportions (McNemar's test)"
 T_TEST = "paired t-test over patches"
 CLUSTERED_T_TEST = "paired t-test with the cluster-robust variance CR2 over places"
 WITH_SEEDS = ", with the variance between seeds"
+# Of folds: the larger of two variances with one seed, their sum with more; see `intervals`.
+OVER_FOLDS = "; the larger of this variance and that over folds"
+WITH_NETWORKS = ", with 1.25 times the variance between seeds within a fold"
+
+
+class Answer(StrEnum):
+    """What the 95% interval of a gain, with the tolerance, says. The gain itself decides nothing."""
+
+    BETTER = "better"
+    WORSE = "worse"  # the loss may be as large as the tolerance
+    SLIGHTLY_WORSE = "worse by less than the tolerance"
+    EQUIVALENT = "equivalent"  # neither a gain nor a loss of the tolerance is possible
+    NOT_WORSE = "undecided, not worse by the tolerance"
+    UNDECIDED = "undecided"
+    SAME = "no difference"  # of whole tables: every prediction is the same
+
+
+def answer(low: float, high: float, tolerance: float, *, higher_is_better: bool = True) -> Answer:
+    """The answer for the interval of a difference, after minus before; the tolerance is above 0."""
+    if not higher_is_better:
+        low, high = -high, -low
+    if low > 0:
+        return Answer.BETTER
+    if high < 0:
+        return Answer.SLIGHTLY_WORSE if low > -tolerance else Answer.WORSE
+    if low > -tolerance:
+        return Answer.EQUIVALENT if high < tolerance else Answer.NOT_WORSE
+    return Answer.UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -28,7 +57,8 @@ class Verdict:
     low: float  # of the 95% interval
     high: float
     p: float  # of the same test: below 0.05 if the interval excludes 0
-    verdict: str  # 'better' or 'worse' if the interval excludes 0, else 'within noise'
+    verdict: Answer
+    tolerance: float  # the least difference that matters
     metric: str
     method: str  # in words
     standard_error: float
@@ -40,10 +70,11 @@ class Verdict:
 class Comparison:
     """The comparison of predictions for the same patches."""
 
-    verdict: str  # that of the decisive metric, or 'no difference' if all predictions are the same
+    verdict: Answer  # that of the decisive metric, or SAME
     metric: str  # the decisive one
-    scope: str  # 'two runs', or 'configurations' if a side has several seeds
+    scope: str  # 'two runs', or 'configurations' with several seeds or folds
     seeds: dict[str, int]  # of each side, by 'before' and 'after'
+    folds: int | None  # None: both sides are tested on the test split
     patches: int
     places: int | None  # None if unknown
     metrics: dict[str, Verdict]  # for each metric that both sides have
@@ -90,23 +121,36 @@ def tango(fixed: int, broken: int, count: int) -> Interval:
 
 
 def compare_scores(
-    metric: Metric, before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, seedless: bool = False
+    metric: Metric,
+    before: np.ndarray,
+    after: np.ndarray,
+    places: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
+    *,
+    tolerance: float | None = None,
+    seedless: bool = False,
 ) -> Verdict:
     """After minus before for one metric, from scores (S, N) and (T, N) of the same patches.
 
     Args:
-        places: of the patches, int (N,), if known.
+        places, folds: of the patches, as in `intervals.difference`.
+        tolerance: the least difference that matters; None: the metric's own.
         seedless: a side with one row does not depend on a seed, like a logistic regression.
     """
-    estimate = difference(before, after, places, seedless=seedless)
+    tolerance = metric.tolerance if tolerance is None else tolerance
+    estimate = difference(before, after, places, folds, seedless=seedless)
     (low, high), p = estimate.interval(), estimate.p()
     error, freedom, components = estimate.error, estimate.freedom, estimate.components
     method = CLUSTERED_T_TEST if clustered(places) else T_TEST
-    if max(len(before), len(after)) > 1:
+    several = max(len(before), len(after)) > 1
+    if folds is not None:
+        method += WITH_NETWORKS if several else OVER_FOLDS
+    elif several:
         method += WITH_SEEDS
     change = after.mean(0) - before.mean(0)  # (N,)
-    of_two_runs = len(before) == len(after) == 1 and not clustered(places) and np.isin([before, after], (0, 1)).all()
-    all_alike = estimate.value != 0 and error == 0  # this is not certainty: treat each place as one patch
+    plain = not several and folds is None and not clustered(places)
+    of_two_runs = plain and np.isin([before, after], (0, 1)).all()
+    all_alike = error == 0  # this is not certainty: treat each place as one patch
     if metric.unit == SHARE and (of_two_runs or all_alike):
         # For single runs, the distribution of the difference is known, even with few patches.
         changes, source = (np.bincount(places, change), "places") if clustered(places) else (change, "patches")
@@ -114,21 +158,30 @@ def compare_scores(
         (low, high), p = tango(fixed, broken, count), score_test(fixed, broken)
         method, error, freedom = SCORE_TEST, float(np.sqrt(fixed + broken) / count), None
         components = [Component(source, count, 1.0)] if error else []
-    verdict = "within noise"
-    if not low <= 0 <= high:
-        verdict = "better" if (low > 0) == metric.higher_is_better else "worse"
+    verdict = answer(low, high, tolerance, higher_is_better=metric.higher_is_better)
     estimates = float(before.mean()), float(after.mean()), estimate.value, low, high, p
-    return Verdict(*estimates, verdict, metric.name, method, error, freedom, components)
+    return Verdict(*estimates, verdict, tolerance, metric.name, method, error, freedom, components)
 
 
-def compare(before: Predictions, after: Predictions, decisive: Metric = METRICS["accuracy"]) -> Comparison:
-    """Compare the predictions `after` with those `before`, for the same patches.
+def compare(
+    before: Predictions,
+    after: Predictions,
+    decisive: Metric = METRICS["accuracy"],
+    tolerances: Mapping[str, float] | None = None,
+) -> Comparison:
+    """Compare the predictions `after` with those `before`, for the same patches, and if they have folds, the same ones.
+
+    Args:
+        tolerances: by metric; those of other metrics are the list's.
 
     Raises:
         InputError: a table lacks what the decisive metric needs.
     """
-    places = before.places if after.positions is None else after.places
-    metrics = {name: compare_scores(METRICS[name], *both, places) for name, both in all_scores(before, after).items()}
+    places, folds = before.places if after.places is None else after.places, after.folds
+    metrics = {
+        name: compare_scores(METRICS[name], *both, places, folds, tolerance=(tolerances or {}).get(name))
+        for name, both in all_scores(before, after).items()
+    }
     if decisive.name not in metrics:
         raise InputError(
             f"the verdict by {decisive.name} needs a column {decisive.column} on both sides; choose accuracy"
@@ -136,26 +189,35 @@ def compare(before: Predictions, after: Predictions, decisive: Metric = METRICS[
     columns = ["predicted"] if before.p_actual is None or after.p_actual is None else ["predicted", "p_actual"]
     same = all(np.array_equal(getattr(before, name), getattr(after, name)) for name in columns)
     return Comparison(
-        verdict="no difference" if same else metrics[decisive.name].verdict,
+        verdict=Answer.SAME if same else metrics[decisive.name].verdict,
         metric=decisive.name,
-        scope="two runs" if len(before.seeds) == len(after.seeds) == 1 else "configurations",
+        scope="two runs" if len(before.seeds) == len(after.seeds) == 1 and folds is None else "configurations",
         seeds={"before": len(before.seeds), "after": len(after.seeds)},
+        folds=None if folds is None else len(np.unique(folds)),
         patches=len(after.patch_ids),
         places=None if places is None else int(places.max() + 1),
         metrics=metrics,
-        losses=[name for name, one in metrics.items() if METRICS[name].gated and one.verdict == "worse"],
+        losses=[
+            name
+            for name, one in metrics.items()
+            if one.verdict == Answer.WORSE and (METRICS[name].gated or name == decisive.name)
+        ],
     )
 
 
-def against_baselines(predictions: Predictions, baselines: pd.DataFrame) -> dict[str, Verdict]:
+def against_baselines(
+    predictions: Predictions, baselines: Mapping[str, Predictions], tolerance: float | None = None
+) -> dict[str, Verdict]:
     """The verdict on the accuracy, compared with each baseline on the same patches.
 
     Args:
-        baselines: a baseline_predictions.csv; baselines that an older revision lacks are left out.
+        baselines: as `of_baselines` returns them.
+        tolerance: of the accuracy; None: the metric's own.
     """
-    accuracy, verdicts = METRICS["accuracy"], {}
-    for name in BASELINES:
-        if name in baselines:
-            pair = (accuracy.scores(one) for one in (of_baseline(baselines, name, predictions), predictions))
-            verdicts[name] = compare_scores(accuracy, *pair, predictions.places, seedless=True)
-    return verdicts
+    accuracy, where = METRICS["accuracy"], (predictions.places, predictions.folds)
+    return {
+        name: compare_scores(
+            accuracy, accuracy.scores(one), accuracy.scores(predictions), *where, tolerance=tolerance, seedless=True
+        )
+        for name, one in baselines.items()
+    }

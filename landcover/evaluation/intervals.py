@@ -3,6 +3,12 @@
 A mean varies with the patches that were drawn, with the places in which they lie, and with the seeds. Each component is
 estimated separately, and Satterthwaite's formula gives the degrees of freedom of their sum.
 
+With folds, each fold has networks of its own, whose training sets overlap. No unbiased estimate of the variance exists
+(Bengio and Grandvalet, "No unbiased estimator of the variance of k-fold cross-validation", JMLR 5, 2004), so the two
+rules used here rest on the simulation in docs/comparison.md. With one seed, it is the larger of two cluster-robust
+variances, over places and over folds. With more, it is that over places and, in addition, the variance of the networks
+between seeds within a fold, times OVERLAP.
+
 Sources: Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2, 1946;
 Bell and McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples", Survey
 Methodology 28, 2002, with the correlation that the data show, as Imbens and Kolesar, Review of Economics and Statistics
@@ -19,6 +25,7 @@ import scipy.stats
 CONFIDENCE = 0.95
 NORMAL = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
 MOST_OF_A_SHARE = 0.25  # the variance assumed for a single patch, from which none can be estimated
+OVERLAP = 1.25  # by which the overlap of the folds' training sets multiplies the variance between networks
 MANY = 1000  # places, beyond which their sizes hardly affect the degrees of freedom
 
 
@@ -38,8 +45,8 @@ class Interval(NamedTuple):
 class Component:
     """A source of the variance of an estimate."""
 
-    source: str  # patches, places or seeds; of a difference, seeds before and seeds after
-    count: int  # of patches, places or seeds
+    source: str  # patches, places, folds, seeds or networks; of a difference, '... before' and '... after'
+    count: int  # of these
     share: float  # of the variance, 0 to 1
 
 
@@ -98,20 +105,26 @@ def _of_patches(scores: np.ndarray, places: np.ndarray | None) -> _Variance:
     if not clustered(places):
         variance = scores.var(ddof=1) / count
         return _Variance("patches", count, variance, variance**2 / (count - 1))
-    # Bell and McCaffrey's CR2 for a mean. Residuals are summed within a place, and those of a large place are inflated,
-    # since it has pulled the mean towards itself.
-    sizes = np.bincount(places)
-    share = sizes / count
-    sums = np.bincount(places, scores - scores.mean())
-    variance = (sums**2 / (1 - share)).sum() / count**2
+    sizes, variance = np.bincount(places), _clustered_variance(scores, places)
     freedom = len(sizes) - 1
     if len(sizes) <= MANY:
-        correlation = _within_places(scores, places)
+        share, correlation = sizes / count, _within_places(scores, places)
         of_sums = sizes * (1 - correlation) + sizes**2 * correlation  # variances of the places' sums, up to a factor
         residuals = (np.eye(len(sizes)) - share[:, None]) / np.sqrt(1 - share)[:, None]
         covariance = residuals * of_sums @ residuals.T
         freedom = np.trace(covariance) ** 2 / (covariance**2).sum()
     return _Variance("places", len(sizes), variance, variance**2 / freedom)
+
+
+def _clustered_variance(scores: np.ndarray, clusters: np.ndarray) -> float:
+    """Bell and McCaffrey's CR2 for a mean of `scores` (N,), over clusters numbered from 0, int (N,).
+
+    Residuals are summed within a cluster, and those of a large one are inflated, since it has pulled the mean towards
+    itself.
+    """
+    share = np.bincount(clusters) / len(scores)
+    sums = np.bincount(clusters, scores - scores.mean())
+    return float((sums**2 / (1 - share)).sum() / len(scores) ** 2)
 
 
 def _within_places(scores: np.ndarray, places: np.ndarray) -> float:
@@ -141,6 +154,19 @@ def _of_seeds(scores: np.ndarray, source: str = "seeds") -> list[_Variance]:
     return [_Variance(source, seeds, between - rest, between**2 / (seeds - 1) + rest**2 / free)]
 
 
+def _of_networks(scores: np.ndarray, folds: np.ndarray, source: str = "networks") -> list[_Variance]:
+    """The variance that the networks of folds, int (N,) from 0, add to the mean of `scores` (S, N): between seeds."""
+    sizes = np.bincount(folds)
+    within = [
+        (size / len(folds), one) for fold, size in enumerate(sizes) for one in _of_seeds(scores[:, folds == fold])
+    ]
+    if not within:
+        return []
+    value = OVERLAP * sum(share**2 * one.value for share, one in within)
+    spread = OVERLAP**2 * sum(share**4 * one.spread for share, one in within)
+    return [_Variance(source, len(scores) * len(sizes), value, spread)]
+
+
 def _estimate(value: float, patches: _Variance, seeds: Sequence[_Variance]) -> Estimate:
     parts = [patches, *seeds]
     variance, spread = sum(part.value for part in parts), sum(part.spread for part in parts)
@@ -148,10 +174,22 @@ def _estimate(value: float, patches: _Variance, seeds: Sequence[_Variance]) -> E
     if variance < patches.value / 2:  # the total is not set below this
         variance = patches.value / 2
         freedom = patches.value**2 / patches.spread if patches.spread else 1.0
+    return Estimate(float(value), float(np.sqrt(variance)), float(freedom), _components(parts))
+
+
+def _components(parts: Sequence[_Variance]) -> list[Component]:
     positive = sum(max(part.value, 0.0) for part in parts)
-    shares = [float(max(part.value, 0.0) / positive) for part in parts] if positive else []
-    components = [Component(part.source, part.count, share) for part, share in zip(parts, shares, strict=False)]
-    return Estimate(float(value), float(np.sqrt(variance)), float(freedom), components)
+    return [Component(part.source, part.count, float(max(part.value, 0.0) / positive)) for part in parts if positive]
+
+
+def _of_one_seed(scores: np.ndarray, places: np.ndarray | None, folds: np.ndarray) -> Estimate:
+    """The mean of `scores` (N,), each from the single network of its fold, int (N,) from 0."""
+    patches, variance = _of_patches(scores, places), _clustered_variance(scores, folds)
+    if patches.value >= variance:
+        return _estimate(scores.mean(), patches, [])
+    count = int(folds.max() + 1)
+    parts = [patches, _Variance("folds", count, variance - patches.value, 0.0)]  # what they add to the patches'
+    return Estimate(float(scores.mean()), float(np.sqrt(variance)), float(count - 1), _components(parts))
 
 
 def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> Interval:
@@ -169,23 +207,45 @@ def share_interval(right: np.ndarray, places: np.ndarray | None = None) -> Inter
     return wilson(share, count, freedom)
 
 
-def mean(scores: np.ndarray, places: np.ndarray | None = None) -> Estimate:
-    """The mean of scores (S, N), one row per seed and one column per patch; places are int (N,), numbered from 0."""
-    return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_seeds(scores))
+def mean(scores: np.ndarray, places: np.ndarray | None = None, folds: np.ndarray | None = None) -> Estimate:
+    """The mean of scores (S, N), one row per seed and one column per patch.
+
+    Args:
+        places: of the patches, int (N,), numbered from 0, if known.
+        folds: of the patches, int (N,), if each fold has networks of its own.
+    """
+    if folds is None:
+        return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_seeds(scores))
+    folds = np.unique(folds, return_inverse=True)[1]  # numbered from 0
+    if len(scores) == 1:
+        return _of_one_seed(scores[0], places, folds)
+    return _estimate(scores.mean(), _of_patches(scores.mean(0), places), _of_networks(scores, folds))
 
 
 def difference(
-    before: np.ndarray, after: np.ndarray, places: np.ndarray | None = None, *, seedless: bool = False
+    before: np.ndarray,
+    after: np.ndarray,
+    places: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
+    *,
+    seedless: bool = False,
 ) -> Estimate:
     """The mean of `after` (T, N) minus that of `before` (S, N), scores of the same patches.
 
     Args:
+        places, folds: as in `mean`; both sides have the same folds.
         seedless: a side with one row does not depend on a seed, like a logistic regression. Otherwise, it is one of
             many possible runs and is assumed to vary as the other side does.
     """
     paired = after.mean(0) - before.mean(0)
-    seeds = _of_seeds(before, "seeds before") + _of_seeds(after, "seeds after")
     single, several = sorted((before, after), key=len)
+    if folds is None:
+        seeds = _of_seeds(before, "seeds before") + _of_seeds(after, "seeds after")
+    else:
+        folds = np.unique(folds, return_inverse=True)[1]  # numbered from 0
+        if len(several) == 1:
+            return _of_one_seed(paired, places, folds)
+        seeds = _of_networks(before, folds, "networks before") + _of_networks(after, folds, "networks after")
     if len(single) == 1 and not seedless:
         factor = 1 + len(several)
         seeds = [part._replace(value=part.value * factor, spread=part.spread * factor**2) for part in seeds]

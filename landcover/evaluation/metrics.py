@@ -29,6 +29,7 @@ class Metric:
     unit: str = SHARE
     higher_is_better: bool = True
     gated: bool = False  # a significant loss is a regression, whichever metric decides
+    tolerance: float = 0.03  # the least difference that matters, where `evaluate.tolerance` does not say
 
     def scores(self, predictions: Predictions) -> np.ndarray | None:
         """Scores, float64 (S, N); None if the table lacks the column."""
@@ -79,20 +80,20 @@ _LIST = (
     Metric("balanced_accuracy", "balanced accuracy", _by_seed(linear_recall)),
     Metric("top2_accuracy", "top-2 accuracy", lambda p: p.rank_actual <= 2, "rank_actual"),
     Metric("nll", "negative log-likelihood", lambda p: -np.log(np.clip(p.p_actual, LEAST_PROBABILITY, 1)), "p_actual",
-           unit="nats", higher_is_better=False, gated=True),
+           unit="nats", higher_is_better=False, gated=True, tolerance=0.1),
     Metric("brier", "Brier score", lambda p: p.brier, "brier", unit="", higher_is_better=False),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in _LIST}
 
 
 def named(name: str) -> Metric:
-    """The metric that `evaluate.verdict` names.
+    """The metric that `evaluate` names, as the one that decides or as a key of `tolerance`.
 
     Raises:
         InputError: there is none of this name.
     """
     if name not in METRICS:
-        raise InputError(f"params.yaml: evaluate.verdict = {name!r}: no such metric; choose from {', '.join(METRICS)}")
+        raise InputError(f"params.yaml: evaluate: there is no metric {name!r}; choose from {', '.join(METRICS)}")
     return METRICS[name]
 
 

@@ -20,10 +20,7 @@ BASELINES = {
 REQUIRED = ("patch_id", "actual", "predicted")
 # Columns that a table may lack, with their limits: positions, and what some metrics need.
 OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000)}
-OF_PATCH = (
-    "fold",
-    "place",
-)  # likewise: the number of the fold that tests a patch, and any name of its place
+OF_PATCH = ("fold", "place")  # likewise: the number of the fold that tests a patch, and any name of its place
 ROUNDING = 1e-6  # beyond the limits above
 
 
@@ -140,13 +137,20 @@ def mismatches(before: Predictions, after: Predictions) -> list[str]:
     return []
 
 
-def of_baseline(table: pd.DataFrame, name: str, like: Predictions) -> Predictions:
-    """A column of baseline_predictions.csv as predictions for the same patches as `like`.
+def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Predictions]:
+    """The columns of a baseline_predictions.csv, as predictions for the same patches as `like`.
+
+    Baselines that an older revision lacks are left out.
 
     Raises:
         InputError: the patches differ.
     """
-    baseline = parse(table.assign(predicted=table[name]))
-    if mismatches(baseline, like):
-        raise InputError("does not cover the same patches as the predictions; run dvc repro")
-    return replace(baseline, positions=like.positions, folds=like.folds, stated_places=like.stated_places)
+    baselines = {}
+    for name in BASELINES:
+        if name in table:
+            baseline = parse(table.assign(predicted=table[name]))
+            if mismatches(baseline, like):
+                raise InputError("does not cover the same patches as the predictions; run dvc repro")
+            known = {"positions": like.positions, "folds": like.folds, "stated_places": like.stated_places}
+            baselines[name] = replace(baseline, **known)
+    return baselines

@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from landcover.errors import InputError
-from landcover.evaluation.comparison import Verdict, against_baselines
-from landcover.evaluation.predictions import Predictions, mismatches, parse
+from landcover.errors import InputError, few
+from landcover.evaluation.comparison import Verdict, answer
+from landcover.evaluation.intervals import difference, independent
+from landcover.evaluation.metrics import METRICS
+from landcover.evaluation.predictions import Predictions, mismatches, of_baselines, parse
 from landcover.evaluation.revisions import Revision
+from landcover.evaluation.staleness import changed_since_the_run
 
 # The names of the distances in reports/data.json, and their labels on pages.
 NEARNESS = {
@@ -32,47 +35,38 @@ class Reports:
     lock: dict[str, Any]
     table: pd.DataFrame  # predictions.csv, sorted by patch_id
     run: Predictions  # the same
-    seeds: Predictions | None  # from repeat, if there are at least two seeds
+    seeds: Predictions | None  # of the test split, if it was trained with at least two seeds
+    folds: Predictions | None  # of all patches, each from a network that was not trained on it
     baselines: pd.DataFrame | None  # baseline_predictions.csv
+    fold_baselines: pd.DataFrame | None  # fold_baseline_predictions.csv
+    changed: list[str]  # since the stages ran; if anything is, the reports are stale
 
     @property
-    def predictions(self) -> Predictions:
-        """What is compared: the runs over seeds if there are any, else the single run."""
+    def on_test(self) -> Predictions:
+        """On the test split: the runs over seeds if there are any, else the single run."""
         return self.run if self.seeds is None else self.seeds
 
-    def against_baselines(self) -> dict[str, Verdict]:
-        """The verdicts on the accuracy compared with each baseline; empty if there are none.
+    def of_baselines(self, predictions: Predictions) -> dict[str, Predictions]:
+        """Those of each baseline for the same patches; empty if there are none.
+
+        Args:
+            predictions: this side's, `on_test` or `folds`.
 
         Raises:
             InputError: the baselines cover other patches, or are not a valid table.
         """
+        table, path = self.baselines, "reports/baseline_predictions.csv"
+        if predictions.folds is not None:
+            table, path = self.fold_baselines, "reports/fold_baseline_predictions.csv"
         try:
-            return {} if self.baselines is None else against_baselines(self.predictions, self.baselines)
+            return {} if table is None else of_baselines(table, predictions)
         except InputError as error:
-            raise InputError(f"{self.revision}: reports/baseline_predictions.csv {error}") from None
+            raise InputError(f"{self.revision}: {path} {error}") from None
 
     def leakage(self) -> dict[str, float]:
         """By the keys of NEARNESS, the share of test patches with a train patch that near; empty if unknown."""
         shares = (self.data.get("leakage") or {}).get("test", {})
         return {distance: float(shares[distance]["share"]) for distance in NEARNESS if distance in shares}
-
-    def stale_parameters(self) -> list[str]:
-        """Parameters whose value in params.yaml differs from the one in dvc.lock that a stage ran with.
-
-        Of `datasets`, only the chosen entry counts.
-        """
-        written = flatten(self.params)
-        ran = [stage.get("params", {}).get("params.yaml", {}) for stage in self.lock["stages"].values()]
-        differ = {key for used in ran for key, value in flatten(used).items() if written.get(key) != value}
-        chosen = f"datasets.{self.params.get('dataset')}."
-        return sorted(key for key in differ if not key.startswith("datasets.") or key.startswith(chosen))
-
-
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _table(revision: Revision, path: str) -> tuple[pd.DataFrame, Predictions | None]:
@@ -90,11 +84,15 @@ def read_reports(revision: Revision) -> Reports:
         InputError: a file is missing or is not what the pipeline writes.
     """
     table, run = _table(revision, "reports/predictions.csv")
-    seeds, baselines = None, None
+    seeds = folds = None
     if revision.has("reports/seed_predictions.csv"):
         seeds = _table(revision, "reports/seed_predictions.csv")[1]
-    if revision.has("reports/baseline_predictions.csv"):
-        baselines = revision.csv("reports/baseline_predictions.csv")
+    if seeds is not None and seeds.folds is not None:
+        seeds, folds = None, seeds
+    baselines, fold_baselines = (
+        revision.csv(path) if revision.has(path) else None
+        for path in ("reports/baseline_predictions.csv", "reports/fold_baseline_predictions.csv")
+    )
     data, metrics = (revision.json(f"reports/{name}.json") for name in ("data", "metrics"))
     params, lock = (revision.yaml(name) for name in ("params.yaml", "dvc.lock"))
     try:
@@ -105,7 +103,9 @@ def read_reports(revision: Revision) -> Reports:
         table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
         table["majority_fraction"] = table["majority_fraction"].astype(float)
         seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
-        reports = Reports(revision, data, metrics, params, lock, table, run, seeds, baselines)
+        tables = (run, seeds, folds, baselines, fold_baselines)
+        changed = changed_since_the_run(revision, lock, params)
+        reports = Reports(revision, data, metrics, params, lock, table, *tables, changed)
         for fact in ("membership_sha256", "labels_sha256"):
             data[fact]["train"], data[fact]["test"]
         float(metrics["test"]["ece"]), reports.leakage()
@@ -116,7 +116,33 @@ def read_reports(revision: Revision) -> Reports:
         raise InputError(f"{revision}: {reason}; run dvc repro") from None
 
 
-def incomparable(base: Reports, head: Reports) -> list[str]:
+@dataclass(frozen=True)
+class Paired:
+    """The predictions of two revisions for the same patches, or the reasons why there are none."""
+
+    before: Predictions | None = None
+    after: Predictions | None = None
+    note: str | None = None  # why it is the test split, although a side has folds
+    reasons: tuple[str, ...] = ()
+
+
+def pair(base: Reports, head: Reports) -> Paired:
+    """Out-of-fold predictions where both sides have them for the same folds, else those for the same test split."""
+    note = None
+    if base.folds is not None and head.folds is not None:
+        if not (reasons := mismatches(base.folds, head.folds)):
+            return Paired(base.folds, head.folds)
+        note = f"Both sides have folds, which cannot be compared: {reasons[0]}."
+    elif base.folds is not None or head.folds is not None:
+        note = f"Only {base.revision if head.folds is None else head.revision} has folds."
+    if reasons := _incomparable(base, head):
+        return Paired(note=note, reasons=tuple(reasons))
+    if note:
+        note += " So the common test split is compared, whose patches are far fewer."
+    return Paired(base.on_test, head.on_test, note)
+
+
+def _incomparable(base: Reports, head: Reports) -> list[str]:
     """Why the test figures of two revisions cannot be compared; empty if they can."""
     counts = [side.data["patches"]["test"] for side in (base, head)]
     reasons = [
@@ -140,3 +166,46 @@ def grown_leakage(base: Reports, head: Reports) -> list[str]:
         for distance, share in base.leakage().items()
         if after.get(distance, 0) > share
     ]
+
+
+def stale(base: Reports, head: Reports) -> list[str]:
+    """Which side's reports are not those of its code and parameters; empty if both are."""
+    return [f"in {side.revision}, {few(side.changed)} changed after the run" for side in (base, head) if side.changed]
+
+
+def margin(base: Reports, head: Reports, tolerance: float | None = None) -> tuple[str, Verdict] | None:
+    """The best baseline that both sides have, and the verdict on the difference of their margins over it.
+
+    The sides may have different test patches, so the margins are compared as independent ones, by Welch's formula.
+    None if there is no common baseline.
+    """
+    folds = base.folds is not None and head.folds is not None
+    sides = [(side, side.folds if folds else side.on_test) for side in (base, head)]
+    of_sides = [side.of_baselines(predictions) for side, predictions in sides]
+    common = sorted(set(of_sides[0]) & set(of_sides[1]))
+    if not common:
+        return None
+    accuracy = METRICS["accuracy"]
+    name = max(common, key=lambda name: sum(accuracy.scores(of[name]).mean() for of in of_sides))
+    before, after = (
+        difference(accuracy.scores(of[name]), accuracy.scores(one), one.places, one.folds, seedless=True)
+        for of, (_, one) in zip(of_sides, sides, strict=True)
+    )
+    estimate = independent(after, before)
+    low, high = estimate.interval()
+    tolerance = accuracy.tolerance if tolerance is None else tolerance
+    return name, Verdict(
+        before=before.value,
+        after=after.value,
+        difference=estimate.value,
+        low=low,
+        high=high,
+        p=estimate.p(),
+        verdict=answer(low, high, tolerance),
+        tolerance=tolerance,
+        metric=accuracy.name,
+        method="Welch's t-test of margins over a baseline, on different patches",
+        standard_error=estimate.error,
+        degrees_of_freedom=estimate.freedom,
+        components=[],
+    )

@@ -14,7 +14,7 @@ from landcover.evaluation.calibration import ece, ece_by_chance
 from landcover.evaluation.comparison import against_baselines
 from landcover.evaluation.intervals import difference, mean, share_interval
 from landcover.evaluation.metrics import METRICS, all_scores, means
-from landcover.evaluation.predictions import OF_PATCH, OPTIONAL, REQUIRED, Predictions, parse, tabulate
+from landcover.evaluation.predictions import OF_PATCH, OPTIONAL, REQUIRED, Predictions, of_baselines, parse, tabulate
 
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
@@ -65,7 +65,8 @@ def of_run(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
 
 def differences_from(baselines: pd.DataFrame, predictions: Predictions) -> dict[str, Any]:
     """The result of `against_baselines`, for a JSON file."""
-    return {name: asdict(verdict) for name, verdict in against_baselines(predictions, baselines).items()}
+    verdicts = against_baselines(predictions, of_baselines(baselines, predictions))
+    return {name: asdict(verdict) for name, verdict in verdicts.items()}
 
 
 def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
@@ -150,7 +151,7 @@ def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[s
 def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
     figures = {}
     for name, (scores,) in all_scores(predictions).items():
-        estimate = mean(scores, predictions.places)
+        estimate = mean(scores, predictions.places, predictions.folds)
         figures[name] = {"mean": estimate.value}
         if len(scores) > 1:
             figures[name] |= {"std": float(scores.mean(1).std(ddof=1))}

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from landcover.errors import CHOICES, InputError, few
 
 WORKSPACE = "workspace"
 NO = 1  # git's exit code for "no such thing"; a higher one is a failure
+ACCEPT = "Accept-Regression"  # the trailer in a commit's message: Accept-Regression: <reason>
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
@@ -27,9 +29,9 @@ def git(*arguments: str) -> str | None:
     return None if output is None else output.decode(errors="replace").rstrip("\n")
 
 
-def _git(*arguments: str) -> bytes | None:
+def _git(*arguments: str, fed: bytes | None = None) -> bytes | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True)
+        done = subprocess.run(["git", *arguments], capture_output=True, input=fed)
     except FileNotFoundError:
         raise InputError("git is not installed; install it and run again") from None
     reason = " ".join(done.stderr.decode(errors="replace").split())
@@ -49,6 +51,13 @@ def merge_base() -> str:
         f"none of {', '.join(MAIN_BRANCHES)} exists; give a revision, for example the last commit: "
         "make compare BASE=HEAD, or --base HEAD"
     )
+
+
+def accepted_regression(base: "Revision", head: "Revision") -> str | None:
+    """The reasons that commits between two revisions give for a regression, in a trailer; None if none does."""
+    trailer = f"--format=%(trailers:key={ACCEPT},valueonly)"
+    commits = "..".join(side.commit or "HEAD" for side in (base, head))
+    return "; ".join(filter(None, (git("log", trailer, commits) or "").splitlines())) or None
 
 
 class Revision:
@@ -99,6 +108,19 @@ class Revision:
             return bool(self.read(path))
         except InputError:
             return False
+
+    def contents(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """By path, the content of all files that are or lie below `paths`, and that Git has or does not ignore."""
+        if self.commit is None:
+            listed = _git("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *paths) or b""
+            names = {Path(name) for name in listed.decode().split("\0") if name}
+            return {path.as_posix(): path.read_bytes() for path in names if path.is_file()}
+        listed = (_git("ls-tree", "-r", "-z", self.commit, "--", *paths) or b"").decode().split("\0")
+        # A line is '100644 blob <hash><tab><path>'; cat-file answers each hash with '<hash> blob <size>' and the bytes.
+        blobs = dict(reversed(line.split("\t")) for line in listed if " blob " in line)
+        blobs = {path: facts.split()[2] for path, facts in blobs.items()}
+        answer = io.BytesIO(_git("cat-file", "--batch", fed="".join(f"{one}\n" for one in blobs.values()).encode()))
+        return {path: answer.read(int(answer.readline().split()[2]) + 1)[:-1] for path in blobs}
 
     def _parsed(self, path: str, parse) -> Any:
         try:

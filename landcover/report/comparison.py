@@ -1,5 +1,6 @@
 """The comparison page and its pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -8,13 +9,15 @@ import pandas as pd
 
 from landcover import files
 from landcover.errors import redact
-from landcover.evaluation.comparison import Comparison, Verdict
+from landcover.evaluation.comparison import Answer, Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
-from landcover.evaluation.reports import Reports, flatten, grown_leakage
+from landcover.evaluation.reports import Paired, Reports, grown_leakage, stale
+from landcover.evaluation.staleness import flatten
 from landcover.report import changed, markdown, plots
 from landcover.report.changed import Rows
-from landcover.report.verdicts import change, direction, evidence, p_value
+from landcover.report.gate import Gate
+from landcover.report.verdicts import answer, change, direction, evidence, largest_loss, p_value, power
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -26,21 +29,45 @@ CURVES = ("epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy")  
 FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 
-def verdict_lines(compared: Comparison) -> str:
-    """The verdict, which is the first line of the page, and below it the line with its evidence."""
-    places = f" in {compared.places} places" if compared.places else ""
-    patches = f"the same {compared.patches} test patches{places}"
-    if compared.verdict == "no difference":
+def verdict_lines(compared: Comparison, note: str | None = None) -> str:
+    """The verdict, which is the first line of the page, and below it its evidence and what the test can tell.
+
+    Args:
+        note: why these patches are compared and not others.
+    """
+    patches = f"the same {compared.patches} test patches"
+    patches += f" in {compared.places} places" if compared.places else ""
+    patches += f", each tested once, in {compared.folds} folds" if compared.folds else ""
+    if compared.verdict == Answer.SAME:
         return f"**No difference**: every prediction is the same, on {patches}."
     decisive = compared.decisive
     what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {p_value(decisive.p)}"
-    if compared.scope == "two runs":
+    before, after = (f"{count} seeds" if count > 1 else "one run" for count in compared.seeds.values())
+    if compared.folds:
+        networks = " and ".join(dict.fromkeys(f"{count} x {compared.folds}" for count in compared.seeds.values()))
+        scope = f"This verdict is about the configurations on new ground, by {networks} networks, not a model file."
+    elif compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
-        before, after = (f"{count} seeds" if count > 1 else "one run" for count in compared.seeds.values())
         scope = f"Means over {before} before and {after} after; the interval includes the variation between seeds."
-    first = f"**{compared.verdict.capitalize()}**: {what}, on {patches}. {scope}"
-    return f"{first}\n\n{evidence(decisive)}"
+    words = answer(decisive)
+    doubt = f" A loss of up to {largest_loss(decisive)} is not ruled out." * (compared.verdict == Answer.UNDECIDED)
+    lines = [f"**{words[0].upper()}{words[1:]}**: {what}, on {patches}.{doubt} {scope}", evidence(decisive)]
+    if decisive.standard_error and compared.verdict in (Answer.UNDECIDED, Answer.NOT_WORSE):
+        lines.append(power(decisive))
+    return "\n\n".join([*lines, *([note] if note else [])])
+
+
+def gate_lines(gate: Gate) -> str:
+    """The gate's word, which comes before all else where it is asked for."""
+    notes = " ".join(f"{note[:1].upper()}{note[1:]}." for note in gate.notes)
+    word = f"**Gate: {'passed' if gate.passed else 'failed'}**, {gate.reason}."
+    return f"{word}\n\n{notes}" if notes else word
+
+
+def stale_line(stale: Sequence[str]) -> str:
+    """The first line of a page on reports that are not of their revision."""
+    return f"**Stale**: {'; '.join(stale)}. No verdict is given: run `dvc repro` there."
 
 
 def _cautions(compared: Comparison) -> list[str]:
@@ -58,7 +85,7 @@ def _cautions(compared: Comparison) -> list[str]:
             "One side has a single run. It is assumed to vary between seeds as much as the other side does."
         )
     losses = [METRICS[name].label for name in compared.losses if name != compared.metric]
-    return cautions + [f"The {label} is significantly worse." for label in losses]
+    return cautions + [f"The {label} is worse." for label in losses]
 
 
 def _metric_rows(compared: Comparison) -> Rows:
@@ -70,7 +97,7 @@ def _metric_rows(compared: Comparison) -> Rows:
             "change": f"{one.difference:+.3f}",
             "95% interval": f"{one.low:+.3f} to {one.high:+.3f}",
             "p": p_value(one.p).removeprefix("p = ").removeprefix("p "),
-            "verdict": one.verdict,
+            "verdict": answer(one),
         }
         for name, one in compared.metrics.items()
     ]
@@ -93,7 +120,7 @@ def _baseline_rows(against: dict[str, dict[str, Verdict]]) -> Rows:
     """Each side compared with the baselines; `against` has the verdicts by 'before' and 'after'."""
     return [
         {"accuracy compared with": words}
-        | {when: f"{one.verdict}: {change(one)}" if (one := of.get(name)) else None for when, of in against.items()}
+        | {when: f"{answer(one)}: {change(one)}" if (one := of.get(name)) else None for when, of in against.items()}
         for name, words in BASELINES.items()
         if any(name in verdicts for verdicts in against.values())
     ]
@@ -170,26 +197,44 @@ def _common(base: Reports, head: Reports) -> dict[str, Any]:
         "base": str(base.revision),
         "head": str(head.revision),
         "synthetic": any(side.data.get("synthetic") for side in (base, head)),
-        "stale": {str(side.revision): names for side in (base, head) if (names := side.stale_parameters())},
         "leaks": grown_leakage(base, head),
         "other_training_data": base.data["labels_sha256"]["train"] != head.data["labels_sha256"]["train"],
         **_changes(base, head),
     }
 
 
-def not_comparable(reasons: list[str]) -> str:
+def not_comparable(reasons: Sequence[str]) -> str:
     """The first line of a page without a verdict."""
     return f"**Not comparable**: {'; '.join(reasons)}. No verdict is given."
 
 
-def incomparable_page(reasons: list[str], base: Reports, head: Reports) -> str:
-    """The page for two sides whose test figures cannot be compared."""
+def incomparable_page(
+    reasons: Sequence[str],
+    against: dict[str, dict[str, Verdict]],
+    margin: tuple[str, Verdict] | None,
+    base: Reports,
+    head: Reports,
+) -> str:
+    """The page for two sides whose test figures cannot be compared.
+
+    Args:
+        against: each side compared with the baselines, by 'before' and 'after'.
+        margin: the best common baseline, and the verdict on the difference of the sides' margins over it.
+    """
     figures = {name: metric.label for name, metric in METRICS.items()} | {"n": "patches"}
     scores = [
         {"test metric": words, "before": base.metrics["test"].get(name), "after": head.metrics["test"].get(name)}
         for name, words in figures.items()
     ]
-    return markdown.render("incomparable.md", verdict=not_comparable(reasons), scores=scores, **_common(base, head))
+    sides = stale(base, head)
+    return markdown.render(
+        "incomparable.md",
+        verdict=stale_line(sides) if sides else not_comparable(reasons),
+        scores=scores,
+        baseline_rows=_baseline_rows(against),
+        margin=margin and {"over": BASELINES[margin[0]], "verdict": margin[1].verdict, "change": change(margin[1])},
+        **_common(base, head),
+    )
 
 
 def tables_page(compared: Comparison, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
@@ -208,6 +253,7 @@ def tables_page(compared: Comparison, names: tuple[str, str], before: Prediction
 
 def comparison_page(
     compared: Comparison,
+    paired: Paired,
     against: dict[str, dict[str, Verdict]],
     base: Reports,
     head: Reports,
@@ -219,28 +265,28 @@ def comparison_page(
     Args:
         against: each side compared with the baselines, by 'before' and 'after'.
     """
-    paired = changed.pair(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
-    common = _common(base, head)
+    patches = changed.pair(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
+    common, sides = _common(base, head), stale(base, head)
     path, synthetic = folder / "confusion_difference.png", common["synthetic"]
-    plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(paired))
+    plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(patches))
     seeds = compared.scope == "configurations"
     return markdown.render(
         "comparison.md",
-        verdict=verdict_lines(compared),
+        verdict=stale_line(sides) if sides else verdict_lines(compared, paired.note),
         cautions=_cautions(compared),
         below=[BASELINES[name] for name, one in against["after"].items() if one.verdict == "worse"],
-        without_seeds=not seeds and compared.verdict != "no difference",
+        without_seeds=not seeds and compared.verdict != Answer.SAME,
         epochs=head.metrics.get("model", {}).get("epochs"),
         decided_by=METRICS[compared.metric].label,
         metric_rows=_metric_rows(compared),
         calibration_rows=_calibration_rows(base, head),
         baseline_rows=_baseline_rows(against),
         seeds=seeds,
-        seed_rows=_seed_rows(base.predictions, head.predictions) if seeds else [],
-        class_rows=changed.by_class(paired),
-        purity_rows=changed.by_purity(paired),
-        changed={change: changed.listed(paired, change) for change in changed.SHEETS},
-        sheets=changed.draw_sheets(paired, folder, tensors_dir, synthetic=synthetic),
+        seed_rows=_seed_rows(paired.before, paired.after) if seeds else [],
+        class_rows=changed.by_class(patches),
+        purity_rows=changed.by_purity(patches),
+        changed={change: changed.listed(patches, change) for change in changed.SHEETS},
+        sheets=changed.draw_sheets(patches, folder, tensors_dir, synthetic=synthetic),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
         curves=_draw_curves(base, head, folder, synthetic=synthetic),
         pictures=_copy_pictures(base, head, folder),

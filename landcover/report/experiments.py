@@ -7,7 +7,7 @@ import pandas as pd
 from landcover.evaluation.comparison import Verdict, compare_scores
 from landcover.evaluation.intervals import CONFIDENCE, independent, mean
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import BASELINES, Predictions, of_baseline
+from landcover.evaluation.predictions import BASELINES, Predictions, of_baselines
 from landcover.evaluation.selection import choose, holm, optimism
 from landcover.report.verdicts import change, points
 
@@ -27,7 +27,7 @@ class Experiments(NamedTuple):
     def all_of_test(self) -> dict[str, Predictions]:
         """The baselines by their words, then the experiments."""
         like = next(iter(self.test.values()))
-        return {words: of_baseline(self.baselines, name, like) for name, words in BASELINES.items()} | self.test
+        return {BASELINES[name]: one for name, one in of_baselines(self.baselines, like).items()} | self.test
 
 
 def _accuracy(predictions: Predictions) -> str:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from landcover.evaluation.comparison import Verdict
+from landcover.evaluation.comparison import Answer, Verdict
 from landcover.evaluation.intervals import Component, quantile
 from landcover.evaluation.metrics import METRICS, SHARE, Metric
+from landcover.evaluation.planning import POWER, Plan, least_told, least_tolerance, plan
 from landcover.evaluation.predictions import BASELINES
 
 
@@ -29,6 +30,68 @@ def change_in(metric: Metric, difference: float, low: float, high: float) -> str
     return f"{first} {metric.unit}".strip() + f" ({' to '.join(interval)})"
 
 
+def amount(metric: Metric, value: float) -> str:
+    """A size without a sign: '3 points', or '0.1 nats'."""
+    return (f"{100 * value:.3g} points" if metric.unit == SHARE else f"{value:.3g} {metric.unit}").strip()
+
+
+def answer(verdict: Verdict) -> str:
+    """The verdict in words, with the tolerance where it matters: 'equivalent within the tolerance of 3 points'."""
+    metric = METRICS[verdict.metric]
+    tolerance = f"the tolerance of {amount(metric, verdict.tolerance)}"
+    match verdict.verdict:
+        case Answer.BETTER if max(abs(verdict.low), abs(verdict.high)) < verdict.tolerance:
+            return f"better by less than {tolerance}"
+        case Answer.EQUIVALENT:
+            return f"equivalent within {tolerance}"
+        case Answer.SLIGHTLY_WORSE | Answer.NOT_WORSE:
+            return verdict.verdict.replace("the tolerance", tolerance)
+    return str(verdict.verdict)
+
+
+def largest_loss(verdict: Verdict) -> str:
+    """The largest loss inside the interval: '4.1 points'."""
+    metric = METRICS[verdict.metric]
+    return amount(metric, -verdict.low if metric.higher_is_better else verdict.high)
+
+
+def power(verdict: Verdict) -> str:
+    """One line that says what this test could have told."""
+    metric = METRICS[verdict.metric]
+    told, equivalent = (_two(metric, least(verdict)) for least in (least_told, least_tolerance))
+    return (
+        f"What this test can tell: in {POWER:.0%} of such tests, a true difference of {told} is told, and two equal "
+        f"sides are shown to be equivalent within {equivalent}."
+    )
+
+
+def _two(metric: Metric, value: float) -> str:
+    return amount(metric, float(f"{value:.2g}"))
+
+
+def differences(verdict: Verdict) -> list[float]:
+    """The differences that a plan is made for: the tolerance, and for shares 5 and 10 points."""
+    return sorted({verdict.tolerance, *((0.05, 0.1) if METRICS[verdict.metric].unit == SHARE else ())})
+
+
+def plan_rows(verdict: Verdict, seeds: int) -> list[dict[str, str]]:
+    """A table: what it takes to tell some differences; a row for each, a column for each number of seeds."""
+    source, rows = "patches", {}
+    if verdict.components:
+        source = verdict.components[0].source
+    for one in plan(verdict, differences(verdict), seeds):
+        row = rows.setdefault(one.difference, {"to tell": amount(METRICS[verdict.metric], one.difference)})
+        row[f"{source}, with {one.seeds} seed{'s' if one.seeds > 1 else ''} on each side"] = _places(one)
+    return list(rows.values())
+
+
+def _places(one: Plan) -> str:
+    if one.places is None:
+        return "more seeds"
+    low, high = (f"{int(float(f'{number:.2g}')):,}" for number in one.places)
+    return low if low == high else f"{low} to {high}"
+
+
 def direction(metric: Metric) -> str:
     """The label, and ', lower is better' where it is."""
     return metric.label if metric.higher_is_better else f"{metric.label}, lower is better"
@@ -43,8 +106,8 @@ def evidence(verdict: Verdict) -> str:
     law = "normal distribution" if freedom is None else f"{freedom:.1f} degrees of freedom"
     sources = " and ".join(f"{one.count} {one.source} ({one.share:.0%})" for one in verdict.components)
     return (
-        f"Evidence: the difference is {abs(verdict.difference) / error:.2f} standard errors of {size}; a "
-        f"verdict of better or worse takes more than {quantile(freedom):.2f}. Method: {verdict.method}, {law}. "
+        f"Evidence: the difference is {abs(verdict.difference) / error:.2f} standard errors of {size}; "
+        f"better or worse takes more than {quantile(freedom):.2f}. Method: {verdict.method}, {law}. "
         f"The variance comes from {sources}."
     )
 
@@ -54,6 +117,6 @@ def against_baselines(verdicts: dict[str, dict[str, Any]]) -> list[str]:
     lines = []
     for name, facts in verdicts.items():
         verdict = Verdict(**facts | {"components": [Component(**one) for one in facts["components"]]})
-        summary = f"**{verdict.verdict}, {change(verdict)}**, {p_value(verdict.p)}"
+        summary = f"**{answer(verdict)}, {change(verdict)}**, {p_value(verdict.p)}"
         lines.append(f"{BASELINES[name]}: {summary}.\n  {evidence(verdict)}")
     return lines

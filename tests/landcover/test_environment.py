@@ -14,7 +14,7 @@ def test_matplotlib_needs_no_backend_of_the_user():
 
 @pytest.mark.parametrize(
     ("own", "count"),
-    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, None)],
     ids=["default", "own count", "own policy"],
 )
 def test_threads_wait_as_the_user_says_or_spin_briefly(own, count):

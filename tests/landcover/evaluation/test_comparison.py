@@ -9,7 +9,7 @@ from landcover.errors import InputError
 from landcover.evaluation import comparison
 from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import Predictions, of_baselines
 
 
 def predictions(right: np.ndarray, **more) -> Predictions:
@@ -74,12 +74,71 @@ def test_two_runs_are_compared_by_the_score_test():
     assert comparison.compare(predictions(after), predictions(before)).verdict == "worse"
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.001, 0.02, "better"),
+        (0.001, 0.2, "better"),
+        (-0.2, -0.001, "worse"),
+        (-0.03, -0.001, "worse"),
+        (-0.029, -0.001, "worse by less than the tolerance"),
+        (-0.029, 0.029, "equivalent"),
+        (0.0, 0.029, "equivalent"),
+        (-0.029, 0.03, "undecided, not worse by the tolerance"),
+        (-0.03, 0.0, "undecided"),
+        (-0.2, 0.2, "undecided"),
+    ],
+)
+def test_the_interval_and_the_tolerance_give_the_answer(low, high, words):
+    assert comparison.answer(low, high, 0.03) == words
+    assert comparison.answer(-high, -low, 0.03, higher_is_better=False) == words
+
+
+def test_the_tolerance_of_a_metric_can_be_set():
+    before, after = np.arange(900) % 10 > 0, np.arange(900) % 10 > 0
+    after[:2] = False
+    result = comparison.compare(predictions(before), predictions(after))
+    assert (result.verdict, result.decisive.tolerance) == ("equivalent", 0.03)
+    result = comparison.compare(predictions(before), predictions(after), tolerances={"accuracy": 0.001})
+    assert (result.verdict, result.decisive.tolerance) == ("undecided", 0.001)
+
+
+def test_no_change_anywhere_is_not_certainty():
+    """Of ten places none has changed: as of ten patches."""
+    positions = np.stack([np.repeat(np.arange(10) * 2.0, 10), np.full(100, 50.0)], axis=1)
+    one = predictions(np.ones(100, bool), positions=positions, p_actual=np.full((1, 100), 0.9))
+    other = replace(one, p_actual=np.full((1, 100), 0.8))
+    accuracy = comparison.compare(one, other).metrics["accuracy"]
+    assert (accuracy.low, accuracy.high, accuracy.p) == (*comparison.tango(0, 0, 10), 1)
+    assert accuracy.verdict == "undecided"
+
+
+def test_folds_judge_configurations_also_with_one_seed():
+    positions = np.stack([np.repeat(np.arange(10) * 2.0, 10), np.full(100, 50.0)], axis=1)
+    folds = np.repeat(np.arange(1, 6), 20)
+    before = np.tile([True, False], 50)
+    after = before.copy()
+    after[[1, 3, 5, 21, 23, 25]], after[[60, 62]] = True, False
+    sides = (predictions(right, positions=positions, folds=folds) for right in (before, after))
+    result = comparison.compare(*sides)
+    assert (result.scope, result.folds, result.seeds) == ("configurations", 5, {"before": 1, "after": 1})
+    # The folds' means are .15, .15, 0, -.1, 0: their t-test, since over ten places the error is smaller.
+    means = np.array([0.15, 0.15, 0, -0.1, 0])
+    assert result.decisive.standard_error == pytest.approx(scipy.stats.sem(means))
+    assert result.decisive.degrees_of_freedom == 4
+    assert result.decisive.p == pytest.approx(scipy.stats.ttest_1samp(means, 0).pvalue)
+    assert result.decisive.method.endswith("; the larger of this variance and that over folds")
+    assert [(one.source, one.count) for one in result.decisive.components] == [("places", 10), ("folds", 5)]
+    of_places = scipy.stats.sem([0.3, 0, 0.3, 0, 0, 0, -0.2, 0, 0, 0]) ** 2
+    assert result.decisive.components[0].share == pytest.approx(of_places / scipy.stats.sem(means) ** 2)
+
+
 def test_the_same_predictions_are_no_difference():
     one = predictions(np.array([True, False, True]))
     assert comparison.compare(one, one).verdict == "no difference"
     more = replace(one, p_actual=np.array([[0.9, 0.2, 0.9]]))
     less = replace(one, p_actual=np.array([[0.8, 0.2, 0.9]]))
-    assert comparison.compare(more, less).verdict == "within noise"
+    assert comparison.compare(more, less).verdict == "undecided"
     assert comparison.compare(more, one).verdict == "no difference"
 
 
@@ -91,7 +150,7 @@ def test_patches_in_few_places_are_weaker_evidence():
     loose = comparison.compare(predictions(before), predictions(after))
     placed = comparison.compare(predictions(before, positions=positions), predictions(after, positions=positions))
     assert loose.verdict == "better"
-    assert (placed.verdict, placed.places) == ("within noise", 10)
+    assert (placed.verdict, placed.places) == ("undecided", 10)
     # Of ten places, five gain 1 and two lose 1: the paired t-test of their means.
     gains = np.array([1] * 5 + [0] * 3 + [-1] * 2)
     assert placed.decisive.p == pytest.approx(scipy.stats.ttest_1samp(gains, 0).pvalue)
@@ -128,7 +187,7 @@ def test_a_loss_in_nll_is_listed_whatever_metric_decides():
         predictions(right, p_actual=p) for p in (rng.uniform(0.4, 0.6, (1, 60)), rng.uniform(0, 0.2, (1, 60)))
     )
     result = comparison.compare(likely, unlikely)
-    assert (result.verdict, result.losses) == ("within noise", ["nll"])
+    assert (result.verdict, result.losses) == ("undecided", ["nll"])
     assert comparison.compare(likely, unlikely, METRICS["nll"]).verdict == "worse"
     assert comparison.compare(unlikely, likely, METRICS["nll"]).verdict == "better"
     with pytest.raises(InputError, match="needs a column p_actual"):
@@ -139,7 +198,7 @@ def test_baselines_have_no_seed():
     rng = np.random.default_rng(0)
     network = predictions(rng.random((3, 90)) < np.array([[0.6], [0.7], [0.8]]))
     table = pd.DataFrame({"patch_id": network.patch_ids, "actual": "a", "majority": "b", "band_statistics": "a"})
-    result = comparison.against_baselines(network, table)
+    result = comparison.against_baselines(network, of_baselines(table, network))
     assert list(result) == ["majority", "band_statistics"]  # an older revision has no more
     assert result["majority"].verdict == "better"
     assert result["band_statistics"].verdict == "worse"

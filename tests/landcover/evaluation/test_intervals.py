@@ -74,6 +74,33 @@ def test_places_of_equal_size_are_the_test_of_their_means():
     assert result.freedom == pytest.approx(11)
 
 
+def test_networks_of_folds_by_hand():
+    """Two seeds, two folds of four patches each; only the networks of the first fold differ, by one on each patch."""
+    patches = np.array([0.0, 1, 0, 1, 0, 1, 0, 1])
+    scores = np.stack([patches, patches + np.repeat([1.0, 0], 4)])
+    result = intervals.mean(scores, folds=np.repeat([7, 9], 4))
+    # Between the seeds of the first fold 1/2 is the variance, of their mean 1/4; it has half of the patches; x 1.25.
+    of_networks = 1.25 * (1 / 4) * (1 / 2) ** 2
+    of_patches = scores.mean(0).var(ddof=1) / 8
+    assert result.error**2 == pytest.approx(of_patches + of_networks)
+    assert result.components == [
+        intervals.Component("patches", 8, pytest.approx(of_patches / result.error**2)),
+        intervals.Component("networks", 4, pytest.approx(of_networks / result.error**2)),
+    ]
+    # With one seed on the other side, which is taken to vary as much: 1/S + 1 instead of 1/S.
+    single = intervals.difference(patches[None], scores, folds=np.repeat([7, 9], 4))
+    assert single.error**2 == pytest.approx((scores.mean(0) - patches).var(ddof=1) / 8 + 3 * of_networks)
+
+
+def test_with_one_seed_the_larger_of_two_variances_counts():
+    values, places, folds = np.array([[1.0, 1, 0, 0, 1, 1, 0, 0]]), np.repeat(np.arange(4), 2), np.repeat([1, 2], 4)
+    over_places = intervals.mean(values, places, folds)  # the folds have the same mean
+    assert over_places == intervals.mean(values, places)
+    shifted = values + np.repeat([0.0, 9], 4)
+    over_folds = intervals.mean(shifted, places, folds)
+    assert (over_folds.error, over_folds.freedom) == (pytest.approx(4.5), 1)
+
+
 @pytest.mark.parametrize("places", [None, np.zeros(6, int), np.arange(6)])
 def test_places_that_tell_nothing_are_as_none(places):
     values = np.array([[1.0, 0, 0, 1, 1, 1]])

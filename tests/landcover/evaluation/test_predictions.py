@@ -83,7 +83,7 @@ def test_equally_probable_classes_rank_in_their_order():
 
 def test_a_baseline_is_of_the_same_patches():
     table = TABLE.assign(texture="tree")
-    result = predictions.of_baseline(table, "texture", predictions.parse(TABLE))
-    assert result.predicted.tolist() == [["tree"] * 3]
+    result = predictions.of_baselines(table, predictions.parse(TABLE))
+    assert {name: one.predicted.tolist() for name, one in result.items()} == {"texture": [["tree"] * 3]}
     with pytest.raises(InputError, match="does not cover the same patches"):
-        predictions.of_baseline(table.head(2), "texture", predictions.parse(TABLE))
+        predictions.of_baselines(table.head(2), predictions.parse(TABLE))

@@ -1,0 +1,85 @@
+"""What a test can tell, and how many places and seeds tell a given difference.
+
+Both follow from the variance of a difference and from its components, never from the difference that was seen: a power
+computed from it says nothing that its p-value does not (Hoenig and Heisey, "The abuse of power", The American
+Statistician 55, 2001).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import scipy.stats
+
+from landcover.evaluation.comparison import Verdict
+from landcover.evaluation.intervals import quantile
+
+POWER = 0.8  # the share of tests that tell a difference of the planned size
+SPREAD = 0.8  # of the range of a planned number: the variance it is computed from is an estimate
+GROUND = ("patches", "places")  # sources of variance that more ground reduces; more seeds reduce the others
+SEEDS = (1, 3, 5)  # on each side, for which places are planned
+
+
+def _reach(freedom: float | None, power: float = POWER) -> float:
+    """By how many standard errors a difference must exceed 0, so that this share of tests tells it."""
+    beyond = scipy.stats.norm.ppf(power) if freedom is None else scipy.stats.t.ppf(power, freedom)
+    return quantile(freedom) + float(beyond)
+
+
+def least_told(verdict: Verdict) -> float:
+    """The least true difference that 80% of such tests tell, in the unit of the metric."""
+    return verdict.standard_error * _reach(verdict.degrees_of_freedom)
+
+
+def least_tolerance(verdict: Verdict) -> float:
+    """The least tolerance within which 80% of such tests show two equal sides to be equivalent."""
+    # Both ends of the interval must lie within: each may fail in half of the other tests.
+    return verdict.standard_error * _reach(verdict.degrees_of_freedom, (1 + POWER) / 2)
+
+
+class Range(NamedTuple):
+    """The least and the largest number of places that may be needed."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What tells a difference of this size in 80% of tests."""
+
+    difference: float
+    seeds: int  # on each side
+    places: Range | None  # None: the networks alone vary too much with so few seeds
+
+
+def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Plan]:
+    """How many places (or patches, if positions are unknown) tell each difference, by the seeds on each side.
+
+    Args:
+        differences: in the unit of the metric, above 0.
+        seeds: on each side of the test, from whose variance this follows.
+
+    Returns:
+        A plan for each difference and each of SEEDS, or for `seeds` alone if the test shows no variance between
+        networks; none if nothing varies.
+    """
+    variance = verdict.standard_error**2
+    ground = [one for one in verdict.components if one.source in GROUND]
+    if not variance or not ground:
+        return []
+    of_ground, count = sum(one.share for one in ground) * variance, ground[0].count
+    of_networks = variance - of_ground
+    freedom = verdict.degrees_of_freedom or count - 1
+    # The range of the true variance, by its chi-squared distribution.
+    factors = [freedom / scipy.stats.chi2.ppf((1 + side * SPREAD) / 2, freedom) for side in (1, -1)]
+    plans = []
+    for difference in differences:
+        enough = (difference / _reach(None)) ** 2  # the variance that tells it
+        for planned in SEEDS if of_networks > 1e-3 * variance else (seeds,):
+            left = enough - of_networks * seeds / planned
+            places = None
+            if left > 0:
+                places = Range(*(max(2, round(factor * of_ground * count / left)) for factor in factors))
+            plans.append(Plan(difference, planned, places))
+    return plans
