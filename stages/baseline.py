@@ -1,73 +1,109 @@
-"""Predict without a network.  data/tensors -> reports/baselines.json, reports/baseline_predictions.csv"""
+"""Predict without a network.  data/tensors, data/folds.csv -> reports/baselines.json, *baseline_predictions.csv"""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from landcover import files
 from landcover.config import Baseline, Evaluation, Runtime
-from landcover.data.index import load_index
+from landcover.constants import SPLITS
+from landcover.data.index import Folds, Index, load_folds, load_index, rows_by_split
 from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
 from landcover.evaluation.metrics import named
-from landcover.evaluation.predictions import BASELINES, tabulate
+from landcover.evaluation.predictions import BASELINES, OF_PATCH, tabulate
 from landcover.processes import helpers
 from landcover.terminal import showing
 
 
-def train_and_test(tensors_dir: Path) -> list[Split]:
-    """The train and the test split, whose images stay on disk: each is read once, patch by patch."""
-    return [load_split(tensors_dir, name, gigabytes=0) for name in ("train", "test")]
+class Trial(NamedTuple):
+    """The rows of the patches to fit a baseline to, and of those to predict."""
+
+    train: np.ndarray
+    test: np.ndarray
 
 
-def features(splits: list[Split], describe: Callable[[Split], np.ndarray]) -> list[np.ndarray]:
-    """Of each split, features of its images (N, F), and beside them its context, if that is an input."""
-    described = [(describe(split), split.context) for split in splits]
-    return [of_images if context is None else np.hstack([of_images, context]) for of_images, context in described]
+def features(patches: Split, describe: Callable[[Split], np.ndarray]) -> np.ndarray:
+    """Features of the images (N, F), and beside them the context, if that is an input."""
+    of_images = describe(patches)
+    return of_images if patches.context is None else np.hstack([of_images, patches.context])
 
 
-def from_band_statistics(tensors_dir: Path, settings: Baseline, threads: int) -> tuple[np.ndarray, float]:
-    """Log-probabilities (N, K) for the test split, from a logistic regression, and its C."""
-    train, test = splits = train_and_test(tensors_dir)
-    known, new = features(splits, lambda one: baselines.band_statistics(one.images, settings.percentiles, threads))
-    index = load_index(tensors_dir, "train")
-    groups = baselines.ground_groups(index.lon, index.lat)
+def from_band_statistics(
+    patches: Split, index: Index, trials: list[Trial], settings: Baseline, threads: int
+) -> tuple[list[np.ndarray], float]:
+    """Log-probabilities (N, K) of each trial's test patches, from logistic regressions, and the C of the first."""
+    known = features(patches, lambda one: baselines.band_statistics(one.images, settings.percentiles, threads))
+    predicted, chosen, candidates = [], [], settings.inverse_regularization
     with threadpool_limits(threads):
-        chosen = baselines.choose_regularization(known, train.labels, groups, settings.inverse_regularization)
-        return baselines.logistic_regression(known, train.labels, new, len(test.classes), chosen), chosen
+        for train, test in trials:
+            given = known[train], patches.labels[train]
+            groups = baselines.ground_groups(index.lon[train], index.lat[train])
+            chosen.append(baselines.choose_regularization(*given, groups, candidates))
+            predicted.append(baselines.logistic_regression(*given, known[test], len(patches.classes), chosen[-1]))
+    return predicted, chosen[0]
 
 
-def from_texture(tensors_dir: Path, threads: int) -> np.ndarray:
-    """Log-probabilities (N, K) for the test split, from boosted trees."""
-    train, test = splits = train_and_test(tensors_dir)
-    known, new = features(splits, lambda one: baselines.texture(one.images, one.bands, threads, line=1))
-    return baselines.gradient_boosting(known, train.labels, new, len(test.classes))
+def from_texture(patches: Split, trials: list[Trial], threads: int) -> list[np.ndarray]:
+    """Log-probabilities (N, K) of each trial's test patches, from boosted trees."""
+    known = features(patches, lambda one: baselines.texture(one.images, one.bands, threads, line=1))
+    return [
+        baselines.gradient_boosting(known[train], patches.labels[train], known[test], len(patches.classes))
+        for train, test in trials
+    ]
+
+
+def tabulate_folds(folds: Folds | None, patches: Split, predicted: dict[str, list[np.ndarray]]) -> pd.DataFrame:
+    """The class that each baseline predicts for each patch in the folds, from the trial of the fold that tests it."""
+    columns = [*OF_PATCH, "patch_id", "actual", *BASELINES]
+    if not folds:
+        return pd.DataFrame(columns=columns)
+    names, count = np.array(patches.classes), len(folds.numbers)
+    table = {"fold": folds.numbers, "place": folds.places, "patch_id": folds.patch_ids}
+    table["actual"] = names[patches.labels[:count]]
+    for baseline, by_trial in predicted.items():
+        labels = np.empty(count, int)
+        for fold, log_probabilities in enumerate(by_trial[1:], 1):
+            labels[folds.rows(fold, "test")] = log_probabilities.argmax(1)
+        table[baseline] = names[labels]
+    return pd.DataFrame(table)
 
 
 def baseline(
     tensors_dir: Path,
+    folds_csv: Path,
     baselines_json: Path,
     predictions_csv: Path,
+    fold_predictions_csv: Path,
     *,
     baseline: Baseline,
     evaluate: Evaluation,
     runtime: Runtime,
 ) -> None:
-    """Score the majority class, logistic regression and gradient boosting on the test split."""
+    """Score the majority class, logistic regression and gradient boosting on the test split; predict in folds, too."""
     named(evaluate.verdict)  # an unknown metric is reported before anything is trained
+    folds = load_folds(folds_csv)
+    needed = SPLITS if folds else ("train", "test")
+    # Images stay on disk: each is read once, patch by patch.
+    patches, index = load_split(tensors_dir, *needed, gigabytes=0), load_index(tensors_dir, *needed)
+    rows = rows_by_split(tensors_dir, *needed)
+    trials = [Trial(rows["train"], rows["test"])]
+    if folds:
+        trials += [Trial(folds.rows(fold, "train"), folds.rows(fold, "test")) for fold in range(1, folds.count + 1)]
     threads = max(1, runtime.threads // 2)  # of each process
     with helpers(1) as pool:
-        texture = pool.submit(from_texture, tensors_dir, threads)  # meanwhile:
-        statistics, chosen = from_band_statistics(tensors_dir, baseline, threads)
+        texture = pool.submit(from_texture, patches, trials, threads)  # meanwhile:
+        statistics, chosen = from_band_statistics(patches, index, trials, baseline, threads)
         with showing("gradient boosting on texture features"):
             texture = texture.result()
-    train, test = train_and_test(tensors_dir)
-    majority = baselines.majority(train.labels, len(test.labels), len(test.classes))
-    predicted = {"majority": majority, "band_statistics": statistics, "texture": texture}
-    index = load_index(tensors_dir, "test")
-    tables = {name: tabulate(test, index, log_probabilities) for name, log_probabilities in predicted.items()}
+    majority = [baselines.majority(patches.labels[train], len(test), len(patches.classes)) for train, test in trials]
+    predicted = dict(zip(BASELINES, (majority, statistics, texture), strict=True))
+    test, index = load_split(tensors_dir, "test", gigabytes=0), load_index(tensors_dir, "test")
+    tables = {name: tabulate(test, index, by_trial[0]) for name, by_trial in predicted.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen
@@ -76,3 +112,4 @@ def baseline(
     files.write_json(baselines_json, scores | {"accuracies": accuracies})
     predictions = tables["majority"][["patch_id", "actual"]]
     files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))
+    files.write_csv(fold_predictions_csv, tabulate_folds(folds, patches, predicted))

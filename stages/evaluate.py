@@ -1,4 +1,4 @@
-"""Evaluate the network.  data/tensors, models/*log_probabilities*, reports/history.csv, the baselines -> reports/"""
+"""Evaluate the network.  data/tensors, data/folds.csv, log-probabilities, history, baselines -> reports/"""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from landcover import files
 from landcover.config import Evaluation
 from landcover.constants import SPLITS
-from landcover.data.index import INDEX, load_index
+from landcover.data.index import INDEX, load_folds, load_index
 from landcover.data.tensors import load_origin, load_split
 from landcover.evaluation import confusion, results
 from landcover.evaluation.calibration import ece
@@ -24,15 +24,17 @@ from landcover.report.pictures import Pictures
 
 def evaluate(
     tensors_dir: Path,
+    folds_csv: Path,
     log_probabilities_path: Path,
     seeds_path: Path,
     history_csv: Path,
     baseline_predictions_csv: Path,
+    fold_baseline_predictions_csv: Path,
     reports_dir: Path,
     *,
     evaluate: Evaluation,
 ) -> None:
-    """Write metrics, tables and pictures to `reports_dir`, for the run and for its repetition with other seeds."""
+    """Write metrics, tables and pictures to `reports_dir`, for the run and for what repeat trained."""
     named(evaluate.verdict)
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
@@ -50,11 +52,19 @@ def evaluate(
         pictures.draw("places", maps.places, pd.read_csv(tensors_dir / INDEX), patch_metres)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
-        seeds, repeated = load_seeds(seeds_path, {name: splits[name] for name in results.REPEATED})
-        tables = results.tabulate_seeds(seeds, repeated, splits, indices)
-        baselines = pd.read_csv(baseline_predictions_csv)
-        over_seeds = results.of_seeds(tables, baselines)
-        if len(seeds) > 1:
+        folds, baselines = load_folds(folds_csv), pd.read_csv(baseline_predictions_csv)
+        if folds:  # test and val are the same patches, all in the folds
+            whole = load_split(tensors_dir, *folds.splits, gigabytes=0), load_index(tensors_dir, *folds.splits)
+            tested, theirs = (dict.fromkeys(results.REPEATED, one) for one in whole)
+        else:
+            tested, theirs = ({name: of[name] for name in results.REPEATED} for of in (splits, indices))
+        seeds, repeated = load_seeds(seeds_path, tested, folds)
+        tables = results.tabulate_seeds(seeds, repeated, tested, theirs, folds)
+        over_seeds = results.of_seeds(tables, pd.read_csv(fold_baseline_predictions_csv) if folds else baselines)
+        if folds:
+            locked = 0 if "test" in folds.splits else len(test.labels)
+            over_seeds["folds"] = results.of_folds(folds, tested["test"], locked)
+        elif len(seeds) > 1:
             over_seeds["ensemble"] = results.of_ensemble(repeated, splits, indices, tables)
         predictions = {name: tabulate(splits[name], indices[name], log_probabilities[name]) for name in SPLITS}
         run = {name: results.of_run(predictions[name], **chance) for name in ("test", "val")}

@@ -1,4 +1,4 @@
-"""Divide the patches into folds for cross-validation, if asked for.  data/tensors/index.csv -> data/folds.csv"""
+"""Divide the patches into folds, if any are asked for.  data/tensors/index.csv -> data/folds.csv"""
 
 from pathlib import Path
 

@@ -1,6 +1,7 @@
-"""Train again with other seeds.  data/tensors -> models/seeds.safetensors, models/ensemble.safetensors
+"""Train again.  data/tensors, data/folds.csv -> models/seeds.safetensors, models/ensemble.safetensors
 
-The first file holds the networks' log-probabilities, for evaluate; the second holds the networks.
+With other seeds, and in folds. The first file holds log-probabilities, for evaluate, and the second the networks of the
+seeds; those of folds are not kept, since they judge the configuration.
 """
 
 from dataclasses import replace
@@ -11,12 +12,10 @@ from landcover.config import Repetition, Runtime, Training
 from landcover.data import tensors
 from landcover.models.registry import Architecture
 
-# The facts about the networks that are stored with their predictions.
-FACTS = ("seeds", "bands", "context", "classes", "scale", "device")
-
 
 def repeat(
     tensors_dir: Path,
+    folds_csv: Path,
     log_probabilities_path: Path,
     ensemble_path: Path,
     *,
@@ -25,25 +24,26 @@ def repeat(
     repeat: Repetition,
     runtime: Runtime,
 ) -> None:
-    """Train with each seed, and save the networks and their log-probabilities; without seeds, both files are empty."""
-    if repeat.seeds:
-        # Imported here, since they take seconds, and the stage does not need them without seeds, as by default.
-        with terminal.showing("importing libraries"):
-            from landcover.models.weights import save_ensemble
-            from landcover.training.repetition import repeat_training
-
-        networks, predicted, metadata, checkpoints = repeat_training(
-            tensors_dir, sorted(repeat.seeds), model, train, runtime
-        )
-        metadata = replace(metadata, **tensors.load_origin(tensors_dir)._asdict())
-        facts = metadata.to_json()
-        with files.replacing(log_probabilities_path) as part:
-            tensors.save(part, predicted, {name: facts[name] for name in FACTS if name in facts})
-        with files.replacing(ensemble_path) as part:
-            save_ensemble(part, networks, metadata)
-        for checkpoint in checkpoints:
-            checkpoint.unlink(missing_ok=True)
-    else:
+    """Train with each seed, in each fold, and save what comes of it; without seeds and folds, both files are empty."""
+    seeds = sorted(repeat.seeds) or ([train.seed] if repeat.folds else [])
+    if not seeds:
         for path in (log_probabilities_path, ensemble_path):
             with files.replacing(path) as part:
                 tensors.save(part, {}, {"seeds": []})
+        return
+    # Imported here, since they take seconds, and the stage does not need them by default.
+    with terminal.showing("importing libraries"):
+        from landcover.models.weights import save_ensemble
+        from landcover.training.repetition import repeat_training
+
+    repeated = repeat_training(tensors_dir, folds_csv, seeds, model, train, runtime)
+    with files.replacing(log_probabilities_path) as part:
+        tensors.save(part, repeated.log_probabilities, repeated.facts)
+    with files.replacing(ensemble_path) as part:
+        if repeated.metadata:
+            origin = tensors.load_origin(tensors_dir)._asdict()
+            save_ensemble(part, repeated.networks, replace(repeated.metadata, **origin))
+        else:
+            tensors.save(part, {}, {"seeds": []})
+    for checkpoint in repeated.checkpoints:
+        checkpoint.unlink(missing_ok=True)

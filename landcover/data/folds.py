@@ -42,9 +42,7 @@ def assign(patches: pd.DataFrame, count: int) -> pd.DataFrame:
             for number, (_, tested) in enumerate(splitter.split(labels, labels, place), 1):
                 folds[tested] = number
     if len(np.unique(folds)) < count:
-        what = (
-            f"{place.max() + 1} places, each up to {places.PLACE_KM} km wide," if known else f"{len(patches)} patches"
-        )
+        what = f"{place.max() + 1} places of about {places.PLACE_KM} km" if known else f"{len(patches)} patches"
         raise InputError(f"repeat.folds = {count}: {what} do not fill so many folds; lower it, or set it to 0")
     return pd.DataFrame({"place": place, "fold": folds}, index=patches.index)
 
@@ -76,8 +74,8 @@ def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float) -> pd.Data
             role[rest[near]] = "left_out"
         if not (role == "train").any():
             raise InputError(
-                f"repeat.folds = {count}: fold {fold} has no train patch that is {buffer_km:g} km from its test and "
-                "val patches; lower buffer_km in the dataset's split, or set folds to 0"
+                f"repeat.folds = {count}: fold {fold} has no train patch {buffer_km:g} km away from its test and val "
+                "patches; lower buffer_km in the dataset's split, or set folds to 0"
             )
         columns[f"role_{fold}"] = role
     return pd.DataFrame(columns, index=patches.index)

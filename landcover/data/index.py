@@ -45,6 +45,13 @@ def load_index(directory: Path, *splits: str) -> Index:
     return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy(), lon, lat)
 
 
+def rows_by_split(directory: Path, *splits: str) -> dict[str, np.ndarray]:
+    """The rows of each of these splits, int64, in the tensors of them together."""
+    names = pd.read_csv(directory / INDEX)["split"]
+    names = names[names.isin(splits)].to_numpy()
+    return {split: np.flatnonzero(names == split) for split in splits}
+
+
 @dataclass(frozen=True)
 class Folds:
     """A cross-validation with k folds: what each fold does with each of N patches, in the order of the index."""

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import safetensors
@@ -111,16 +111,39 @@ class Shards:
         return found
 
 
+class Selection:
+    """Some of the images of a split, float32 (N, C, H, W), without a copy; can be indexed as `Shards` can.
+
+    Args:
+        rows: int64 (N,), of the images.
+    """
+
+    def __init__(self, images: np.ndarray | Shards, rows: np.ndarray):
+        self._images, self._rows = images, rows
+        self.shape = (len(rows), *images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        return self._images[self._rows[rows]]
+
+
 class Split(NamedTuple):
     """The patches of one split, in the order of the index."""
 
-    images: np.ndarray | Shards  # float32 (N, C, H, H), from 0 to 1, as in `scale`; 0 is nodata
+    images: np.ndarray | Shards | Selection  # float32 (N, C, H, H), from 0 to 1, as in `scale`; 0 is nodata
     labels: np.ndarray  # int64 (N,)
     bands: list[str]  # the image channels
     classes: list[str]
     scale: dict[str, Any]
     context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
     context_names: Sequence[str] = ()
+
+    def select(self, rows: np.ndarray) -> Self:
+        """These patches alone, from int64 (N,)."""
+        context = None if self.context is None else self.context[rows]
+        return self._replace(images=Selection(self.images, rows), labels=self.labels[rows], context=context)
 
     @property
     def metres_per_pixel(self) -> float:

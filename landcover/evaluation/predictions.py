@@ -20,10 +20,7 @@ BASELINES = {
 REQUIRED = ("patch_id", "actual", "predicted")
 # Columns that a table may lack, with their limits: positions, and what some metrics need.
 OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000)}
-OF_PATCH = (
-    "fold",
-    "place",
-)  # columns that a table may lack: the fold that tests a patch, a number; the place, any name
+OF_PATCH = ("fold", "place")  # likewise: the number of the fold that tests a patch, and any name of its place
 ROUNDING = 1e-6  # beyond the limits above
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from landcover.data import tensors
+from landcover.data.index import Folds
 from landcover.errors import InputError
 from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX
 
@@ -32,16 +33,18 @@ def load_log_probabilities(path: Path, splits: dict[str, tensors.Split]) -> tupl
     return log_probabilities, metadata
 
 
-def load_seeds(path: Path, splits: dict[str, tensors.Split]) -> tuple[list[int], Arrays]:
+def load_seeds(path: Path, splits: dict[str, tensors.Split], folds: Folds | None = None) -> tuple[list[int], Arrays]:
     """The seeds and the log-probabilities that repeat wrote of each split, float64 (S, N, K); empty without seeds.
 
     Raises:
-        InputError: as in `load_log_probabilities`.
+        InputError: as in `load_log_probabilities`, or the folds were others.
     """
     log_probabilities, metadata = tensors.load(path)
     seeds = metadata.get("seeds")
     if not isinstance(seeds, list):
         raise InputError(f"{path}: has no seeds; run dvc repro repeat")
+    if metadata.get("folds_sha256") != (folds and folds.sha256):
+        raise InputError(f"{path}: comes from other folds than data/folds.csv; run dvc repro repeat")
     if seeds:
         _demand_fit(path, log_probabilities, metadata, splits, (len(seeds),))
     return seeds, log_probabilities

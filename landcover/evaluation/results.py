@@ -8,21 +8,22 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from landcover.data.index import Index
+from landcover.data.index import ROLES, Folds, Index
 from landcover.data.tensors import Split
 from landcover.evaluation.calibration import ece, ece_by_chance
 from landcover.evaluation.comparison import against_baselines
 from landcover.evaluation.intervals import difference, mean, share_interval
 from landcover.evaluation.metrics import METRICS, all_scores, means
-from landcover.evaluation.predictions import OPTIONAL, REQUIRED, Predictions, of_baselines, parse, tabulate
+from landcover.evaluation.predictions import OF_PATCH, OPTIONAL, REQUIRED, Predictions, of_baselines, parse, tabulate
 
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
 PURITY_RANGES = tuple(
     f"{low:.0%} to {high:.0%}" if low else f"below {high:.0%}" for low, high in itertools.pairwise(PURITY_EDGES)
 )
-REPEATED = ("val", "test")  # the splits that repeat predicts: val, so that experiments can be chosen without test
+# What repeat predicts: val, so that experiments can be chosen without test. With folds, both are of all their patches.
+REPEATED = ("val", "test")
 ENSEMBLE = ("accuracy", "nll")  # the metrics of an ensemble
-SEED_COLUMNS = ["seed", *REQUIRED, *OPTIONAL]
+SEED_COLUMNS = ["seed", *OF_PATCH, *REQUIRED, *OPTIONAL]
 
 
 def purity_range(majority_fraction: np.ndarray) -> np.ndarray:
@@ -77,7 +78,8 @@ def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
 
     Returns:
         `accuracy`, `macro_f1` and `nll` of the test split; `margin`, the accuracy minus that of the best baseline;
-        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split.
+        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split, or on all
+        patches in folds.
     """
     test = run["test"]
     figures = {name: test[name] for name in ("accuracy", "macro_f1", "nll")}
@@ -88,28 +90,56 @@ def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in figures.items()}
 
 
-# -- The same configuration with other seeds
+# -- The same configuration with other seeds, and in folds
 
 
 def tabulate_seeds(
-    seeds: list[int], log_probabilities: dict[str, np.ndarray], splits: dict[str, Split], indices: dict[str, Index]
+    seeds: list[int],
+    log_probabilities: dict[str, np.ndarray],
+    splits: dict[str, Split],
+    indices: dict[str, Index],
+    folds: Folds | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds."""
+    """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds.
+
+    With folds, `fold` is the one that tests the patch, in val, too, where the network is that of the fold before.
+    """
+    of_patch = {"fold": folds.numbers, "place": folds.places} if folds else dict.fromkeys(OF_PATCH)
     tables = {}
     for name in REPEATED:
         parts = [
-            tabulate(splits[name], indices[name], of_seed).assign(seed=seed)
+            tabulate(splits[name], indices[name], of_seed).assign(seed=seed, **of_patch)
             for seed, of_seed in zip(seeds, log_probabilities.get(name, ()), strict=True)
         ]
         tables[name] = pd.concat(parts)[SEED_COLUMNS] if parts else pd.DataFrame(columns=SEED_COLUMNS)
     return tables
 
 
+def of_folds(folds: Folds, split: Split, locked: int) -> dict[str, Any]:
+    """How the folds were made: their number, hash, and what each consists of, with the classes that it never trains on.
+
+    Args:
+        split: the patches in the folds.
+        locked: the number of test patches that are not.
+    """
+    present = np.bincount(split.labels, minlength=len(split.classes)) > 0
+    each = []
+    for fold, roles in enumerate(folds.roles, 1):
+        trained = np.bincount(split.labels[folds.rows(fold, "train")], minlength=len(split.classes)) > 0
+        missing = [split.classes[label] for label in np.flatnonzero(present & ~trained)]
+        each.append({"fold": fold} | {role: int((roles == role).sum()) for role in ROLES} | {"missing": missing})
+    by = "class" if folds.places is None else "place"
+    return {"count": folds.count, "sha256": folds.sha256, "by": by, "locked": locked, "each": each}
+
+
 def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
     """For each metric the mean over seeds and, with two seeds or more, the standard deviation and 95% interval.
 
-    The interval accounts for patches, places and seeds. `val` has the same for the val split, and `against` has the
-    differences from the baselines.
+    The interval accounts for patches, places and seeds; with folds, there is one for a single seed, too. `val` has the
+    same for the val split, and `against` has the differences from the baselines.
+
+    Args:
+        baselines: of the same patches.
     """
     if not len(tables["test"]):
         return {"seeds": 0}
@@ -121,10 +151,12 @@ def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[s
 def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
     figures = {}
     for name, (scores,) in all_scores(predictions).items():
-        estimate = mean(scores, predictions.places)
+        estimate = mean(scores, predictions.places, predictions.folds)
         figures[name] = {"mean": estimate.value}
         if len(scores) > 1:
-            figures[name] |= {"std": float(scores.mean(1).std(ddof=1))} | estimate.interval()._asdict()
+            figures[name] |= {"std": float(scores.mean(1).std(ddof=1))}
+        if len(scores) > 1 or predictions.folds is not None:
+            figures[name] |= estimate.interval()._asdict()
     return figures
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from landcover import config
-from landcover.constants import BANDS, CLASSES, readable
+from landcover.constants import BANDS, BUFFER_KM, CLASSES, readable
 from landcover.evaluation.metrics import METRICS, SHARE
 from landcover.evaluation.predictions import BASELINES
 from landcover.evaluation.reports import NEARNESS
@@ -72,14 +72,27 @@ def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[
 
 
 def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
+    deviation = "standard deviation over seeds, test"
     return [
-        {"mean over seeds (95% interval)": direction(metric)}
+        {"mean over seeds (95% interval)" if seeds["seeds"] > 1 else "metric (95% interval)": direction(metric)}
         | {
             split: _with_interval(*(of[name][key] for key in ("mean", "low", "high")))
             for split, of in (("test", seeds), ("val", seeds["val"]))
         }
-        | {"standard deviation over seeds, test": seeds[name]["std"]}
+        | ({deviation: seeds[name]["std"]} if seeds["seeds"] > 1 else {})
         for name, metric in METRICS.items()
+    ]
+
+
+def _fold_rows(folds: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each fold consists of, in patches."""
+    return [
+        {
+            **{role: each[role] for role in ("fold", "train", "val", "test")},
+            "left out": each["left_out"],
+            "classes without a train patch": ", ".join(map(readable, each["missing"])) or "none",
+        }
+        for each in folds["each"]
     ]
 
 
@@ -168,7 +181,8 @@ def facts_of(run: Run) -> dict[str, Any]:
 def report_page(run: Run, history: pd.DataFrame, predictions: pd.DataFrame, per_class: pd.DataFrame) -> str:
     """Fill in templates/report.md."""
     data, test, seeds = run.data, run.scores["test"], run.seeds
-    repeated = seeds["seeds"] > 1
+    folds = seeds.get("folds")
+    repeated, ensemble = bool(folds) or seeds["seeds"] > 1, seeds.get("ensemble")
     classes = [row | {"class": readable(row["class"])} for row in data["classes"]]
     present = [row for row in classes if any(row[split] for split in data["patches"])]
     return markdown.render(
@@ -176,7 +190,11 @@ def report_page(run: Run, history: pd.DataFrame, predictions: pd.DataFrame, per_
         **facts_of(run),
         repeated=seeds if repeated else None,
         seed_rows=_seed_rows(seeds) if repeated else [],
-        ensemble=[_ensemble(figures) for figures in (seeds["ensemble"], seeds["ensemble"]["val"])] if repeated else [],
+        folds=folds,
+        fold_rows=_fold_rows(folds) if folds else [],
+        tested=sum(each["test"] for each in folds["each"]) if folds else test["n"],
+        buffer_km=data["split_by"].get("buffer_km", BUFFER_KM),
+        ensemble=[_ensemble(figures) for figures in (ensemble, ensemble["val"])] if ensemble else [],
         against_by_seeds=against_baselines(seeds.get("against", {})),
         against=against_baselines(test["against"]),
         importance=_importance_rows(test.get("importance", [])),

@@ -25,6 +25,13 @@ class Patches(NamedTuple):
     images: torch.Tensor | np.ndarray | tensors.Shards  # float32 (N, C, H, W); tensors are on the device, channels last
     labels: torch.Tensor  # int64 (N,), on the device
     context: torch.Tensor | None = None  # float32 (N, F), on the device, if there are context features
+    rows: torch.Tensor | None = None  # int64 (N,), on the device, of `images`, if they are of more patches than these
+
+    def select(self, rows: np.ndarray) -> Self:
+        """These patches alone, from int64 (M,), without a copy of their images."""
+        rows = torch.from_numpy(rows).to(self.labels.device)
+        context = None if self.context is None else self.context[rows]
+        return Patches(self.images, self.labels[rows], context, rows)
 
     def batches(self, order: Iterable[Rows]) -> Iterator[Self]:
         """The patches of each item of `order`, on the device."""
@@ -41,6 +48,8 @@ class Patches(NamedTuple):
             yield self._to_device(*waiting.popleft())
 
     def _read(self, rows: Rows) -> torch.Tensor:
+        if self.rows is not None:
+            rows = self.rows.cpu()[rows]
         images = torch.from_numpy(self.images[rows if isinstance(rows, slice) else rows.numpy()])
         return images.pin_memory() if self.labels.is_cuda else images
 
@@ -50,7 +59,8 @@ class Patches(NamedTuple):
 
     def _batch(self, rows: Rows, images: torch.Tensor | None = None) -> Self:
         rows = rows if isinstance(rows, slice) else rows.to(self.labels.device, non_blocking=True)
-        images = self.images[rows] if images is None else images
+        if images is None:
+            images = self.images[rows if self.rows is None else self.rows[rows]]
         return Patches(images, self.labels[rows], None if self.context is None else self.context[rows])
 
     def in_order(self, batch_size: int, group: Group = ALONE) -> Iterator[Self]:

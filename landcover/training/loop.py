@@ -42,8 +42,8 @@ class Epoch(NamedTuple):
     learning_rate: float
 
 
-def epoch_seed(seed: int, *parts: int) -> int:
-    """A separate seed for each epoch, so that a run can resume after any of them."""
+def derived_seed(seed: int, *parts: int) -> int:
+    """A separate seed for each epoch, so that a run can resume after any of them, and for each fold."""
     return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
 
 
@@ -176,8 +176,8 @@ class Run:
         """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
         settings, group, labels = self.settings, self.group, self.train.labels
         # Each process draws the same numbers for the whole batch and uses its share; only dropout differs.
-        generator = torch.Generator().manual_seed(epoch_seed(settings.seed, number))
-        torch.manual_seed(epoch_seed(settings.seed, number, group.rank))
+        generator = torch.Generator().manual_seed(derived_seed(settings.seed, number))
+        torch.manual_seed(derived_seed(settings.seed, number, group.rank))
         count, inputs = len(labels), self.network.inputs
         order = list(draw_batches(count, settings, generator))
         flipped, turns = draw_symmetries(count, settings, generator)

@@ -1,10 +1,11 @@
-"""Training again with other seeds, side by side where there are cores for it."""
+"""Training again, with other seeds and in folds, side by side where there are cores for it."""
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import wait
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from landcover.config import Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
+from landcover.data.index import Folds, load_folds, rows_by_split
 from landcover.device import choose_device
 from landcover.models.metadata import Metadata
 from landcover.models.model import Model
@@ -24,98 +26,154 @@ from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import set_deterministic
 from landcover.training.inputs import describe, make_network
 from landcover.training.loader import Patches, load
-from landcover.training.loop import Run
+from landcover.training.loop import Run, derived_seed
 from landcover.training.prediction import predict
 
+PREDICTED = ("val", "test")
 
-def at_once(seeds: int, runtime: Runtime) -> int:
-    """How many seeds train in parallel: on the CPU, as many as there are cores for their threads; else one."""
+
+class Trial(NamedTuple):
+    """One training of several."""
+
+    seed: int
+    fold: int = 0  # from 1; 0: the splits as they are
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of the training: if folds shared one, their networks would all have the same initial weights."""
+        return derived_seed(self.seed, self.fold) if self.fold else self.seed
+
+
+def at_once(trials: int, runtime: Runtime) -> int:
+    """How many networks train in parallel: on the CPU, as many as there are cores for their threads; else one."""
     if choose_device(runtime.device).type != "cpu":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()  # not on macOS
-    return max(1, min(seeds, cores // runtime.threads))
+    return max(1, min(trials, cores // runtime.threads))
 
 
 class Repetition(NamedTuple):
-    """What the seeds have in common."""
+    """What the trials have in common."""
 
-    tensors_dir: Path
     model: Architecture
     train: Training
-    runtime: Runtime
     device: torch.device
-    splits: dict[str, tensors.Split]
-    patches: dict[str, Patches]
+    folds: Folds | None
+    split: tensors.Split  # all patches, once
+    patches: Patches  # the same
+    rows: list[dict[str, np.ndarray]]  # by fold, the rows of its train, val and test patches
+    checkpoint: Path  # of no trial: `fit` adds which one it is
 
     @classmethod
-    def load(cls, tensors_dir: Path, model: Architecture, train: Training, runtime: Runtime) -> Self:
+    def load(cls, tensors_dir: Path, folds_csv: Path, model: Architecture, train: Training, runtime: Runtime) -> Self:
         device = choose_device(runtime.device)
         set_deterministic(runtime.threads, device)
-        splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
-        patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
-        return cls(tensors_dir, model, train, runtime, device, splits, patches)
+        folds = load_folds(folds_csv)
+        names = folds.splits if folds else SPLITS
+        rows = [rows_by_split(tensors_dir, *names)]
+        if folds:
+            rows += [{role: folds.rows(fold, role) for role in SPLITS} for fold in range(1, folds.count + 1)]
+        split = tensors.load_split(tensors_dir, *names, gigabytes=0)
+        patches = load(split, device, runtime.resident_gigabytes)
+        options = model.to_json(), train.model_dump(exclude={"seed"}), runtime.threads, str(device)
+        checkpoint = checkpoint_path("repeat", tensors_dir, *options, folds.roles.tolist() if folds else None)
+        return cls(model, train, device, folds, split, patches, rows, checkpoint)
 
-    def fit(self, seed: int, line: int | None = None) -> tuple[Run, Path]:
-        """Train with a seed, or take what its checkpoint holds; returns the checkpoint's path, too.
+    def fit(self, trial: Trial, tick: Callable[[int], Any]) -> tuple[Run, Path]:
+        """Train, or take what the checkpoint holds; returns the checkpoint's path, too.
 
         Args:
-            line: of the terminal, for the progress bar of a helper process, which disappears at the end.
+            tick: is told of epochs that are done, in the end of all `train.epochs`, even if training stops early.
         """
-        settings = self.train.model_copy(update={"seed": seed})
-        network = make_network(self.splits["train"], self.model, seed, self.device)
-        options = self.model.to_json(), settings.model_dump(), self.runtime.threads, str(self.device)
-        run = Run(network, self.patches["train"], self.patches["val"], settings)
-        bar = {"desc": f"seed {seed}", "unit": "epoch", "position": line, "leave": line is None, "disable": None}
-        checkpoint = checkpoint_path("repeat", self.tensors_dir, *options)
-        for _ in tqdm(run.epochs(checkpoint), total=settings.epochs, **bar):
-            pass
+        settings = self.train.model_copy(update={"seed": trial.own_seed})
+        train, val = (self.rows[trial.fold][role] for role in ("train", "val"))
+        network = make_network(self.split.select(train), self.model, settings.seed, self.device)
+        run = Run(network, self.patches.select(train), self.patches.select(val), settings)
+        checkpoint = self.checkpoint.with_stem(f"{self.checkpoint.stem}-{trial.seed}-{trial.fold}")
+        for _ in run.epochs(checkpoint):
+            tick(1)
+        tick(settings.epochs - len(run.history))
         return run, checkpoint
 
 
-def _fit_ahead(tensors_dir: Path, model: Architecture, train: Training, runtime: Runtime, seed: int, line: int) -> None:
-    """In a helper process: train with a seed, up to the checkpoint of its last epoch."""
-    Repetition.load(tensors_dir, model, train, runtime).fit(seed, line)
+def _fit_ahead(trials: Sequence[Trial], ticks: Path, *common: Any) -> None:
+    """In a helper process: train up to the checkpoints of the last epochs, and add a byte to `ticks` for each epoch."""
+    with open(ticks, "ab", buffering=0) as file:
+        repetition = Repetition.load(*common)
+        for trial in trials:
+            repetition.fit(trial, lambda epochs: file.write(b"." * epochs))
+
+
+class Repeated(NamedTuple):
+    """What comes of the trials."""
+
+    log_probabilities: dict[str, np.ndarray]  # of val and test, float64 (S, N, K); with folds, of all their patches
+    facts: dict[str, Any]  # about these
+    networks: dict[int, Model]  # by seed; none with folds
+    metadata: Metadata | None  # of the ensemble of the networks
+    checkpoints: list[Path]  # which the caller removes once it has saved all this
 
 
 def repeat_training(
-    tensors_dir: Path, seeds: Sequence[int], model: Architecture, train: Training, runtime: Runtime
-) -> tuple[dict[int, Model], dict[str, np.ndarray], Metadata, list[Path]]:
-    """Train with each seed.
+    tensors_dir: Path, folds_csv: Path, seeds: Sequence[int], model: Architecture, train: Training, runtime: Runtime
+) -> Repeated:
+    """Train with each seed, and in each fold if there are folds.
 
-    Seeds that train side by side reach their last checkpoints in helper processes, from which this one takes them.
-
-    Returns:
-        The networks, the log-probabilities of val and test, float64 (S, N, K), an ensemble's metadata, and the
-        checkpoints, which the caller removes once it has saved all this.
+    Trials side by side reach their last checkpoints in helper processes, from which this one takes them. With folds, a
+    patch's log-probabilities for test come from the network whose fold tests it, and those for val from the network
+    that was chosen by it.
     """
-    if (count := at_once(len(seeds), runtime)) > 1:
-        share = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
-        tqdm.get_lock()  # created before the helpers are forked, so that their progress bars share it
-        with helpers(count, remedy="lower runtime.resident_gigabytes") as pool:
-            arguments = (tensors_dir, model, train, share)
-            for job in [pool.submit(_fit_ahead, *arguments, seed, line) for line, seed in enumerate(seeds)]:
-                while wait([job], timeout=1).not_done:
+    folds = load_folds(folds_csv)
+    trials = [Trial(seed, fold) for seed in seeds for fold in (range(1, folds.count + 1) if folds else [0])]
+    common = tensors_dir, folds_csv, model, train
+    count = at_once(len(trials), runtime)
+    names = f"{len(trials)} networks" if len(trials) > 1 else "1 network"
+    with tqdm(desc=f"train {names}", total=len(trials) * train.epochs, unit="epoch", disable=None) as bar:
+        if count > 1:
+            share = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
+            with tempfile.NamedTemporaryFile() as ticks, helpers(count, "lower runtime.resident_gigabytes") as pool:
+                waiting = {pool.submit(_fit_ahead, trials[i::count], ticks.name, *common, share) for i in range(count)}
+                while waiting:
+                    done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
                     end_if_orphaned()
-                job.result()
-    repetition = Repetition.load(tensors_dir, model, train, runtime)
-    networks, epochs, checkpoints, predicted = {}, [], [], {"val": [], "test": []}
-    for seed in seeds:
-        run, checkpoint = repetition.fit(seed)
+                    for job in done:
+                        job.result()
+                    bar.update(os.path.getsize(ticks.name) - bar.n)
+        repetition = Repetition.load(*common, runtime)
+        return _collect(repetition, trials, bar.update if count == 1 else lambda epochs: None)
+
+
+def _collect(repetition: Repetition, trials: Sequence[Trial], tick: Callable[[int], Any]) -> Repeated:
+    folds, split, size = repetition.folds, repetition.split, repetition.train.eval_batch_size
+    seeds = list(dict.fromkeys(trial.seed for trial in trials))
+    predicted = {name: np.full((len(seeds), len(split.labels), len(split.classes)), np.nan) for name in PREDICTED}
+    networks, epochs, checkpoints = {}, [], []
+    for trial in trials:
+        run, checkpoint = repetition.fit(trial, tick)
         checkpoints.append(checkpoint)
-        networks[seed] = run.network
-        epochs.append(len(run.history))
         for name, values in predicted.items():
-            values.append(predict(run.network, repetition.patches[name], train.eval_batch_size))
-    stacked = {name: np.stack(values) for name, values in predicted.items()}
-    ensemble = logsumexp(stacked["val"], axis=0, b=1 / len(seeds))  # of the mean of the probabilities
+            rows = repetition.rows[trial.fold][name]
+            values[seeds.index(trial.seed), rows] = predict(run.network, repetition.patches.select(rows), size)
+        if not folds:
+            networks[trial.seed] = run.network
+            epochs.append(len(run.history))
+    facts = {"seeds": seeds, "bands": split.bands, "classes": split.classes, "scale": split.scale}
+    facts |= {"device": repetition.device.type} | (
+        {"context": list(split.context_names)} if split.context_names else {}
+    )
+    if folds:
+        return Repeated(predicted, facts | {"folds": folds.count, "folds_sha256": folds.sha256}, {}, None, checkpoints)
+    rows = repetition.rows[0]
+    predicted = {name: values[:, rows[name]] for name, values in predicted.items()}
+    ensemble = logsumexp(predicted["val"], axis=0, b=1 / len(seeds))  # of the mean of the probabilities
     metadata = describe(
         networks[seeds[0]],
-        model,
-        repetition.splits["train"],
-        modality_dropout=train.modality_dropout,
-        temperature=fit_temperature(repetition.splits["val"].labels, ensemble),
+        repetition.model,
+        split.select(rows["train"]),
+        modality_dropout=repetition.train.modality_dropout,
+        temperature=fit_temperature(split.labels[rows["val"]], ensemble),
         epochs=epochs,
         device=repetition.device.type,
-        seeds=list(seeds),
+        seeds=seeds,
     )
-    return networks, stacked, metadata, checkpoints
+    return Repeated(predicted, facts, networks, metadata, checkpoints)
