@@ -39,10 +39,8 @@ class Slice:
 
 
 def _degrees(low: int, high: int, letters: str) -> str:
-    """'46 to 48 N', '3 W to 0', from a range of degrees and the letters of its positive and its negative side."""
-    if low < 0:
-        return f"{-low} {letters[1]} to {-high} {letters[1]}" if high else f"{-low} {letters[1]} to 0"
-    return f"{low} to {high} {letters[0]}"
+    """'46 to 48 N', '9 to 6 W', from a range of degrees and the letters of its positive and its negative side."""
+    return f"{abs(low)} to {abs(high)} {letters[low < 0]}"
 
 
 def _blocks(positions: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -50,7 +48,8 @@ def _blocks(positions: np.ndarray, places: np.ndarray) -> np.ndarray:
     sides = np.array(BLOCK)
     corners = (positions[:, ::-1] // sides * sides).astype(int)  # latitude, longitude
     names = pd.Series(
-        f"{_degrees(south, south + BLOCK[0], 'NS')}, {_degrees(west, west + BLOCK[1], 'EW')}" for south, west in corners
+        f"{_degrees(south, south + BLOCK[0], 'NS')}, {_degrees(west, west + BLOCK[1], 'EW')}"
+        for south, west in corners.tolist()
     )
     return names.where(pd.Series(places).groupby(names).transform("nunique") >= LEAST_PLACES, ELSEWHERE).to_numpy()
 

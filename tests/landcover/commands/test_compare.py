@@ -179,20 +179,20 @@ def test_a_better_experiment_is_better_with_all_that_changed(repository):
     assert "95% interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
     # Thirty patches fixed and none broken: sqrt(30) standard errors of sqrt(30) / 150.
     assert page.splitlines()[2] == (
-        "Evidence: the difference is 5.48 standard errors of 3.7 points; better or worse takes more than "
-        "1.96. Method: Tango's score test for paired proportions (McNemar's test), normal distribution. The variance "
-        "comes from 150 patches (100%)."
+        "Evidence: the difference is 5.48 times its standard error of 3.7 points; better or worse takes 1.96 times. "
+        "That error comes from the 150 patches. Method: Tango's score test for paired proportions (McNemar's test), "
+        "normal distribution."
     )
     assert "| accuracy | 0.667 | 0.867 | +0.200 | +0.1" in page
     for metric in ("macro F1", "balanced accuracy", f"{LIKELIHOOD}, lower is better", "Brier score, lower is better"):
         assert re.search(rf"^\| {re.escape(metric)} \|.*\| better \|$", page, re.MULTILINE), metric
-    assert "repeat.seeds" in page  # how to compare the configurations
+    assert "repeat.folds=5" in page  # how to compare the configurations
     assert "| `train.learning_rate` | `0.0001` | `0.001` |" in page
     assert "Stages that ran again: train." in page
-    assert "| tree cover | 50 |" in page
+    assert "| class | tree cover | 50 | 20 | 0 | +40.0 points (+2" in page
+    assert "| purity | below 50% | 43 | 23 | 0 | +53.5 points (" in page
     assert "## Fixed: 30 patches" in page
     assert "## Broken: 0 patches\n\nNone." in page
-    assert "| below 50% | 43 | 0 | 23 | 23 | 0 |" in page
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:140]], ids=["comparable", "not comparable"])
@@ -322,7 +322,7 @@ def test_patches_in_fewer_places_give_wider_intervals(repository):
     page = compare_in(15)
     assert page.startswith("**Undecided**: accuracy +13.3 points")
     assert "paired t-test with the cluster-robust variance CR2 over places, 14.0 degrees of freedom" in page
-    assert "The variance comes from 15 places (100%)." in page
+    assert "That error comes from the 15 places." in page
     assert "The test patches lie in" not in page
     assert "> The test patches lie in only 2 places." in compare_in(2)
     assert "> All test patches lie in one place." in compare_in(1)
