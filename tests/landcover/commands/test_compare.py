@@ -87,7 +87,10 @@ class Repository:
         scores = {"test": results.of_run(single, resamples=100, seed=0), "model": model}
         (reports / "metrics.json").write_text(json.dumps(scores))
         single.to_csv(reports / "predictions.csv", index=False)
-        repeated = [table(one).assign(seed=seed)[results.SEED_COLUMNS] for seed, one in enumerate(seeds)]
+        repeated = [
+            table(one).assign(seed=seed, fold=np.nan, place=np.nan)[results.SEED_COLUMNS]
+            for seed, one in enumerate(seeds)
+        ]
         repeated = pd.concat(repeated) if repeated else pd.DataFrame(columns=results.SEED_COLUMNS)
         repeated.to_csv(reports / "seed_predictions.csv", index=False)
         statistics = np.where(np.arange(count) < 60, 7, labels) if statistics is None else statistics
