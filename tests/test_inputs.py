@@ -17,11 +17,14 @@ from landcover.models.weights import load
 EVERYTHING = list(modalities.MODALITIES)
 STAGES = {
     "preprocess": ("data/patches", "data/tensors", "reports/data.json"),
-    "baseline": ("data/tensors", "reports/baselines.json", "reports/baseline_predictions.csv"),
+    "folds": ("data/tensors/index.csv", "data/folds.csv"),
+    "baseline": ("data/tensors", "data/folds.csv", "reports/baselines.json", "reports/baseline_predictions.csv",
+                 "reports/fold_baseline_predictions.csv"),
     "train": ("data/tensors", "models/model.safetensors", "models/log.safetensors", "reports/history.csv"),
-    "repeat": ("data/tensors", "models/seeds.safetensors", "models/ensemble.safetensors"),
-    "evaluate": ("data/tensors", "models/log.safetensors", "models/seeds.safetensors", "reports/history.csv",
-                 "reports/baseline_predictions.csv", "reports"),
+    "repeat": ("data/tensors", "data/folds.csv", "models/seeds.safetensors", "models/ensemble.safetensors"),
+    "evaluate": ("data/tensors", "data/folds.csv", "models/log.safetensors", "models/seeds.safetensors",
+                 "reports/history.csv", "reports/baseline_predictions.csv", "reports/fold_baseline_predictions.csv",
+                 "reports"),
     "report": ("models/model.safetensors", "reports/data.json", "reports/baselines.json", "reports/history.csv",
                "reports/metrics.json", "reports/seeds.json", "reports/predictions.csv", "reports/per_class.csv",
                "reports/report.md", "models/card.md"),

@@ -128,7 +128,7 @@ def test_an_edit_reruns_no_more_than_it_must(project, what):
 @pytest.mark.parametrize(
     ("change", "rerun"),
     [
-        (("train: 500", "train: 499"), {"unpack", "preprocess"}),  # of the split: nothing is fetched again
+        (("train: 500", "train: 499"), {"unpack", "preprocess", "folds"}),  # of the split: nothing is fetched again
         (("source: sample\n", "source: other\n"), {"download", "unpack", "preprocess"}),
         (("epochs: 30", "epochs: 31"), {"train", "repeat", "report"}),
         (("workers: 2 ", "workers: 3 "), set()),

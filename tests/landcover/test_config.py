@@ -193,6 +193,18 @@ def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, chang
     assert str(error.value).startswith(f"params.yaml: {message}")
 
 
+def test_folds_are_none_or_at_least_four_and_a_locked_test_split_is_by_place(default_params):
+    def told(dataset: str, **repeat) -> str:
+        with pytest.raises(InputError) as error:
+            config.check(
+                default_params | {"dataset": dataset, "repeat": {"seeds": [], "folds": 0, "test": "folds"} | repeat}
+            )
+        return str(error.value)
+
+    assert "repeat.folds = 3: choose 0 for none, or at least 4" in told("ben-ge-sample", folds=3)
+    assert "repeat.test = 'locked': ben-ge-sample is split by order" in told("ben-ge-sample", folds=5, test="locked")
+
+
 def test_all_that_is_wrong_is_told_at_once(default_params):
     wrong = default_params | {"bands": [], "train": default_params["train"] | {"epochs": 0, "seed": -1}}
     del wrong["repeat"]

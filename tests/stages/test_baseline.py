@@ -6,10 +6,13 @@ from landcover.evaluation.predictions import BASELINES
 
 
 def test_the_baselines_are_scored_and_the_chosen_regularization_is_told(tmp_path, prepared, run_stage):
+    (tmp_path / "folds.csv").write_text("patch_id,split,row,place,fold\n")
     params = prepared(40, 4, 12) | {"baseline": {"inverse_regularization": [0.5, 5]}}
     for threads in (1, 2):
         params["runtime"] = {"threads": threads}
-        done = run_stage("baseline", "tensors", f"{threads}.json", f"{threads}.csv", params=params)
+        done = run_stage(
+            "baseline", "tensors", "folds.csv", f"{threads}.json", f"{threads}.csv", "f.csv", params=params
+        )
         assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()

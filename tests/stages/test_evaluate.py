@@ -14,7 +14,10 @@ from landcover.evaluation.results import SEED_COLUMNS
 FACTS = {"bands": ["B04"], "classes": list(constants.CLASSES), "scale": {"divisor": 10_000}}
 # With this temperature it is sure to 80 %, as it is right.
 NETWORK = FACTS | {"temperature": 6 / np.log(4), "parameters": 99, "epochs": 2, "device": "cpu"}
-PATHS = ("tensors", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv", "reports")
+PATHS = (
+    "tensors", "folds.csv", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv",
+    "fold_baselines.csv", "reports",
+)  # fmt: skip
 SURE = 1 / (1 + np.exp(-6))  # logits 6 apart
 
 
@@ -37,8 +40,8 @@ def bright_or_dark(tmp_path):
     wrong = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
     labels = {"train": np.where(bright, 3, 0), "val": wrong, "test": wrong}
     images = np.broadcast_to((0.2 + 0.6 * bright)[:, None, None, None], (10, 1, 120, 120)).astype(np.float32)
-    tensors.save(tmp_path / PATHS[1], dict.fromkeys(labels, log_probabilities(bright)), NETWORK)
-    tensors.save(tmp_path / PATHS[2], {}, {"seeds": []})
+    tensors.save(tmp_path / PATHS[2], dict.fromkeys(labels, log_probabilities(bright)), NETWORK)
+    tensors.save(tmp_path / PATHS[3], {}, {"seeds": []})
     rows = []
     (tmp_path / "tensors").mkdir()
     tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
@@ -51,6 +54,8 @@ def bright_or_dark(tmp_path):
     names = np.array(constants.CLASSES)[wrong]
     baselines = {"patch_id": [f"test{i}" for i in range(10)], "actual": names, "majority": "cropland"}
     pd.DataFrame(baselines | {"band_statistics": names}).to_csv(tmp_path / "baselines.csv", index=False)
+    (tmp_path / "folds.csv").write_text("patch_id,split,row,place,fold\n")
+    (tmp_path / "fold_baselines.csv").write_text("fold,place,patch_id,actual,majority,band_statistics,texture\n")
     return tmp_path
 
 
@@ -122,7 +127,7 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
     erring, right = log_probabilities(bright), log_probabilities(np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1]))
     repeated = {"val": np.stack([erring, erring]), "test": np.stack([erring, right])}
-    tensors.save(bright_or_dark / PATHS[2], repeated, {"seeds": [3, 7]} | FACTS)
+    tensors.save(bright_or_dark / PATHS[3], repeated, {"seeds": [3, 7]} | FACTS)
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
     reports = bright_or_dark / "reports"
@@ -159,7 +164,7 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
 
     # Of one seed alone, no noise is known.
     alone = {name: values[:1] for name, values in repeated.items()}
-    tensors.save(bright_or_dark / PATHS[2], alone, {"seeds": [3]} | FACTS)
+    tensors.save(bright_or_dark / PATHS[3], alone, {"seeds": [3]} | FACTS)
     assert run_stage("evaluate", *PATHS).returncode == 0
     result = json.loads((reports / "seeds.json").read_text())
     assert (result["seeds"], result["accuracy"]) == (1, {"mean": 0.8})
@@ -178,8 +183,8 @@ def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_
 
 
 def test_predictions_of_other_patches_end_in_one_line(bright_or_dark, run_stage):
-    tensors.save(bright_or_dark / PATHS[1], dict.fromkeys(constants.SPLITS, np.zeros((9, 11))), NETWORK)
+    tensors.save(bright_or_dark / PATHS[2], dict.fromkeys(constants.SPLITS, np.zeros((9, 11))), NETWORK)
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert done.stderr.startswith(f"error: {PATHS[1]}: is not finite, or does not cover the 10 ")
+    assert done.stderr.startswith(f"error: {PATHS[2]}: is not finite, or does not cover the 10 ")
     assert not list((bright_or_dark / "reports").glob("*.[!p]*"))  # a picture at most

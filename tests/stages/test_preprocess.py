@@ -300,10 +300,11 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     }
     done = in_turn(
         "stages preprocess data/patches t data.json",
-        "stages baseline t b.json b.csv",
+        "stages folds t/index.csv f.csv",
+        "stages baseline t f.csv b.json b.csv fb.csv",
         "stages train t m l h.csv",
-        "stages repeat t s e",
-        "stages evaluate t l s h.csv b.csv r",
+        "stages repeat t f.csv s e",
+        "stages evaluate t f.csv l s h.csv b.csv fb.csv r",
         "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
         "r/report.md card.md",
         params=changed,

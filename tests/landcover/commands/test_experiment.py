@@ -226,8 +226,8 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
-    subprocess.run(["git", "update-ref", "refs/exps/00/11/deep", "HEAD~1"], check=True)
-    subprocess.run(["git", "branch", "deep"], check=True)
+    subprocess.run(["git", "update-ref", "refs/exps/00/11/deep-split", "HEAD~1"], check=True)
+    subprocess.run(["git", "branch", "deep-split"], check=True)
     result = experiment.collect({"deep": "notebook"}, Setting(None, split=True))
     assert result.reference == "notebook"  # that of its group, even if it is not in the table
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
@@ -317,7 +317,7 @@ def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeyp
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
         subprocess.run([*git, *command], check=True)
-    with pytest.raises(InputError, match="experiment fast: dvc exp run failed"):
+    with pytest.raises(InputError, match="experiment notebook: dvc exp run failed"):
         experiment.main(["run", "fast"])
     assert "error: the disk is full" in capfd.readouterr().err
     assert (tmp_path / ".partial" / "train-1").exists()

@@ -47,6 +47,12 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
         (TABLE.assign(p_actual=[0.1, 1.5, 0.3]), "p_actual is not a number from 0 to 1 in every row"),
         (TABLE.assign(p_actual=["x", 0.5, 0.3]), "p_actual is not a number"),
         (TABLE.assign(lon=[1, 2, np.nan], lat=1), "lon is not a number"),
+        (TABLE.assign(fold=[1, 2, None]), "fold is not one value for each patch, the same for every seed"),
+        (
+            pd.concat([TABLE.assign(seed=1, place=list("xyz")), TABLE.assign(seed=2, place=list("xyy"))]),
+            "place is not one value for each patch, the same for every seed",
+        ),
+        (TABLE.assign(fold=[1, 2, 2.5]), "fold is not a whole number in every row"),
         (TABLE.assign(lon=1, lat=91), "lat is not a number from -90 to 90"),
     ],
 )
@@ -57,6 +63,15 @@ def test_a_table_that_is_amiss_is_refused(table, message):
 
 def test_places_that_are_known_of_no_patch_are_not_known():
     assert predictions.parse(TABLE.assign(lon=np.nan, lat=np.nan)).positions is None
+
+
+def test_places_are_those_that_a_table_states_else_gathered_from_positions():
+    located = TABLE.assign(lon=[2.0, 1.0, 1.1], lat=50.0)  # c is near a
+    assert predictions.parse(located).places.tolist() in ([0, 1, 0], [1, 0, 1])
+    stated = predictions.parse(located.assign(fold=[2, 1, 1], place=["north", "south", "north"]))
+    assert stated.folds.tolist() == [1, 2, 1]
+    assert stated.places.tolist() == [0, 1, 1]
+    assert predictions.parse(located.assign(fold=np.nan, place=np.nan)).folds is None
 
 
 def test_what_a_network_predicts_as_a_table_by_hand():

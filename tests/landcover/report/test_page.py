@@ -21,14 +21,15 @@ def report(prepared, in_turn, tmp_path):
     """Run the stages from the tensors to the page, and give the page and the reports by their names."""
     params = prepared(12, 4, 8) | {"train": {"epochs": 2}, "evaluate": {"resamples": 100}}
 
-    def run(seeds: list[int]) -> tuple[str, dict[str, dict]]:
+    def run(seeds: list[int], folds: int = 0) -> tuple[str, dict[str, dict]]:
         done = in_turn(
-            "stages baseline tensors baselines.json b.csv",
+            "stages folds tensors/index.csv folds.csv",
+            "stages baseline tensors folds.csv baselines.json b.csv fb.csv",
             "stages train tensors m.safetensors l.safetensors h.csv",
-            "stages repeat tensors s.safetensors e.safetensors",
-            "stages evaluate tensors l.safetensors s.safetensors h.csv b.csv reports",
+            "stages repeat tensors folds.csv s.safetensors e.safetensors",
+            "stages evaluate tensors folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
             REPORT,
-            params=params | {"repeat": {"seeds": seeds}},
+            params=params | {"repeat": {"seeds": seeds, "folds": folds}},
         )
         assert (done.returncode, done.stderr) == (0, "")
         result = {name: json.loads((tmp_path / f"reports/{name}.json").read_text()) for name in ("metrics", "seeds")}
@@ -52,7 +53,7 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_
     for name, words in BASELINES.items():
         against = test["against"][name]
         assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
-        assert f" standard errors of {100 * against['standard_error']:.1f} points; a verdict of better" in page
+        assert f" standard errors of {100 * against['standard_error']:.1f} points; better or worse takes" in page
     columns = [test, *(result["baselines"][name] for name in BASELINES), result["metrics"]["val"]]
     for name, metric in METRICS.items():
         assert f"| {direction(metric)} | {' | '.join(interval(one, name) for one in columns)} |" in page
@@ -124,3 +125,46 @@ def test_what_seeds_say_stands_before_what_a_single_run_says(report, tmp_path):
     assert re.search(rf"^- gradient boosting .* {difference:+.1f} points ".replace("+", "[+]"), first, re.MULTILINE)
     assert f"The network from the single run classifies **{result['metrics']['test']['accuracy']:.1%}**" in single
     assert "This is a single run." not in page
+
+
+def test_folds_test_every_patch_once_and_judge_the_configuration(report, tmp_path):
+    """The four places are 71 km apart; without listed seeds, that of train counts."""
+    page, result = report([], folds=4)
+    tables = {name: pd.read_csv(tmp_path / path) for name, path in (
+        ("test", "reports/seed_predictions.csv"), ("val", "reports/seed_val_predictions.csv"), ("baselines", "fb.csv"),
+        ("folds", "folds.csv"), ("single", "reports/predictions.csv"),
+    )}  # fmt: skip
+    folds = tables["folds"]
+    for name in ("test", "val", "baselines"):
+        assert tables[name][["patch_id", "fold", "place"]].equals(folds[["patch_id", "fold", "place"]]), name
+    assert folds["patch_id"].nunique() == 24
+    assert set(tables["test"]["seed"]) == {42}
+    assert (tables["test"]["p_actual"] != tables["val"]["p_actual"]).all()  # of other networks
+    for name in BASELINES:
+        accuracy = (tables["baselines"][name] == tables["baselines"]["actual"]).mean()
+        assert result["seeds"]["against"][name]["before"] == pytest.approx(accuracy, abs=1e-6)
+
+    seeds = result["seeds"]
+    accuracy = (tables["test"]["predicted"] == tables["test"]["actual"]).mean()
+    assert (seeds["seeds"], seeds["accuracy"]["mean"]) == (1, pytest.approx(accuracy, abs=1e-6))
+    assert seeds["accuracy"]["low"] <= accuracy <= seeds["accuracy"]["high"]
+    headline = json.loads((tmp_path / "reports" / "headline.json").read_text())
+    assert headline["mean_accuracy"] == round(accuracy, 3)
+    made = seeds["folds"]
+    assert (made["count"], made["by"], made["locked"], "ensemble" in seeds) == (4, "place", 0, False)
+    assert made["each"][0].keys() == {"fold", "train", "val", "test", "left_out", "missing"}
+    assert [(each["train"], each["val"], each["test"], each["left_out"]) for each in made["each"]] == [
+        (12, 6, 6, 0)
+    ] * 4
+    assert tensors.load(tmp_path / "e.safetensors")[0] == {}
+
+    first, _, single = page.partition("The rest of this page describes the single run with seed 42.")
+    assert (
+        f"Tested in 4 folds of whole places, each patch once, the network classifies **{accuracy:.1%}** of 24" in first
+    )
+    assert "on new ground, so it is pessimistic" in first.replace("\n", " ")
+    assert "| 1 | 12 | 6 | 6 | 0 |" in first
+    assert "Folds judge the configuration, not `models/model.safetensors`" in first
+    assert (
+        f"classifies **{result['metrics']['test']['accuracy']:.1%}** of {len(tables['single'])} test patches" in single
+    )
