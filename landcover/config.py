@@ -20,6 +20,8 @@ from landcover.models.registry import Architecture
 from landcover.schema import Count, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
+# How the files of a dataset are arranged: modules of landcover/data/layouts. If several could be meant, the first is.
+LayoutName = Literal["ben-ge", "table", "folders"]
 
 
 def _amount(value: Any) -> int | float:
@@ -220,8 +222,7 @@ class Dataset(Section):
     """
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
-    # How its files are arranged: a name in landcover.data.layout.LAYOUTS.
-    layout: Literal["ben-ge", "folders", "table"] | None = None
+    layout: LayoutName | None = None
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.

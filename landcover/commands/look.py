@@ -11,7 +11,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,11 +25,11 @@ from landcover.config import PARAMS, Dataset
 from landcover.constants import NODATA, REFLECTANCE_SCALE, SPLITS
 from landcover.data import positions, splits
 from landcover.data.conversion import Reading, read_patches
-from landcover.data.layout import LAYOUTS, Patches, candidates, find_layout, read_dataset
+from landcover.data.layout import LAYOUTS, Patches, member_filter, read_dataset, recognize
 from landcover.data.problems import tell
 from landcover.data.raster import Channel
 from landcover.errors import InputError
-from landcover.modalities import QUANTITIES, image_channels
+from landcover.modalities import QUANTITIES
 from landcover.processes import executor
 from landcover.report import plots, sheets
 from landcover.report.pictures import one_of_each
@@ -80,15 +80,11 @@ def unpacked(entry: Dataset, params: dict[str, Any], command: str) -> Iterator[P
         InputError: they are not on this machine, or the archive is damaged.
     """
     source, locked = Path(entry.source).expanduser(), locked_archive()
-    channels, layouts = image_channels(params["inputs"], entry.bands or params["bands"]), candidates(entry)
-
-    def needed(path: PurePosixPath) -> bool:
-        return any(layout.needed(path, channels) for layout in layouts)
-
     if source.is_dir():
         yield source
     elif source.is_file():
         with tempfile.TemporaryDirectory() as folder:
+            needed = member_filter(entry, params["inputs"], params["bands"])
             archive.extract(source, Path(folder), needed, **params["unpack"].model_dump())
             yield Path(folder)
     elif not entry.synthetic and "://" not in entry.source:
@@ -105,7 +101,6 @@ def examine(folder: Path, entry: Dataset, params: dict[str, Any], *, split: bool
     Args:
         split: whether to split the patches as the entry says.
     """
-    layout = entry.layout or next((name for name in LAYOUTS if find_layout(name).matches(folder)), "")
     patches = read_dataset(folder, entry, params["inputs"], params["bands"])
     with executor(params["runtime"]) as pool:
         warnings = positions.locate(patches, LISTS_DIR / entry.positions if entry.positions else None, pool)
@@ -126,7 +121,13 @@ def examine(folder: Path, entry: Dataset, params: dict[str, Any], *, split: bool
     pixels = read_patches(sample, Reading.of(patches, resampling=preprocess.resampling, offset=offset))
     problems = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()) | pixels.problems
     return Look(
-        layout, patches, table, patches.warnings + warnings, problems, sample.iloc[pixels.good], pixels.images()
+        recognize(folder, entry),
+        patches,
+        table,
+        patches.warnings + warnings,
+        problems,
+        sample.iloc[pixels.good],
+        pixels.images(),
     )
 
 

@@ -172,7 +172,7 @@ def mine() -> dict:
         ({"offset": 1.5}, "mine.offset = 1.5: choose auto"),
         ({"offset": -1}, "mine.offset = -1: choose auto"),
         ({"offset": True}, "mine: offset cannot be true or false"),
-        ({"layout": "folder"}, "mine.layout = 'folder': Input should be 'ben-ge', 'folders' or 'table'"),
+        ({"layout": "folder"}, "mine.layout = 'folder': Input should be 'ben-ge', 'table' or 'folders'"),
         ({"bands": ["B02", "red"]}, "mine.bands = ['B02', 'red']: list the bands in the order in which files hold"),
         ({"bands": {"B02": 0}}, "mine.bands: give each band a position of its own, counted from 1"),
         ({"bands": {"B02": 1, "B03": 1}}, "mine.bands: give each band a position of its own, counted from 1"),
