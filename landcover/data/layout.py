@@ -41,7 +41,7 @@ class Patches:
             the class covers; `tied`: bool, whether another class covers as much;
             `lon`, `lat`: float64, degrees, NaN in all rows if unknown;
             `date`: YYYYMMDD, and `tile`: the MGRS tile, '' if unknown;
-            `split`, if the entry asks for it: the dataset's own, one of SPLITS, or '' for none.
+            `split`, if the entry asks for it: the dataset's own, as `splits.by_files` takes it.
         classes: in the order of the labels; empty for prediction.
         patch_size: side in pixels.
         metres_per_pixel: of the finest channel.

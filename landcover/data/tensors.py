@@ -97,7 +97,7 @@ class Shards:
             rows = np.arange(len(self))[rows]
         elif isinstance(rows, (int, np.integer)):
             return self[np.arange(len(self))[rows : rows + 1 or None]][0]
-        found = np.empty((len(rows), *self.shape[1:]), np.float32)
+        output = np.empty((len(rows), *self.shape[1:]), np.float32)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
         stretches = [(part[0], part[-1] + 1) for part in np.split(np.arange(len(rows)), breaks) if len(part)]
@@ -107,8 +107,8 @@ class Shards:
                 for start, stop in stretches:
                     if shards[start] == shard:
                         first = int(rows[start]) - self._starts[shard]
-                        found[start:stop] = images[first : first + int(stop - start)]
-        return found
+                        output[start:stop] = images[first : first + int(stop - start)]
+        return output
 
 
 class Split(NamedTuple):
