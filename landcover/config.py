@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from landcover import constants
 from landcover.errors import InputError
 from landcover.modalities import Inputs
 from landcover.models.registry import Architecture
-from landcover.schema import Count, Positive, Section, Seed, Share
+from landcover.schema import Count, Distinct, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
 # How the files of a dataset are arranged: modules of landcover/data/layouts. If several could be meant, the first is.
@@ -165,16 +166,10 @@ def _class_name(name: str) -> str:
     return name
 
 
-def _distinct(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        raise ValueError("list each class once")
-    return names
-
-
 Classes = Annotated[
     list[Annotated[str, pydantic.AfterValidator(_class_name)]],
     pydantic.Field(min_length=2, max_length=1000),
-    pydantic.AfterValidator(_distinct),
+    Distinct,
 ]
 
 
@@ -302,43 +297,25 @@ class Evaluation(Section):
     seed: Annotated[int, pydantic.Field(ge=0)]
 
 
-def _device_name(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
-        raise ValueError("choose auto, cpu, cuda, cuda:<number> or mps")
-    return name
-
-
-def _scheduler_address(address: str) -> str:
-    if not re.fullmatch(r"(tcp|tls|ucx)://\S+:\d+", address):
-        raise ValueError("give the scheduler's address, as tcp://<host>:<port>, or null")
-    return address
-
-
 class Runtime(Section):
     """How to compute. `device`, `threads`, `instruction_set` and `launcher` affect the bytes; DVC tracks them."""
 
-    device: Annotated[str, pydantic.AfterValidator(_device_name)]
+    device: Annotated[str, pydantic.StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     threads: Annotated[int, pydantic.Field(ge=1, le=1024)]
     instruction_set: Literal["avx2", "native"]
     launcher: Annotated[str, pydantic.Field(min_length=1)]  # the start of train's command in dvc.yaml
     workers: Annotated[int, pydantic.Field(ge=1, le=1024)]
-    dask: Annotated[str, pydantic.AfterValidator(_scheduler_address)] | None
+    # Of a scheduler: tcp://<host>:<port>.
+    dask: Annotated[str, pydantic.StringConstraints(pattern=r"^(tcp|tls|ucx)://\S+:\d+$")] | None
     resident_gigabytes: Annotated[float, pydantic.Field(ge=0)]
-
-
-def _named(datasets: dict[str, Dataset]) -> dict[str, Dataset]:
-    for name in datasets:
-        if not re.fullmatch(r"[\w-]+", name):
-            plain = re.sub(r"[^\w-]+", "-", name).strip("-")
-            raise ValueError(f"{name!r} has other characters than letters, digits, - and _; call it {plain}")
-    return datasets
 
 
 class Params(Section):
     """The whole of params.yaml."""
 
     dataset: str
-    datasets: Annotated[dict[str, Dataset], pydantic.AfterValidator(_named)]
+    # Without dots, at which DVC splits the names of parameters.
+    datasets: dict[Annotated[str, pydantic.StringConstraints(pattern=r"^[\w-]+$")], Dataset]
     inputs: Inputs
     bands: constants.Bands
     unpack: Unpacking
@@ -366,7 +343,7 @@ class Params(Section):
         return self
 
 
-def _describe(error: dict[str, Any]) -> str:
+def _describe(error: ErrorDetails) -> str:
     """One pydantic error as `key = value: what is accepted`."""
     # In a union, pydantic names the kind of the value, too: datasets.mine.split.order.train.
     key = re.sub(rf"\bsplit\.({'|'.join(METHODS)})\b", "split", ".".join(map(str, error["loc"])))
@@ -398,13 +375,13 @@ def validate(name: str, schema: Any, value: Any) -> Any:
     return _validated(dict[str, schema], {name: value})[name]
 
 
-def check(raw: dict[str, Any]) -> dict[str, Any]:
-    """All sections of params.yaml by name, each with the type that `Params` gives it.
+def check(raw: dict[str, Any]) -> Params:
+    """Validate the whole of params.yaml.
 
     Raises:
         InputError: names each wrong key, its value and what is accepted.
     """
-    return dict(_validated(Params, raw))
+    return _validated(Params, raw)
 
 
 def load(path: Path = PARAMS) -> dict[str, Any]:
