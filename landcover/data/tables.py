@@ -37,7 +37,7 @@ def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> 
             remedy = "separate columns with commas"
         raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; {remedy}")
     if table.empty:
-        raise InputError(f"{path}: has no rows; download it again")
+        raise InputError(f"{path}: has no rows; add some, or get it again")
 
 
 def meant(table: pd.DataFrame, together: Collection[str], others: Collection[str]) -> list[str]:
@@ -67,7 +67,7 @@ def read_cells(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
     except (ValueError, OSError) as error:  # pandas' own and pyarrow's are ValueErrors
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a {kind} table: {reason}; download it again") from None
+        raise InputError(f"{path}: is not a {kind} table: {reason}; correct it, or get it again") from None
 
 
 def to_numbers(cells: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import safetensors
@@ -111,6 +111,18 @@ class Shards:
         return output
 
 
+class Scale(TypedDict):
+    """How numbers became the images' values."""
+
+    divisor: float  # the number, less its offset, of a reflectance of 1
+    offset: int  # subtracted from all patches, whatever their products; else 0
+    minimum: int
+    maximum: int
+    metres_per_pixel: NotRequired[float]  # unless METRES_PER_PIXEL
+    # Of other channels and features: the values that became 0 and 1.
+    ranges: NotRequired[dict[str, tuple[float, float]]]
+
+
 class Split(NamedTuple):
     """The patches of one split, in the order of the index."""
 
@@ -118,7 +130,7 @@ class Split(NamedTuple):
     labels: np.ndarray  # int64 (N,)
     bands: list[str]  # the image channels
     classes: list[str]
-    scale: dict[str, Any]
+    scale: Scale
     context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
     context_names: Sequence[str] = ()
 
