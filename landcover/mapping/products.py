@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from landcover.constants import MAX_OFFSET
@@ -19,6 +19,7 @@ from landcover.modalities import SENTINEL_2
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
 IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
+MAX_METADATA_BYTES = 1 << 24  # a hundred times the usual size
 # The bands in the order of `band_id` in the metadata.
 ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 
@@ -28,7 +29,7 @@ class _Files(NamedTuple):
 
     names: list[str]  # relative, with slashes
     prefix: str  # what GDAL needs before a name
-    read: Callable[[str], bytes]  # by name
+    read: Callable[[str], bytes]  # by name, at most MAX_METADATA_BYTES + 1 bytes
 
 
 def is_benge(path: Path) -> bool:
@@ -45,13 +46,20 @@ def read_source(path: Path) -> Source:
     if path.is_dir():
         paths = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
         names = sorted(file.relative_to(path).as_posix() for file in paths if file.is_file())
-        return _read_source(path.name, _Files(names, f"{path}/", lambda name: (path / name).read_bytes()))
+        return _read_source(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
     try:
         with zipfile.ZipFile(path) as archive:
             prefix = f"/vsizip/{{{path.absolute()}}}/"
-            return _read_source(path.name, _Files(sorted(archive.namelist()), prefix, archive.read))
+            return _read_source(
+                path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name)))
+            )
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
         raise InputError(f"{path.name}: is not a readable zip ({error}); download it again") from None
+
+
+def _read(file: IO[bytes]) -> bytes:
+    with file:
+        return file.read(MAX_METADATA_BYTES + 1)
 
 
 def _read_source(name: str, files: _Files) -> Source:
@@ -101,7 +109,12 @@ def _parse(content: bytes, level: str) -> tuple[dict[str, float], float | None, 
 
     Source: Sentinel-2 Products Specification Document: reflectance = (number + ADD_OFFSET) / QUANTIFICATION_VALUE.
     """
-    elements = [(element.tag.rpartition("}")[2], element) for element in ElementTree.fromstring(content).iter()]
+    if len(content) > MAX_METADATA_BYTES:
+        raise ValueError(f"it has more than {MAX_METADATA_BYTES} bytes")
+    text = content.decode()
+    if "<!DOCTYPE" in text:  # nested entities could fill the memory
+        raise ValueError("it declares a document type")
+    elements = [(element.tag.rpartition("}")[2], element) for element in ElementTree.fromstring(text).iter()]
 
     def first(*tags: str) -> str | None:
         return next((element.text.strip() for tag, element in elements if tag in tags and element.text), None)

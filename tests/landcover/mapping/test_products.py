@@ -48,6 +48,7 @@ def test_a_level_1c_product_has_other_tags(tmp_path):
     [
         ("<a>", "no element found"),
         ("", "no element found"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "it declares a document type"),
         (metadata(offset=1000), "BOA_ADD_OFFSET is 1000"),
         (metadata(divisor=0), "QUANTIFICATION_VALUE is 0"),
         (metadata(divisor="inf"), "QUANTIFICATION_VALUE is inf"),
