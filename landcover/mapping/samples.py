@@ -26,10 +26,10 @@ from landcover.config import CLASS_NAME_RULE, is_class_name
 from landcover.constants import NODATA
 from landcover.data.tables import add_problem, check_columns, read_cells
 from landcover.errors import CHOICES, InputError, few
+from landcover.mapping.grids import DEGREES
 from landcover.mapping.scenes import Scene, strip_rows
 
 LABELS, TILES = "labels.csv", "tiles"  # of the dataset that is written
-DEGREES = "EPSG:4326"
 FORMATS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".csv")
 POINTS, POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
 
