@@ -68,7 +68,7 @@ simulate: $(VENV)/installed
 	python -m benchmarks.verdicts --write
 
 test: $(VENV)/installed-test
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-test
 	ruff check .

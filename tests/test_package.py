@@ -10,8 +10,6 @@ from tiny import REPOSITORY, brighter_band
 
 from landcover.models.weights import save
 
-pytestmark = pytest.mark.xdist_group("package")  # share a fixture that takes long
-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):

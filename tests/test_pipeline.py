@@ -21,8 +21,6 @@ from tiny import REAL_ARCHIVE, REPOSITORY
 from landcover import constants
 from landcover.synthetic import writer
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # share a fixture that takes long
-
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
 
@@ -72,7 +70,7 @@ def commit(folder: Path) -> None:
     run(folder, "git", "commit", "--quiet", "--message", "state")
 
 
-@pytest.fixture(scope="session")  # in a module of its own, it would be made again between tests of others
+@pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Path:
     """One of this one's files, in which the pipeline ran once on forty patches, and what it made is committed."""
     folder = tmp_path_factory.mktemp("repository")

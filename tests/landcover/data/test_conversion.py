@@ -121,7 +121,6 @@ def cluster(tmp_path_factory) -> Iterator[Cluster]:
         process.wait()
 
 
-@pytest.mark.xdist_group("cluster")
 def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(tmp_path, monkeypatch, cluster):
     monkeypatch.setattr(conversion, "SHARD_BYTES", BYTES)
     dataset = Dataset(tmp_path / "many", [0, 3] * 60, ("B02",))
@@ -146,7 +145,6 @@ def test_a_cluster_writes_the_same_bytes_and_survives_the_death_of_a_worker(tmp_
     assert (summaries["cluster"]["train"].histogram == summaries["local"]["train"].histogram).all()
 
 
-@pytest.mark.xdist_group("cluster")
 def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
     params = {
         "dataset": "tiny",

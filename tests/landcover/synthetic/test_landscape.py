@@ -7,8 +7,6 @@ from landcover.synthetic import landscape
 from landcover.synthetic.landscape import ACQUISITIONS, make_landscape, place
 from landcover.synthetic.noise import generator
 
-pytestmark = pytest.mark.xdist_group("landscape")  # share a fixture that takes long
-
 PATCHES = 40  # of each acquisition, as the sample of 800 has
 
 

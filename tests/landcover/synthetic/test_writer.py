@@ -20,8 +20,6 @@ from landcover.data.layouts.ben_ge import TILE
 from landcover.synthetic.covers import COVERS
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
-pytestmark = pytest.mark.xdist_group("writer")  # share a fixture that takes long
-
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
 # What every tile of the sample is, beside its band's size.
