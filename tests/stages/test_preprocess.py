@@ -292,7 +292,12 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     entry = {"source": "data/patches/mine", "patch_size": 64, "classes": classes}
     entry["split"] = {"method": "order", "train": 12, "val": 6, "test": 6}
     changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
-    changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
+    changed |= {
+        "train": {"epochs": 2},
+        "repeat": {"seeds": [1]},
+        "evaluate": {"resamples": 100},
+        "runtime": {"workers": 1},
+    }
     done = in_turn(
         "stages preprocess data/patches t data.json",
         "stages folds t/index.csv f.csv",

@@ -88,7 +88,8 @@ class Repository:
         (reports / "metrics.json").write_text(json.dumps(scores))
         single.to_csv(reports / "predictions.csv", index=False)
         repeated = [
-            table(one).assign(seed=seed).reindex(columns=results.SEED_COLUMNS) for seed, one in enumerate(seeds)
+            table(one).assign(seed=seed, fold=np.nan, place=np.nan)[results.SEED_COLUMNS]
+            for seed, one in enumerate(seeds)
         ]
         repeated = pd.concat(repeated) if repeated else pd.DataFrame(columns=results.SEED_COLUMNS)
         repeated.to_csv(reports / "seed_predictions.csv", index=False)

@@ -141,9 +141,10 @@ def test_the_recommendation_is_chosen_on_val_and_judged_on_test():
         "not significantly worse: good."
     )
     assert on_test.startswith("- Its test accuracy is 0.700 (")
-    too_good = 100 * optimism({name: parse(table(*map(correct, seeds))) for name, seeds in test.items()}, "good")
+    too_good = optimism({name: parse(table(*map(correct, seeds))) for name, seeds in test.items()}, "good")
     assert other == (
-        f"- Choosing on the test split would pick good, whose test accuracy is then probably {too_good:.1f} points too good."
+        "- Choosing on the test split would pick good, whose test accuracy is then probably "
+        f"{100 * too_good:.1f} points too good."
     )
 
 
