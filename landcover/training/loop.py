@@ -2,7 +2,6 @@
 
 import copy
 import functools
-import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -47,11 +46,20 @@ def derived_seed(seed: int, *parts: int) -> int:
     return int(np.random.SeedSequence([seed, *parts]).generate_state(1, np.uint64)[0])
 
 
-def draw_batches(count: int, settings: Training, generator: torch.Generator) -> Iterator[tuple[slice, Rows]]:
+def batch_starts(count: int, size: int, least: int = 1) -> list[int]:
+    """Where the batches of an epoch start; if the last one has fewer than `least` patches, it joins the one before."""
+    starts = list(range(0, count, size))
+    return starts[:-1] if len(starts) > 1 and count - starts[-1] < least else starts
+
+
+def draw_batches(
+    count: int, settings: Training, generator: torch.Generator, least: int = 1
+) -> Iterator[tuple[slice, Rows]]:
     """For each batch of an epoch, its positions in the epoch and its rows, in index order or shuffled."""
     order = torch.randperm(count, generator=generator) if settings.shuffle else None
-    for start in range(0, count, settings.batch_size):
-        positions = slice(start, min(start + settings.batch_size, count))
+    starts = batch_starts(count, settings.batch_size, least)
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        positions = slice(start, end)
         yield positions, positions if order is None else order[positions]
 
 
@@ -85,17 +93,21 @@ def balanced_weights(labels: torch.Tensor, classes: int) -> torch.Tensor:
     return torch.where(counts > 0, weights, 0.0)
 
 
+def has_batch_norm(network: Model) -> bool:
+    return any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
 def refuse_misfits(network: Model, train: int, val: int, settings: Training, group: Group) -> None:
     """Refuse settings that do not fit the number of patches or processes.
 
     Raises:
         InputError: says why, and what to change.
     """
-    batch_norm = any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
-    if batch_norm and (settings.batch_size == 1 or train % settings.batch_size == 1):
+    batch_norm = has_batch_norm(network)
+    if batch_norm and min(settings.batch_size, train) == 1:
         raise InputError(
-            f"train.batch_size = {settings.batch_size}: leaves one of {train} patches alone in the last batch, too few "
-            "for the model's batch norm; choose another size, or a model without batch norm"
+            f"train.batch_size = {settings.batch_size}, {train} train patches: a batch of one patch is too small for "
+            "the model's batch norm; choose another size, or a model without batch norm"
         )
     if group.size > 1 and batch_norm:
         raise InputError(
@@ -130,7 +142,9 @@ class Run:
         self.metrics = MetricCollection({"loss": loss, "accuracy": accuracy}, compute_groups=False).to(self.device)
         self.class_weights = balanced_weights(train.labels, classes) if settings.class_weights == "balanced" else None
         self.optimizer = make_optimizer(network.parameters(), settings)
-        batches = math.ceil(count / settings.batch_size)
+        # Folds have all kinds of sizes, and batch norm cannot normalize by a patch that is left over alone.
+        self.least = 2 if has_batch_norm(network) else 1
+        batches = len(batch_starts(count, settings.batch_size, self.least))
         self.schedule = make_schedule(self.optimizer, settings, settings.epochs * batches)
         self.history: list[Epoch] = []
         self.best_weights: dict[str, torch.Tensor] = {}
@@ -179,7 +193,7 @@ class Run:
         generator = torch.Generator().manual_seed(derived_seed(settings.seed, number))
         torch.manual_seed(derived_seed(settings.seed, number, group.rank))
         count, inputs = len(labels), self.network.inputs
-        order = list(draw_batches(count, settings, generator))
+        order = list(draw_batches(count, settings, generator, self.least))
         flipped, turns = draw_symmetries(count, settings, generator)
         modalities = len(inputs.image_modalities), len(inputs.context_modalities)
         present = draw_present(count, *modalities, settings, generator)

@@ -294,7 +294,6 @@ if not checkpoint.exists():
     checkpoint.parent.mkdir(exist_ok=True)
     checkpoint.touch()
     sys.exit("error: the disk is full")
-checkpoint.unlink()
 shutil.copytree("REPORTS", "reports", dirs_exist_ok=True)
 """
 

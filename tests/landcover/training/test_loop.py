@@ -224,11 +224,18 @@ def test_a_loss_that_is_no_number_stops_training_with_its_epoch(six_patches, def
         list(fit(network(), six_patches, six_patches, settings(default_params, batch_size=2, learning_rate=1e6)))
 
 
+def test_a_patch_left_over_joins_the_batch_before_it_where_batch_norm_needs_more_than_one(default_params, six_patches):
+    five = settings(default_params, batch_size=5)
+    assert [rows for _, rows in draw_batches(11, five, torch.Generator(), 2)] == [slice(0, 5), slice(5, 11)]
+    assert [rows.stop for _, rows in draw_batches(11, five, torch.Generator())] == [5, 10, 11]
+    run = network(normalization="batch"), six_patches, six_patches, settings(default_params, batch_size=5, epochs=1)
+    assert len(list(fit(*run))) == 1
+
+
 def test_settings_that_do_not_fit_are_refused_with_the_reason(default_params):
-    normalized, alone = network(normalization="batch"), "leaves one of 6 patches alone in the last batch"
-    for size in (1, 5):
-        with pytest.raises(InputError, match=alone):
-            refuse_misfits(normalized, 6, 6, settings(default_params, batch_size=size), ALONE)
+    normalized = network(normalization="batch")
+    with pytest.raises(InputError, match="a batch of one patch is too small for the model's batch norm"):
+        refuse_misfits(normalized, 6, 6, settings(default_params, batch_size=1), ALONE)
     three = Group(rank=0, size=3)
     with pytest.raises(InputError, match=r"3 processes share train.batch_size = 2, 6 train and 6 val patches"):
         refuse_misfits(network(), 6, 6, settings(default_params, batch_size=2), three)
