@@ -63,7 +63,7 @@ def evaluate(
         over_seeds = results.of_seeds(tables, pd.read_csv(fold_baseline_predictions_csv) if folds else baselines)
         if folds:
             locked = 0 if "test" in folds.splits else len(test.labels)
-            over_seeds["folds"] = results.of_folds(folds, tested["test"], locked)
+            over_seeds["folds"] = results.of_folds(folds, tested["test"], tables["test"], locked)
         elif len(seeds) > 1:
             over_seeds["ensemble"] = results.of_ensemble(repeated, splits, indices, tables)
         predictions = {name: tabulate(splits[name], indices[name], log_probabilities[name]) for name in SPLITS}

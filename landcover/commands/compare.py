@@ -2,6 +2,7 @@
 
     python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--gate] [--strict]
     python -m landcover compare --base A.csv --head B.csv [--json]
+    python -m landcover compare --plan [--head REV]      what a test of this run can tell, before another is trained
 
 It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
 columns patch_id, actual and predicted, and optionally seed, p_actual, brier, lon and lat.
@@ -24,10 +25,11 @@ from landcover.errors import InputError
 from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
 from landcover.evaluation.metrics import METRICS, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
-from landcover.evaluation.reports import grown_leakage, margin, pair, read_reports, stale
+from landcover.evaluation.reports import extent, grown_leakage, margin, pair, read_reports, stale
 from landcover.evaluation.revisions import WORKSPACE, Revision, accepted_regression, merge_base
 from landcover.report import comparison as pages
 from landcover.report.gate import Gate, counted, judge, judge_stale, judge_unpaired
+from landcover.report.plans import plan_page
 
 FAILED = 3  # exit codes, besides 1 for bad input: the gate, and without it
 NOT_COMPARABLE = 4
@@ -126,6 +128,20 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
     return outcome
 
 
+def plan(name: str, tensors_dir: Path) -> str:
+    """What a comparison with this revision can tell.
+
+    Raises:
+        InputError: it has no reports, or no baselines.
+    """
+    side = read_reports(Revision(name))
+    run = side.on_test if side.folds is None else side.folds
+    baselines = side.of_baselines(run)
+    if not baselines:
+        raise InputError(f"{side.revision}: has no predictions of baselines; run dvc repro there and commit the result")
+    return plan_page(side, run, baselines, extent(side, tensors_dir))
+
+
 def main(arguments: list[str]) -> None:
     description = "Compare two revisions, or two tables of predictions."
     parser = argparse.ArgumentParser(prog="python -m landcover compare", description=description)
@@ -138,7 +154,11 @@ def main(arguments: list[str]) -> None:
     gate = f"begin with the gate's word, and exit with {FAILED} if it fails"
     parser.add_argument("--gate", action="store_true", help=gate)
     parser.add_argument("--strict", action="store_true", help="the gate fails on what is undecided, too")
+    parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can tell")
     given = parser.parse_args(arguments)
+    if given.plan:
+        print(plan(given.base or given.head, given.tensors))
+        return
     output = given.output or (None if given.json else Path("comparison.md"))
     if output and output.suffix != ".md":
         raise InputError(f"--output {output}: give a name ending in .md; its pictures go to a folder beside it")

@@ -5,14 +5,16 @@ computed from it says nothing that its p-value does not (Hoenig and Heisey, "The
 Statistician 55, 2001).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import scipy.stats
 
-from landcover.evaluation.comparison import Verdict
+from landcover.evaluation.comparison import Verdict, against_baselines
 from landcover.evaluation.intervals import quantile
+from landcover.evaluation.predictions import Predictions
 
 POWER = 0.8  # the share of tests that tell a difference of the planned size
 SPREAD = 0.8  # of the range of a planned number: the variance it is computed from is an estimate
@@ -83,3 +85,37 @@ def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Pla
                 places = Range(*(max(2, round(factor * of_ground * count / left)) for factor in factors))
             plans.append(Plan(difference, planned, places))
     return plans
+
+
+# -- Before anything else is trained
+
+
+def rehearse(run: Predictions, baselines: Mapping[str, Predictions]) -> tuple[str, Verdict]:
+    """The test of a run against the baseline closest in accuracy, as if another network were in the baseline's place.
+
+    Its variance is known before the other network exists. Two similar networks mostly fail on the same patches, so
+    their difference varies less than this one, and what is planned from it is an upper figure. The variance between
+    networks counts twice, since both sides are trained; it is unknown where the run has a single seed and no folds.
+
+    Args:
+        baselines: of the same patches, at least one.
+
+    Returns:
+        The baseline's name, and a verdict of which only the standard error and its parts have a meaning.
+    """
+    verdicts = against_baselines(run, baselines)
+    name = min(verdicts, key=lambda name: abs(verdicts[name].difference))
+    return name, _scaled(verdicts[name], networks=2.0)
+
+
+def over_all(verdict: Verdict, ground: float, networks: float = 1.0) -> Verdict:
+    """A test with `ground` times as many places (or patches), and `networks` times as many networks on each side."""
+    return _scaled(verdict, 1 / ground, 1 / networks)
+
+
+def _scaled(verdict: Verdict, ground: float = 1.0, networks: float = 1.0) -> Verdict:
+    """With the variance of the ground, and that of the networks, times a factor."""
+    parts = [(one, one.share * (ground if one.source in GROUND else networks)) for one in verdict.components]
+    total = sum(share for _, share in parts)
+    components = [replace(one, share=share / total) for one, share in parts]
+    return replace(verdict, standard_error=verdict.standard_error * float(np.sqrt(total)), components=components)

@@ -18,8 +18,11 @@ BASELINES = {
     "texture": "gradient boosting on texture features",
 }
 REQUIRED = ("patch_id", "actual", "predicted")
-# Columns that a table may lack, with their limits: positions, and what some metrics need.
-OPTIONAL = {"p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000)}
+# Columns that a table may lack, with their limits: positions, purity, and what some metrics need.
+OPTIONAL = {
+    "p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000),
+    "majority_fraction": (0, 1),
+}  # fmt: skip
 OF_PATCH = ("fold", "place")  # likewise: the number of the fold that tests a patch, and any name of its place
 ROUNDING = 1e-6  # beyond the limits above
 
@@ -38,6 +41,7 @@ class Predictions:
     rank_actual: np.ndarray | None = None  # float64 (S, N), the rank of the actual class; 1: the most probable
     folds: np.ndarray | None = None  # int (N,), the fold that each patch is tested in
     stated_places: np.ndarray | None = None  # int (N,), as `places`, where a table states them
+    majority_fractions: np.ndarray | None = None  # float64 (N,), the share of the patch that its class covers
 
     @cached_property
     def places(self) -> np.ndarray | None:
@@ -45,6 +49,17 @@ class Predictions:
         if self.stated_places is not None or self.positions is None:
             return self.stated_places
         return gather(pd.DataFrame(self.positions, columns=["lon", "lat"]), PLACE_KM)
+
+    @cached_property
+    def voted(self) -> np.ndarray:
+        """The class that the seeds' networks predict together, (N,): the right one where more than half agree on it.
+
+        Elsewhere, it is the one that most of the others predict; of several, the first in alphabetical order.
+        """
+        right = self.predicted == self.actual
+        classes = np.unique(self.predicted)
+        votes = ((self.predicted == classes[:, None, None]) & ~right).sum(1)  # (K, N)
+        return np.where(right.mean(0) > 0.5, self.actual, classes[votes.argmax(0)])
 
 
 def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.DataFrame:
@@ -122,7 +137,9 @@ def parse(table: pd.DataFrame) -> Predictions:
     positions = None if lon is None or lat is None else np.stack([lon[0], lat[0]], axis=1)
     predicted = table["predicted"].to_numpy().reshape(len(seeds), -1)
     ids, actual = (patches[name].to_numpy() for name in ("patch_id", "actual"))
+    purity = optional.pop("majority_fraction")
     known = {"positions": positions, "folds": folds, "stated_places": places}
+    known["majority_fractions"] = None if purity is None else purity[0]
     return Predictions(ids, actual, predicted, seeds, **known, **optional)
 
 

@@ -1,11 +1,15 @@
 """The reports of two revisions, and whether they can be compared."""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from landcover.constants import SPLITS
+from landcover.data.index import INDEX
+from landcover.data.places import PLACE_KM, gather
 from landcover.errors import InputError, few
 from landcover.evaluation.comparison import Verdict, answer
 from landcover.evaluation.intervals import difference, independent
@@ -101,7 +105,6 @@ def read_reports(revision: Revision) -> Reports:
         if seeds is not None and not np.array_equal(seeds.patch_ids, run.patch_ids):
             raise ValueError("seed_predictions.csv does not cover the patches of predictions.csv")
         table = table.assign(patch_id=table["patch_id"].astype(str)).sort_values("patch_id", ignore_index=True)
-        table["majority_fraction"] = table["majority_fraction"].astype(float)
         seeds = None if seeds is None or len(seeds.seeds) < 2 else seeds
         tables = (run, seeds, folds, baselines, fold_baselines)
         changed = changed_since_the_run(revision, lock, params)
@@ -114,6 +117,23 @@ def read_reports(revision: Revision) -> Reports:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"its reports are not what this pipeline writes ({type(error).__name__}: {error})"
         raise InputError(f"{revision}: {reason}; run dvc repro") from None
+
+
+class Extent(NamedTuple):
+    """What the dataset of a revision consists of."""
+
+    patches: int  # of all splits
+    places: int | None  # None if unknown
+
+
+def extent(side: Reports, tensors_dir: Path) -> Extent:
+    """All patches of a revision's dataset; their places are known if its tensors are here."""
+    patches = sum(side.data["patches"][split] for split in SPLITS)
+    index = pd.read_csv(tensors_dir / INDEX, dtype={"patch_id": str}) if (tensors_dir / INDEX).is_file() else None
+    if index is None or len(index) != patches or not set(side.run.patch_ids) <= set(index["patch_id"]):
+        return Extent(patches, None)
+    positions = index[["lon", "lat"]]
+    return Extent(patches, None if positions.isna().any(axis=None) else int(gather(positions, PLACE_KM).max() + 1))
 
 
 @dataclass(frozen=True)

@@ -115,19 +115,22 @@ def tabulate_seeds(
     return tables
 
 
-def of_folds(folds: Folds, split: Split, locked: int) -> dict[str, Any]:
-    """How the folds were made: their number, hash, and what each consists of, with the classes that it never trains on.
+def of_folds(folds: Folds, split: Split, table: pd.DataFrame, locked: int) -> dict[str, Any]:
+    """How the folds were made: their number and hash, and of each what it consists of and its accuracy over seeds.
 
     Args:
         split: the patches in the folds.
-        locked: the number of test patches that are not.
+        table: their predictions, as `tabulate_seeds` makes it for test.
+        locked: the number of test patches that are not in the folds.
     """
+    accuracy = (table["predicted"] == table["actual"]).groupby(table["fold"]).mean()
     present = np.bincount(split.labels, minlength=len(split.classes)) > 0
     each = []
     for fold, roles in enumerate(folds.roles, 1):
         trained = np.bincount(split.labels[folds.rows(fold, "train")], minlength=len(split.classes)) > 0
         missing = [split.classes[label] for label in np.flatnonzero(present & ~trained)]
-        each.append({"fold": fold} | {role: int((roles == role).sum()) for role in ROLES} | {"missing": missing})
+        counts = {role: int((roles == role).sum()) for role in ROLES}
+        each.append({"fold": fold} | counts | {"missing": missing, "accuracy": float(accuracy[fold])})
     by = "class" if folds.places is None else "place"
     return {"count": folds.count, "sha256": folds.sha256, "by": by, "locked": locked, "each": each}
 
@@ -135,8 +138,9 @@ def of_folds(folds: Folds, split: Split, locked: int) -> dict[str, Any]:
 def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
     """For each metric the mean over seeds and, with two seeds or more, the standard deviation and 95% interval.
 
-    The interval accounts for patches, places and seeds; with folds, there is one for a single seed, too. `val` has the
-    same for the val split, and `against` has the differences from the baselines.
+    The interval accounts for patches, places and seeds, and beside it is what it was computed from; with folds, there
+    is one for a single seed, too. `val` has the same for the val split, and `against` has the differences from the
+    baselines.
 
     Args:
         baselines: of the same patches.
@@ -148,7 +152,7 @@ def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[s
     return figures | {"against": differences_from(baselines, test)}
 
 
-def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
+def _over_seeds(predictions: Predictions) -> dict[str, dict[str, Any]]:
     figures = {}
     for name, (scores,) in all_scores(predictions).items():
         estimate = mean(scores, predictions.places, predictions.folds)
@@ -156,7 +160,9 @@ def _over_seeds(predictions: Predictions) -> dict[str, dict[str, float]]:
         if len(scores) > 1:
             figures[name] |= {"std": float(scores.mean(1).std(ddof=1))}
         if len(scores) > 1 or predictions.folds is not None:
-            figures[name] |= estimate.interval()._asdict()
+            components = [asdict(one) for one in estimate.components]
+            evidence = {"degrees_of_freedom": estimate.freedom, "components": components}
+            figures[name] |= estimate.interval()._asdict() | {"standard_error": estimate.error} | evidence
     return figures
 
 

@@ -11,13 +11,24 @@ from landcover import files
 from landcover.errors import redact
 from landcover.evaluation.comparison import Answer, Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
+from landcover.evaluation.planning import POWER
 from landcover.evaluation.predictions import BASELINES, Predictions
 from landcover.evaluation.reports import Paired, Reports, grown_leakage, stale
+from landcover.evaluation.slices import LEAST_PLACES, slices
 from landcover.evaluation.staleness import flatten
 from landcover.report import changed, markdown, plots
 from landcover.report.changed import Rows
 from landcover.report.gate import Gate
-from landcover.report.verdicts import answer, change, direction, evidence, largest_loss, p_value, power
+from landcover.report.verdicts import (
+    answer,
+    change,
+    direction,
+    evidence,
+    largest_loss,
+    p_value,
+    plan_rows,
+    power,
+)  # fmt: skip
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -35,17 +46,19 @@ def verdict_lines(compared: Comparison, note: str | None = None) -> str:
     Args:
         note: why these patches are compared and not others.
     """
-    patches = f"the same {compared.patches} test patches"
+    patches = f"the same {compared.patches} {'' if compared.folds else 'test '}patches"
     patches += f" in {compared.places} places" if compared.places else ""
-    patches += f", each tested once, in {compared.folds} folds" if compared.folds else ""
+    patches += f", tested in {compared.folds} folds" if compared.folds else ""
     if compared.verdict == Answer.SAME:
         return f"**No difference**: every prediction is the same, on {patches}."
     decisive = compared.decisive
     what = f"{METRICS[compared.metric].label} {change(decisive)}, 95% interval, {p_value(decisive.p)}"
     before, after = (f"{count} seeds" if count > 1 else "one run" for count in compared.seeds.values())
     if compared.folds:
-        networks = " and ".join(dict.fromkeys(f"{count} x {compared.folds}" for count in compared.seeds.values()))
-        scope = f"This verdict is about the configurations on new ground, by {networks} networks, not a model file."
+        counts = {count * compared.folds for count in compared.seeds.values()}
+        networks = f"by {' and '.join(map(str, sorted(counts)))} networks" + " on each side" * (len(counts) == 1)
+        ground = " on new ground" if compared.places else ""
+        scope = f"This verdict is about the configurations{ground}, {networks}, not about a model file."
     elif compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
     else:
@@ -73,6 +86,11 @@ def stale_line(stale: Sequence[str]) -> str:
 def _cautions(compared: Comparison) -> list[str]:
     """What limits how far the verdict can be trusted."""
     cautions, places, seeds = [], compared.places, compared.seeds.values()
+    if compared.folds and places is None:
+        cautions.append(
+            "Where the patches lie is not known, so neighbours may be in different folds: a network is then tested "
+            "beside the patches that it was trained on. This flatters both sides, and nothing is said about new ground."
+        )
     if places == 1:
         cautions.append("All test patches lie in one place. The intervals apply to this place only.")
     elif places is not None and places < FEW_PLACES:
@@ -136,6 +154,16 @@ def _seed_rows(before: Predictions, after: Predictions) -> Rows:
     rows = [(seed, one.get(seed), other.get(seed)) for seed in dict.fromkeys([*one.index, *other.index])]
     rows += [("**mean**", one.mean(), other.mean()), ("standard deviation", one.std(), other.std())]
     return [dict(zip(("seed", "before", "after"), row, strict=True)) for row in rows]
+
+
+def _fold_rows(before: Predictions, after: Predictions) -> Rows:
+    """The accuracy in each fold, as a mean over seeds."""
+    table = pd.DataFrame({"fold": after.folds, "places": after.places, "patches": 1})
+    for when, side in (("before", before), ("after", after)):
+        table[when] = (side.predicted == side.actual).mean(0)
+    rows = table.groupby("fold").agg({"patches": "sum", "places": "nunique", "before": "mean", "after": "mean"})
+    rows = rows.drop(columns=[] if after.places is not None else "places")
+    return rows.reset_index().to_dict("records")
 
 
 def _changes(base: Reports, head: Reports) -> dict[str, Any]:
@@ -237,17 +265,37 @@ def incomparable_page(
     )
 
 
+def _takes(compared: Comparison) -> dict[str, Any]:
+    """What it takes to tell a difference, for a verdict that is undecided."""
+    undecided = compared.verdict in (Answer.UNDECIDED, Answer.NOT_WORSE)
+    rows = plan_rows(compared.decisive, min(compared.seeds.values())) if undecided else []
+    return {"rows": rows, "places": compared.places, "power": f"{POWER:.0%}"}
+
+
+def _slices(before: Predictions, after: Predictions) -> dict[str, Any]:
+    """The table of slices; none if no patch is fixed or broken."""
+    found = slices(before, after)
+    changes = any(one.fixed or one.broken for one in found)
+    return {
+        "slice_rows": changed.slice_rows(found) if changes else [],
+        "judged_slices": sum(one.verdict is not None for one in found),
+        "least_places": LEAST_PLACES,
+    }
+
+
 def tables_page(compared: Comparison, names: tuple[str, str], before: Predictions, after: Predictions) -> str:
     """The page for two tables of predictions, without pictures."""
-    several = compared.scope == "configurations"
     return markdown.render(
         "tables.md",
         names=names,
         verdict=verdict_lines(compared),
         cautions=_cautions(compared),
         metric_rows=_metric_rows(compared),
-        seed_rows=_seed_rows(before, after) if several else [],
-        class_rows=[] if several else changed.by_class(changed.pair(before, after)),
+        seed_rows=_seed_rows(before, after) if max(compared.seeds.values()) > 1 else [],
+        fold_rows=_fold_rows(before, after) if compared.folds else [],
+        **_takes(compared),
+        class_rows=changed.by_class(changed.pair(before, after)),
+        **_slices(before, after),
     )
 
 
@@ -265,17 +313,17 @@ def comparison_page(
     Args:
         against: each side compared with the baselines, by 'before' and 'after'.
     """
-    patches = changed.pair(base.run, head.run).assign(majority_fraction=base.table["majority_fraction"])
+    patches = changed.pair(paired.before, paired.after)
     common, sides = _common(base, head), stale(base, head)
     path, synthetic = folder / "confusion_difference.png", common["synthetic"]
     plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(patches))
-    seeds = compared.scope == "configurations"
+    seeds = max(compared.seeds.values()) > 1
     return markdown.render(
         "comparison.md",
         verdict=stale_line(sides) if sides else verdict_lines(compared, paired.note),
         cautions=_cautions(compared),
         below=[BASELINES[name] for name, one in against["after"].items() if one.verdict == "worse"],
-        without_seeds=not seeds and compared.verdict != Answer.SAME,
+        of_two_runs=compared.scope == "two runs" and compared.verdict != Answer.SAME,
         epochs=head.metrics.get("model", {}).get("epochs"),
         decided_by=METRICS[compared.metric].label,
         metric_rows=_metric_rows(compared),
@@ -283,8 +331,12 @@ def comparison_page(
         baseline_rows=_baseline_rows(against),
         seeds=seeds,
         seed_rows=_seed_rows(paired.before, paired.after) if seeds else [],
+        folds=compared.folds,
+        fold_rows=_fold_rows(paired.before, paired.after) if compared.folds else [],
+        **_takes(compared),
+        map=changed.draw_map(patches, folder, synthetic=synthetic),
         class_rows=changed.by_class(patches),
-        purity_rows=changed.by_purity(patches),
+        **_slices(paired.before, paired.after),
         changed={change: changed.listed(patches, change) for change in changed.SHEETS},
         sheets=changed.draw_sheets(patches, folder, tensors_dir, synthetic=synthetic),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",

@@ -1,12 +1,16 @@
-"""A map of the patches in each split."""
+"""Maps of the patches: those of each split, and those that a comparison shows to have changed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path as Outline
 
 from landcover.constants import SPLITS
 
@@ -15,6 +19,10 @@ COASTLINE = Path(__file__).with_name("coastline.csv")
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "test": "#111111"}
 INSET_KM = 14  # side of the detail map
 DEGREE_KM = 111.2  # of latitude
+# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the halves tell them apart in grey, too.
+FIXED, BROKEN = ("#0072b2", "left"), ("#d55e00", "right")
+PATCH_AREA = 20  # points squared of one patch on the map of changes
+HEIGHT_TO_WIDTH = 0.7  # of that map
 
 
 def _densest(patches: pd.DataFrame) -> tuple[float, float]:
@@ -34,6 +42,11 @@ def _settle(axes: Axes, latitude: float) -> None:
     axes.set_yticks([])
 
 
+def _draw_coast(axes: Axes) -> None:
+    for _, line in pd.read_csv(COASTLINE).groupby("line"):
+        axes.plot(line["lon"], line["lat"], color="#9a9a9a", linewidth=0.6, zorder=0)
+
+
 def places(patches: pd.DataFrame, metres: float) -> Figure:
     """Draw the patches of each split on a map of Europe, with a detail map of the densest area.
 
@@ -49,8 +62,7 @@ def places(patches: pd.DataFrame, metres: float) -> Figure:
         europe.set_axis_off()
         return figure
 
-    for _, line in pd.read_csv(COASTLINE).groupby("line"):
-        europe.plot(line["lon"], line["lat"], color="#9a9a9a", linewidth=0.6, zorder=0)
+    _draw_coast(europe)
     for name in SPLITS:
         part = patches[patches["split"] == name]
         label = f"{name} ({len(part)})"
@@ -77,4 +89,61 @@ def places(patches: pd.DataFrame, metres: float) -> Figure:
     close.set_ylim(lat - height / 2, lat + height / 2)
     close.set_title(f"Densest {INSET_KM} x {INSET_KM} km; each square is a patch", fontsize=11)
     _settle(close, lat)
+    return figure
+
+
+def _half(side: str) -> Outline:
+    """The left or the right half of a disc, as a marker."""
+    start = {"left": 90, "right": -90}[side]
+    return Outline.wedge(start, start + 180)
+
+
+def changes(patches: pd.DataFrame) -> Figure:
+    """Draw for each place how many of its patches were fixed, and how many were broken.
+
+    Half discs that share a diameter hide nothing of each other, however many patches lie on the same spot.
+
+    Args:
+        patches: columns `place`, a number, `lon` and `lat`, in degrees, and `fixed` and `broken`, bool.
+    """
+    of_place = patches.groupby("place").agg({"lon": "mean", "lat": "mean", "fixed": "sum", "broken": "sum"})
+    most = of_place[["fixed", "broken"]].max(axis=1)
+    figure = Figure(figsize=(7.6, 5.8))
+    figure.set_layout_engine("constrained", h_pad=0.1)
+    axes = figure.add_subplot()
+    _draw_coast(axes)
+
+    def draw_half(lon: Sequence, lat: Sequence, count: int, colour: str, side: str) -> PathCollection:
+        area = PATCH_AREA * count
+        style = {"marker": _half(side), "edgecolors": "white", "linewidths": 0.5, "alpha": 0.85}
+        return axes.scatter(lon, lat, area, colour, **style)
+
+    # The largest first, so that a small one beside it is not hidden.
+    for place in of_place.loc[most.sort_values(ascending=False, kind="stable").index].itertuples():
+        for count, half in ((place.fixed, FIXED), (place.broken, BROKEN)):
+            if count:
+                draw_half([place.lon], [place.lat], count, *half)
+    top = int(most.max())
+    legend = {
+        f"{count} fixed, {count} broken": tuple(draw_half([], [], count, *half) for half in (FIXED, BROKEN))
+        for count in sorted({1, (top + 1) // 2, top})
+    }
+    if (unchanged := of_place[most == 0]).size:
+        style = {"marker": "x", "color": "#555555", "linewidths": 0.8}
+        legend["none"] = axes.scatter(unchanged["lon"], unchanged["lat"], 12, **style)
+    handlers = {tuple: HandlerTuple(ndivide=None, pad=0.3)}
+    place = {"loc": "outside lower center", "ncols": len(legend), "handler_map": handlers}  # over no patch
+    figure.legend(legend.values(), legend, fontsize=9, frameon=False, **place)
+
+    lon, lat = (of_place[name].agg(["min", "max"]) for name in ("lon", "lat"))
+    middle, stretch = lat.mean(), np.cos(np.radians(lat.mean()))
+    # As wide as the page, whatever the extent of the patches.
+    height = max(lat["max"] - lat["min"], (lon["max"] - lon["min"]) * stretch * HEIGHT_TO_WIDTH, 1) * 1.12
+    width = height / HEIGHT_TO_WIDTH / stretch
+    axes.set_xlim(lon.mean() - width / 2, lon.mean() + width / 2)
+    axes.set_ylim(middle - height / 2, middle + height / 2)
+    fixed, broken = (int(of_place[name].sum()) for name in ("fixed", "broken"))
+    title = f"Patches by place: {fixed} fixed (left halves), {broken} broken (right halves)"
+    axes.set_title(title, fontsize=11, loc="left")
+    _settle(axes, middle)
     return figure

@@ -7,13 +7,14 @@ import pandas as pd
 
 from landcover import config
 from landcover.constants import BANDS, BUFFER_KM, CLASSES, readable
+from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS, SHARE
 from landcover.evaluation.predictions import BASELINES
 from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.models.registry import Architecture
 from landcover.report import markdown
-from landcover.report.verdicts import against_baselines, change_in, direction, points
+from landcover.report.verdicts import against_baselines, change_in, direction, points, sources
 
 WORST = 12  # errors in the table, as in the picture
 FEW = 10  # a class with fewer test patches is marked
@@ -91,9 +92,17 @@ def _fold_rows(folds: dict[str, Any]) -> list[dict[str, Any]]:
             **{role: each[role] for role in ("fold", "train", "val", "test")},
             "left out": each["left_out"],
             "classes without a train patch": ", ".join(map(readable, each["missing"])) or "none",
+            "accuracy": each["accuracy"],
         }
         for each in folds["each"]
     ]
+
+
+def _error(figures: dict[str, Any]) -> str:
+    """The standard error of a share in words, and what it is made of."""
+    components = [Component(**one) for one in figures["components"]]
+    error = f"Its standard error is {100 * figures['standard_error']:.1f} points."
+    return f"{error} {sources(components)}" if components else error
 
 
 def _ensemble(figures: dict[str, Any]) -> str:
@@ -192,6 +201,7 @@ def report_page(run: Run, history: pd.DataFrame, predictions: pd.DataFrame, per_
         seed_rows=_seed_rows(seeds) if repeated else [],
         folds=folds,
         fold_rows=_fold_rows(folds) if folds else [],
+        error_of_folds=_error(seeds["accuracy"]) if folds else None,
         tested=sum(each["test"] for each in folds["each"]) if folds else test["n"],
         buffer_km=data["split_by"].get("buffer_km", BUFFER_KM),
         ensemble=[_ensemble(figures) for figures in (ensemble, ensemble["val"])] if ensemble else [],

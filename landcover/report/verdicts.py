@@ -1,5 +1,6 @@
 """Differences and verdicts in words."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from landcover.evaluation.comparison import Answer, Verdict
@@ -58,14 +59,15 @@ def largest_loss(verdict: Verdict) -> str:
 def power(verdict: Verdict) -> str:
     """One line that says what this test could have told."""
     metric = METRICS[verdict.metric]
-    told, equivalent = (_two(metric, least(verdict)) for least in (least_told, least_tolerance))
+    told, equivalent = (rounded(metric, least(verdict)) for least in (least_told, least_tolerance))
     return (
         f"What this test can tell: in {POWER:.0%} of such tests, a true difference of {told} is told, and two equal "
         f"sides are shown to be equivalent within {equivalent}."
     )
 
 
-def _two(metric: Metric, value: float) -> str:
+def rounded(metric: Metric, value: float) -> str:
+    """A size to two digits, as `amount` writes it."""
     return amount(metric, float(f"{value:.2g}"))
 
 
@@ -104,12 +106,18 @@ def evidence(verdict: Verdict) -> str:
     unit, error, freedom = METRICS[verdict.metric].unit, verdict.standard_error, verdict.degrees_of_freedom
     size = f"{100 * error:.1f} points" if unit == SHARE else f"{error:.3f} {unit}".strip()
     law = "normal distribution" if freedom is None else f"{freedom:.1f} degrees of freedom"
-    sources = " and ".join(f"{one.count} {one.source} ({one.share:.0%})" for one in verdict.components)
     return (
-        f"Evidence: the difference is {abs(verdict.difference) / error:.2f} standard errors of {size}; "
-        f"better or worse takes more than {quantile(freedom):.2f}. Method: {verdict.method}, {law}. "
-        f"The variance comes from {sources}."
+        f"Evidence: the difference is {abs(verdict.difference) / error:.2f} times its standard error of {size}; better "
+        f"or worse takes {quantile(freedom):.2f} times. {sources(verdict.components)} Method: "
+        f"{verdict.method}, {law}."
     )
+
+
+def sources(components: Sequence[Component]) -> str:
+    """A sentence that says what an error is made of."""
+    shares = [f"{one.count} {one.source} ({one.share:.0%})" for one in components]
+    shares = [f"{one.count} {one.source}" for one in components] if len(shares) == 1 else shares
+    return f"That error comes from the {' and the '.join(shares)}."
 
 
 def against_baselines(verdicts: dict[str, dict[str, Any]]) -> list[str]:

@@ -181,20 +181,20 @@ def test_a_better_experiment_is_better_with_all_that_changed(repository):
     assert "95% interval, p < 0.001, on the same 150 test patches. This verdict is about " in page.splitlines()[0]
     # Thirty patches fixed and none broken: sqrt(30) standard errors of sqrt(30) / 150.
     assert page.splitlines()[2] == (
-        "Evidence: the difference is 5.48 standard errors of 3.7 points; better or worse takes more than "
-        "1.96. Method: Tango's score test for paired proportions (McNemar's test), normal distribution. The variance "
-        "comes from 150 patches (100%)."
+        "Evidence: the difference is 5.48 times its standard error of 3.7 points; better or worse takes 1.96 times. "
+        "That error comes from the 150 patches. Method: Tango's score test for paired proportions (McNemar's test), "
+        "normal distribution."
     )
     assert "| accuracy | 0.667 | 0.867 | +0.200 | +0.1" in page
     for metric in ("macro F1", "balanced accuracy", f"{LIKELIHOOD}, lower is better", "Brier score, lower is better"):
         assert re.search(rf"^\| {re.escape(metric)} \|.*\| better \|$", page, re.MULTILINE), metric
-    assert "repeat.seeds" in page  # how to compare the configurations
+    assert "repeat.folds=5" in page  # how to compare the configurations
     assert "| `train.learning_rate` | `0.0001` | `0.001` |" in page
     assert "Stages that ran again: train." in page
-    assert "| tree cover | 50 |" in page
+    assert "| class | tree cover | 50 | 10 | 0 | +20.0 points (+11." in page
+    assert "| purity | below 50% | 43 | 23 | 0 | +53.5 points (" in page
     assert "## Fixed: 30 patches" in page
     assert "## Broken: 0 patches\n\nNone." in page
-    assert "| below 50% | 43 | 0 | 23 | 23 | 0 |" in page
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:140]], ids=["comparable", "not comparable"])
@@ -324,7 +324,7 @@ def test_patches_in_fewer_places_give_wider_intervals(repository):
     page = compare_in(15)
     assert page.startswith("**Undecided**: accuracy +13.3 points")
     assert "paired t-test with the cluster-robust variance CR2 over places, 14.0 degrees of freedom" in page
-    assert "The variance comes from 15 places (100%)." in page
+    assert "That error comes from the 15 places." in page
     assert "The test patches lie in" not in page
     assert "> The test patches lie in only 2 places." in compare_in(2)
     assert "> All test patches lie in one place." in compare_in(1)
@@ -441,7 +441,9 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     assert "| **mean** | 0.667 | 0.707 |" in page
     assert "| standard deviation | 0.133 | 0.157 |" in page
     assert "| accuracy | 0.667 | 0.707 | +0.040 |" in page
-    assert re.search(r"from 150 patches \(\d+%\) and 3 seeds before \(\d+%\) and 3 seeds after \(\d+%\)\.", page)
+    assert re.search(
+        r"from the 150 patches \(\d+%\) and the 3 seeds before \(\d+%\) and the 3 seeds after \(\d+%\)\.", page
+    )
     # A single seed is no repetition: it is the run that counts, and its variance is taken from the other side.
     repository.write(wrong(45), seeds=[wrong(1)])
     page = repository.compare()
@@ -451,7 +453,7 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     repository.commit()
     page = repository.compare("--base", "HEAD")
     assert page.startswith("**No difference**: every prediction is the same")
-    for caution in ("One side has a single run", "with several seeds", "Evidence"):
+    for caution in ("One side has a single run", "in folds", "Evidence"):
         assert caution not in page
 
 
@@ -601,7 +603,7 @@ def test_tables_of_several_seeds_are_compared_by_their_means(run_tables, tmp_pat
     assert "Means over 3 seeds before and 2 seeds after" in page.splitlines()[0]
     for row in ("10 | 0.800 | -", "first | - | 0.867", "**mean** | 0.667 | 0.783"):
         assert f"| {row} |" in page
-    assert "## By class" not in page
+    assert "A patch counts as right if more than half of its networks are right." in page
 
 
 def test_tables_with_probabilities_are_compared_by_them(run_tables, tmp_path):

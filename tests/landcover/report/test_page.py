@@ -53,7 +53,9 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_
     for name, words in BASELINES.items():
         against = test["against"][name]
         assert f"- {words}: **{against['verdict']}, {100 * against['difference']:+.1f} points (" in page
-        assert f" standard errors of {100 * against['standard_error']:.1f} points; better or worse takes" in page
+        assert (
+            f" times its standard error of {100 * against['standard_error']:.1f} points; better or worse takes" in page
+        )
     columns = [test, *(result["baselines"][name] for name in BASELINES), result["metrics"]["val"]]
     for name, metric in METRICS.items():
         assert f"| {direction(metric)} | {' | '.join(interval(one, name) for one in columns)} |" in page
@@ -152,7 +154,7 @@ def test_folds_test_every_patch_once_and_judge_the_configuration(report, tmp_pat
     assert headline["mean_accuracy"] == round(accuracy, 3)
     made = seeds["folds"]
     assert (made["count"], made["by"], made["locked"], "ensemble" in seeds) == (4, "place", 0, False)
-    assert made["each"][0].keys() == {"fold", "train", "val", "test", "left_out", "missing"}
+    assert made["each"][0].keys() == {"fold", "train", "val", "test", "left_out", "missing", "accuracy"}
     assert [(each["train"], each["val"], each["test"], each["left_out"]) for each in made["each"]] == [
         (12, 6, 6, 0)
     ] * 4
@@ -162,8 +164,10 @@ def test_folds_test_every_patch_once_and_judge_the_configuration(report, tmp_pat
     assert (
         f"Tested in 4 folds of whole places, each patch once, the network classifies **{accuracy:.1%}** of 24" in first
     )
-    assert "on new ground, so it is pessimistic" in first.replace("\n", " ")
-    assert "| 1 | 12 | 6 | 6 | 0 |" in first
+    assert "on new ground, so they are pessimistic" in first.replace("\n", " ")
+    assert re.search(rf"^\| 1 \| 12 \| 6 \| 6 \| 0 \| .* \| {made['each'][0]['accuracy']:.3f} \|$", first, re.MULTILINE)
+    assert sum(each["accuracy"] for each in made["each"]) / 4 == pytest.approx(accuracy, abs=1e-6)
+    assert f"Its standard error is {100 * seeds['accuracy']['standard_error']:.1f} points. That error comes" in first
     assert "Folds judge the configuration, not `models/model.safetensors`" in first
     assert (
         f"classifies **{result['metrics']['test']['accuracy']:.1%}** of {len(tables['single'])} test patches" in single

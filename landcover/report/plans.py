@@ -1,0 +1,50 @@
+"""What it takes to tell a difference, in words: before anything is trained."""
+
+from landcover.evaluation.comparison import Verdict
+from landcover.evaluation.metrics import METRICS
+from landcover.evaluation.planning import POWER, least_told, over_all, rehearse
+from landcover.evaluation.predictions import BASELINES, Predictions
+from landcover.evaluation.reports import Extent, Reports
+from landcover.report import markdown
+from landcover.report.verdicts import plan_rows, rounded
+
+FOLDS = 5  # of the test that is proposed
+
+
+def _told(verdict: Verdict) -> str:
+    return rounded(METRICS[verdict.metric], least_told(verdict))
+
+
+def _over_all(verdict: Verdict, run: Predictions, everything: Extent) -> list[str]:
+    """What a test in folds tells: the least, if the number of patches counts alone, and if that of places does."""
+    known = [(everything.patches, len(run.patch_ids))]
+    if run.places is not None and everything.places:
+        known.append((everything.places, int(run.places.max() + 1)))
+    return [_told(over_all(verdict, count / tested, FOLDS)) for count, tested in known]
+
+
+def plan_page(side: Reports, run: Predictions, baselines: dict[str, Predictions], everything: Extent) -> str:
+    """What this run's tests can tell, and what it takes to tell more.
+
+    Args:
+        run: the predictions of `side` that another configuration would be compared with.
+        baselines: of the same patches, at least one.
+        everything: all patches of the dataset, which folds test.
+    """
+    name, verdict = rehearse(run, baselines)
+    folds = None if run.folds is None else len(set(run.folds))
+    return markdown.render(
+        "plan.md",
+        side=side.revision,
+        patches=len(run.patch_ids),
+        places=None if run.places is None else int(run.places.max() + 1),
+        seeds=len(run.seeds),
+        folds=folds,
+        baseline=BASELINES[name],
+        power=f"{POWER:.0%}",
+        told=_told(verdict),
+        over_all=[] if folds else _over_all(verdict, run, everything),
+        proposed=FOLDS,
+        everything=everything,
+        rows=plan_rows(verdict, len(run.seeds)),
+    )
