@@ -87,8 +87,8 @@ class Comparison:
     def one_epoch(self) -> None:
         (root,) = (self.folder / "unpacked").iterdir()
         command = ("python", "-m", "benchmarks.epochs", root, "data/tensors", str(min(EPOCHS_IN_TURN, self.epochs)))
-        found = json.loads(self.clone.run(*command, variables=AVX2).output)  # all three with the pipeline's set
-        for whose, seconds in found.items():
+        output = self.clone.run(*command, variables=AVX2).output  # all three with the pipeline's set
+        for whose, seconds in json.loads(output).items():
             self.seconds[EPOCH, whose] += seconds
 
     def text(self) -> str:
@@ -126,11 +126,8 @@ def main() -> None:
         comparison = Comparison(Path(folder), given.epochs)
         for number in range(given.repetitions):
             comparison.measure(number)
-    command = f"`python -m benchmarks --repetitions {given.repetitions} --epochs {given.epochs}`"
-    text = f"{command}\n\n{machine}\n\n{comparison.text()}"
-    print(text)
-    if given.write:
-        measure.write("comparison", text)
+    command = f"python -m benchmarks --repetitions {given.repetitions} --epochs {given.epochs}"
+    measure.publish("comparison", command, f"{machine}\n\n{comparison.text()}", write_it=given.write)
 
 
 if __name__ == "__main__":

@@ -86,13 +86,13 @@ def main() -> None:
         torch.set_deterministic_debug_mode("default")
 
     with tempfile.TemporaryDirectory() as folder:
-        network = make_network(facts, chosen["model"], chosen["train"].seed, CPU)
-        run = Run(network, train, val, chosen["train"])
+        network = make_network(facts, chosen.model, chosen.train.seed, CPU)
+        run = Run(network, train, val, chosen.train)
         # Each with the threads and the determinism settings that it has in a process of its own.
         loops = {
             "notebook": (lambda: settle(default_threads), notebook.run(root, count)),
             "pipeline": (
-                lambda: set_deterministic(chosen["runtime"].threads, CPU),
+                lambda: set_deterministic(chosen.runtime.threads, CPU),
                 run.epochs(Path(folder) / "checkpoint.safetensors"),
             ),
             "leanest": (lambda: settle(THREADS), Lean().epochs(train, val)),

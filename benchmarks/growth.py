@@ -12,8 +12,6 @@ acquisition, in columns beyond the sample's grid; the tables repeat their labels
 import argparse
 import csv
 import os
-import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +23,6 @@ DISTINCT = 8_000
 GRID = 90  # columns of patches in an acquisition of the sample
 NAME = "ben-ge-grown"
 EPOCHS = 2
-# Bytes per patch, with a margin: for its tensors and links; for a distinct patch's tiles and its part of the archive.
-SPACE, DISTINCT_SPACE = 250_000, 400_000
 WRITE_SAMPLE = (
     "import pathlib; from landcover.synthetic import writer; writer.write_sample(pathlib.Path('{}'), patches={})"
 )
@@ -106,19 +102,19 @@ def measure_all(clone: Clone, sizes: list[int]) -> tuple[list[Row], dict[str, fl
 def full(rows: list[Row], space: dict[str, float]) -> str:
     """The cost of the full ben-ge: time in proportion, memory along the line through the two largest sizes."""
 
-    def memory(found: list[Row]) -> float:
+    def memory(measured: list[Row]) -> float:
         """GB of anonymous memory, of all processes."""
-        before, last = found[-2:] if len(found) > 1 else found * 2
+        before, last = measured[-2:] if len(measured) > 1 else measured * 2
         slope = max(0, last.cost.total - before.cost.total) / max(1, last.patches - before.patches)
         return (last.cost.total + slope * (FULL - last.patches)) / GB
 
     lines = []
     for what in ("unpack", "preprocess", "train, from disk", "evaluate"):
-        found = [row for row in rows if row.what == what]
+        measured = [row for row in rows if row.what == what]
         epochs = FULL_EPOCHS / EPOCHS if what.startswith("train") else 1
-        hours = found[-1].cost.seconds * epochs * FULL / found[-1].patches / 3600
+        hours = measured[-1].cost.seconds * epochs * FULL / measured[-1].patches / 3600
         name = what.replace("train", f"train, {FULL_EPOCHS} epochs")
-        lines.append({"": name, "hours": figure(hours), "memory, GB": figure(memory(found))})
+        lines.append({"": name, "hours": figure(hours), "memory, GB": figure(memory(measured))})
     size = {name: figure(value * FULL / GB) for name, value in space.items()}
     return (
         f"Linear extrapolation to the full ben-ge, {FULL:,} patches:\n\n{table(lines)}\n\n"
@@ -154,15 +150,9 @@ def main() -> None:
     sizes = sorted(given.patches)
     machine = measure.machine()
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        needed = sizes[-1] * SPACE + min(sizes[-1], DISTINCT) * DISTINCT_SPACE
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            sys.exit(f"error: {folder}: needs {needed / GB:.1f} GB, {free / GB:.1f} GB free; choose another --folder")
         result = text(*measure_all(Clone(Path(folder)), sizes))
-    page = f"`python -m benchmarks.growth --patches {' '.join(map(str, sizes))}`\n\n{machine}\n\n{result}"
-    print(page)
-    if given.write:
-        measure.write("growth", page)
+    command = f"python -m benchmarks.growth --patches {' '.join(map(str, sizes))}"
+    measure.publish("growth", command, f"{machine}\n\n{result}", write_it=given.write)
 
 
 if __name__ == "__main__":

@@ -137,11 +137,11 @@ class Clone:
 
 def machine() -> str:
     """The machine and the library versions, in one line."""
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "rasterio", "dvc"))
     return (
-        f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB of memory, "
+        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB of memory, "
         f"{platform.system()}; Python {platform.python_version()}, {libraries}; "
         f"load average at the start {os.getloadavg()[0]:.1f}"
     )
@@ -158,6 +158,14 @@ def figure(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 100 else f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
+
+
+def publish(section: str, command: str, text: str, *, write_it: bool) -> None:
+    """Print a result below the command that gave it and, if asked for, put it into the README."""
+    content = f"`{command}`\n\n{text}"
+    print(content)
+    if write_it:
+        write(section, content)
 
 
 def write(section: str, text: str, page: Path = README) -> None:

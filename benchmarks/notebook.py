@@ -104,8 +104,8 @@ def train(network: Net, root: Path, epochs: int, rows: dict[str, slice], workers
     for _ in range(epochs):
         figures = {}
         for split, loader in loaders.items():
-            found = go_through(loader, network, accuracy, optimizer if split == "train" else None)
-            figures |= zip((f"{split}_loss", f"{split}_accuracy", f"{split}_patch_accuracy"), found, strict=True)
+            means = go_through(loader, network, accuracy, optimizer if split == "train" else None)
+            figures |= zip((f"{split}_loss", f"{split}_accuracy", f"{split}_patch_accuracy"), means, strict=True)
         yield figures
 
 

@@ -186,10 +186,8 @@ def main() -> None:
             f"{compared(clone, options.steps, options.repetitions)}\n\n"
             f"`python -m landcover predict` on {WHOLE:,} x {WHOLE:,} pixels:\n\n{whole(clone, options.steps)}"
         )
-    page = f"`python -m benchmarks.scene --steps {' '.join(map(str, options.steps))}`\n\n{result}"
-    print(page)
-    if options.write:
-        measure.write("scene", page)
+    command = f"python -m benchmarks.scene --steps {' '.join(map(str, options.steps))}"
+    measure.publish("scene", command, result, write_it=options.write)
 
 
 if __name__ == "__main__":

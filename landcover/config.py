@@ -12,15 +12,18 @@ from urllib.parse import urlsplit
 
 import pydantic
 import yaml
+from pydantic_core import ErrorDetails
 
 from landcover import constants
 from landcover.errors import InputError
 from landcover.modalities import Inputs
 from landcover.models.registry import Architecture
-from landcover.schema import Count, Positive, Section, Seed, Share
+from landcover.schema import Count, Distinct, Positive, Section, Seed, Share
 
 PARAMS = Path("params.yaml")
 LEAST_FOLDS = 4
+# How the files of a dataset are arranged: modules of landcover/data/layouts. If several could be meant, the first is.
+LayoutName = Literal["ben-ge", "table", "folders"]
 
 
 def _amount(value: Any) -> int | float:
@@ -164,16 +167,10 @@ def _class_name(name: str) -> str:
     return name
 
 
-def _distinct(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        raise ValueError("list each class once")
-    return names
-
-
 Classes = Annotated[
     list[Annotated[str, pydantic.AfterValidator(_class_name)]],
     pydantic.Field(min_length=2, max_length=1000),
-    pydantic.AfterValidator(_distinct),
+    Distinct,
 ]
 
 
@@ -221,8 +218,7 @@ class Dataset(Section):
     """
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
-    # How its files are arranged: a name in landcover.data.layout.LAYOUTS.
-    layout: Literal["ben-ge", "folders", "table"] | None = None
+    layout: LayoutName | None = None
     md5: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{32}$", to_lower=True)] | None = None
     split: Split
     # Files in data/lists/ that name patches to leave out, as BigEarthNet's lists of clouds, shadows and snow do.
@@ -286,16 +282,9 @@ class Training(Section):
 class Repetition(Section):
     """Further trainings: with other seeds, and in each of `folds` folds."""
 
-    seeds: list[Seed]
+    seeds: Annotated[list[Seed], Distinct]
     folds: Annotated[int, pydantic.Field(ge=0)]
     test: Literal["folds", "locked"]
-
-    @pydantic.field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError("list each seed once")
-        return seeds
 
     @pydantic.field_validator("folds")
     @classmethod
@@ -384,7 +373,7 @@ class Params(Section):
         return self
 
 
-def _describe(error: dict[str, Any]) -> str:
+def _describe(error: ErrorDetails) -> str:
     """One pydantic error as `key = value: what is accepted`."""
     # In a union, pydantic names the kind of the value, too: datasets.mine.split.order.train.
     key = re.sub(rf"\bsplit\.({'|'.join(METHODS)})\b", "split", ".".join(map(str, error["loc"])))
@@ -416,13 +405,13 @@ def validate(name: str, schema: Any, value: Any) -> Any:
     return _validated(dict[str, schema], {name: value})[name]
 
 
-def check(raw: dict[str, Any]) -> dict[str, Any]:
-    """All sections of params.yaml by name, each with the type that `Params` gives it.
+def check(raw: dict[str, Any]) -> Params:
+    """Validate the whole of params.yaml.
 
     Raises:
         InputError: names each wrong key, its value and what is accepted.
     """
-    return dict(_validated(Params, raw))
+    return _validated(Params, raw)
 
 
 def load(path: Path = PARAMS) -> dict[str, Any]:

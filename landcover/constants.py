@@ -4,12 +4,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-
-def _distinct(bands: list[str]) -> list[str]:
-    if len(set(bands)) < len(bands):
-        raise ValueError("list each band once")
-    return bands
-
+from landcover.schema import Distinct
 
 # The bands of Sentinel-2 and their ground sampling distance in metres.
 BANDS = {
@@ -22,7 +17,7 @@ LEVEL_2A_BANDS = {band: metres for band, metres in BANDS.items() if band != CIRR
 Bands = Annotated[
     list[Literal[tuple(BANDS)]],
     pydantic.Field(min_length=1),
-    pydantic.AfterValidator(_distinct),
+    Distinct,
 ]
 METRES_PER_PIXEL = 10  # of the finest bands; the others are resampled to it
 PATCH_SIZE = 120  # side in pixels at 10 m; other datasets may have other sizes

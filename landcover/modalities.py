@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import pydantic
 
 from landcover.constants import BANDS, RADAR_BANDS
+from landcover.schema import Distinct
 
 if TYPE_CHECKING:  # parameters are checked before the instruction set is pinned, and then numpy may be imported
     import numpy as np
@@ -91,8 +92,6 @@ def _not_the_label(value: Any) -> Any:
 
 
 def _valid_inputs(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        raise ValueError("list each input once")
     if not set(names) & {SENTINEL_2, *IMAGES}:
         raise ValueError(f"the network needs an image: add {', '.join((SENTINEL_2, *IMAGES))}")
     return names
@@ -102,5 +101,6 @@ def _valid_inputs(names: list[str]) -> list[str]:
 Inputs = Annotated[
     list[Annotated[Literal[MODALITIES], pydantic.BeforeValidator(_not_the_label)]],
     pydantic.Field(min_length=1),
+    Distinct,
     pydantic.AfterValidator(_valid_inputs),
 ]

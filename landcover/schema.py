@@ -14,6 +14,15 @@ Positive = Annotated[float, pydantic.Field(gt=0)]
 Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
 
+def _distinct(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("list each one once")
+    return names
+
+
+Distinct = pydantic.AfterValidator(_distinct)
+
+
 class Section(pydantic.BaseModel):
     """A section of params.yaml: each field has a type and a range, and unknown keys are refused.
 

@@ -34,16 +34,16 @@ def main() -> None:
     with cli.imports():
         from landcover import config  # here, since it is slow
 
-        sections = config.check(config.load())
-        environment.pin(sections["runtime"].instruction_set)
-        demand_device(sections["runtime"].device)
+        params = config.check(config.load())
+        environment.pin(params.runtime.instruction_set)
+        demand_device(params.runtime.device)
         stage = getattr(import_module(f"stages.{given.stage}"), given.stage)
     parameters = inspect.signature(stage).parameters.values()
     paths = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
     if len(given.paths) != len(paths):
         usage = f"python -m stages {given.stage} {' '.join(path.upper() for path in paths)}"
         raise InputError(f"{given.stage} takes {len(paths)} paths, not {len(given.paths)}; usage: {usage}")
-    chosen = {p.name: sections[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+    chosen = {p.name: getattr(params, p.name) for p in parameters if p.kind is p.KEYWORD_ONLY}
     stage(*given.paths, **chosen)
 
 

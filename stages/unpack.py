@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from landcover import constants, files
 from landcover.archives import archive
 from landcover.config import Dataset, Unpacking
-from landcover.data.layout import candidates
+from landcover.data.layout import member_filter
 from landcover.errors import InputError
-from landcover.modalities import Inputs, image_channels
+from landcover.modalities import Inputs
 
 OTHER_IMAGES = {".bmp", ".gif", ".jp2", ".webp", ".npy", ".img", ".vrt"}  # which no layout reads
 SUMS = "SHA256SUMS"  # of all files; dvc.yaml has preprocess depend on this one in their stead
@@ -29,14 +29,12 @@ def unpack(
     If the entry states no layout, what any layout needs is written.
     """
     entry = datasets[dataset]
-    channels, layouts = image_channels(inputs, entry.bands or bands), candidates(entry)
-
-    passed_over = []
+    is_read, passed_over = member_filter(entry, inputs, bands), []
 
     def needed(path: PurePosixPath) -> bool:
         if path.suffix.lower() in OTHER_IMAGES and not path.name.startswith("."):
             passed_over.append(str(path))
-        return any(layout.needed(path, channels) for layout in layouts)
+        return is_read(path)
 
     with files.replacing(patches_dir) as part:
         part.mkdir()

@@ -5,9 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import chdir, nullcontext, redirect_stderr, redirect_stdout
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ import yaml
 from tiny import REPOSITORY, Dataset, merged, write_tile
 from tqdm import tqdm
 
-from landcover import environment
+from landcover import cli, environment
 from landcover.archives import archive
 from landcover.synthetic import writer
 
@@ -54,15 +58,49 @@ def python(folder: Path, *arguments: str, root: Path | str = REPOSITORY) -> subp
     )
 
 
+def call(folder: Path, program: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run `python -m <program> ...` in a folder as `python` does, but in this process, which has imported torch."""
+    main = import_module(f"{program}.__main__").main
+    import torch
+
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with (
+        mock.patch.object(sys, "argv", [program, *arguments]),
+        mock.patch.object(cli, "imports", nullcontext),
+        mock.patch.dict(os.environ),
+        chdir(folder),
+        redirect_stdout(out),
+        redirect_stderr(errors),
+        warnings.catch_warnings(record=True) as warned,
+    ):
+        for category in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):  # as outside of pytest
+            warnings.simplefilter("ignore", category)
+        try:
+            cli.guard(main)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+            errors.write(f"{stop.code}\n" * isinstance(stop.code, str))
+        finally:
+            torch.set_num_threads(1)
+            torch.set_deterministic_debug_mode("default")
+    told = errors.getvalue() + "".join(f"{warning.message}\n" for warning in warned)
+    return subprocess.CompletedProcess([program, *arguments], code, out.getvalue(), told)
+
+
 @pytest.fixture
 def run_stage(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
-    """Run `python -m stages <verb>` in the test's folder, with the default parameters changed as a test says."""
+    """Run `python -m stages <verb>` in the test's folder, with the default parameters changed as a test says.
+
+    In processes of its own only if a launcher starts them.
+    """
 
     def run(
         verb: str, *paths: str, params: dict | None = None, launcher: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params or {})))
-        return python(tmp_path, *launcher, "-m", "stages", verb, *paths)
+        if launcher:
+            return python(tmp_path, *launcher, "-m", "stages", verb, *paths)
+        return call(tmp_path, "stages", verb, *paths)
 
     return run
 
@@ -78,11 +116,22 @@ for command in sys.argv[1:]:
 
 @pytest.fixture
 def in_turn(tmp_path: Path, default_params: dict) -> Callable[..., subprocess.CompletedProcess]:
-    """Run commands such as `stages <verb> <path>` in one process, with changed default parameters, until one fails."""
+    """Run commands such as `stages <verb> <path>`, with changed default parameters, until one fails.
+
+    In this process, or in one of their own which runs the code `before` first.
+    """
 
     def run(*commands: str, params: dict, before: str = "") -> subprocess.CompletedProcess:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(merged(default_params, params)))
-        return python(tmp_path, "-c", before + IN_TURN, *commands)
+        if before:
+            return python(tmp_path, "-c", before + IN_TURN, *commands)
+        out = errors = ""
+        for command in commands:
+            done = call(tmp_path, *command.split())
+            out, errors = out + done.stdout, errors + done.stderr
+            if done.returncode:
+                break
+        return subprocess.CompletedProcess(commands, done.returncode, out, errors)
 
     return run
 

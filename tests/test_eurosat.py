@@ -83,12 +83,12 @@ def prepare(name: str, datasets: dict[str, config.Dataset], default_params: dict
     """Run the stages up to the tensors, and give the data contract."""
     params = config.check(default_params)
     chosen = {"dataset": name, "datasets": datasets}
-    layers = {"inputs": params["inputs"], "bands": params["bands"]}
+    layers = {"inputs": params.inputs, "bands": params.bands}
     download.download(Path("data/archive"), **chosen)
-    unpack(Path("data/archive"), Path("data/patches"), **chosen, **layers, unpack=params["unpack"])
+    unpack(Path("data/archive"), Path("data/patches"), **chosen, **layers, unpack=params.unpack)
     preprocess(
         Path("data/patches"), Path("data/tensors"), Path("reports/data.json"), **chosen, **layers,
-        preprocess=params["preprocess"], runtime=LOCAL,
+        preprocess=params.preprocess, runtime=LOCAL,
     )  # fmt: skip
     return json.loads(Path("reports/data.json").read_text())
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import python
+from conftest import call
 from tiny import REPOSITORY, Dataset, merged
 
 from landcover.archives import archive
@@ -97,23 +97,6 @@ def test_damaged_archive_is_read_or_refused_in_one_line_and_stays_in_its_folder(
 
 # -- tables and tiles
 
-# Runs a stage in several folders, each in a process of its own, with the libraries imported once; prints exit codes.
-IN_FOLDERS = """
-import os, runpy, sys
-from importlib import import_module
-stage, *arguments = sys.argv[1].split()
-import_module(f"stages.{stage}")
-for folder in sys.argv[2:]:
-    child = os.fork()
-    if not child:
-        os.chdir(folder)
-        os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT), 2)
-        sys.argv = ["stages", stage, *arguments]
-        runpy.run_module("stages", run_name="__main__", alter_sys=True)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
 
 def small(data: Dataset, **changes) -> dict:
     """Parameters for a few patches, of which the last four are for validation and test."""
@@ -124,27 +107,20 @@ def small(data: Dataset, **changes) -> dict:
 
 @pytest.mark.parametrize("what", ["*/*.csv", "*/sentinel-2/*/*_B02.tif"])
 def test_damaged_tables_and_tiles_are_left_out_or_refused_in_one_line(tmp_path, default_params, what):
-    folders = []
+    codes = set()
     for number in range(8):
-        rng = np.random.default_rng(number)
-        folders.append(tmp_path / str(number))
-        data = Dataset(folders[-1] / "data" / "patches" / "tiny", [0, 3] * 4)
-        for path in sorted((folders[-1] / "data" / "patches").glob(what))[: 1 + number % 2]:
+        folder, rng = tmp_path / str(number), np.random.default_rng(number)
+        data = Dataset(folder / "data" / "patches" / "tiny", [0, 3] * 4)
+        for path in sorted((folder / "data" / "patches").glob(what))[: 1 + number % 2]:
             path.write_bytes(damaged(path.read_bytes(), rng))
         params = merged(default_params, small(data, preprocess={"max_bad_patches": 1}))
-        (folders[-1] / "params.yaml").write_text(yaml.safe_dump(params))
-    command = "preprocess data/patches data/tensors reports/data.json"
-    done = python(tmp_path, "-c", IN_FOLDERS, command, *map(str, folders))
-    codes = [int(line) for line in done.stdout.splitlines()]
-    assert len(codes) == len(folders), done.stderr
-    assert set(codes) <= {0, 1}
-    assert 1 in codes
-    for code, folder in zip(codes, folders, strict=True):
-        told = (folder / "stderr").read_text()
-        assert "Traceback" not in told
-        if code:
-            assert re.fullmatch("error: [^\n]+\n", told)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        done = call(folder, "stages", "preprocess", "data/patches", "data/tensors", "reports/data.json")
+        codes.add(done.returncode)
+        if done.returncode:
+            assert re.fullmatch("error: [^\n]+\n", done.stderr)
             assert not (folder / "data" / "tensors").exists()
+    assert {1} <= codes <= {0, 1}
 
 
 # -- no pickle
@@ -190,18 +166,6 @@ READERS = [
 ]
 
 
-def test_stage_that_read_a_pickle_would_be_noticed(tmp_path, in_turn):
-    (tmp_path / "x").write_bytes(pickle.dumps(Path))
-    for i, code in enumerate(READERS):
-        (tmp_path / f"reader{i}.py").write_text(code)
-    trap = "try: {0}\nexcept AssertionError as error: print(error)\n"
-    codes = [*(f"import reader{i}" for i in range(len(READERS))), *READERS]  # in a module, and in the stage itself
-    (tmp_path / "trap.py").write_text("".join(map(trap.format, codes)))
-    noticed = in_turn("trap", params={}, before=GUARD).stdout.splitlines()
-    expected = [*(f"reader{i}" for i in range(len(READERS))), *["__main__"] * len(READERS)]
-    assert [line.split()[0] for line in noticed] == expected
-
-
 def finite(value: object) -> bool:
     match value:
         case dict():
@@ -212,6 +176,14 @@ def finite(value: object) -> bool:
 
 
 def test_stages_read_no_pickle_and_hardly_any_patches_give_finite_numbers(tmp_path, in_turn):
+    """In one process, in which readers of a pickle show first that they would be noticed."""
+    (tmp_path / "x").write_bytes(pickle.dumps(Path))
+    for i, code in enumerate(READERS):
+        (tmp_path / f"reader{i}.py").write_text(code)
+    trap = "try: {0}\nexcept AssertionError as error: print(error)\n"
+    codes = [*(f"import reader{i}" for i in range(len(READERS))), *READERS]  # in a module, and in the stage itself
+    (tmp_path / "trap.py").write_text("".join(map(trap.format, codes)))
+
     labels = [3, 0, 7]  # no class in two splits
     data = Dataset(tmp_path / "data/patches/tiny", labels)
     changes = small(data, train={"epochs": 1}, repeat={"seeds": [1, 2]}, evaluate={"resamples": 100})
@@ -219,8 +191,10 @@ def test_stages_read_no_pickle_and_hardly_any_patches_give_finite_numbers(tmp_pa
     stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     commands = [stage["cmd"].partition(" -m ")[2] for stage in stages.values()]
     start = next(number for number, command in enumerate(commands) if command.startswith("stages preprocess "))
-    done = in_turn(*commands[start:], params=changes, before=GUARD)
+    done = in_turn("trap", *commands[start:], params=changes, before=GUARD)
     assert done.returncode == 0, done.stderr
+    noticed = [line.split()[0] for line in done.stdout.splitlines()[: 2 * len(READERS)]]
+    assert noticed == [*(f"reader{i}" for i in range(len(READERS))), *["__main__"] * len(READERS)]
     reports = tmp_path / "reports"
     assert all(finite(json.loads(path.read_text())) for path in reports.glob("*.json"))
     for path in (reports / "report.md", tmp_path / "models" / "card.md"):

@@ -4,9 +4,8 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 
-from imports import OURS, PACKAGES, imports, modules, our_imports
+from imports import OURS, PACKAGES, imports, our_imports
 from tiny import REPOSITORY
 
 # From the top to the ground: a room imports rooms of lower floors only, and the modules in landcover/ import no room.
@@ -58,11 +57,6 @@ def test_packages_hold_nothing_but_a_docstring():
             assert ast.get_docstring(tree), name
 
 
-def test_a_stage_is_a_page():
-    for name, path in modules("stages").items():
-        assert len(path.read_text().splitlines()) <= 120, name
-
-
 # -- nothing happens at an import
 
 PROBE = """
@@ -109,37 +103,6 @@ def test_importing_a_module_changes_nothing():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ours
-
-
-# -- no private names
-
-
-def private(tree: ast.AST) -> Iterator[str]:
-    """Names that begin with an underscore, of modules that are not the project's own."""
-    roots = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            roots |= {alias.asname or alias.name.partition(".")[0]: alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            roots |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    for name in roots.values():
-        if any(part.startswith("_") and not part.startswith("__") for part in name.split(".")):
-            yield name
-    for node in ast.walk(tree):
-        parts = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if isinstance(node, ast.Name) and any(p.startswith("_") and not p.startswith("__") for p in parts):
-            root = roots.get(node.id)
-            if root and root.partition(".")[0] not in PACKAGES:  # a NamedTuple of our own has _fields
-                yield ".".join([root, *reversed(parts)])
-
-
-def test_no_private_name_of_another_module_is_used():
-    everywhere = modules("landcover", "stages", "benchmarks")
-    found = {f"{name}: {used}" for name, path in everywhere.items() for used in private(ast.parse(path.read_text()))}
-    assert found == set()
 
 
 def test_every_file_of_the_library_is_installed_with_it():

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import LOCAL, REPOSITORY, architecture, write_tile
+from conftest import call
+from tiny import LOCAL, architecture, write_tile
 
 from landcover import modalities
 from landcover.mapping.patches import predict_patches
@@ -39,12 +38,6 @@ PARAMS = {
     "train": {"epochs": 1, "batch_size": 2, "modality_dropout": 0.3},
     "repeat": {"seeds": [1]},
 }
-
-
-def predict(folder, scene: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "landcover", "predict", scene, "--out", "out"]
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture
@@ -84,7 +77,7 @@ def test_all_inputs_go_through_all_stages_and_to_predictions(dataset, run_throug
     # Trained with modality dropout, the network also predicts without some of its inputs.
     shutil.rmtree(dataset.root / "sentinel-1")
     (dataset.root / "tiny_era-5.csv").unlink()
-    done = predict(run_through, "data/patches/tiny")
+    done = call(run_through, "landcover", "predict", "data/patches/tiny", "--out", "out")
     assert (done.returncode, done.stderr) == (0, "data/patches/tiny: predicted without sentinel-1, weather\n")
     table = pd.read_csv(run_through / "out" / "predictions.csv")
     assert table["problem"].isna().all()

@@ -8,21 +8,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import yaml
+from conftest import call
 from tiny import REPOSITORY, merged
+
+from landcover.training import checkpoints
 
 OUTPUTS = ("models/model.safetensors", "models/log_probabilities.safetensors", "reports/history.csv")
 TRAIN = ("train", "data/tensors", *OUTPUTS)
 
 
 @pytest.fixture
-def project(prepared, tmp_path, default_params) -> Path:
-    """A DVC repository with the project's code, its train stage, and tensors of a few patches."""
-    params = merged(default_params, prepared(16, 4, 4) | {"train": {"epochs": 60}})
+def project(prepared, tmp_path, default_params, monkeypatch) -> Path:
+    """A DVC repository with the project's code, its train stage, and tensors of a few patches.
+
+    On the instruction set of the tests' own process, so that a training in it gives the same bytes.
+    """
+    changes = {"train": {"epochs": 60}, "runtime": {"instruction_set": "native"}}
+    params = merged(default_params, prepared(16, 4, 4) | changes)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.move(tmp_path / "tensors", tmp_path / "data" / "tensors")
     for room in ("stages", "landcover"):
@@ -30,6 +36,9 @@ def project(prepared, tmp_path, default_params) -> Path:
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["train"]
     stage["deps"] = ["data/tensors", *(dep for dep in stage["deps"] if dep.startswith(("stages", "landcover")))]
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
+    monkeypatch.setattr(checkpoints, "ROOT", tmp_path)  # as in a process that runs there
     return tmp_path
 
 
@@ -37,11 +46,6 @@ def environment() -> dict[str, str]:
     """With the interpreter's dvc, and a shell that stays the parent of what it runs, unless told otherwise."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"PATH": path, "SHELL": "/bin/sh"}
-
-
-def run(folder: Path, *command: str, **options: Any) -> subprocess.CompletedProcess:
-    options |= {"cwd": folder, "env": environment(), "capture_output": True, "text": True, "timeout": 120}
-    return subprocess.run(command, **options)
 
 
 def terminate_once_it_trains(folder: Path, *command: str) -> tuple[int, str, list[psutil.Process]]:
@@ -58,6 +62,10 @@ def terminate_once_it_trains(folder: Path, *command: str) -> tuple[int, str, lis
     return code, (folder / "output").read_text(), children
 
 
+def outputs(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in OUTPUTS]
+
+
 def change(folder: Path, **changes: float) -> None:
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["train"] |= changes
@@ -67,38 +75,42 @@ def change(folder: Path, **changes: float) -> None:
 def test_dvc_is_killed_while_it_trains_and_run_again_at_once_with_another_learning_rate(project):
     """The first training, whose dvc is gone, ends too, without a trace in the results of the second."""
     change(project, epochs=100_000)
-    assert run(project, "dvc", "init", "--no-scm", "--quiet").returncode == 0
     code, _, trainings = terminate_once_it_trains(project, "dvc", "repro")
     assert (code, len(trainings)) == (-signal.SIGTERM, 1)
     change(project, epochs=60, learning_rate=0.001)
-    second = run(project, "dvc", "repro")
+    second = subprocess.run(["dvc", "repro"], cwd=project, env=environment(), capture_output=True, timeout=120)
     alive = psutil.wait_procs(trainings, timeout=0)[1]
     for orphan in alive:
         orphan.kill()
     assert (second.returncode, alive) == (0, []), second.stderr
-    made = [(project / name).read_bytes() for name in OUTPUTS]
-    undisturbed = run(project, sys.executable, "-m", "stages", *TRAIN)
+    made = outputs(project)
+    undisturbed = call(project, "stages", *TRAIN)
     assert undisturbed.returncode == 0, undisturbed.stderr
-    assert [(project / name).read_bytes() for name in OUTPUTS] == made
+    assert outputs(project) == made
 
 
 def test_a_stopped_training_resumes_unless_its_code_was_mended(project):
-    command = (sys.executable, "-m", "stages", *TRAIN)
-    assert terminate_once_it_trains(project, *command)[0] == 130
-    with (project / "landcover" / "training" / "loop.py").open("a") as loop:
-        loop.write("# mended\n")
-    assert "resuming" not in terminate_once_it_trains(project, *command)[1]
-    assert run(project, *command).stderr.startswith("resuming after epoch ")
+    assert terminate_once_it_trains(project, sys.executable, "-m", "stages", *TRAIN)[0] == 130
+    loop = project / "landcover" / "training" / "loop.py"
+    text = loop.read_text()
+    loop.write_text(f"{text}# mended\n")
+    assert call(project, "stages", *TRAIN).stderr == ""
+    undisturbed = outputs(project)
+    loop.write_text(text)
+    assert call(project, "stages", *TRAIN).stderr.startswith("resuming after epoch ")
+    assert outputs(project) == undisturbed
 
 
 def test_a_full_disk_is_told_in_one_line_and_old_outputs_stay_whole(project):
     for name in OUTPUTS:
         (project / name).parent.mkdir(exist_ok=True)
         (project / name).write_text("old")
-    done = run(
-        project, sys.executable, "-m", "stages", *TRAIN,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-    )  # fmt: skip
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        done = call(project, "stages", *TRAIN)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert done.returncode == 1
     assert done.stderr.startswith("error: .partial/train-")
     assert done.stderr.endswith(".safetensors: File too large: fix this, then run again\n")

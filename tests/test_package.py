@@ -10,8 +10,6 @@ from tiny import REPOSITORY, brighter_band
 
 from landcover.models.weights import save
 
-pytestmark = pytest.mark.xdist_group("package")  # share a fixture that takes long
-
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
@@ -48,10 +46,3 @@ def test_tables_are_compared_outside_a_clone(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Worse: accuracy -100.0 points")
     assert "Worse" in (tmp_path / "comparison.md").read_text()
-
-
-def test_bad_input_ends_in_one_line_outside_a_clone(installed, tmp_path):
-    done = landcover(installed, tmp_path, "predict", "sample")
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: models/model.safetensors: not found")
-    assert done.stderr.count("\n") == 1

@@ -6,18 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from itertools import product
 from pathlib import Path
 
+import dvc.cli
 import pandas as pd
 import pytest
 import yaml
+from dvc.repo import Repo
 from tiny import REAL_ARCHIVE, REPOSITORY
 
 from landcover import constants
 from landcover.synthetic import writer
-
-pytestmark = pytest.mark.xdist_group("pipeline")  # share a fixture that takes long
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 SMALL = {"method": "order", "train": 24, "val": 8, "test": 8}
@@ -37,8 +39,15 @@ def test_every_path_of_a_command_is_tracked(stage):
 
 def test_dvc_lock_and_reports_are_what_the_pipeline_made():
     """The committed lock is of the committed code, parameters and reports: DVC would run nothing."""
-    done = dvc(REPOSITORY, "repro", "--dry", "--allow-missing")
-    assert "Running stage" not in done.stdout, done.stdout
+    with opened(REPOSITORY) as repo:
+        assert repo.reproduce(dry=True, allow_missing=True) == []
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Repo]:
+    """DVC's repository in a folder, in this process: a process of its own would import DVC each time."""
+    with chdir(folder), Repo() as repo:
+        yield repo
 
 
 def environment() -> dict[str, str]:
@@ -50,47 +59,38 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def dvc(folder: Path, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess:
-    command = ["git" if arguments[0] == "git" else "dvc", *arguments[arguments[0] == "git" :]]
+def run(folder: Path, *command: str) -> str:
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def clone(folder: Path, datasets: dict, **changes) -> Path:
-    """A new repository of this one's files, without what the pipeline made, for another dataset."""
-    listed = dvc(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+def commit(folder: Path) -> None:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", "state")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Path:
+    """One of this one's files, in which the pipeline ran once on forty patches, and what it made is committed."""
+    folder = tmp_path_factory.mktemp("repository")
+    writer.write_sample(folder / "small.tar.gz", patches=40)
+    (folder / ".gitignore").touch()
+    listed = run(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
         made = name.startswith("reports/") or name in ("dvc.lock", "models/card.md")
         if not made and not name.startswith("tests/") and (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params |= {"dataset": next(iter(datasets)), "datasets": datasets}
+    params |= {"dataset": "small", "datasets": {"small": {"source": "small.tar.gz", "split": SMALL}}}
     params["train"]["epochs"] = 2
     params["evaluate"]["resamples"] = 200
     params["runtime"] |= {"device": "cpu", "threads": 1}
-    for section, change in changes.items():
-        params[section] |= change
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    dvc(folder, "git", "init", "--quiet", "--initial-branch", "main")
+    run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     commit(folder)
-    return folder
-
-
-def commit(folder: Path) -> None:
-    dvc(folder, "git", "add", "--all")
-    dvc(folder, "git", "commit", "--quiet", "--message", "state")
-
-
-@pytest.fixture(scope="session")  # in a module of its own, it would be made again between tests of others
-def repository(tmp_path_factory) -> Path:
-    """A repository in which the pipeline ran once on forty patches, and what it made is committed."""
-    folder = tmp_path_factory.mktemp("repository")
-    writer.write_sample(folder / "small.tar.gz", patches=40)
-    (folder / ".gitignore").touch()
-    clone(folder, {"small": {"source": "small.tar.gz", "split": SMALL}})
-    dvc(folder, "repro")
+    run(folder, "dvc", "repro")
     make_virtual_environment(folder)
     commit(folder)
     return folder
@@ -134,7 +134,7 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
 
 
 def test_git_holds_the_reports_and_dvc_the_data(repository):
-    tracked = dvc(repository, "git", "ls-files").stdout.splitlines()
+    tracked = run(repository, "git", "ls-files").splitlines()
     assert "reports/metrics.json" in tracked
     assert "reports/confusion_matrix.png" in tracked
     assert "models/card.md" in tracked
@@ -147,14 +147,14 @@ def test_git_holds_the_reports_and_dvc_the_data(repository):
 
 
 def test_a_second_run_does_nothing(repository):
-    done = subprocess.run(["make", "repro"], cwd=repository, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Running stage" not in done.stdout
-    assert "\n- logistic regression on band statistics: " in done.stdout  # it ends with the result
+    told = run(repository, "make", "repro")
+    assert "Running stage" not in told
+    assert "\n- logistic regression on band statistics: " in told  # it ends with the result
 
 
 def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_path):
-    dvc(repository, "plots", "show", "--out", str(tmp_path))
+    with chdir(repository):
+        assert dvc.cli.main(["plots", "show", "--out", str(tmp_path)]) == 0
     page = (tmp_path / "index.html").read_text()
     for part in ("Loss", "Accuracy", "train_loss", "val_accuracy", "errors.png", "max-width"):
         assert part in page
@@ -173,27 +173,31 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
 
 
 def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):
-    storage = tmp_path / "storage"
-    dvc(repository, "remote", "add", "--local", "storage", str(storage))
-    dvc(repository, "push", "--remote", "storage")
     copy = tmp_path / "copy"
-    dvc(tmp_path, "git", "clone", "--quiet", str(repository), str(copy))
-    dvc(copy, "remote", "add", "--local", "storage", str(storage))
-    dvc(copy, "pull", "--remote", "storage")
+    run(tmp_path, "git", "clone", "--quiet", str(repository), str(copy))
+    for folder in (repository, copy):
+        (folder / ".dvc" / "config.local").write_text(f"['remote \"storage\"']\n    url = {tmp_path / 'storage'}\n")
+    with opened(repository) as repo:
+        repo.push(remote="storage")
+    with opened(copy) as repo:
+        repo.pull(remote="storage")
     for name in ("models/model.safetensors", "data/archive", "data/tensors/train-00000.safetensors"):
         assert (copy / name).read_bytes() == (repository / name).read_bytes()
     # The tiles are not stored beside their archive: they are unpacked again, to the same bytes, and nothing else runs.
-    assert re.findall("Running stage '(.*)'", dvc(copy, "repro").stdout) == ["unpack"]
-    assert "up to date" in dvc(copy, "status").stdout
-    assert dvc(copy, "git", "status", "--porcelain").stdout == ""
+    assert re.findall("Running stage '(.*)'", run(copy, "dvc", "repro")) == ["unpack"]
+    with opened(copy) as repo:
+        assert repo.status() == {}
+    assert run(copy, "git", "status", "--porcelain") == ""
 
 
 @pytest.mark.skipif(not REAL_ARCHIVE.is_file(), reason=f"{REAL_ARCHIVE.name}, 36 real patches, is not on this machine")
-def test_real_patches_pass_through(tmp_path):
+def test_real_patches_pass_through(tmp_path, in_turn):
     split = {"method": "place", "val": 0.2, "test": 0.2, "seed": 0}
-    folder = clone(tmp_path, {"real": {"source": str(REAL_ARCHIVE), "split": split}})
-    dvc(folder, "repro", "preprocess")
-    data = json.loads((folder / "reports/data.json").read_text())
+    params = {"dataset": "real", "datasets": {"real": {"source": str(REAL_ARCHIVE), "split": split}}}
+    commands = (STAGES[stage]["cmd"].partition(" -m ")[2] for stage in ("download", "unpack", "preprocess"))
+    done = in_turn(*commands, params=params)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "reports/data.json").read_text())
     assert sum(data["patches"].values()) == 36
     assert data["dropped"] == {}
     assert data["leakage"]["test"]["touching"]["patches"] == 0

@@ -1,14 +1,14 @@
 """An edit reruns what it must: `deps` in dvc.yaml name the code that decides a stage's bytes, and no other."""
 
-import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 from imports import OURS, our_imports
 from tiny import REPOSITORY
 
@@ -80,18 +80,17 @@ def test_few_modules_are_in_no_deps():
 # -- as DVC sees it
 
 
-def dvc(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@contextmanager
+def repository(folder: Path) -> Iterator[Repo]:
+    with chdir(folder), Repo() as repo:
+        yield repo
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """The code and dvc.yaml, with outputs that stand for those of a run."""
     folder = tmp_path_factory.mktemp("project")
-    dvc(folder, "init", "--no-scm", "--quiet")
+    Repo.init(str(folder), no_scm=True).close()
     shutil.copytree(REPOSITORY / ".dvc" / "plots", folder / ".dvc" / "plots")
     for name in ("landcover", "stages", "data/lists"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -101,12 +100,14 @@ def project(tmp_path_factory) -> Path:
         if not (folder / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).touch()
-    dvc(folder, "commit", "--force", "--quiet")
+    with repository(folder) as repo:
+        repo.commit(force=True)
     return folder
 
 
 def changed(project: Path) -> set[str]:
-    return set(json.loads(dvc(project, "status", "--json")))
+    with repository(project) as repo:
+        return set(repo.status())
 
 
 @pytest.mark.parametrize("what", TABLE)
@@ -146,8 +147,9 @@ def test_a_parameter_reruns_what_it_decides(project, change, rerun):
 
 
 def test_freeze_and_unfreeze_leave_dvc_yaml_as_it_is(project):
-    dvc(project, "freeze", "report")
-    dvc(project, "unfreeze", "report")
+    with repository(project) as repo:
+        repo.freeze("report")
+        repo.unfreeze("report")
     assert (project / "dvc.yaml").read_text() == TEXT
 
 

@@ -14,18 +14,16 @@ from typing import IO, BinaryIO, NamedTuple
 
 from isal import igzip, isal_zlib
 from tqdm import tqdm
+from tqdm.utils import CallbackIOWrapper
 
 from landcover.errors import InputError
 
 HEAD = tarfile.BLOCKSIZE  # bytes by which the kind of a file is recognized
 PIECE = 1 << 16  # bytes held in memory at a time
-# Headers that extend the next one, with a longer name, for example. Python holds them in memory; real ones are short.
-EXTENSIONS, MAX_EXTENSION = b"xXgLK", 1 << 20
-# What the libraries raise for damaged archives, beside errors that derive from these.
+# What the libraries raise for damaged archives; RuntimeError for a zip with a password or in an unknown method.
 DAMAGED = (
     tarfile.TarError, zipfile.BadZipFile, igzip.BadGzipFile, isal_zlib.error, zlib.error, EOFError, ValueError,
-    RecursionError,  # thousands of extensions in a row
-    NotImplementedError,  # a damaged zip says that it is of a newer version
+    RuntimeError,
 )  # fmt: skip
 
 
@@ -94,45 +92,28 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        if len(buf) < HEAD:
-            raise tarfile.ReadError("it ends without an end marker")
         try:
-            header = super().frombuf(buf, encoding, errors)
+            return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if any(buf):
-                raise tarfile.ReadError(f"a header is damaged ({error})") from None
-            raise
-        if header.type in EXTENSIONS and not 0 <= header.size <= MAX_EXTENSION:
-            raise tarfile.ReadError(f"an extended header has {header.size} bytes")
-        return header
+            if len(buf) == HEAD and not any(buf):
+                raise
+            raise tarfile.ReadError(f"a header is damaged or cut ({error})") from None
 
 
-def _tar_members(packed: BinaryIO, plain: BinaryIO, size: int, max_bytes: float) -> Iterator[_Member]:
-    """The members of a tar, read once from front to back.
-
-    Args:
-        packed, plain: the same file as it is and as it is unpacked.
-        size: of the packed file in bytes.
-    """
-    limited = _Limited(plain, max_bytes)
-    with (
-        tqdm(total=size, desc="read", unit="B", unit_scale=True, disable=None) as bar,
-        tarfile.open(fileobj=limited, mode="r|", bufsize=PIECE, tarinfo=_Header) as tar,
-    ):
+def _tar_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
+    """The members of a tar, read once from front to back."""
+    limited = _Limited(file, max_bytes)
+    with tarfile.open(fileobj=limited, mode="r|", bufsize=PIECE, tarinfo=_Header) as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # or tarfile would keep them all
-            bar.update(packed.tell() - bar.n)
-            if info.size > limited.left + PIECE:  # also since tarfile would look for them long after the file's end
+            if info.size > limited.left + PIECE:
                 raise _LimitError("max_gigabytes")
-            if info.size < 0:
-                raise tarfile.ReadError(f"{info.name[:200]!r} has a size below 0")
             is_file = info.isreg() and not info.issparse()
             yield _Member(info.name, info.isdir(), is_file, partial(tar.extractfile, info))
         # Only padding may follow; after the last byte gzip verifies its checksum.
         while piece := tar.fileobj.read(PIECE):
             if piece.strip(b"\0"):
                 raise tarfile.ReadError("it has data after its end marker")
-        bar.update(size - bar.n)
 
 
 def _zip_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
@@ -142,11 +123,7 @@ def _zip_members(file: BinaryIO, max_bytes: float) -> Iterator[_Member]:
             raise _LimitError("max_gigabytes")
         for info in tqdm(archive.infolist(), desc="read", unit="file", disable=None):
             if info.header_offset < 0:
-                raise zipfile.BadZipFile(f"{info.filename[:200]!r} has no valid place")
-            if info.flag_bits & 1:
-                raise zipfile.BadZipFile(f"{info.filename[:200]!r} is protected by a password")
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise zipfile.BadZipFile(f"{info.filename[:200]!r} is compressed by another method than deflate")
+                raise zipfile.BadZipFile("bytes are missing before its first file")
             name = info.filename.replace("\\", "/")  # as old programs for Windows write it
             is_folder = name.endswith("/")
             is_file = not is_folder and stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
@@ -157,8 +134,11 @@ def _members(file: BinaryIO, what: object, max_bytes: float) -> Iterator[_Member
     kind, size = detect(file.read(HEAD), str(what)), file.seek(0, io.SEEK_END)
     file.seek(0)
     if kind == "zip":
-        return _zip_members(file, max_bytes)
-    return _tar_members(file, igzip.open(file) if kind == "tar.gz" else file, size, max_bytes)
+        yield from _zip_members(file, max_bytes)
+        return
+    with tqdm(total=size, desc="read", unit="B", unit_scale=True, disable=None) as bar:
+        packed = CallbackIOWrapper(bar.update, file, "read")
+        yield from _tar_members(igzip.open(packed) if kind == "tar.gz" else packed, max_bytes)
 
 
 @contextmanager
@@ -168,9 +148,9 @@ def _reading(path: Path, what: object) -> Iterator[BinaryIO]:
         with open(path, "rb") as file:
             yield file
     except DAMAGED as error:
-        cause = str(error) or type(error).__name__
-        remedy = "unpack it, and give the folder as source" if cause.endswith("a password") else "get it again"
-        raise InputError(f"{what}: cannot be read as an archive: {cause[:300]}; {remedy}") from None
+        cause = str(error)[:300] or type(error).__name__
+        remedy = "get it again, or unpack it and give the folder as source"
+        raise InputError(f"{what}: cannot be read as an archive: {cause}; {remedy}") from None
 
 
 def verify(path: Path, what: str) -> None:

@@ -1,7 +1,7 @@
 """Downloads: resumed where they stopped, even by a later run, and verified by md5 or by reading them to the end.
 
 pooch verifies, but starts anew after an interruption. DVC empties its outputs when a stage starts, so the partial file
-waits in `.partial/`. Its name is made of the URL and of the version of the file, so that no other file is continued.
+waits in `.partial/`, beside it what the server calls its version: no other file is continued.
 """
 
 import hashlib
@@ -113,59 +113,49 @@ def _published(session: requests.Session, url: str) -> tuple[int | None, str | N
         if name not in listed:
             raise InputError(f"{url}: its record has no file {name!r}; choose from {few(sorted(listed), CHOICES)}")
         return int(listed[name]["size"]), listed[name]["checksum"].removeprefix("md5:").lower()
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError):  # a page instead, or a record of restricted files
         raise InputError(f"{api}: lists no size and checksum of {name!r}; check source in {PARAMS}") from None
 
 
-def _digest(*facts: object) -> str:
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-
-
-def _save(response: requests.Response, url: str, partial: Path, total: int | None) -> Path:
-    """Append the body of an answer to the partial file, which has `total` bytes when it is complete."""
+def _transfer(session: requests.Session, url: str, partial: Path, size: int | None, md5: str | None) -> None:
+    """Download a file, or the rest of it, to `partial`."""
+    version_path = partial.with_suffix(".version")
     kept = partial.stat().st_size if partial.exists() else 0
-    try:
-        piece = response.raw.read(archive.HEAD, decode_content=False)
-        if not kept:
-            archive.detect(piece, url)
-        partial.parent.mkdir(exist_ok=True)
-        bar = tqdm(desc="download", total=total, initial=kept, unit="B", unit_scale=True, disable=None)
-        with bar, open(partial, "ab", buffering=0) as file:
-            while piece:
-                kept += file.write(piece)
-                bar.update(len(piece))
-                # Not decoded, since some servers label a .tar.gz as encoded; read1, since read discards an incomplete
-                # piece when the connection breaks.
-                piece = response.raw.read1(CHUNK, decode_content=False)
-    except urllib3.exceptions.HTTPError as error:
-        raise _TransientError(f"{url}: the connection broke at byte {kept} ({error})", kept=kept) from None
-    if kept < (total or 0):
-        raise _TransientError(f"{url}: stopped at byte {kept} of {total}", kept=kept)
-    return partial
-
-
-def _transfer(session: requests.Session, url: str, prefix: str, size: int | None, md5: str | None) -> Path:
-    """Download a file, or the rest of it, to .partial/ and return its path there, which starts with `prefix`."""
-    # The first answer says which version of the file the server has. If a part of it is here, its body is not read.
-    with _get(session, url) as whole:
-        etag, length = whole.headers.get("ETag", ""), whole.headers.get("Content-Length", "")
-        validator = etag if etag.startswith('"') else whole.headers.get("Last-Modified")  # no weak ETag
-        total = int(length) if length.isdecimal() else size
-        if size not in (None, total):
-            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
-        partial = PARTIAL / f"{prefix}-{_digest(validator, total, md5)}"
-        if not (validator or md5):
-            partial.unlink(missing_ok=True)  # a file that changed would be spliced unnoticed
-        if not partial.exists():
-            return _save(whole, url, partial, total)
-    kept = partial.stat().st_size
-    if kept == total:
-        return partial
-    with _get(session, url, Range=f"bytes={kept}-", **({"If-Range": validator} if validator else {})) as rest:
-        if rest.status_code != 206 or not rest.headers.get("Content-Range", "").startswith(f"bytes {kept}-"):
+    version = version_path.read_text() if kept else ""
+    ranged = {"Range": f"bytes={kept}-"} | ({"If-Range": version} if version else {})
+    # Without version and md5, a file that changed would be spliced unnoticed.
+    with _get(session, url, **(ranged if kept and (version or md5) else {})) as response:
+        if response.status_code == 416:  # all of it is here
+            return
+        resumes = response.status_code == 206
+        if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {kept}-"):
             partial.unlink()
             raise _TransientError(f"{url}: does not resume at byte {kept}")
-        return _save(rest, url, partial, total)
+        kept, length = kept if resumes else 0, response.headers.get("Content-Length", "")
+        total = kept + int(length) if length.isdecimal() else size
+        if size not in (None, total):
+            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
+        try:
+            piece = response.raw.read(archive.HEAD, decode_content=False)
+            if not resumes:
+                archive.detect(piece, url)
+                partial.parent.mkdir(exist_ok=True)
+                partial.unlink(missing_ok=True)
+                etag = response.headers.get("ETag", "")
+                is_strong = etag.startswith('"')
+                version_path.write_text(etag if is_strong else response.headers.get("Last-Modified", ""))
+            bar = tqdm(desc="download", total=total, initial=kept, unit="B", unit_scale=True, disable=None)
+            with bar, open(partial, "ab", buffering=0) as file:
+                while piece:
+                    kept += file.write(piece)
+                    bar.update(len(piece))
+                    # Not decoded, since some servers label a .tar.gz as encoded; read1, since read discards an
+                    # incomplete piece when the connection breaks.
+                    piece = response.raw.read1(CHUNK, decode_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise _TransientError(f"{url}: the connection broke at byte {kept} ({error})", kept=kept) from None
+    if kept < (total or 0):
+        raise _TransientError(f"{url}: stopped at byte {kept} of {total}", kept=kept)
 
 
 def md5_of(path: Path) -> str:
@@ -212,6 +202,8 @@ def fetch(url: str, path: Path, md5: str | None) -> None:
         if not os.environ.get(variable):
             raise InputError(f"{address}: its query variable ${variable} is not set; export {variable}=...")
         address = f"{address}?{os.environ[variable].removeprefix('?')}"
+    # The key is no part of the name: a renewed one does not change the file.
+    partial = PARTIAL / f"download-{hashlib.sha256(url.encode()).hexdigest()[:16]}.part"
     try:
         with requests.Session() as session:
             session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
@@ -222,8 +214,7 @@ def fetch(url: str, path: Path, md5: str | None) -> None:
             md5 = published or md5
             if published and copy_from_cache(md5, path):
                 return
-            prefix = f"download-{_digest(url)}"  # the key is no part of it: a renewed one does not change the file
-            partial = _retrying(lambda: _transfer(session, address, prefix, size, md5))
+            _retrying(lambda: _transfer(session, address, partial, size, md5))
         try:
             verify(partial, address, md5)
         except InputError:
@@ -232,5 +223,4 @@ def fetch(url: str, path: Path, md5: str | None) -> None:
     except InputError as error:
         raise InputError(redact(str(error))) from None
     shutil.move(partial, path)
-    for other in PARTIAL.glob(f"{prefix}-*"):  # of earlier versions
-        other.unlink()
+    partial.with_suffix(".version").unlink()

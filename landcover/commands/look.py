@@ -11,8 +11,8 @@ import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,15 @@ from tabulate import tabulate
 from landcover import config
 from landcover.archives import archive
 from landcover.archives.lock import locked_archive
-from landcover.config import PARAMS, Dataset
+from landcover.config import PARAMS, Dataset, Params
 from landcover.constants import NODATA, REFLECTANCE_SCALE, SPLITS
 from landcover.data import positions, splits
 from landcover.data.conversion import Reading, read_patches
-from landcover.data.layout import LAYOUTS, Patches, candidates, find_layout, read_dataset
+from landcover.data.layout import LAYOUTS, Patches, member_filter, read_dataset, recognize
 from landcover.data.problems import tell
 from landcover.data.raster import Channel
 from landcover.errors import InputError
-from landcover.modalities import QUANTITIES, image_channels
+from landcover.modalities import QUANTITIES
 from landcover.processes import executor
 from landcover.report import plots, sheets
 from landcover.report.pictures import one_of_each
@@ -70,7 +70,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
 
 
 @contextmanager
-def unpacked(entry: Dataset, params: dict[str, Any], command: str) -> Iterator[Path]:
+def unpacked(entry: Dataset, params: Params, command: str) -> Iterator[Path]:
     """The folder of a dataset's files.
 
     Args:
@@ -80,16 +80,12 @@ def unpacked(entry: Dataset, params: dict[str, Any], command: str) -> Iterator[P
         InputError: they are not on this machine, or the archive is damaged.
     """
     source, locked = Path(entry.source).expanduser(), locked_archive()
-    channels, layouts = image_channels(params["inputs"], entry.bands or params["bands"]), candidates(entry)
-
-    def needed(path: PurePosixPath) -> bool:
-        return any(layout.needed(path, channels) for layout in layouts)
-
     if source.is_dir():
         yield source
     elif source.is_file():
         with tempfile.TemporaryDirectory() as folder:
-            archive.extract(source, Path(folder), needed, **params["unpack"].model_dump())
+            needed = member_filter(entry, params.inputs, params.bands)
+            archive.extract(source, Path(folder), needed, **params.unpack.model_dump())
             yield Path(folder)
     elif not entry.synthetic and "://" not in entry.source:
         raise InputError(f"{entry.source}: not found; give a folder, or a .tar.gz, .tar or .zip")
@@ -99,15 +95,14 @@ def unpacked(entry: Dataset, params: dict[str, Any], command: str) -> Iterator[P
         raise InputError(f"{entry.source}: is not unpacked; first run: {command}")
 
 
-def examine(folder: Path, entry: Dataset, params: dict[str, Any], *, split: bool) -> Look:
+def examine(folder: Path, entry: Dataset, params: Params, *, split: bool) -> Look:
     """Read a dataset's tables, and the pixels of a sample of its patches.
 
     Args:
         split: whether to split the patches as the entry says.
     """
-    layout = entry.layout or next((name for name in LAYOUTS if find_layout(name).matches(folder)), "")
-    patches = read_dataset(folder, entry, params["inputs"], params["bands"])
-    with executor(params["runtime"]) as pool:
+    patches = read_dataset(folder, entry, params.inputs, params.bands)
+    with executor(params.runtime) as pool:
         warnings = positions.locate(patches, LISTS_DIR / entry.positions if entry.positions else None, pool)
     table = patches.table.assign(split="")
     excluded = splits.excluded(entry.exclude, LISTS_DIR, table)
@@ -121,12 +116,18 @@ def examine(folder: Path, entry: Dataset, params: dict[str, Any], *, split: bool
     table = table[~excluded]
     good = table[table["problem"] == ""]
     sample = good.iloc[np.linspace(0, len(good) - 1, min(SAMPLE, len(good))).round().astype(int)]
-    preprocess = params["preprocess"]
+    preprocess = params.preprocess
     offset = preprocess.offset if entry.offset is None else entry.offset
     pixels = read_patches(sample, Reading.of(patches, resampling=preprocess.resampling, offset=offset))
     problems = dict(table.loc[table["problem"] != "", ["patch_id", "problem"]].to_numpy()) | pixels.problems
     return Look(
-        layout, patches, table, patches.warnings + warnings, problems, sample.iloc[pixels.good], pixels.images()
+        recognize(folder, entry),
+        patches,
+        table,
+        patches.warnings + warnings,
+        problems,
+        sample.iloc[pixels.good],
+        pixels.images(),
     )
 
 
@@ -218,7 +219,7 @@ def main(arguments: list[str]) -> None:
         raw["dataset"] = options.dataset
         command = f"dvc exp run -S dataset={options.dataset} unpack"
     params = config.check(raw)
-    name, entry = params["dataset"], params["datasets"][params["dataset"]]
+    name, entry = params.dataset, params.datasets[params.dataset]
     if options.source:
         given = {"source": options.source, "split": NO_SPLIT, "layout": options.layout}
         given["bands"] = options.bands.split(",") if options.bands else None

@@ -49,17 +49,17 @@ def read_positions(source: Path) -> pd.DataFrame:
         for path, content in _contents(source):
             try:
                 with MemoryFile(content) as memory, memory.open(driver="GTiff") as file:
-                    found = centre(file)
+                    position = centre(file)
             except RasterioError:
                 problems.setdefault("cannot be read", []).append(path)
                 continue
-            if not found.crs:
+            if not position.crs:
                 problems.setdefault("have no georeference", []).append(path)
             paths.append(path)
-            centres.append(found)
+            centres.append(position)
     if problems:
-        told = "; ".join(f"{len(bad)} GeoTIFFs {what}, such as {bad[0]}" for what, bad in problems.items())
-        raise InputError(f"{source}: {told}; get them again, or leave them out")
+        faults = "; ".join(f"{len(bad)} GeoTIFFs {what}, such as {bad[0]}" for what, bad in problems.items())
+        raise InputError(f"{source}: {faults}; get them again, or leave them out")
     if not paths:
         remedy = "the positions of EuroSAT are in EuroSAT_MS.zip"
         raise InputError(f"{source}: contains no GeoTIFF (.tif or .tiff); {remedy}")

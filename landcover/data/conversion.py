@@ -187,14 +187,13 @@ def write_shard(table: pd.DataFrame, path: Path, reading: Reading, classes: Sequ
     images, names = read.images(), [channel.name for channel in reading.channels]
     if read.good:
         arrays = {"images": images, "labels": table["label"].to_numpy(np.int64)[read.good]}
-        # The offset subtracted from all patches, regardless of their products.
         offset = 0 if reading.offset == "auto" else reading.offset
-        scale = {"divisor": reading.divisor, "offset": offset, "minimum": 0, "maximum": 1}
+        scale = tensors.Scale(divisor=reading.divisor, offset=offset, minimum=0, maximum=1)
         if reading.metres_per_pixel != METRES_PER_PIXEL:
             scale["metres_per_pixel"] = reading.metres_per_pixel
-        # Of the values that are mapped to 0 ... 1.
-        ranges = {name: QUANTITIES[name][1:] for name in (*names, *reading.features) if name in QUANTITIES}
-        metadata = {"bands": names, "classes": list(classes), "scale": scale | ({"ranges": ranges} if ranges else {})}
+        if ranges := {name: QUANTITIES[name][1:] for name in (*names, *reading.features) if name in QUANTITIES}:
+            scale["ranges"] = ranges
+        metadata = {"bands": names, "classes": list(classes), "scale": scale}
         if reading.features:
             arrays["context"] = scaled_features(table.iloc[read.good], reading.features)
             metadata["context"] = reading.features

@@ -1,7 +1,6 @@
 """Datasets of one image file a patch: which files there are, and what they hold, told from a sample."""
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -37,14 +36,11 @@ def is_image(path: PurePosixPath) -> bool:
 
 def list_files(folder: Path) -> list[PurePosixPath]:
     """All visible files below a folder, relative to it, sorted."""
-    found = []
-    for directory, _, names in os.walk(folder):
-        below = PurePosixPath(Path(directory).relative_to(folder))
-        found += [below / name for name in names]
-    return sorted(path for path in found if is_visible(path))
+    files = (PurePosixPath(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if is_visible(path))
 
 
-class Look(NamedTuple):
+class Header(NamedTuple):
     """What a file says of its image."""
 
     height: int
@@ -65,7 +61,7 @@ def _metres_per_pixel(crs: CRS | None, transform: rasterio.Affine, height: int) 
     return side * crs.linear_units_factor[1] if crs.is_projected else None
 
 
-def look(path: Path) -> Look:
+def read_header(path: Path) -> Header:
     """Inspect a file without reading its pixels; within `gdal()`.
 
     Raises:
@@ -75,46 +71,46 @@ def look(path: Path) -> Look:
     if path.suffix.lower() in PICTURES:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             demand_plain(image, "it")
-            return Look(*image.size[::-1], len(image.getbands()), "uint8", ("",) * len(image.getbands()), None)
+            return Header(*image.size[::-1], len(image.getbands()), "uint8", ("",) * len(image.getbands()), None)
     with rasterio.open(path, driver="GTiff") as file:
         names = tuple(name or "" for name in file.descriptions)
         metres = _metres_per_pixel(file.crs, file.transform, file.height)
-        return Look(*file.shape, file.count, file.dtypes[0], names, metres)
+        return Header(*file.shape, file.count, file.dtypes[0], names, metres)
 
 
-def look_at_some(root: Path, files: Sequence[str]) -> Look:
+def typical_header(root: Path, files: Sequence[str]) -> Header:
     """What most files of an evenly spread sample hold.
 
     Raises:
         InputError: none of them can be read, or their numbers are of an unknown type.
     """
-    looks, reason = [], ""
+    headers, reason = [], ""
     with gdal():
         for place in np.unique(np.linspace(0, len(files) - 1, SAMPLE).astype(int)):
             try:
-                looks.append(look(root / files[place]))
+                headers.append(read_header(root / files[place]))
             except DAMAGED as error:
                 reason = f"{files[place]}: {' '.join(str(error).split())}".replace(f"{root}/", "") + "; get them again"
             except ValueError as error:
                 reason = f"{files[place]}: {error}"
-    if not looks:
+    if not headers:
         raise InputError(f"{root}: none of its images can be read, for example {reason}")
-    most = Counter(one._replace(metres_per_pixel=None) for one in looks).most_common(1)[0][0]
+    most = Counter(one._replace(metres_per_pixel=None) for one in headers).most_common(1)[0][0]
     if most.dtype not in SCALES:
         raise InputError(f"{root}: images have {most.dtype} numbers; write them as one of {', '.join(SCALES)}")
-    metres = [one.metres_per_pixel for one in looks if one.metres_per_pixel]
+    metres = [one.metres_per_pixel for one in headers if one.metres_per_pixel]
     return most._replace(metres_per_pixel=float(np.median(metres)) if metres else None)
 
 
-def metres_per_pixel(found: Look) -> float:
+def metres_per_pixel(header: Header) -> float:
     """Of a Sentinel-2 image, if its georeference does not say otherwise."""
-    metres = found.metres_per_pixel or METRES_PER_PIXEL
+    metres = header.metres_per_pixel or METRES_PER_PIXEL
     return METRES_PER_PIXEL if abs(metres / METRES_PER_PIXEL - 1) < SIZE_TOLERANCE else float(f"{metres:.3g}")
 
 
-def _positions(found: Look, channels: Sequence[str], entry: Dataset, first: str) -> list[int]:
+def _positions(header: Header, channels: Sequence[str], entry: Dataset, first: str) -> list[int]:
     """The positions of channels in the files, from 1."""
-    count, own = found.bands, entry.bands
+    count, own = header.bands, entry.bands
     if isinstance(own, dict):
         if beyond := [f"{band}: {position}" for band, position in own.items() if position > count]:
             raise InputError(f"bands of the dataset's entry: {few(beyond)}, but {first} has {count} bands; correct it")
@@ -126,10 +122,10 @@ def _positions(found: Look, channels: Sequence[str], entry: Dataset, first: str)
                 "list all of them in the order in the file, or give positions, as in {B02: 1, B08: 4}"
             )
         return [own.index(name) + 1 for name in channels]
-    named = [f"B{match[1].upper().zfill(2)}" if (match := BAND.fullmatch(name)) else "" for name in found.names]
+    named = [f"B{match[1].upper().zfill(2)}" if (match := BAND.fullmatch(name)) else "" for name in header.names]
     if set(channels) <= set(named):
         return [named.index(name) + 1 for name in channels]
-    if any(named) or count != len(channels) or found.dtype == "uint8":
+    if any(named) or count != len(channels) or header.dtype == "uint8":
         has = f"{count} band{'s' * (count != 1)}{f' ({few([*filter(None, named)])})' if any(named) else ''}"
         example = "[B04, B03, B02] for red, green and blue" if count == 3 else "[B02, B03, ...]"
         raise InputError(
@@ -139,7 +135,7 @@ def _positions(found: Look, channels: Sequence[str], entry: Dataset, first: str)
     return list(range(1, count + 1))
 
 
-def channels_of(found: Look, names: Sequence[str], entry: Dataset, first: str) -> list[Channel]:
+def channels_of(header: Header, names: Sequence[str], entry: Dataset, first: str) -> list[Channel]:
     """How the files hold the bands of these names.
 
     Args:
@@ -148,14 +144,14 @@ def channels_of(found: Look, names: Sequence[str], entry: Dataset, first: str) -
     Raises:
         InputError: they do not, or it is unknown where.
     """
-    positions = _positions(found, names, entry, first)
+    positions = _positions(header, names, entry, first)
     return [
-        Channel(name, found.dtype, None, position, found.bands, entry.scale)
+        Channel(name, header.dtype, None, position, header.bands, entry.scale)
         for name, position in zip(names, positions, strict=True)
     ]
 
 
-def patch_size(found: Look, entry: Dataset, first: str) -> int:
+def patch_size(header: Header, entry: Dataset, first: str) -> int:
     """The side of a patch, from the entry or else from the files.
 
     Raises:
@@ -163,14 +159,15 @@ def patch_size(found: Look, entry: Dataset, first: str) -> int:
     """
     if entry.patch_size:
         return entry.patch_size
-    if found.height != found.width:
-        raise InputError(f"{first} has {found.height} x {found.width} pixels; cut the images to squares")
-    if not LEAST_SIZE <= found.height <= LARGEST_SIZE:
+    pixels = f"{first} has {header.height} x {header.width} pixels"
+    if header.height != header.width:
+        raise InputError(f"{pixels}; cut the images to squares")
+    if not LEAST_SIZE <= header.height <= LARGEST_SIZE:
         raise InputError(
-            f"{first} has {found.height} x {found.width} pixels; the texture baseline needs at least {LEAST_SIZE}, and "
-            f"a patch has at most {LARGEST_SIZE}: cut the images to such a size, for example {PATCH_SIZE}"
+            f"{pixels}; the texture baseline needs at least {LEAST_SIZE}, and a patch has at most {LARGEST_SIZE}: "
+            f"cut the images to such a size, for example {PATCH_SIZE}"
         )
-    return found.height
+    return header.height
 
 
 def check_inputs(channels: Sequence[str], features: Sequence[str]) -> None:

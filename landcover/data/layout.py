@@ -1,25 +1,23 @@
 """The seam to datasets: a layout says which files it needs, and which patches they are.
 
-To add one, write a module in `layouts/` with the three functions of `Layout`, and name it in LAYOUTS and in the schema
-of params.yaml.
+To add one, write a module in `layouts/` with the three functions of `Layout`, and name it in the schema of params.yaml.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Protocol, get_args
 
 import pandas as pd
 
-from landcover.config import Dataset
+from landcover.config import Dataset, LayoutName
 from landcover.constants import METRES_PER_PIXEL
 from landcover.data.raster import Channel
 from landcover.errors import InputError, few
 from landcover.modalities import context_features, image_channels
 
-# By its name in params.yaml, the module; if several could be meant, the first one is.
-LAYOUTS = {"ben-ge": "ben_ge", "table": "table", "folders": "folders"}
+LAYOUTS = get_args(LayoutName)  # their names in params.yaml
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Patches:
             the class covers; `tied`: bool, whether another class covers as much;
             `lon`, `lat`: float64, degrees, NaN in all rows if unknown;
             `date`: YYYYMMDD, and `tile`: the MGRS tile, '' if unknown;
-            `split`, if the entry asks for it: the dataset's own, one of SPLITS, or '' for none.
+            `split`, if the entry asks for it: the dataset's own, as `splits.by_files` takes it.
         classes: in the order of the labels; empty for prediction.
         patch_size: side in pixels.
         metres_per_pixel: of the finest channel.
@@ -90,16 +88,22 @@ class Layout(Protocol):
 
 def find_layout(name: str) -> Layout:
     """A layout by its name in params.yaml."""
-    return import_module(f"landcover.data.layouts.{LAYOUTS[name]}")
+    return import_module(f"landcover.data.layouts.{name.replace('-', '_')}")
 
 
-def candidates(entry: Dataset) -> list[Layout]:
-    """The layout that an entry states, else all of them."""
-    return [find_layout(name) for name in ([entry.layout] if entry.layout else LAYOUTS)]
+def member_filter(entry: Dataset, inputs: Collection[str], bands: Iterable[str]) -> Callable[[PurePosixPath], bool]:
+    """Whether the pipeline reads a member of an archive: what the layout that the entry states, or else any, needs.
+
+    Args:
+        entry, inputs, bands: of params.yaml; the entry's own bands win.
+    """
+    channels = image_channels(inputs, entry.bands or bands)
+    layouts = [find_layout(name) for name in ([entry.layout] if entry.layout else LAYOUTS)]
+    return lambda path: any(layout.needed(path, channels) for layout in layouts)
 
 
 def read_dataset(folder: Path, entry: Dataset, inputs: Collection[str], bands: Iterable[str]) -> Patches:
-    """The patches of an unpacked dataset, in the layout that its entry states, or else the folder shows.
+    """The patches of an unpacked dataset.
 
     Args:
         entry, inputs, bands: of params.yaml; the entry's own bands win.
@@ -108,9 +112,20 @@ def read_dataset(folder: Path, entry: Dataset, inputs: Collection[str], bands: I
         InputError: it is in no layout, or as for `Layout.read_patches`.
     """
     channels, features = image_channels(inputs, entry.bands or bands), context_features(inputs)
-    for layout in candidates(entry):
-        if entry.layout or layout.matches(folder):
-            return layout.read_patches(folder, channels, features, entry)
+    return find_layout(recognize(folder, entry)).read_patches(folder, channels, features, entry)
+
+
+def recognize(folder: Path, entry: Dataset) -> str:
+    """The name of the layout that an entry states, or else the folder shows.
+
+    Raises:
+        InputError: it is in none.
+    """
+    if entry.layout:
+        return entry.layout
+    for name in LAYOUTS:
+        if find_layout(name).matches(folder):
+            return name
     names = few(sorted(path.name for path in folder.glob("*") if path.is_dir() or path.suffix)) or "nothing"
     raise InputError(
         f"{folder}: contains {names}, in no known layout: neither <name>_meta.csv, nor a table with a column path, nor "

@@ -80,14 +80,14 @@ def _centres(files: Sequence[str], root: Path) -> list[Centre]:
     centres = []
     with gdal():
         for name in files:
-            found = UNKNOWN
+            position = UNKNOWN
             try:
                 if Path(name).suffix.lower() not in PICTURES:
                     with rasterio.open(root / name, driver="GTiff") as file:
-                        found = centre(file)
+                        position = centre(file)
             except DAMAGED:
-                found = UNREADABLE
-            centres.append(found)
+                position = UNREADABLE
+            centres.append(position)
     return centres
 
 
@@ -151,13 +151,13 @@ def locate(patches: Patches, path: Path | None, pool: Executor) -> list[str]:
         return []
     jobs = [files.iloc[start : start + FILES_PER_JOB].tolist() for start in range(0, len(files), FILES_PER_JOB)]
     centres = [centre for part in pool.map(partial(_centres, root=patches.root), jobs) for centre in part]
-    found = to_degrees(centres)
-    known = found.notna().all(axis=1)
+    degrees = to_degrees(centres)
+    known = degrees.notna().all(axis=1)
     if not known.any():
         return []
-    if len(found) > 1 and known.all() and len(found.drop_duplicates()) == 1:
-        return [f"all {len(found)} files have the same georeference, so it is unknown where the patches lie"]
-    table[["lon", "lat"]] = found.to_numpy()
+    if len(degrees) > 1 and known.all() and len(degrees.drop_duplicates()) == 1:
+        return [f"all {len(degrees)} files have the same georeference, so it is unknown where the patches lie"]
+    table[["lon", "lat"]] = degrees.to_numpy()
     readable = np.array([centre != UNREADABLE for centre in centres])
     add_problem(table, readable, "its file is missing, or not a readable GeoTIFF")
     add_problem(table, known, "has no georeference, but others have one; add it, or state positions in the entry")

@@ -1,6 +1,5 @@
 """Bad patches: reported once per reason, with a remedy."""
 
-import re
 from collections import defaultdict
 
 import pandas as pd
@@ -9,7 +8,6 @@ from landcover.constants import SPLITS
 from landcover.errors import InputError, few
 
 REASONS = 10  # listed at most
-OTHER_SIZE = re.compile(r"[\w ]+ is (\d+) x \1 pixels, not \d+ x \d+")
 
 
 def tell(problems: dict[str, str]) -> str:
@@ -42,21 +40,12 @@ def check_bad_patches(table: pd.DataFrame, problems: dict[str, str], most: int, 
     empty = [name for name in SPLITS if name not in used]
     emptied = [name for name in empty if (table["split"] == name).any()]
     if problems and (emptied or len(problems) > most):
-        reasons = set(problems.values())
-        sizes = {match[1] for match in map(OTHER_SIZE.fullmatch, reasons) if match}
-        if len(reasons) == len(sizes) == 1 and len(problems) == len(table):
-            remedy = f"fix them, or set datasets.{dataset}.patch_size: {sizes.pop()}"
-        elif emptied:
-            remedy = "fix them"
-        else:
-            remedy = f"fix them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
+        remedy = f"fix them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
         if emptied:
-            names = " and ".join(", ".join(emptied).rsplit(", ", 1))
-            what = (
-                f"the {names} split{'s are' if len(emptied) > 1 else ' is'} empty without {len(problems)} bad patches"
-            )
-        else:
-            what = f"{len(problems)} bad patches"
-        raise InputError(f"{what}: {tell(problems)}: {remedy}")
+            remedy = "fix them"
+        if len(problems) == len(table):
+            remedy = f"fix them, or if all are alike, correct datasets.{dataset}, for example its patch_size"
+        without = f", and without them none is left for {', '.join(emptied)}" if emptied else ""
+        raise InputError(f"{len(problems)} bad patches{without}: {tell(problems)}: {remedy}")
     if empty:
         raise InputError(f"the {empty[0]} split is empty; change datasets.{dataset}.split")

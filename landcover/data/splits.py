@@ -32,6 +32,9 @@ class Facts:
     left_out_by_buffer: dict[str, int] | None = None
 
 
+OTHER_NAMES = {"validation": "val", "valid": "val", "training": "train"}  # of splits
+
+
 class Assignment(NamedTuple):
     """The split of each patch, and how it was made."""
 
@@ -136,12 +139,12 @@ def _limit_train(splits: np.ndarray, labels: np.ndarray, count: int, method: str
 
 
 def by_files(table: pd.DataFrame, name: str) -> Assignment:
-    """The dataset's own split: `train`, `test`, and `val` or `validation`, or nothing for patches to leave out.
+    """The dataset's own split: names in SPLITS or OTHER_NAMES, or nothing for patches to leave out.
 
     Raises:
         InputError: the dataset has other names.
     """
-    own = table["split"].str.strip().str.lower().replace("validation", "val")
+    own = table["split"].str.strip().str.lower().replace(OTHER_NAMES)
     if len(unknown := table.loc[~own.isin([*SPLITS, ""]), "split"].value_counts()):
         listed = few([f"{other!r} ({count} patches)" for other, count in unknown.items()])
         raise InputError(

@@ -1,9 +1,6 @@
 """Tables and lists of a dataset, read strictly, and the labels in them."""
 
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,13 +14,6 @@ SHARE_TOLERANCE = 0.01  # by which the rounded shares of a patch may exceed 1 in
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def _read_text(path: Path) -> str:
-    text = path.read_text(encoding="utf-8-sig")
-    if "\0" in text:  # a hole in a damaged file would join the halves of two rows
-        raise ValueError("it contains a zero byte")
-    return text
-
-
 def read_list(path: Path) -> list[str]:
     """The patch ids in a file, one per line, with no header.
 
@@ -31,29 +21,10 @@ def read_list(path: Path) -> list[str]:
         InputError: it is not such a list.
     """
     try:
-        lines = [",".join(row).strip() for row in csv.reader(io.StringIO(_read_text(path)), strict=True)]
-    except (csv.Error, ValueError) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
-    return [line for line in lines if line]
-
-
-def _check_shape(text: str, path: Path) -> list[str]:
-    """Check each row, since pandas pads short rows and tolerates stray quotes; return the header.
-
-    Raises:
-        InputError: the header repeats a column, or a row has a different number of cells.
-        csv.Error: it is not CSV.
-    """
-    rows = csv.reader(io.StringIO(text), strict=True)
-    header = next(rows, [])
-    if not header:
-        raise csv.Error("it has no header")
-    if repeated := [repr(name) for name, count in Counter(header).items() if count > 1]:
-        raise InputError(f"{path}: duplicate columns: {few(repeated)}; keep one of each")
-    # Blank lines are not rows.
-    if ragged := [f"{rows.line_num} ({len(row)})" for row in rows if row and len(row) != len(header)]:
-        raise InputError(f"{path}: lines that do not have {len(header)} cells like the header: {few(ragged)}; fix them")
-    return header
+    return [name for line in lines if (name := line.strip().strip('"'))]
 
 
 def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> None:
@@ -66,7 +37,7 @@ def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> 
             remedy = "separate columns with commas"
         raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; {remedy}")
     if table.empty:
-        raise InputError(f"{path}: has no rows; download it again")
+        raise InputError(f"{path}: has no rows; add some, or get it again")
 
 
 def meant(table: pd.DataFrame, together: Collection[str], others: Collection[str]) -> list[str]:
@@ -87,17 +58,16 @@ def read_cells(path: Path) -> pd.DataFrame:
     try:
         if kind == "Parquet":
             table = pd.read_parquet(path).reset_index(drop=True)
-            table = table.astype(object).where(table.notna(), "").map(str)
-        else:
-            text = _read_text(path)
-            _check_shape(text, path)
-            table = pd.read_csv(io.StringIO(text), dtype=object, keep_default_na=False)
+            return table.astype(object).where(table.notna(), "").map(str)
+        table = pd.read_csv(path, dtype=object, keep_default_na=False, encoding="utf-8-sig").fillna("")
+        if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first column for names of rows
+            raise ValueError("its rows have more cells than its header")
+        return table
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not in UTF-8 (byte {error.start}); save it as CSV in UTF-8") from None
-    except (csv.Error, ValueError, OSError) as error:  # pandas' own and pyarrow's are ValueErrors
+    except (ValueError, OSError) as error:  # pandas' own and pyarrow's are ValueErrors
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a {kind} table: {reason}; download it again") from None
-    return table
+        raise InputError(f"{path}: is not a {kind} table: {reason}; correct it, or get it again") from None
 
 
 def to_numbers(cells: pd.DataFrame) -> pd.DataFrame:

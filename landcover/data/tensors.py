@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, NotRequired, Self, TypedDict
 
 import numpy as np
 import safetensors
@@ -97,7 +97,7 @@ class Shards:
             rows = np.arange(len(self))[rows]
         elif isinstance(rows, (int, np.integer)):
             return self[np.arange(len(self))[rows : rows + 1 or None]][0]
-        found = np.empty((len(rows), *self.shape[1:]), np.float32)
+        output = np.empty((len(rows), *self.shape[1:]), np.float32)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
         breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(shards) != 0)) + 1
         stretches = [(part[0], part[-1] + 1) for part in np.split(np.arange(len(rows)), breaks) if len(part)]
@@ -107,8 +107,20 @@ class Shards:
                 for start, stop in stretches:
                     if shards[start] == shard:
                         first = int(rows[start]) - self._starts[shard]
-                        found[start:stop] = images[first : first + int(stop - start)]
-        return found
+                        output[start:stop] = images[first : first + int(stop - start)]
+        return output
+
+
+class Scale(TypedDict):
+    """How numbers became the images' values."""
+
+    divisor: float  # the number, less its offset, of a reflectance of 1
+    offset: int  # subtracted from all patches, whatever their products; else 0
+    minimum: int
+    maximum: int
+    metres_per_pixel: NotRequired[float]  # unless METRES_PER_PIXEL
+    # Of other channels and features: the values that became 0 and 1.
+    ranges: NotRequired[dict[str, tuple[float, float]]]
 
 
 class Selection:
@@ -136,7 +148,7 @@ class Split(NamedTuple):
     labels: np.ndarray  # int64 (N,)
     bands: list[str]  # the image channels
     classes: list[str]
-    scale: dict[str, Any]
+    scale: Scale
     context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
     context_names: Sequence[str] = ()
 

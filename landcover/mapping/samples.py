@@ -24,12 +24,12 @@ from tqdm import tqdm
 from landcover import files
 from landcover.config import CLASS_NAME_RULE, is_class_name
 from landcover.constants import NODATA
-from landcover.data.tables import add_problem
+from landcover.data.tables import add_problem, check_columns, read_cells
 from landcover.errors import CHOICES, InputError, few
+from landcover.mapping.grids import DEGREES
 from landcover.mapping.scenes import Scene, strip_rows
 
 LABELS, TILES = "labels.csv", "tiles"  # of the dataset that is written
-DEGREES = "EPSG:4326"
 FORMATS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".csv")
 POINTS, POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
 
@@ -38,14 +38,8 @@ POINTS, POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
 
 
 def _read_csv(path: Path) -> gpd.GeoDataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' own are ValueErrors, too
-        raise InputError(f"{path}: is not a CSV table ({' '.join(str(error).split())}); correct it") from None
-    if missing := [name for name in ("lon", "lat") if name not in table]:
-        columns = few([*map(repr, table)], CHOICES)
-        remedy = "name them lon and lat" if len(table.columns) > 1 else "separate columns with commas"
-        raise InputError(f"{path}: has no column {' and '.join(missing)} among {columns}; {remedy}")
+    table = read_cells(path)
+    check_columns(table, ("lon", "lat"), path)
     lon, lat = (pd.to_numeric(table[name], errors="coerce") for name in ("lon", "lat"))
     on_earth = (lon.abs() <= 180) & (lat.abs() <= 90)
     points = shapely.points(lon.where(on_earth, 0), lat.where(on_earth, 0))

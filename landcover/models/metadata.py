@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from landcover import modalities
+from landcover.data.tensors import Scale
 from landcover.models.registry import Architecture
 
 
@@ -35,7 +36,7 @@ class Metadata:
 
     architecture: Architecture
     inputs: Inputs
-    scale: dict[str, Any] = field(default_factory=dict)  # as the tensors state it: how numbers became 0 to 1
+    scale: Scale | dict = field(default_factory=dict)  # of the tensors that it was trained on; {} if unknown
     parameters: int  # the number of trainable weights
     epochs: int | list[int] = 0  # that it was trained for; of an ensemble, those of each network
     modality_dropout: float = 0.0  # the share of inputs hidden in training; above 0, the network can do without some

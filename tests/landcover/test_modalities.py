@@ -51,7 +51,7 @@ def test_the_plausible_range_is_mapped_to_one_and_nothing_becomes_nodata(name, v
     ("names", "told"),
     [
         ([], "at least 1 item"),
-        (["sentinel-2", "sentinel-2"], "list each input once"),
+        (["sentinel-2", "sentinel-2"], "list each one once"),
         (["esaworldcover"], "the source of the labels, so it cannot be an input"),
         (["season", "weather"], "the network needs an image"),
         (["sentinel-3"], "Input should be"),

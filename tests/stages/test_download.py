@@ -85,7 +85,7 @@ def refused(source, **entry) -> str:
 
 
 def partial_sizes() -> list[int]:
-    return [path.stat().st_size for path in Path(".partial").glob("*")]
+    return [path.stat().st_size for path in Path(".partial").glob("*.part")]
 
 
 # -- from a URL
@@ -109,10 +109,9 @@ def test_user_agent_names_the_address_of_the_project():
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_download_that_breaks_off_resumes(server, waits, chunked):
-    cuts = (100_000, None, 50_000, None, None)  # each second request only asks which version the server has
-    fetch(server.on("/a.tar.gz", *(File(BODY, cut=cut, chunked=chunked) for cut in cuts)), md5=MD5)
+    fetch(server.on("/a.tar.gz", *(File(BODY, cut=cut, chunked=chunked) for cut in (100_000, 50_000, None))), md5=MD5)
     assert ARCHIVE.read_bytes() == BODY
-    assert server.ranges() == [None, None, "bytes=100000-", None, "bytes=150000-"]
+    assert server.ranges() == [None, "bytes=100000-", "bytes=150000-"]
     assert {request.headers.get("If-Range") for request in server.seen} == {None, '"v1"'}
     assert waits == [1, 1]  # each attempt brought bytes, so the wait does not grow
 
@@ -233,7 +232,7 @@ def test_zenodos_size_and_md5_are_required(server, record):
     assert message.endswith("its record has no file 'ben-ge 800.tar.gz'; choose from ben-ge-8k.tar.gz")
 
 
-@pytest.mark.parametrize("answer", [Reply(200, PAGE), Reply(200, b"[]"), Reply(200, b'{"files": [{}]}'), Reply(404)])
+@pytest.mark.parametrize("answer", [Reply(200, PAGE), Reply(200, b"{}"), Reply(404)])
 def test_zenodo_without_the_record_is_told(server, record, answer):
     url = record()
     server.on("/api/records/12", answer)
@@ -246,7 +245,8 @@ def test_zenodo_without_the_record_is_told(server, record, answer):
 @pytest.fixture
 def cache() -> Path:
     """DVC's cache, with the archive in it."""
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+    Path(".dvc").mkdir()
+    Path(".dvc", "config").write_text("[core]\n    no_scm = True\n")
     cached = Path(".dvc", "cache", "files", "md5", MD5[:2], MD5[2:])
     cached.parent.mkdir(parents=True)
     cached.write_bytes(BODY)
@@ -381,7 +381,7 @@ def test_killed_download_is_resumed_by_the_next(server):
     done = subprocess.run(command, **options, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
     assert ARCHIVE.read_bytes() == BODY
-    assert server.ranges() == [None, None, "bytes=2000-"]
+    assert server.ranges() == [None, "bytes=2000-"]
 
 
 # -- what is secret

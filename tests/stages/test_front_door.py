@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from conftest import python
 from tiny import REPOSITORY
 
 from landcover import cli, files
@@ -15,8 +16,9 @@ from landcover.environment import AVX2
 from stages.__main__ import STAGES
 
 
-def test_bad_input_ends_in_one_line_and_exit_1(run_stage):
-    done = run_stage("unpack", "data/archive", "data/patches", params={"bands": ["B77"]})
+def test_bad_input_ends_in_one_line_and_exit_1(tmp_path, default_params):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(default_params | {"bands": ["B77"]}))
+    done = python(tmp_path, "-m", "stages", "unpack", "data/archive", "data/patches")
     assert done.returncode == 1
     assert done.stderr.startswith("error: params.yaml: bands.0 = 'B77'")
     assert done.stderr.count("\n") == 1
@@ -37,7 +39,7 @@ def test_wrong_arguments_show_the_usage(run_stage):
     assert "invalid choice: 'unpak' (choose from" in done.stderr
     done = run_stage("download", "-h")  # not taken for the one path of this stage
     assert done.returncode == 0
-    assert "{download,unpack,preprocess,baseline,train,repeat,evaluate,report}" in done.stdout
+    assert "{download,unpack,preprocess,folds,baseline,train,repeat,evaluate,report}" in done.stdout
 
 
 def test_the_front_door_knows_every_stage():

@@ -189,7 +189,7 @@ def test_all_bad_patches_are_named_in_one_line_and_nothing_is_written(dataset, r
     params = {"dataset": "tiny", "datasets": {"tiny": entry}, "bands": ["B02", "B08"], "inputs": EVERYTHING}
     done = run_stage("preprocess", "data/patches", "data/tensors", "reports/data.json", params=params)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("error: the val and test splits are empty without 6 bad patches: ")
+    assert done.stderr.startswith("error: 6 bad patches, and without them none is left for val, test: ")
     reasons = {
         0: "B02 is missing", 1: "VH is missing", 4: "elevation has values of -9999 m, outside -500 to 9000",
         5: "B08 is 60 x 60 pixels, not 120 x 120", 6: "its climatezone in the meta table is not one of 0 to 30",
@@ -292,7 +292,12 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     entry = {"source": "data/patches/mine", "patch_size": 64, "classes": classes}
     entry["split"] = {"method": "order", "train": 12, "val": 6, "test": 6}
     changed = {"dataset": "mine", "datasets": {"mine": entry}, "bands": ["B02"]}
-    changed |= {"train": {"epochs": 2}, "evaluate": {"resamples": 100}, "runtime": {"workers": 1}}
+    changed |= {
+        "train": {"epochs": 2},
+        "repeat": {"seeds": [1]},
+        "evaluate": {"resamples": 100},
+        "runtime": {"workers": 1},
+    }
     done = in_turn(
         "stages preprocess data/patches t data.json",
         "stages folds t/index.csv f.csv",
@@ -334,9 +339,9 @@ def test_patches_that_are_all_of_another_size_are_an_error_with_the_remedy(tmp_p
     with pytest.raises(InputError) as error:
         run()
     assert str(error.value) == (
-        "the train, val and test splits are empty without 8 bad patches: "
+        "8 bad patches, and without them none is left for train, val, test: "
         f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
-        "fix them, or set datasets.tiny.patch_size: 64"
+        "fix them, or if all are alike, correct datasets.tiny, for example its patch_size"
     )
 
 
@@ -383,7 +388,7 @@ def test_bad_pictures_are_told_once_each_with_their_number_and_an_example(pictur
     with pytest.raises(InputError) as error:
         run(**RGB)
     told = str(error.value)
-    assert "4 bad patches: " in told
+    assert "4 bad patches, " in told
     assert "crop/0, crop/2: its image is 40 x 40 pixels, not 32 x 32" in told
     assert "lake/1: its image is grey with 1 band, not 3; write" in told
     assert "lake/3: its image is not a readable JPEG or PNG" in told

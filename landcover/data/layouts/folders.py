@@ -45,10 +45,10 @@ def _find_root(folder: Path, files: Sequence[PurePosixPath]) -> PurePosixPath:
         raise InputError(f"{folder}: {what}; put each image into the folder of its class: <class>/<name>.tif")
     if len(roots) > 1:
         example = {path.parent.parent: path for path in reversed(files)}
-        told = [f"{root} ({count} images, such as {example[root]})" for root, count in sorted(roots.items())]
+        places = [f"{root} ({count} images, such as {example[root]})" for root, count in sorted(roots.items())]
         raise InputError(
-            f"{folder}: has folders of classes in {len(roots)} places: {few(told)}; put them into one folder, or list "
-            "path, class and split of each image in a table (layout: table)"
+            f"{folder}: has folders of classes in {len(roots)} places: {few(places)}; put them into one folder, or "
+            "list path, class and split of each image in a table (layout: table)"
         )
     return next(iter(roots))
 
@@ -95,13 +95,13 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
             f"split by files: {root.name} has no lists; use a table with a column split, or another method"
         )
     names = [path.as_posix() for path in files]
-    found, first = images.look_at_some(root, names), names[0]
-    stored = images.channels_of(found, channels, entry, first)
+    header, first = images.typical_header(root, names), names[0]
+    stored = images.channels_of(header, channels, entry, first)
     table = images.new_table(patch_ids, names, stored)
     positions = {name: label for label, name in enumerate(classes)}
     table = table.assign(label=[positions[path.parent.name] for path in files], majority_fraction=1.0, tied=False)
-    size = images.patch_size(found, entry, first)
+    size = images.patch_size(header, entry, first)
     warnings += images.rare(table, classes, entry)
     return Patches(
-        root.name, root, stored, [], table, classes, size, images.metres_per_pixel(found), entry.level, warnings
+        root.name, root, stored, [], table, classes, size, images.metres_per_pixel(header), entry.level, warnings
     )

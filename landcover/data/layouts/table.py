@@ -18,7 +18,7 @@ import pyarrow
 import pyarrow.parquet
 
 from landcover.config import NO_NAMES, Dataset, is_class_name
-from landcover.constants import BANDS, METRES_PER_PIXEL, SPLITS
+from landcover.constants import BANDS, METRES_PER_PIXEL
 from landcover.data import images
 from landcover.data.layout import Patches
 from landcover.data.raster import Channel
@@ -38,7 +38,6 @@ TABLES = (".csv", ".parquet")
 POSITION, TEXTS = ("lon", "lat"), ("class", "patch_id", "date", "split")
 SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must be told from no table
 BIGEARTHNET = {"patch_id", "labels"}  # columns of its metadata.parquet
-WORDS = {"validation": "val", "valid": "val", "training": "train"}  # other names of splits
 TAKEN = (
     f"every column besides path, {', '.join(POSITION + TEXTS)} is taken for the share of a class: remove these, or "
     "list the others as classes in the dataset's entry"
@@ -181,15 +180,6 @@ def _dates(cells: pd.Series, path: Path) -> list[str]:
     return ["".join(match.groups()[:3]) if match else "" for match in matches]
 
 
-def _splits(cells: pd.DataFrame, path: Path) -> list[str]:
-    if "split" not in cells:
-        raise InputError(f"split by files: {path} has no column split; add it, or split by another method")
-    names = cells["split"].str.strip().str.casefold().replace(WORDS)
-    if wrong := cells.loc[~names.isin([*SPLITS, ""]), "split"].tolist():
-        raise InputError(f"{path}: {len(wrong)} splits are none of {', '.join(SPLITS)}, for example {wrong[0]!r}")
-    return names.tolist()
-
-
 def _advise(path: Path) -> None:
     """Refuse the table of BigEarthNet v2, which has many labels a patch, and say how to go on."""
     names, lists = _columns(path), False
@@ -247,20 +237,20 @@ def _files(cells: pd.DataFrame, path: Path, channels: Sequence[str], entry: Data
         raise InputError(
             f"{path}: none of its {len(paths)} files is there, for example {names[channels[0]][0]}{other}; correct path"
         )
-    found = images.look_at_some(root, first)
-    size = images.patch_size(found, entry, first[0])
+    header = images.typical_header(root, first)
+    size = images.patch_size(header, entry, first[0])
     if by_band:
-        stored = [Channel(channel, found.dtype, BANDS[channel], scale=entry.scale) for channel in channels]
+        stored = [Channel(channel, header.dtype, BANDS[channel], scale=entry.scale) for channel in channels]
         size = entry.patch_size or size * BANDS[channels[0]] // METRES_PER_PIXEL
-        found = found._replace(metres_per_pixel=None)
+        header = header._replace(metres_per_pixel=None)
     else:
-        stored = images.channels_of(found, channels, entry, first[0])
+        stored = images.channels_of(header, channels, entry, first[0])
     whole, part = f"its file, listed in {path.name}, is missing", f"{channels[0]} is missing"
     problems = [
         "" if file in files else part if one in folders else whole
         for one, file in zip(paths, names[channels[0]], strict=True)
     ]
-    return Files(stored, names, problems, stray, size, images.metres_per_pixel(found))
+    return Files(stored, names, problems, stray, size, images.metres_per_pixel(header))
 
 
 def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str], entry: Dataset) -> Patches:
@@ -297,7 +287,9 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
     if "date" in cells:
         table["date"] = _dates(cells["date"], path)
     if entry.split.method == "files":
-        table["split"] = _splits(cells, path)
+        if "split" not in cells:
+            raise InputError(f"split by files: {path} has no column split; add it, or split by another method")
+        table["split"] = cells["split"]
     warnings += images.rare(table, classes, entry)
     facts = {"metres_per_pixel": files.metres_per_pixel, "level": entry.level, "warnings": warnings}
     return Patches(path.parent.name, path.parent, files.channels, [], table, list(classes), files.size, **facts)

@@ -193,8 +193,7 @@ def protected() -> bytes:
         ("unsafe archive: '/tmp/escaped.csv' points outside", zipped(("/tmp/escaped.csv", b"x"))),
         ("unsafe archive: 'tiny/a.csv' is a link", zipped((linked("tiny/a.csv"), b"/etc/passwd"))),
         ("'tiny/a.csv' has the name of another", zipped(("tiny/a.csv", b"x"), ("tiny/a.csv", b"y"))),
-        ("'tiny/a.csv' is protected by a password; unpack it, and", protected()),
-        ("'tiny/a.csv' is compressed by another method", zipped(("tiny/a.csv", b"x"), method=zipfile.ZIP_LZMA)),
+        ("is encrypted, password required for extraction", protected()),
         ("Bad CRC-32", zipped(("a", b"x" * 99), method=zipfile.ZIP_STORED).replace(b"xx", b"xy")),
         ("archive: cannot be read as an archive", zipped(("a", b"x" * 99))[:-30]),
         ("exceeds unpack.max_gigabytes", zipped(("a", bytes(6 * 10**6)), ("b", bytes(6 * 10**6)))),
@@ -222,13 +221,6 @@ def test_size_is_limited(tmp_path, plain):
     assert sum(path.stat().st_size for path in (tmp_path / "deep").rglob("*.csv")) <= 10**7
 
 
-@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK])
-@pytest.mark.parametrize("size", [10**10, -512])
-def test_extended_header_of_absurd_size_is_refused(tmp_path, kind, size):
-    packed = gzip.compress(block(member("tiny/a.csv", size, type=kind), b"")) + ZEROS
-    assert f"an extended header has {size} bytes" in refused(tmp_path, packed, max_gigabytes=100)
-
-
 PLAIN = tar(member("tiny/a.csv", 3000), member("tiny/b.tif", 1000), member("tiny/c.csv", 10))
 PACKED = gzip.compress(PLAIN)
 DAMAGED = {
@@ -236,8 +228,6 @@ DAMAGED = {
     "a page": b"<!DOCTYPE html><title>404</title>",
     "gzip of nothing": gzip.compress(b""),
     "no tar": gzip.compress(random.Random(0).randbytes(5000)),
-    "a negative size": block(member("tiny/a.csv", -512), b"") + END,
-    "a negative size of pax": block(member("a", 0, pax_headers={"size": "-1"}), b"", tarfile.PAX_FORMAT) + END,
     "extensions without end": block(member("a", 0, type=tarfile.XGLTYPE)) * 2000,
     "a header cut": PLAIN[: 512 + 3072 + 300],
     "a member cut": PLAIN[:1000],

@@ -141,9 +141,10 @@ def test_the_recommendation_is_chosen_on_val_and_judged_on_test():
         "not significantly worse: good."
     )
     assert on_test.startswith("- Its test accuracy is 0.700 (")
-    too_good = 100 * optimism({name: parse(table(*map(correct, seeds))) for name, seeds in test.items()}, "good")
+    too_good = optimism({name: parse(table(*map(correct, seeds))) for name, seeds in test.items()}, "good")
     assert other == (
-        f"- Choosing on the test split would pick good, whose test accuracy is then probably {too_good:.1f} points too good."
+        "- Choosing on the test split would pick good, whose test accuracy is then probably "
+        f"{100 * too_good:.1f} points too good."
     )
 
 
@@ -225,8 +226,8 @@ def repository(tmp_path, monkeypatch) -> Path:
 
 
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
-    subprocess.run(["git", "update-ref", "refs/exps/00/11/deep", "HEAD~1"], check=True)
-    subprocess.run(["git", "branch", "deep"], check=True)
+    subprocess.run(["git", "update-ref", "refs/exps/00/11/deep-split", "HEAD~1"], check=True)
+    subprocess.run(["git", "branch", "deep-split"], check=True)
     result = experiment.collect({"deep": "notebook"}, Setting(None, split=True))
     assert result.reference == "notebook"  # that of its group, even if it is not in the table
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
@@ -293,7 +294,6 @@ if not checkpoint.exists():
     checkpoint.parent.mkdir(exist_ok=True)
     checkpoint.touch()
     sys.exit("error: the disk is full")
-checkpoint.unlink()
 shutil.copytree("REPORTS", "reports", dirs_exist_ok=True)
 """
 
@@ -316,7 +316,7 @@ def test_a_repeated_experiment_resumes_and_ends_with_a_verdict(tmp_path, monkeyp
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "x"]):
         subprocess.run([*git, *command], check=True)
-    with pytest.raises(InputError, match="experiment fast: dvc exp run failed"):
+    with pytest.raises(InputError, match="experiment notebook: dvc exp run failed"):
         experiment.main(["run", "fast"])
     assert "error: the disk is full" in capfd.readouterr().err
     assert (tmp_path / ".partial" / "train-1").exists()

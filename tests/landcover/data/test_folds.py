@@ -74,7 +74,7 @@ def write(tmp_path, default_params):
 
     def run(**repeat):
         params = default_params | {"repeat": default_params["repeat"] | repeat, "dataset": "ben-ge-sample-by-place"}
-        sections = config.check(params)
+        sections = dict(config.check(params))
         chosen = {name: sections[name] for name in ("dataset", "datasets", "repeat")}
         write_folds(tmp_path / "index.csv", tmp_path / "folds.csv", **chosen)
         return load_folds(tmp_path / "folds.csv")

@@ -28,17 +28,15 @@ def test_of_many_reasons_the_first_are_listed():
 
 def test_patches_that_are_all_of_another_size_have_a_way_out():
     assert message_about(dict.fromkeys(TABLE["patch_id"], SMALL), most=800) == (
-        "the train, val and test splits are empty without 800 bad patches: "
-        f"p0, p1, p2 and 797 more: {SMALL}: fix them, or set datasets.mine.patch_size: 64"
+        "800 bad patches, and without them none is left for train, val, test: p0, p1, p2 and 797 more: "
+        f"{SMALL}: fix them, or if all are alike, correct datasets.mine, for example its patch_size"
     )
 
 
 def test_leaving_patches_out_is_no_remedy_where_it_empties_a_split():
     bad = dict.fromkeys(TABLE.loc[TABLE["split"] == "val", "patch_id"], "B02 is missing")
     assert message_about(bad, most=0).endswith("B02 is missing: fix them")
-    assert message_about(bad, most=150).startswith(
-        "the val split is empty without 150 bad patches: p500, p502, p504 and 147"
-    )
+    assert message_about(bad, most=150).startswith("150 bad patches, and without them none is left for val: p500, p502")
 
 
 def test_bad_patches_within_the_limit_pass():

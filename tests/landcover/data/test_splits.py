@@ -152,7 +152,7 @@ def test_by_files_the_split_is_the_datasets_own(dataset):
 
 
 def test_names_of_splits_in_a_table_are_understood_or_told():
-    patches = by_class(4).assign(split=["Train", "validation", " test", ""])
+    patches = by_class(4).assign(split=["Training", "validation", " test", ""])
     assert assign({"method": "files"}, patches).splits.tolist() == ["train", "val", "test", ""]
     with pytest.raises(InputError) as refused:
         assign({"method": "files"}, patches.assign(split=["train", "dev", "dev", "test"]))

@@ -37,9 +37,6 @@ def nominal(rates: verdicts.Rates, pairs: int = EQUAL) -> bool:
         ("5 seeds, 5 seeds", 0.68),
         ("1 run, 5 seeds", 0.40),
         ("baseline, 3 seeds", 0.55),
-        ("1 run, 1 run; 20 places, ICC 0.15", 0.24),
-        ("3 seeds, 3 seeds; 20 places, ICC 0.3", 0.15),
-        ("1 run, 1 run; 5 places, ICC 0.15", 0.09),
     ],
 )
 def test_verdicts_on_equal_models_are_rarely_false_and_differences_are_seen(name, power):
@@ -51,14 +48,46 @@ def test_verdicts_on_equal_models_are_rarely_false_and_differences_are_seen(name
     assert differing.covered > 0.95 - reach(0.05, DIFFERING)
 
 
+@pytest.mark.parametrize(
+    ("design", "correlation", "power"),
+    [
+        ("test split, 1 run", 0.15, 0.30),
+        ("test split, 3 seeds", 0.3, 0.18),
+        ("5 folds, 1 seed", 0.05, 0.60),
+        ("5 folds, 3 seeds", 0.05, 0.75),
+    ],
+)
+def test_designs_have_few_false_verdicts_and_the_power_that_the_page_says(design, correlation, power):
+    """With folds, the method is conservative where the simulation's folds do not overlap: 2 to 7% may be false."""
+    case, pairs = verdicts.designed(design, correlation), 150
+    false, covered = simulate(case, 0, {"": verdicts.ours}, pairs, seed=1)[""]
+    assert 0.02 - reach(0.02, pairs) < false < 0.05 + reach(0.05, pairs)
+    assert covered > 0.95 - reach(0.05, pairs)
+    assert simulate(case, DIFFERENCE, {"": verdicts.ours}, 100, seed=2)[""].significant > power - reach(power, 100)
+
+
+def test_the_command_says_what_its_functions_say():
+    """A table by each design is printed as it was judged; else `design_rows` raises."""
+    for design in ("test split, 1 run", "5 folds, 3 seeds"):
+        verdicts.design_rows(design, 0.15, 2, seed=1)
+
+
+def test_networks_that_are_really_fitted_in_folds_are_rarely_called_different():
+    by = {"ours": verdicts.ours}
+    assert verdicts.refitted(1, verdicts.Features(0.5), by, 100, seed=1)["ours"] < 0.05 + reach(0.05, 100)
+
+
 def test_a_wrong_method_would_be_found():
     """So that the bounds are known to bind: those who forget places, or seeds, or take two runs for configurations."""
-    placed = CASES["1 run, 1 run; 20 places, ICC 0.15"]
+    placed = verdicts.Case(1, 1, Ground(150, 20, 0.15), deviation=0)
     assert not nominal(simulate(placed, 0, {"": verdicts.mid_p}, EQUAL, seed=1)[""])
     forgetful = {"seeds": verdicts.paired_t, "patches": verdicts.welch}
     result = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
     assert not nominal(result["seeds"])
     assert not nominal(result["patches"])
+    folds = verdicts.designed("5 folds, 1 seed", 0)
+    result = simulate(folds, 0, {"places": verdicts.over_places, "ours": verdicts.ours}, 150, seed=1)
+    assert result["places"].significant > 0.1 > result["ours"].significant
     assert not nominal(simulate(CASES["1 run, 1 run; seeds matter"], 0, {"": verdicts.ours}, EQUAL, seed=1)[""])
 
 
@@ -85,6 +114,6 @@ def test_the_interval_of_an_accuracy_holds_it(model, ground):
 
 
 def test_the_best_of_eight_looks_better_than_it_is_by_about_what_is_said():
-    looks, said = verdicts.too_good(200, seed=1)
-    assert looks > 0.03
-    assert said == pytest.approx(looks, rel=0.3)
+    result = verdicts.too_good(200, seed=1)
+    assert result.looks > 0.03
+    assert result.estimated == pytest.approx(result.looks, rel=0.4)

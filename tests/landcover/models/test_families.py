@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import python
+from conftest import IN_TURN, python
 from tiny import REPOSITORY, write_tile
 
 from landcover.commands import export
@@ -84,9 +84,8 @@ def test_a_new_model_takes_the_steps_that_contributing_shows(small, tmp_path):
     params["train"] |= small["train"]
     params["runtime"]["device"] = "cpu"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
-    done = python(tmp_path, "-m", *TRAIN.split(), root=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
     check = "import test_families as t; from pathlib import Path; t.assert_predicts_as_it_was_trained(Path())"
     # The copy of the code comes before this one's.
-    done = python(tmp_path, "-c", check, root=f"{tmp_path}:{Path(__file__).parent}:{REPOSITORY / 'tests'}")
+    root = f"{tmp_path}:{Path(__file__).parent}:{REPOSITORY / 'tests'}"
+    done = python(tmp_path, "-c", IN_TURN + check, TRAIN, root=root)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,13 +1,9 @@
-import os
-import subprocess
-import sys
-
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from tiny import REPOSITORY
 
 from landcover import constants
 from landcover.evaluation.calibration import reliability
@@ -92,17 +88,11 @@ def test_accuracy_by_purity_has_a_bar_and_an_interval_for_each_range():
     ]
 
 
-DRAW = "import sys, numpy as np\nfrom pathlib import Path\nfrom landcover.report import plots\n" + (
-    "plots.draw(Path(sys.argv[1]), False, plots.confusion_matrix, np.eye(2, dtype=int), ['a', 'b'], normalize=True)"
-)
-
-
 def test_a_matplotlibrc_of_the_user_changes_no_byte(tmp_path):
-    settings = ("font.family: serif", "text.usetex: True", "savefig.bbox: tight", "figure.dpi: 7")
-    (tmp_path / "matplotlibrc").write_text("\n".join(settings))
-    for name, rc in (("with.png", str(tmp_path)), ("without.png", os.devnull)):
-        command = [sys.executable, "-c", DRAW, str(tmp_path / name)]
-        subprocess.run(command, env=os.environ | {"MATPLOTLIBRC": rc, "PYTHONPATH": str(REPOSITORY)}, check=True)
+    theirs = {"font.family": "serif", "text.usetex": True, "savefig.bbox": "tight", "figure.dpi": 7}
+    for name, settings in (("with.png", theirs), ("without.png", {})):
+        with matplotlib.rc_context(settings):
+            plots.draw(tmp_path / name, False, plots.confusion_matrix, np.eye(2, dtype=int), ["a", "b"], normalize=True)
     assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
 
 

@@ -9,8 +9,6 @@ from landcover.synthetic.covers import COVERS, SPECTRAL_COVERS, Cover, render
 from landcover.synthetic.landscape import Landscape, Patch, make_landscape
 from landcover.synthetic.noise import generator
 
-pytestmark = pytest.mark.xdist_group("covers")  # share a fixture that takes long
-
 
 @pytest.fixture(scope="module")
 def flat() -> Landscape:

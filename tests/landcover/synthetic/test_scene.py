@@ -6,8 +6,6 @@ from landcover.constants import CLASSES, LEVEL_2A_BANDS, NODATA, PATCH_METRES, W
 from landcover.synthetic.landscape import GRID, GROUNDS
 from landcover.synthetic.scene import lay_out, write_scene
 
-pytestmark = pytest.mark.xdist_group("scene")  # share a fixture that takes long
-
 PATCHES = 2  # along a side
 
 

