@@ -278,6 +278,7 @@ def _slices(before: Predictions, after: Predictions) -> dict[str, Any]:
     changes = any(one.fixed or one.broken for one in found)
     return {
         "slice_rows": changed.slice_rows(found) if changes else [],
+        "has_purity": any(one.by == "purity" for one in found),
         "judged_slices": sum(one.verdict is not None for one in found),
         "least_places": LEAST_PLACES,
     }
