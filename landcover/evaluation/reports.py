@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from landcover.constants import SPLITS
 from landcover.data.index import INDEX
 from landcover.data.places import PLACE_KM, gather
 from landcover.errors import InputError, few
@@ -128,7 +127,7 @@ class Extent(NamedTuple):
 
 def extent(side: Reports, tensors_dir: Path) -> Extent:
     """All patches of a revision's dataset; their places are known if its tensors are here."""
-    patches = sum(side.data["patches"][split] for split in SPLITS)
+    patches = sum(side.data["patches"].values())
     index = pd.read_csv(tensors_dir / INDEX, dtype={"patch_id": str}) if (tensors_dir / INDEX).is_file() else None
     if index is None or len(index) != patches or not set(side.run.patch_ids) <= set(index["patch_id"]):
         return Extent(patches, None)

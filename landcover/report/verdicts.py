@@ -61,8 +61,8 @@ def power(verdict: Verdict) -> str:
     metric = METRICS[verdict.metric]
     told, equivalent = (rounded(metric, least(verdict)) for least in (least_told, least_tolerance))
     return (
-        f"What this test can tell: in {POWER:.0%} of such tests, a true difference of {told} is told, and two equal "
-        f"sides are shown to be equivalent within {equivalent}."
+        f"In {POWER:.0%} of cases, this test tells a true difference of {told}, and shows two equal sides to be "
+        f"equivalent within a tolerance of {equivalent}."
     )
 
 

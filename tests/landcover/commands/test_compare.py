@@ -56,12 +56,13 @@ class Repository:
 
     def write(
         self, predictions: np.ndarray, *, labels=LABELS, sure=0.9, lat=UNKNOWN, statistics=None,
-        touching=0.0, seeds=(), colour="red", synthetic=True, **params,
+        touching=0.0, seeds=(), folds=None, colour="red", synthetic=True, **params,
     ) -> None:  # fmt: skip
         """The files that compare reads, of a run with these predictions, each of which has the probability `sure`.
 
         Args:
             lat: of the patches, all of which lie at 10 degrees east.
+            folds: of the patches, in which the networks of `seeds` were tested.
             statistics: what the second baseline predicts; by default it is less often right than the main branch.
         """
         reports = self.folder / "reports"
@@ -88,13 +89,15 @@ class Repository:
         (reports / "metrics.json").write_text(json.dumps(scores))
         single.to_csv(reports / "predictions.csv", index=False)
         repeated = [
-            table(one).assign(seed=seed).reindex(columns=results.SEED_COLUMNS) for seed, one in enumerate(seeds)
+            table(one).assign(seed=seed, fold=folds).reindex(columns=results.SEED_COLUMNS)
+            for seed, one in enumerate(seeds)
         ]
         repeated = pd.concat(repeated) if repeated else pd.DataFrame(columns=results.SEED_COLUMNS)
         repeated.to_csv(reports / "seed_predictions.csv", index=False)
         statistics = np.where(np.arange(count) < 60, 7, labels) if statistics is None else statistics
         baselines = single[["patch_id", "actual"]].assign(majority=CLASSES[0], band_statistics=CLASSES[statistics])
-        baselines.assign(texture=CLASSES[0]).to_csv(reports / "baseline_predictions.csv", index=False)
+        for name in ("baseline_predictions", "fold_baseline_predictions"):
+            baselines.assign(texture=CLASSES[0]).to_csv(reports / f"{name}.csv", index=False)
         for name in PICTURES:
             plots.save(Figure(figsize=(1, 1), facecolor=colour), reports / name, synthetic=False)
         changed = merged(self.params, params) | {"runtime": self.params["runtime"]}
@@ -455,6 +458,62 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     assert page.startswith("**No difference**: every prediction is the same")
     for caution in ("One side has a single run", "in folds", "Evidence"):
         assert caution not in page
+
+
+def test_folds_on_both_sides_describe_all_of_their_patches(repository):
+    folds = np.arange(150) // 30 + 1
+    known = {"folds": folds, "lat": np.arange(150) // 5 * 1.0}
+    repository.write(wrong(50), seeds=[wrong(60)], **known)
+    repository.commit()
+    repository.write(wrong(50), seeds=[wrong(30)], **known)
+    page = repository.compare("--base", "HEAD")
+    first = page.splitlines()[0]
+    assert ", on the same 150 patches in 30 places, tested in 5 folds." in first
+    assert first.endswith("about the configurations on new ground, by 5 networks on each side, not about a model file.")
+    assert "| fold | patches | places | before | after |" in page
+    assert "| 1 | 30 | 6 | 0.000 | 0.000 |\n| 2 | 30 | 6 | 0.000 | 1.000 |" in page
+    assert "Folds of whole places estimate how well a configuration does on new ground" in page
+    assert "## Fixed: 30 patches" in page  # of the single runs, none is
+    assert "| class | tree cover | 50 | 30 | 10 | 0 |" in page
+    assert "| ground | elsewhere, in blocks with fewer than 5 places | 150 |" not in page  # it would be all of them
+    assert (repository.folder / "comparison" / "changes.png").is_file()
+    assert "> Where the patches lie is not known" not in page
+    repository.write(wrong(50), seeds=[wrong(60)], folds=folds)
+    repository.commit()
+    repository.write(wrong(50), seeds=[wrong(30), wrong(30), wrong(60)], folds=folds)
+    page = repository.compare("--base", "HEAD")
+    assert page.splitlines()[0].endswith(
+        "This verdict is about the configurations, by 5 and 15 networks, not about a model file."
+    )
+    assert "> Where the patches lie is not known, so neighbours may be in different folds" in page
+    assert "| 2 | 30 | 0.000 | 0.667 |" in page
+    assert "## Fixed: 30 patches" in page  # by two of three networks
+    assert "A patch counts as right if more than half of its networks are right." in page
+
+
+def test_an_undecided_verdict_says_what_it_takes(repository):
+    repository.write(wrong(50, 10))
+    page = repository.compare()
+    assert page.startswith("**Undecided**")
+    rows = page.partition("### What it takes\n\n")[2].splitlines()[2:7]
+    assert rows[0] == "| to tell | patches, with 1 seed on each side |"
+    assert [row.split("|")[1] for row in rows[2:]] == [" 3 points ", " 5 points ", " 10 points "]
+    repository.write(wrong(0))
+    assert "### What it takes" not in repository.compare()
+
+
+def test_a_plan_from_one_run_says_what_a_comparison_with_it_can_tell(repository):
+    plan = repository.run("--plan", "--head", "HEAD").stdout
+    # Ten patches differ from the closest baseline: 1.960 + 0.842 standard errors of sqrt(10) / 150.
+    assert "- on this test split, 5.9 points\n" in plan
+    assert "- in 5 folds, which test all 150 patches, 5.9 points (`dvc exp run -S repeat.folds=5`)" in plan
+    assert "the baseline closest in accuracy, logistic regression on band statistics." in plan
+    assert "A single run does not show how much networks vary" in plan
+    repository.write(wrong(50), seeds=[wrong(50)], folds=np.arange(150) // 30 + 1, lat=np.arange(150) // 5 * 1.0)
+    plan = repository.run("--plan").stdout
+    assert "150 test patches in 30 places, one seed, in 5 folds.\n" in plan
+    assert "- in these 5 folds, " in plan
+    assert "| places, with 1 seed on each side |" in re.sub(" +", " ", plan)
 
 
 def test_the_base_is_where_the_branch_left_main(repository):

@@ -3,8 +3,9 @@ import pytest
 import scipy.stats
 
 from landcover.evaluation import planning
-from landcover.evaluation.comparison import Answer, Verdict
+from landcover.evaluation.comparison import Answer, Verdict, against_baselines
 from landcover.evaluation.intervals import Component
+from landcover.evaluation.predictions import Predictions
 
 
 def verdict(error: float, freedom: float | None, components: list[Component]) -> Verdict:
@@ -40,3 +41,37 @@ def test_places_are_planned_from_the_components_of_the_variance():
     ((low, high),) = [one.places for one in planning.plan(vague, (0.1,), seeds=1)]
     assert low == round(8 / 13.3616 * 0.0004 * 9 / enough) < round(8 / 3.4895 * 0.0004 * 9 / enough) == high
     assert planning.plan(verdict(0.0, 1, []), (0.1,), seeds=1) == []
+
+
+def of_scores(right: np.ndarray) -> Predictions:
+    """Predictions that are right where `right`, bool (S, N), says so."""
+    actual = np.full(right.shape[1], "a")
+    return Predictions(np.arange(len(actual)), actual, np.where(right, "a", "b"), list(range(len(right))))
+
+
+def test_a_plan_is_rehearsed_with_the_baseline_closest_in_accuracy():
+    patches = np.arange(100)[None]
+    run = of_scores(patches < 60)
+    baselines = {"far": of_scores(patches < 20), "close": of_scores((patches >= 10) & (patches < 75))}
+    name, verdict = planning.rehearse(run, baselines)
+    # Ten patches are right by the run alone, fifteen by the baseline alone, and a single run shows no other variance.
+    assert (name, verdict.components) == ("close", [Component("patches", 100, 1.0)])
+    assert verdict.standard_error == pytest.approx(np.sqrt(25) / 100)
+
+
+def test_both_sides_of_a_rehearsal_are_trained():
+    rng = np.random.default_rng(0)
+    run = of_scores(rng.random((3, 200)) < np.array([[0.5], [0.6], [0.7]]))
+    baselines = {"only": of_scores(rng.random((1, 200)) < 0.6)}
+    known, (_, verdict) = against_baselines(run, baselines)["only"], planning.rehearse(run, baselines)
+    _, networks = known.components
+    assert networks.source == "seeds after"
+    assert verdict.standard_error**2 == pytest.approx(known.standard_error**2 * (1 + networks.share))
+    assert verdict.components[1].share == pytest.approx(2 * networks.share / (1 + networks.share))
+
+
+def test_a_test_on_more_ground_by_more_networks_varies_less():
+    known = verdict(0.02, 8, [Component("places", 40, 0.75), Component("networks after", 5, 0.25)])
+    more = planning.over_all(known, ground=4, networks=2)
+    assert more.standard_error == pytest.approx(np.sqrt(0.0003 / 4 + 0.0001 / 2))
+    assert [one.share for one in more.components] == pytest.approx([0.6, 0.4])
