@@ -21,8 +21,8 @@ INSET_KM = 14  # side of the detail map
 DEGREE_KM = 111.2  # of latitude
 # Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the halves tell them apart in grey, too.
 FIXED, BROKEN = ("#0072b2", "left"), ("#d55e00", "right")
-PATCH_AREA = 20  # points squared of one patch on the map of changes
-HEIGHT_TO_WIDTH = 0.7  # of that map
+PATCH_AREA, LARGEST_AREA = 20, 240  # points squared on the map of changes: of a patch, and at most of a place
+HEIGHT_TO_WIDTH = 0.7
 
 
 def _densest(patches: pd.DataFrame) -> tuple[float, float]:
@@ -108,15 +108,15 @@ def changes(patches: pd.DataFrame) -> Figure:
     """
     of_place = patches.groupby("place").agg({"lon": "mean", "lat": "mean", "fixed": "sum", "broken": "sum"})
     most = of_place[["fixed", "broken"]].max(axis=1)
+    of_patch = min(PATCH_AREA, LARGEST_AREA / most.max())
     figure = Figure(figsize=(7.6, 5.8))
     figure.set_layout_engine("constrained", h_pad=0.1)
     axes = figure.add_subplot()
     _draw_coast(axes)
 
     def draw_half(lon: Sequence, lat: Sequence, count: int, colour: str, side: str) -> PathCollection:
-        area = PATCH_AREA * count
         style = {"marker": _half(side), "edgecolors": "white", "linewidths": 0.5, "alpha": 0.85}
-        return axes.scatter(lon, lat, area, colour, **style)
+        return axes.scatter(lon, lat, of_patch * count, colour, **style)
 
     # The largest first, so that a small one beside it is not hidden.
     for place in of_place.loc[most.sort_values(ascending=False, kind="stable").index].itertuples():
