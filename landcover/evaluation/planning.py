@@ -5,6 +5,7 @@ computed from it says nothing that its p-value does not (Hoenig and Heisey, "The
 Statistician 55, 2001).
 """
 
+import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from landcover.evaluation.predictions import Predictions
 
 POWER = 0.8  # the share of tests that tell a difference of the planned size
 SPREAD = 0.8  # of the range of a planned number: the variance it is computed from is an estimate
+MOST = 1_000_000  # places, beyond which none are planned
 GROUND = ("patches", "places")  # sources of variance that more ground reduces; more seeds reduce the others
 SEEDS = (1, 3, 5)  # on each side, for which places are planned
 
@@ -58,6 +60,8 @@ class Plan:
 def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Plan]:
     """How many places (or patches, if positions are unknown) tell each difference, by the seeds on each side.
 
+    The degrees of freedom are taken to grow with the places, so that as many as this test has tell `least_told`.
+
     Args:
         differences: in the unit of the metric, above 0.
         seeds: on each side of the test, from whose variance this follows.
@@ -72,18 +76,25 @@ def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Pla
         return []
     of_ground, count = sum(one.share for one in ground) * variance, ground[0].count
     of_networks = variance - of_ground
-    freedom = verdict.degrees_of_freedom or count - 1
+    known = verdict.degrees_of_freedom
+    freedom = known or count - 1
     # The range of the true variance, by its chi-squared distribution.
     factors = [freedom / scipy.stats.chi2.ppf((1 + side * SPREAD) / 2, freedom) for side in (1, -1)]
+
+    def least(difference: float, factor: float, networks: float) -> int | None:
+        def told(places: int) -> bool:
+            reach = _reach(known and known * (places - 1) / (count - 1))
+            return reach**2 * (factor * of_ground * count / places + networks) <= difference**2
+
+        numbers = range(2, MOST)
+        found = bisect.bisect_left(numbers, True, key=told)
+        return numbers[found] if found < len(numbers) else None
+
     plans = []
     for difference in differences:
-        enough = (difference / _reach(None)) ** 2  # the variance that tells it
         for planned in SEEDS if of_networks > 1e-3 * variance else (seeds,):
-            left = enough - of_networks * seeds / planned
-            places = None
-            if left > 0:
-                places = Range(*(max(2, round(factor * of_ground * count / left)) for factor in factors))
-            plans.append(Plan(difference, planned, places))
+            low, high = (least(difference, factor, of_networks * seeds / planned) for factor in factors)
+            plans.append(Plan(difference, planned, None if low is None or high is None else Range(low, high)))
     return plans
 
 

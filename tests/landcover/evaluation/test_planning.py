@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -33,13 +35,24 @@ def test_places_are_planned_from_the_components_of_the_variance():
     known = verdict(0.02, 1e9, [Component("places", 40, 0.75), Component("networks after", 5, 0.25)])
     by = {(one.difference, one.seeds): one.places for one in planning.plan(known, (0.02, 0.1), seeds=1)}
     enough = (0.1 / 2.801585) ** 2
-    assert by[0.1, 1] == (round(0.0003 * 40 / (enough - 0.0001)),) * 2
-    assert by[0.1, 5] == (round(0.0003 * 40 / (enough - 0.0001 / 5)),) * 2
+    assert by[0.1, 1] == (math.ceil(0.0003 * 40 / (enough - 0.0001)),) * 2
+    assert by[0.1, 5] == (math.ceil(0.0003 * 40 / (enough - 0.0001 / 5)),) * 2
     assert by[0.02, 1] is None  # the networks alone vary too much
-    # A variance that is known with few degrees of freedom gives a range.
+
+
+def test_few_places_take_a_larger_difference_and_an_unsure_variance_gives_a_range():
     vague = verdict(0.02, 8, [Component("places", 9, 1.0)])
     ((low, high),) = [one.places for one in planning.plan(vague, (0.1,), seeds=1)]
-    assert low == round(8 / 13.3616 * 0.0004 * 9 / enough) < round(8 / 3.4895 * 0.0004 * 9 / enough) == high
+    # 10% of chi-squared variates with 8 degrees of freedom are above 13.3616, and 10% below 3.4895.
+    for places, factor in ((low, 8 / 13.3616), (high, 8 / 3.4895)):
+        told = [
+            (scipy.stats.t.ppf(0.975, n - 1) + scipy.stats.t.ppf(0.8, n - 1)) * 0.02 * np.sqrt(factor * 9 / n) <= 0.1
+            for n in (places - 1, places)
+        ]
+        assert told == [False, True]
+    # What the test itself tells takes as many places as it has, at the variance that it found.
+    sure = verdict(0.02, 1e9, [Component("places", 9, 1.0)])
+    assert planning.plan(sure, (planning.least_told(sure) + 1e-5,), seeds=1)[0].places == (9, 9)
     assert planning.plan(verdict(0.0, 1, []), (0.1,), seeds=1) == []
 
 
