@@ -14,7 +14,7 @@ from landcover.constants import SPLITS
 from landcover.data.index import Folds, Index, load_folds, load_index, rows_by_split
 from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
-from landcover.evaluation.metrics import named
+from landcover.evaluation.metrics import demand
 from landcover.evaluation.predictions import BASELINES, OF_PATCH, tabulate
 from landcover.processes import helpers
 from landcover.terminal import showing
@@ -85,7 +85,7 @@ def baseline(
     runtime: Runtime,
 ) -> None:
     """Score the majority class, logistic regression and gradient boosting on the test split; predict in folds, too."""
-    named(evaluate.verdict)  # an unknown metric is reported before anything is trained
+    demand(evaluate.verdict, evaluate.tolerance)  # an unknown metric is reported before anything is trained
     folds = load_folds(folds_csv)
     needed = SPLITS if folds else ("train", "test")
     # Images stay on disk: each is read once, patch by patch.

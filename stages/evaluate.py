@@ -14,7 +14,7 @@ from landcover.data.tensors import load_origin, load_split
 from landcover.evaluation import confusion, results
 from landcover.evaluation.calibration import ece
 from landcover.evaluation.importance import importance
-from landcover.evaluation.metrics import means, named
+from landcover.evaluation.metrics import demand, means
 from landcover.evaluation.predictions import parse, tabulate
 from landcover.evaluation.probabilities import COST, load_log_probabilities, load_seeds
 from landcover.processes import helpers
@@ -35,7 +35,7 @@ def evaluate(
     evaluate: Evaluation,
 ) -> None:
     """Write metrics, tables and pictures to `reports_dir`, for the run and for what repeat trained."""
-    named(evaluate.verdict)
+    demand(evaluate.verdict, evaluate.tolerance)
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
         pictures = Pictures(reports_dir, painters, synthetic=load_origin(tensors_dir).synthetic)
@@ -60,7 +60,10 @@ def evaluate(
             tested, theirs = ({name: of[name] for name in results.REPEATED} for of in (splits, indices))
         seeds, repeated = load_seeds(seeds_path, tested, folds)
         tables = results.tabulate_seeds(seeds, repeated, tested, theirs, folds)
-        over_seeds = results.of_seeds(tables, pd.read_csv(fold_baseline_predictions_csv) if folds else baselines)
+        tolerance, same_patches = evaluate.tolerance.get("accuracy"), baselines
+        if folds:
+            same_patches = pd.read_csv(fold_baseline_predictions_csv)
+        over_seeds = results.of_seeds(tables, same_patches, tolerance)
         if folds:
             locked = 0 if "test" in folds.splits else len(test.labels)
             over_seeds["folds"] = results.of_folds(folds, tested["test"], tables["test"], locked)
@@ -76,7 +79,7 @@ def evaluate(
             "nll": means(parse(calibrated))["nll"],
             "ece": ece(labels == test.labels, calibrated["confidence"].to_numpy()),
         }
-        run["test"]["against"] = results.differences_from(baselines, parse(predictions["test"]))
+        run["test"]["against"] = results.differences_from(baselines, parse(predictions["test"]), tolerance)
         inputs = importance(test, index, log_probabilities)
         pictures.draw("inputs", plots.importance, inputs, run["test"]["accuracy"])
         if len(inputs) > 1:

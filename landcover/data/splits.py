@@ -307,21 +307,22 @@ def assign(split: config.Split, table: pd.DataFrame, name: str, classes: Sequenc
 
 
 def mix_classes(table: pd.DataFrame) -> pd.DataFrame:
-    """The same patches, those of train in a random order if they are sorted by class, as folders of classes are.
+    """The same patches, those of each split in a random order if they are sorted by class, as folders of classes are.
 
     Training that does not shuffle visits them in this order: it would learn one class after another, and end with the
-    last. Sorted are rows whose class changes less than a tenth as often as in a random order.
+    last. With folds, it visits the patches of all splits. Rows are sorted if their class changes less than a tenth as
+    often as in a random order.
 
     Args:
         table: with columns `split` and `label`.
     """
-    rows = np.flatnonzero(table["split"] == "train")
-    labels = table["label"].to_numpy()[rows]
-    shares = np.unique_counts(labels).counts / len(labels)
-    if np.count_nonzero(np.diff(labels)) >= len(labels) * (1 - (shares**2).sum()) / 10:
-        return table
     order = np.arange(len(table))
-    order[rows] = np.random.default_rng(0).permutation(rows)
+    for split in table["split"].unique():
+        rows = np.flatnonzero(table["split"] == split)
+        labels = table["label"].to_numpy()[rows]
+        shares = np.unique_counts(labels).counts / len(labels)
+        if np.count_nonzero(np.diff(labels)) < len(labels) * (1 - (shares**2).sum()) / 10:
+            order[rows] = np.random.default_rng(0).permutation(rows)
     return table.iloc[order]
 
 

@@ -5,7 +5,7 @@ include only the classes that occur among the labels: a class without labels has
 count against the recall of the true class.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,16 @@ def named(name: str) -> Metric:
     if name not in METRICS:
         raise InputError(f"params.yaml: evaluate: there is no metric {name!r}; choose from {', '.join(METRICS)}")
     return METRICS[name]
+
+
+def demand(verdict: str, tolerance: Iterable[str]) -> None:
+    """Refuse metrics that `evaluate` names and that do not exist, before anything is computed.
+
+    Raises:
+        InputError: as `named`.
+    """
+    for name in (verdict, *tolerance):
+        named(name)
 
 
 def all_scores(*predictions: Predictions) -> dict[str, list[np.ndarray]]:

@@ -63,9 +63,9 @@ def of_run(table: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any]:
     return figures | {"ece_by_chance": dict(zip(("mean", "high"), by_chance, strict=True)), "n": len(table)}
 
 
-def differences_from(baselines: pd.DataFrame, predictions: Predictions) -> dict[str, Any]:
+def differences_from(baselines: pd.DataFrame, predictions: Predictions, tolerance: float | None) -> dict[str, Any]:
     """The result of `against_baselines`, for a JSON file."""
-    verdicts = against_baselines(predictions, of_baselines(baselines, predictions))
+    verdicts = against_baselines(predictions, of_baselines(baselines, predictions), tolerance)
     return {name: asdict(verdict) for name, verdict in verdicts.items()}
 
 
@@ -135,7 +135,9 @@ def of_folds(folds: Folds, split: Split, table: pd.DataFrame, locked: int) -> di
     return {"count": folds.count, "sha256": folds.sha256, "by": by, "locked": locked, "each": each}
 
 
-def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[str, Any]:
+def of_seeds(
+    tables: dict[str, pd.DataFrame], baselines: pd.DataFrame, tolerance: float | None = None
+) -> dict[str, Any]:
     """For each metric the mean over seeds and, with two seeds or more, the standard deviation and 95% interval.
 
     The interval accounts for patches, places and seeds, and beside it is what it was computed from; with folds, there
@@ -144,12 +146,13 @@ def of_seeds(tables: dict[str, pd.DataFrame], baselines: pd.DataFrame) -> dict[s
 
     Args:
         baselines: of the same patches.
+        tolerance: of the accuracy; None: the metric's own.
     """
     if not len(tables["test"]):
         return {"seeds": 0}
     test, val = parse(tables["test"]), parse(tables["val"])
     figures = {"seeds": len(test.seeds)} | _over_seeds(test) | {"val": _over_seeds(val)}
-    return figures | {"against": differences_from(baselines, test)}
+    return figures | {"against": differences_from(baselines, test, tolerance)}
 
 
 def _over_seeds(predictions: Predictions) -> dict[str, dict[str, Any]]:

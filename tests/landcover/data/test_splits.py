@@ -121,10 +121,10 @@ def test_patches_with_a_problem_take_no_part_in_the_draw():
     assert counts(patches[5:], splits.Assignment(made.splits[5:])) == {"train": [3, 6], "val": [1, 2], "test": [1, 2]}
 
 
-# -- the order of train patches
+# -- the order of patches
 
 
-def test_train_patches_that_are_sorted_by_class_are_mixed():
+def test_patches_that_are_sorted_by_class_are_mixed():
     patches = by_class(200, 200, 200).assign(split=["train"] * 500 + ["test"] * 100)
     mixed = splits.mix_classes(patches)
     assert sorted(mixed["patch_id"][:500]) == sorted(patches["patch_id"][:500])
@@ -132,6 +132,10 @@ def test_train_patches_that_are_sorted_by_class_are_mixed():
     assert 280 <= np.count_nonzero(np.diff(mixed["label"][:500])) <= 360
     assert mixed[500:].equals(patches[500:])
     assert splits.mix_classes(patches).equals(mixed)
+    # Also those of test, which other folds train on.
+    halves = splits.mix_classes(patches.assign(split=["test"] * 300 + ["train"] * 300))
+    assert sorted(halves["patch_id"][:300]) == sorted(patches["patch_id"][:300])
+    assert np.count_nonzero(np.diff(halves["label"][:300])) > 100 < np.count_nonzero(np.diff(halves["label"][300:]))
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2] * 20, [0] * 6 + [1] * 6, [0] * 60], ids=["mixed", "few", "one class"])
