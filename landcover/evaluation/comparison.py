@@ -169,7 +169,7 @@ def compare(
     decisive: Metric = METRICS["accuracy"],
     tolerances: Mapping[str, float] | None = None,
 ) -> Comparison:
-    """Compare the predictions `after` with those `before`, for the same patches, and if they have folds, the same ones.
+    """Compare the predictions `after` with those `before`, for the same patches; if both have folds, for the same ones.
 
     Args:
         tolerances: by metric; those of other metrics are the list's.
@@ -177,7 +177,8 @@ def compare(
     Raises:
         InputError: a table lacks what the decisive metric needs.
     """
-    places, folds = before.places if after.places is None else after.places, after.folds
+    places = before.places if after.places is None else after.places
+    folds = before.folds if after.folds is None else after.folds
     metrics = {
         name: compare_scores(METRICS[name], *both, places, folds, tolerance=(tolerances or {}).get(name))
         for name, both in all_scores(before, after).items()

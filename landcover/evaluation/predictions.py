@@ -131,6 +131,8 @@ def parse(table: pd.DataFrame) -> Predictions:
     folds, places = map(of_patch, OF_PATCH)
     if folds is not None and not pd.api.types.is_integer_dtype(table["fold"]):
         raise InputError("fold is not a whole number in every row")
+    if folds is not None and len(np.unique(folds)) < 2:
+        raise InputError("has a single fold; leave the column fold out if one network was tested on all patches")
     places = None if places is None else pd.factorize(places)[0]
     optional = {name: numbers(name, *limits) for name, limits in OPTIONAL.items()}
     lon, lat = optional.pop("lon"), optional.pop("lat")

@@ -33,7 +33,7 @@ def change_in(metric: Metric, difference: float, low: float, high: float) -> str
 
 def amount(metric: Metric, value: float) -> str:
     """A size without a sign: '3 points', or '0.1 nats'."""
-    return (f"{100 * value:.3g} points" if metric.unit == SHARE else f"{value:.3g} {metric.unit}").strip()
+    return (f"{round(100 * value, 1):g} points" if metric.unit == SHARE else f"{value:.3g} {metric.unit}").strip()
 
 
 def answer(verdict: Verdict) -> str:

@@ -129,6 +129,9 @@ def test_folds_judge_configurations_also_with_one_seed():
     assert result.decisive.p == pytest.approx(scipy.stats.ttest_1samp(means, 0).pvalue)
     assert result.decisive.method.endswith("; the larger of this variance and that over folds")
     assert [(one.source, one.count) for one in result.decisive.components] == [("places", 10), ("folds", 5)]
+    # The folds may stand in one table only.
+    without = predictions(after, positions=positions)
+    assert comparison.compare(predictions(before, positions=positions, folds=folds), without) == result
     of_places = scipy.stats.sem([0.3, 0, 0.3, 0, 0, 0, -0.2, 0, 0, 0]) ** 2
     assert result.decisive.components[0].share == pytest.approx(of_places / scipy.stats.sem(means) ** 2)
 

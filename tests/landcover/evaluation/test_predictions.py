@@ -52,6 +52,7 @@ def test_seeds_are_rows_whatever_the_order_of_the_table():
             pd.concat([TABLE.assign(seed=1, place=list("xyz")), TABLE.assign(seed=2, place=list("xyy"))]),
             "place is not one value for each patch, the same for every seed",
         ),
+        (TABLE.assign(fold=1), "has a single fold; leave the column fold out"),
         (TABLE.assign(fold=[1, 2, 2.5]), "fold is not a whole number in every row"),
         (TABLE.assign(lon=1, lat=91), "lat is not a number from -90 to 90"),
     ],

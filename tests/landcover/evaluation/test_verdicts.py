@@ -59,11 +59,11 @@ def test_verdicts_on_equal_models_are_rarely_false_and_differences_are_seen(name
 )
 def test_designs_have_few_false_verdicts_and_the_power_that_the_page_says(design, correlation, power):
     """With folds, the method is conservative where the simulation's folds do not overlap: 2 to 7% may be false."""
-    case, pairs = verdicts.designed(design, correlation), 150
+    case, pairs = verdicts.designed(design, correlation), 100
     false, covered = simulate(case, 0, {"": verdicts.ours}, pairs, seed=1)[""]
     assert 0.02 - reach(0.02, pairs) < false < 0.05 + reach(0.05, pairs)
     assert covered > 0.95 - reach(0.05, pairs)
-    assert simulate(case, DIFFERENCE, {"": verdicts.ours}, 100, seed=2)[""].significant > power - reach(power, 100)
+    assert simulate(case, DIFFERENCE, {"": verdicts.ours}, 60, seed=2)[""].significant > power - reach(power, 60)
 
 
 def test_the_command_says_what_its_functions_say():
@@ -74,7 +74,7 @@ def test_the_command_says_what_its_functions_say():
 
 def test_networks_that_are_really_fitted_in_folds_are_rarely_called_different():
     by = {"ours": verdicts.ours}
-    assert verdicts.refitted(1, verdicts.Features(0.5), by, 100, seed=1)["ours"] < 0.05 + reach(0.05, 100)
+    assert verdicts.refitted(1, verdicts.Features(0.5), by, 60, seed=1)["ours"] < 0.05 + reach(0.05, 60)
 
 
 def test_a_wrong_method_would_be_found():
@@ -86,7 +86,7 @@ def test_a_wrong_method_would_be_found():
     assert not nominal(result["seeds"])
     assert not nominal(result["patches"])
     folds = verdicts.designed("5 folds, 1 seed", 0)
-    result = simulate(folds, 0, {"places": verdicts.over_places, "ours": verdicts.ours}, 150, seed=1)
+    result = simulate(folds, 0, {"places": verdicts.over_places, "ours": verdicts.ours}, 100, seed=1)
     assert result["places"].significant > 0.1 > result["ours"].significant
     assert not nominal(simulate(CASES["1 run, 1 run; seeds matter"], 0, {"": verdicts.ours}, EQUAL, seed=1)[""])
 
