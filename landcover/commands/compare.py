@@ -1,11 +1,11 @@
 """Is this experiment better?  two revisions' reports, or two tables of predictions -> one Markdown page
 
     python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--gate] [--strict]
-    python -m landcover compare --base A.csv --head B.csv [--json]
+    python -m landcover compare --base A.csv --head B.csv [--json] [--gate] [--strict]
     python -m landcover compare --plan [--head REV]      what a test of this run can tell, before another is trained
 
 It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
-columns patch_id, actual and predicted, and optionally seed, p_actual, brier, lon and lat.
+columns patch_id, actual and predicted, and optionally others; docs/comparison.md lists them.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from landcover import files
 from landcover.config import Evaluation, validate
 from landcover.errors import InputError
 from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
-from landcover.evaluation.metrics import METRICS, named
+from landcover.evaluation.metrics import METRICS, demand, named
 from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.reports import extent, grown_leakage, margin, pair, read_reports, stale
 from landcover.evaluation.revisions import WORKSPACE, Revision, accepted_regression, merge_base
@@ -102,6 +102,7 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
     base, head = (read_reports(Revision(name)) for name in names)
     names = (str(base.revision), str(head.revision))
     settings = validate("evaluate", Evaluation, head.params["evaluate"])
+    demand(settings.verdict, settings.tolerance)
     paired, leaks = pair(base, head), grown_leakage(base, head)
     sides = (("before", base, paired.before or base.on_test), ("after", head, paired.after or head.on_test))
     against = {

@@ -71,8 +71,8 @@ def reference_of_head(called: str) -> str:
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{called}"
 
 
-def report_uncommitted() -> None:
-    """Say which changes since the last commit the experiments include, and which files they lack."""
+def report_uncommitted() -> bool:
+    """Say which changes since the last commit the experiments include, and which files they lack; whether there are."""
     lines = (git("status", "--porcelain", "--", *CODE) or "").splitlines()
     untracked = [line[3:] for line in lines if line.startswith("??")]
     if changed := [line[3:] for line in lines if not line.startswith("??")]:
@@ -82,6 +82,7 @@ def report_uncommitted() -> None:
             f"{few(untracked)}: not tracked by Git, so experiments run without them; git add those they need",
             file=sys.stderr,
         )
+    return bool(lines)
 
 
 def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
@@ -181,12 +182,12 @@ def main(arguments: list[str]) -> None:
     setting = Setting(given.dataset, given.split)
     match given.command:
         case "run":
-            report_uncommitted()
+            edited = report_uncommitted()
             changes = {name: change for group in groups.values() for name, change in group.items()}
             judged = [name for name in chosen if name in given.names]  # a group has a table
             references = dict.fromkeys(chosen[name] for name in judged if chosen[name] not in chosen)
-            for name in references:  # each is run once on a commit
-                if not git("for-each-ref", reference_of_head(setting.called(name))):
+            for name in references:  # each is run once on a commit, as long as nothing is edited
+                if edited or not git("for-each-ref", reference_of_head(setting.called(name))):
                     print(f"\n{name}, which the others are compared with:", file=sys.stderr)
                     run(name, changes[name], setting)
             for name in chosen:

@@ -75,6 +75,7 @@ class Comparison:
     scope: str  # 'two runs', or 'configurations' with several seeds or folds
     seeds: dict[str, int]  # of each side, by 'before' and 'after'
     folds: int | None  # None: both sides are tested on the test split
+    whole_places: bool  # no place is known to lie in several folds, so that folds test new ground
     patches: int
     places: int | None  # None if unknown
     metrics: dict[str, Verdict]  # for each metric that both sides have
@@ -195,6 +196,7 @@ def compare(
         scope="two runs" if len(before.seeds) == len(after.seeds) == 1 and folds is None else "configurations",
         seeds={"before": len(before.seeds), "after": len(after.seeds)},
         folds=None if folds is None else len(np.unique(folds)),
+        whole_places=folds is not None and places is not None and _nested(places, folds),
         patches=len(after.patch_ids),
         places=None if places is None else int(places.max() + 1),
         metrics=metrics,
@@ -204,6 +206,11 @@ def compare(
             if one.verdict == Answer.WORSE and (METRICS[name].gated or name == decisive.name)
         ],
     )
+
+
+def _nested(places: np.ndarray, folds: np.ndarray) -> bool:
+    """Whether each place lies in one fold; both int (N,)."""
+    return len(np.unique(np.stack([places, folds], axis=1), axis=0)) == len(np.unique(places))
 
 
 def against_baselines(

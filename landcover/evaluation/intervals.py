@@ -57,6 +57,7 @@ class _Variance(NamedTuple):
     count: int
     value: float
     spread: float  # value**2 / degrees of freedom; Satterthwaite's formula adds these
+    least_freedom: float = np.inf  # of a sum with this part: as little as the estimate alone has
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _of_seeds(scores: np.ndarray, source: str = "seeds") -> list[_Variance]:
     between = patches * rows.var(ddof=1) / scores.size
     free = (seeds - 1) * (patches - 1)
     rest = ((scores - rows - columns + scores.mean()) ** 2).sum() / free / scores.size
-    return [_Variance(source, seeds, between - rest, between**2 / (seeds - 1) + rest**2 / free)]
+    spread = between**2 / (seeds - 1) + rest**2 / free
+    return [_Variance(source, seeds, between - rest, spread, seeds - 1)]
 
 
 def _of_networks(scores: np.ndarray, folds: np.ndarray, source: str = "networks") -> list[_Variance]:
@@ -164,13 +166,15 @@ def _of_networks(scores: np.ndarray, folds: np.ndarray, source: str = "networks"
         return []
     value = OVERLAP * sum(share**2 * one.value for share, one in within)
     spread = OVERLAP**2 * sum(share**4 * one.spread for share, one in within)
-    return [_Variance(source, len(scores) * len(sizes), value, spread)]
+    return [_Variance(source, len(scores) * len(sizes), value, spread, (len(scores) - 1) * len(sizes))]
 
 
 def _estimate(value: float, patches: _Variance, seeds: Sequence[_Variance]) -> Estimate:
     parts = [patches, *seeds]
     variance, spread = sum(part.value for part in parts), sum(part.spread for part in parts)
     freedom = variance**2 / spread if spread else 1.0
+    # Below what the part with the least has, it is only so because a negative part was subtracted.
+    freedom = max(freedom, min(part.least_freedom for part in parts)) if seeds else freedom
     if variance < patches.value / 2:  # the total is not set below this
         variance = patches.value / 2
         freedom = patches.value**2 / patches.spread if patches.spread else 1.0

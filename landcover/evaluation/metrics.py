@@ -5,7 +5,7 @@ include only the classes that occur among the labels: a class without labels has
 count against the recall of the true class.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,14 +97,18 @@ def named(name: str) -> Metric:
     return METRICS[name]
 
 
-def demand(verdict: str, tolerance: Iterable[str]) -> None:
-    """Refuse metrics that `evaluate` names and that do not exist, before anything is computed.
+def demand(verdict: str, tolerances: Mapping[str, float]) -> None:
+    """Check what `evaluate` says of metrics, before anything is computed.
 
     Raises:
-        InputError: as `named`.
+        InputError: a metric does not exist, or the tolerance of a share is no share.
     """
-    for name in (verdict, *tolerance):
+    for name in (verdict, *tolerances):
         named(name)
+    for name, value in tolerances.items():
+        if METRICS[name].unit == SHARE and value >= 1:
+            written = f"params.yaml: evaluate.tolerance.{name} = {value:g}"
+            raise InputError(f"{written}: must be a share below 1; write {value / 100:g} for {value:g} points")
 
 
 def all_scores(*predictions: Predictions) -> dict[str, list[np.ndarray]]:

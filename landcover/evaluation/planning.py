@@ -60,7 +60,8 @@ class Plan:
 def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Plan]:
     """How many places (or patches, if positions are unknown) tell each difference, by the seeds on each side.
 
-    The degrees of freedom are taken to grow with the places, so that as many as this test has tell `least_told`.
+    The degrees of freedom are taken to grow with the places, so that as many as this test has tell `least_told`; not
+    so where they are those of folds.
 
     Args:
         differences: in the unit of the metric, above 0.
@@ -76,14 +77,14 @@ def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Pla
         return []
     of_ground, count = sum(one.share for one in ground) * variance, ground[0].count
     of_networks = variance - of_ground
-    known = verdict.degrees_of_freedom
+    known, of_folds = verdict.degrees_of_freedom, any(one.source == "folds" for one in verdict.components)
     freedom = known or count - 1
     # The range of the true variance, by its chi-squared distribution.
     factors = [freedom / scipy.stats.chi2.ppf((1 + side * SPREAD) / 2, freedom) for side in (1, -1)]
 
     def least(difference: float, factor: float, networks: float) -> int | None:
         def told(places: int) -> bool:
-            reach = _reach(known and known * (places - 1) / (count - 1))
+            reach = _reach(known if of_folds else known and known * (places - 1) / (count - 1))
             return reach**2 * (factor * of_ground * count / places + networks) <= difference**2
 
         numbers = range(2, MOST)
@@ -105,8 +106,8 @@ def rehearse(run: Predictions, baselines: Mapping[str, Predictions]) -> tuple[st
     """The test of a run against the baseline closest in accuracy, as if another network were in the baseline's place.
 
     Its variance is known before the other network exists. Two similar networks mostly fail on the same patches, so
-    their difference varies less than this one, and what is planned from it is an upper figure. The variance between
-    networks counts twice, since both sides are trained; it is unknown where the run has a single seed and no folds.
+    their difference may vary less than this one. The variance between networks counts twice, since both sides are
+    trained; it is unknown where the run has a single seed and no folds.
 
     Args:
         baselines: of the same patches, at least one.
@@ -119,9 +120,13 @@ def rehearse(run: Predictions, baselines: Mapping[str, Predictions]) -> tuple[st
     return name, _scaled(verdicts[name], networks=2.0)
 
 
-def over_all(verdict: Verdict, ground: float, networks: float = 1.0) -> Verdict:
-    """A test with `ground` times as many places (or patches), and `networks` times as many networks on each side."""
-    return _scaled(verdict, 1 / ground, 1 / networks)
+def over_all(verdict: Verdict, ground: float, folds: int, seeds: int) -> Verdict:
+    """A test in folds, of `ground` times as many places (or patches), with as many seeds.
+
+    With a single seed, its variance is that over folds, at best, and has a degree of freedom less than folds.
+    """
+    scaled = _scaled(verdict, 1 / ground, 1 / folds)
+    return replace(scaled, degrees_of_freedom=float(folds - 1)) if seeds == 1 else scaled
 
 
 def _scaled(verdict: Verdict, ground: float = 1.0, networks: float = 1.0) -> Verdict:

@@ -78,8 +78,8 @@ def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
 
     Returns:
         `accuracy`, `macro_f1` and `nll` of the test split; `margin`, the accuracy minus that of the best baseline;
-        `val_accuracy`; and, if other seeds were trained, `mean_accuracy`, their mean on the test split, or on all
-        patches in folds.
+        `val_accuracy`; and, if other seeds or folds were trained, `mean_accuracy` and `mean_margin`, over seeds, on the
+        test split or on all patches in folds.
     """
     test = run["test"]
     figures = {name: test[name] for name in ("accuracy", "macro_f1", "nll")}
@@ -87,6 +87,7 @@ def headline(run: dict[str, Any], seeds: dict[str, Any]) -> dict[str, float]:
     figures["val_accuracy"] = run["val"]["accuracy"]
     if seeds["seeds"]:
         figures["mean_accuracy"] = seeds["accuracy"]["mean"]
+        figures["mean_margin"] = min(against["difference"] for against in seeds["against"].values())
     return {name: round(value, 3) for name, value in figures.items()}
 
 

@@ -5,11 +5,13 @@ It says what `dvc status` says of a workspace, for any commit, and without data 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from landcover.evaluation.revisions import Revision
 
+NOT_IN_GIT = ("data/", "models/")  # folders of which Git has a part at most
 ABSENT = object()  # differs from any value of a parameter
 
 
@@ -69,12 +71,13 @@ def changed_files(lock: dict[str, Any], revision: Revision) -> list[str]:
     def now(entry: dict[str, Any]) -> str | None:
         """Its md5 in this revision; None if Git does not have all of it."""
         path = entry["path"]
+        elsewhere = path.startswith(NOT_IN_GIT)
         if "nfiles" not in entry:
-            return _md5(contents[path]) if path in contents else None
+            missing = None if elsewhere else "missing"
+            return _md5(contents[path]) if path in contents else missing
         files = {name[len(path) + 1 :]: content for name, content in contents.items() if name.startswith(f"{path}/")}
         # Data may lie beside files that Git ignores, such as data/lists/eurosat.csv.
-        incomplete = not files or (path.startswith("data/") and len(files) < entry["nfiles"])
-        return None if incomplete else md5_of_folder(files)
+        return None if elsewhere and len(files) < entry["nfiles"] else md5_of_folder(files)
 
     return sorted(
         {
@@ -85,13 +88,25 @@ def changed_files(lock: dict[str, Any], revision: Revision) -> list[str]:
     )
 
 
+def changed_commands(lock: dict[str, Any], stages: dict[str, Any], params: dict[str, Any]) -> list[str]:
+    """Stages whose command in dvc.yaml is another one than in dvc.lock, once parameters are filled in."""
+
+    def filled(command: str) -> list[str]:
+        return re.sub(r"\$\{([\w.-]+)\}", lambda name: str(values.get(name[1], name[0])), command).split()
+
+    values = flatten(params)
+    ran = {name: stage["cmd"] for name, stage in lock["stages"].items()}
+    return [f"stage {name} (its command)" for name in ran if filled(stages[name]["cmd"]) != ran[name].split()]
+
+
 def changed_since_the_run(revision: Revision, lock: dict[str, Any], params: dict[str, Any]) -> list[str]:
     """What changed after the stages had run, so that the reports are not those of this revision; empty if nothing.
 
-    Names of parameters, files, folders, and stages that have never run.
+    Names of parameters, files, folders, and stages that have never run or have another command.
     """
     # The lock keeps stages that dvc.yaml no longer has.
     stages = dict(revision.yaml("dvc.yaml")["stages"])
     never = [f"stage {name} (never run)" for name in stages if name not in lock["stages"]]
     lock = {"stages": {name: stage for name, stage in lock["stages"].items() if name in stages}}
-    return [*never, *changed_parameters(lock, params), *changed_files(lock, revision)]
+    commands = changed_commands(lock, stages, params)
+    return [*never, *commands, *changed_parameters(lock, params), *changed_files(lock, revision)]

@@ -47,7 +47,7 @@ def verdict_lines(compared: Comparison, note: str | None = None) -> str:
         note: why these patches are compared and not others.
     """
     patches = f"the same {compared.patches} {'' if compared.folds else 'test '}patches"
-    patches += f" in {compared.places} places" if compared.places else ""
+    patches += f" in {compared.places} place{'s' * (compared.places > 1)}" if compared.places else ""
     patches += f", tested in {compared.folds} folds" if compared.folds else ""
     if compared.verdict == Answer.SAME:
         return f"**No difference**: every prediction is the same, on {patches}."
@@ -57,7 +57,7 @@ def verdict_lines(compared: Comparison, note: str | None = None) -> str:
     if compared.folds:
         counts = {count * compared.folds for count in compared.seeds.values()}
         networks = f"by {' and '.join(map(str, sorted(counts)))} networks" + " on each side" * (len(counts) == 1)
-        ground = " on new ground" if compared.places else ""
+        ground = " on new ground" if compared.whole_places else ""
         scope = f"This verdict is about the configurations{ground}, {networks}, not about a model file."
     elif compared.scope == "two runs":
         scope = "This verdict is about these two runs, not the two configurations: other seeds may reverse it."
@@ -86,10 +86,11 @@ def stale_line(stale: Sequence[str]) -> str:
 def _cautions(compared: Comparison) -> list[str]:
     """What limits how far the verdict can be trusted."""
     cautions, places, seeds = [], compared.places, compared.seeds.values()
-    if compared.folds and places is None:
+    if compared.folds and not compared.whole_places:
+        why = "Where the patches lie is not known" if places is None else "Places lie in several folds"
         cautions.append(
-            "Where the patches lie is not known, so neighbours may be in different folds: a network is then tested "
-            "beside the patches that it was trained on. This flatters both sides, and nothing is said about new ground."
+            f"{why}, so neighbours may be in different folds: a network is then tested beside the patches that it was "
+            "trained on. This flatters both sides, and nothing is said about new ground."
         )
     if places == 1:
         cautions.append("All test patches lie in one place. The intervals apply to this place only.")
@@ -99,9 +100,7 @@ def _cautions(compared: Comparison) -> list[str]:
             "would narrow them more than adding patches."
         )
     if min(seeds) == 1 < max(seeds):
-        cautions.append(
-            "One side has a single run. It is assumed to vary between seeds as much as the other side does."
-        )
+        cautions.append("One side has a single seed. It is assumed to vary as much between seeds as the other does.")
     losses = [METRICS[name].label for name in compared.losses if name != compared.metric]
     return cautions + [f"The {label} is worse." for label in losses]
 
@@ -260,7 +259,7 @@ def incomparable_page(
         verdict=stale_line(sides) if sides else not_comparable(reasons),
         scores=scores,
         baseline_rows=_baseline_rows(against),
-        margin=margin and {"over": BASELINES[margin[0]], "verdict": margin[1].verdict, "change": change(margin[1])},
+        margin=margin and {"over": BASELINES[margin[0]], "answer": answer(margin[1]), "change": change(margin[1])},
         **_common(base, head),
     )
 

@@ -84,7 +84,7 @@ def judge_unpaired(
     """
     why = f"no paired comparison was possible: {'; '.join(reasons)}"
     if margin is None:
-        return Gate(False, f"{why}; nor do both sides have a baseline", [])
+        return Gate(False, f"{why}, and both sides have no baseline in common", [])
     subject = f"margin over {BASELINES[margin[0]]}"
     gate = judge({subject: margin[1]}, leaks=leaks, accepted=accepted, strict=strict)
     return replace(gate, notes=[*gate.notes, why])

@@ -20,7 +20,7 @@ def _over_all(verdict: Verdict, run: Predictions, everything: Extent) -> list[st
     known = [(everything.patches, len(run.patch_ids))]
     if run.places is not None and everything.places:
         known.append((everything.places, int(run.places.max() + 1)))
-    return [_told(over_all(verdict, count / tested, FOLDS)) for count, tested in known]
+    return [_told(over_all(verdict, count / tested, FOLDS, len(run.seeds))) for count, tested in known]
 
 
 def plan_page(side: Reports, run: Predictions, baselines: dict[str, Predictions], everything: Extent) -> str:

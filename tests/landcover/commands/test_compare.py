@@ -118,8 +118,10 @@ class Repository:
             "choose": {"params": ran["datasets"]},
             "train": {"params": ran["train"], "deps": [code, self.entry("loop.py")], "outs": outs},
         }
-        (self.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys([*stages, "report"])}))
-        (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": stages | {"report": {}, "removed": {}}}))
+        commands = {name: {"cmd": f"run {name}"} for name in [*stages, "report"]}
+        ran = {name: command | stages.get(name, {}) for name, command in commands.items()}
+        (self.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": commands}))
+        (self.folder / "dvc.lock").write_text(yaml.safe_dump({"stages": ran | {"removed": {"cmd": "x"}}}))
 
     def entry(self, path: str) -> dict[str, str]:
         """What dvc.lock says of a file."""
@@ -387,7 +389,7 @@ def test_other_test_splits_are_compared_by_their_margins_over_a_baseline(reposit
     assert result["after"] == pytest.approx(-40 / len(labels))
     (repository.folder / "reports" / "baseline_predictions.csv").unlink()
     repository.lock()
-    assert "nor do both sides have a baseline" in repository.compare("--gate", expect=3).splitlines()[0]
+    assert "and both sides have no baseline in common" in repository.compare("--gate", expect=3).splitlines()[0]
 
 
 def edit_parameter(folder: Path) -> None:
@@ -452,11 +454,11 @@ def test_seeds_on_both_sides_are_part_of_the_verdict(repository):
     page = repository.compare()
     assert page.startswith("**Undecided**: accuracy +3.3 points (")
     assert "Means over 3 seeds before and one run after" in page.splitlines()[0]
-    assert "> One side has a single run." in page
+    assert "> One side has a single seed." in page
     repository.commit()
     page = repository.compare("--base", "HEAD")
     assert page.startswith("**No difference**: every prediction is the same")
-    for caution in ("One side has a single run", "in folds", "Evidence"):
+    for caution in ("One side has a single seed", "in folds", "Evidence"):
         assert caution not in page
 
 
@@ -506,7 +508,8 @@ def test_a_plan_from_one_run_says_what_a_comparison_with_it_can_tell(repository)
     plan = repository.run("--plan", "--head", "HEAD").stdout
     # Ten patches differ from the closest baseline: 1.960 + 0.842 standard errors of sqrt(10) / 150.
     assert "- on this test split, 5.9 points\n" in plan
-    assert "- in 5 folds, which test all 150 patches, 5.9 points (`dvc exp run -S repeat.folds=5`)" in plan
+    # With the four degrees of freedom of five folds: 2.776 + 0.941 standard errors.
+    assert "- in 5 folds, which test all 150 patches, 7.8 points (`dvc exp run -S repeat.folds=5`)" in plan
     assert "the baseline closest in accuracy, logistic regression on band statistics." in plan
     assert "A single run does not show how much networks vary" in plan
     repository.write(wrong(50), seeds=[wrong(50)], folds=np.arange(150) // 30 + 1, lat=np.arange(150) // 5 * 1.0)
@@ -704,7 +707,7 @@ def test_tables_of_other_patches_or_labels_get_no_verdict(run_tables, tmp_path, 
     code, out, _ = run_tables(GOOD, after, "--gate")
     assert (code, out.splitlines()[0]) == (
         3,
-        f"Gate: failed, no paired comparison was possible: {reason}; nor do both sides have a baseline.",
+        f"Gate: failed, no paired comparison was possible: {reason}, and both sides have no baseline in common.",
     )
 
 

@@ -85,6 +85,7 @@ def test_both_sides_of_a_rehearsal_are_trained():
 
 def test_a_test_on_more_ground_by_more_networks_varies_less():
     known = verdict(0.02, 8, [Component("places", 40, 0.75), Component("networks after", 5, 0.25)])
-    more = planning.over_all(known, ground=4, networks=2)
-    assert more.standard_error == pytest.approx(np.sqrt(0.0003 / 4 + 0.0001 / 2))
-    assert [one.share for one in more.components] == pytest.approx([0.6, 0.4])
+    more = planning.over_all(known, ground=4, folds=5, seeds=3)
+    assert more.standard_error == pytest.approx(np.sqrt(0.0003 / 4 + 0.0001 / 5))
+    assert [one.share for one in more.components] == pytest.approx([15 / 19, 4 / 19])
+    assert (more.degrees_of_freedom, planning.over_all(known, 4, 5, seeds=1).degrees_of_freedom) == (8, 4)

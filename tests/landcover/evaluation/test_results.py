@@ -29,8 +29,8 @@ def test_the_headline_measures_the_margin_from_the_best_baseline():
     run = {"test": test, "val": {"accuracy": 2 / 3}}
     expected = {"accuracy": 0.5, "macro_f1": 0.333, "nll": 1.235, "margin": -0.123, "val_accuracy": 0.667}
     assert results.headline(run, {"seeds": 0}) == expected
-    seeds = {"seeds": 2, "accuracy": {"mean": 0.51}}
-    assert results.headline(run, seeds) == expected | {"mean_accuracy": 0.51}
+    seeds = {"seeds": 2, "accuracy": {"mean": 0.51}, "against": {"majority": {"difference": 0.2}}}
+    assert results.headline(run, seeds) == expected | {"mean_accuracy": 0.51, "mean_margin": 0.2}
 
 
 def test_the_figures_of_a_run_by_hand():

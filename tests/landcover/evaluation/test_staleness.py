@@ -5,7 +5,13 @@ import subprocess
 import pytest
 
 from landcover.evaluation.revisions import Revision
-from landcover.evaluation.staleness import changed_files, changed_parameters, changed_since_the_run, md5_of_folder
+from landcover.evaluation.staleness import (
+    changed_commands,
+    changed_files,
+    changed_parameters,
+    changed_since_the_run,
+    md5_of_folder,
+)
 
 
 def test_a_folder_has_the_md5_that_dvc_gives_it():
@@ -54,5 +60,26 @@ def test_a_stage_that_never_ran_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "--quiet"], check=True)
     (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: x}, repeat: {cmd: x}}")
-    lock = {"stages": {"train": {}, "removed": {"params": {"params.yaml": {"gone": 1}}}}}
+    removed = {"cmd": "x", "params": {"params.yaml": {"gone": 1}}}
+    lock = {"stages": {"train": {"cmd": "x"}, "removed": removed}}
     assert changed_since_the_run(Revision("workspace"), lock, {}) == ["stage repeat (never run)"]
+
+
+def test_a_command_is_the_one_that_ran_once_parameters_are_filled_in():
+    stages = {"train": {"cmd": "${runtime.launcher} -m stages\n  train"}}
+    lock = {"stages": {"train": {"cmd": "python -m stages train"}}}
+    assert changed_commands(lock, stages, {"runtime": {"launcher": "python"}}) == []
+    assert changed_commands(lock, stages, {"runtime": {"launcher": "torchrun"}}) == ["stage train (its command)"]
+    assert changed_commands(lock, {"train": {"cmd": "python -m stages"}}, {}) == ["stage train (its command)"]
+
+
+def test_code_that_was_removed_has_changed_and_data_that_git_lacks_has_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    paths = ("stages/train.py", "data/archive", "models/model.safetensors")
+    folders = [
+        {"path": "landcover", "md5": "x.dir", "nfiles": 2},
+        {"path": "data/patches", "md5": "x.dir", "nfiles": 2},
+    ]
+    deps = [*({"path": path, "md5": "x"} for path in paths), *folders]
+    assert changed_files({"stages": {"train": {"deps": deps}}}, Revision("workspace")) == ["landcover", paths[0]]
