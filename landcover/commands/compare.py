@@ -124,6 +124,10 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
         word = judge(counted(compared), **gated)
         page = partial(pages.comparison_page, compared, paired, against, base, head, tensors_dir)
         outcome = Outcome(names, pages.verdict_lines(compared, paired.note), page, word, compared, **known)
+    before = base.params["evaluate"].get("tolerance", settings.tolerance)  # older revisions have none
+    if before != settings.tolerance:
+        note = f"the tolerance is another one than before: {settings.tolerance}, not {before}"
+        outcome = replace(outcome, gate=replace(outcome.gate, notes=[*outcome.gate.notes, note]))
     if sides := stale(base, head):
         return replace(outcome, headline=pages.stale_line(sides), gate=judge_stale(sides))
     return outcome

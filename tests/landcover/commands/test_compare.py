@@ -292,6 +292,17 @@ def test_the_heads_parameters_name_the_decisive_metric(repository):
     assert repository.figures("--head", "HEAD", "--base", "HEAD~1")["metric"] == "nll"
 
 
+def test_a_change_of_the_tolerance_is_told_by_the_gate(repository):
+    repository.write(wrong(50), evaluate={"tolerance": {"accuracy": 0.03}})
+    repository.commit()
+    repository.write(wrong(45), evaluate={"tolerance": {"accuracy": 0.2}})
+    page = repository.compare("--base", "HEAD", "--gate")
+    assert "The tolerance is another one than before: {'accuracy': 0.2}, not {'accuracy': 0.03}." in page
+    repository.write(wrong(45), evaluate={"tolerance": {"accuracy": 3}})
+    done = repository.run("--base", "HEAD", expect=1)
+    assert "evaluate.tolerance.accuracy = 3: must be a share below 1; write 0.03 for 3 points" in done.stderr
+
+
 def test_a_side_that_is_worse_than_its_baselines_is_named(repository):
     assert "Worse than baselines" not in repository.compare("--base", "HEAD")
     repository.write(wrong(20), statistics=LABELS)
