@@ -133,7 +133,8 @@ def main() -> None:
     marks = [time.perf_counter()]
     if not given.folder.exists():
         with tarfile.open(given.archive) as archive:
-            archive.extractall(given.folder, filter="data")
+            archive.extraction_filter = lambda member, path: member  # Python 3.11.2 knows no argument `filter`
+            archive.extractall(given.folder)
     (table,) = given.folder.glob("*/*_meta.csv")
     marks.append(time.perf_counter())
     network = seeded()
