@@ -43,8 +43,11 @@ class Metric:
         # Also where every prediction is correct: then macro F1 has no spread from which to estimate its error.
         if self.unit == SHARE and np.isin(scores, (0, 1)).all():
             return share_interval(scores[0] == 1, places)
-        low, high = mean(scores, places).interval()
-        return Interval(max(low, 0.0), min(high, 1.0) if self.unit == SHARE else high)
+        return self.within_range(mean(scores, places).interval())
+
+    def within_range(self, interval: Interval) -> Interval:
+        """The part of an interval by Student's t in which the metric can lie."""
+        return Interval(max(interval.low, 0.0), min(interval.high, 1.0) if self.unit == SHARE else interval.high)
 
 
 # A mean over classes is not a mean over patches, but to first order it is the mean of its value plus the influence of

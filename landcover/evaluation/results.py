@@ -166,7 +166,11 @@ def _over_seeds(predictions: Predictions) -> dict[str, dict[str, Any]]:
         if len(scores) > 1 or predictions.folds is not None:
             components = [asdict(one) for one in estimate.components]
             evidence = {"degrees_of_freedom": estimate.freedom, "components": components}
-            figures[name] |= estimate.interval()._asdict() | {"standard_error": estimate.error} | evidence
+            figures[name] |= (
+                METRICS[name].within_range(estimate.interval())._asdict()
+                | {"standard_error": estimate.error}
+                | evidence
+            )
     return figures
 
 

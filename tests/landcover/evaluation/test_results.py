@@ -33,6 +33,16 @@ def test_the_headline_measures_the_margin_from_the_best_baseline():
     assert results.headline(run, seeds) == expected | {"mean_accuracy": 0.51, "mean_margin": 0.2}
 
 
+def test_the_interval_of_a_share_over_few_folds_ends_at_one():
+    """All right but in one of two folds: a mean of 3/4 with one degree of freedom."""
+    ids, right = [f"p{number}" for number in range(8)], [True] * 4 + [True, False] * 2
+    table = pd.DataFrame({"patch_id": ids, "actual": "a", "predicted": np.where(right, "a", "b"), "seed": 1})
+    table = table.assign(fold=[1] * 4 + [2] * 4)
+    baselines = pd.DataFrame({"patch_id": ids, "actual": "a", "majority": "b"})
+    accuracy = results.of_seeds({"test": table, "val": table}, baselines)["accuracy"]
+    assert (accuracy["mean"], accuracy["low"], accuracy["high"]) == (0.75, 0, 1)
+
+
 def test_the_figures_of_a_run_by_hand():
     """Eight patches of two classes, one of them wrongly taken for a third; predictions have probability 0.8."""
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])
