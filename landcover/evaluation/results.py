@@ -164,13 +164,9 @@ def _over_seeds(predictions: Predictions) -> dict[str, dict[str, Any]]:
         if len(scores) > 1:
             figures[name] |= {"std": float(scores.mean(1).std(ddof=1))}
         if len(scores) > 1 or predictions.folds is not None:
-            components = [asdict(one) for one in estimate.components]
-            evidence = {"degrees_of_freedom": estimate.freedom, "components": components}
-            figures[name] |= (
-                METRICS[name].within_range(estimate.interval())._asdict()
-                | {"standard_error": estimate.error}
-                | evidence
-            )
+            figures[name] |= METRICS[name].within_range(estimate.interval())._asdict()
+            figures[name] |= {"standard_error": estimate.error, "degrees_of_freedom": estimate.freedom}
+            figures[name] |= {"components": [asdict(one) for one in estimate.components]}
     return figures
 
 
