@@ -33,7 +33,7 @@ from tabulate import tabulate
 from benchmarks import measure
 from landcover.commands.compare import main as command
 from landcover.data.folds import assign
-from landcover.evaluation.comparison import against_baselines, compare_scores, tango
+from landcover.evaluation.comparison import against_baselines, compare_scores
 from landcover.evaluation.intervals import CONFIDENCE, NORMAL, mean, share_interval
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions
@@ -237,13 +237,6 @@ def exact(before: Predictions, after: Predictions) -> Facts:
     fixed, broken = _changed(before, after)
     p = scipy.stats.binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
     return _facts(fixed - broken, np.nan, np.nan, p)
-
-
-def mid_p(before: Predictions, after: Predictions) -> Facts:
-    fixed, broken = _changed(before, after)
-    coin, fewer = scipy.stats.binom(fixed + broken, 0.5), min(fixed, broken)
-    p = min(2 * coin.cdf(fewer) - coin.pmf(fewer), 1)
-    return _facts(fixed - broken, *tango(fixed, broken, len(before.patch_ids)), p)
 
 
 def _by_t(difference: float, variances: Sequence[float], freedoms: Sequence[int]) -> Facts:

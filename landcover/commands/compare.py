@@ -24,7 +24,7 @@ from landcover.config import Evaluation, validate
 from landcover.errors import InputError
 from landcover.evaluation.comparison import Answer, Comparison, Verdict, against_baselines, compare
 from landcover.evaluation.metrics import METRICS, demand, named
-from landcover.evaluation.predictions import Predictions, mismatches, parse
+from landcover.evaluation.predictions import Predictions, complete, mismatches, parse
 from landcover.evaluation.reports import extent, grown_leakage, margin, pair, read_reports, stale
 from landcover.evaluation.revisions import WORKSPACE, Revision, accepted_regression, merge_base
 from landcover.report import comparison as pages
@@ -92,6 +92,7 @@ def compare_tables(names: tuple[str, str], metric: str, *, strict: bool) -> Outc
     if reasons := mismatches(before, after):
         headline = pages.not_comparable(reasons)
         return Outcome(names, headline, lambda folder: f"{headline}\n", judge_unpaired(reasons), reasons=reasons)
+    before, after = complete(before, after)
     compared = compare(before, after, named(metric))
     word = judge(counted(compared), strict=strict)
     page = partial(pages.tables_page, compared, names, before, after)

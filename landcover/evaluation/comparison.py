@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from landcover.errors import InputError
 from landcover.evaluation.intervals import NORMAL, Component, Interval, clustered, difference
 from landcover.evaluation.metrics import METRICS, SHARE, Metric, all_scores
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import Predictions, complete
 
 SCORE_TEST = "Tango's score test for paired proportions (McNemar's test)"
 T_TEST = "paired t-test over patches"
@@ -178,8 +178,8 @@ def compare(
     Raises:
         InputError: a table lacks what the decisive metric needs.
     """
-    places = before.places if after.places is None else after.places
-    folds = before.folds if after.folds is None else after.folds
+    before, after = complete(before, after)
+    places, folds = after.places, after.folds
     metrics = {
         name: compare_scores(METRICS[name], *both, places, folds, tolerance=(tolerances or {}).get(name))
         for name, both in all_scores(before, after).items()

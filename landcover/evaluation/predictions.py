@@ -156,6 +156,15 @@ def mismatches(before: Predictions, after: Predictions) -> list[str]:
     return []
 
 
+OF_PATCHES = ("positions", "folds", "stated_places", "majority_fractions")  # facts of the patches, not of a model
+
+
+def complete(before: Predictions, after: Predictions) -> tuple[Predictions, Predictions]:
+    """Both with the facts of the patches that one of them has, those of `after` first."""
+    facts = {name: getattr(before if getattr(after, name) is None else after, name) for name in OF_PATCHES}
+    return replace(before, **facts), replace(after, **facts)
+
+
 def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Predictions]:
     """The columns of a baseline_predictions.csv, as predictions for the same patches as `like`.
 
@@ -170,6 +179,5 @@ def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Prediction
             baseline = parse(table.assign(predicted=table[name]))
             if mismatches(baseline, like):
                 raise InputError("does not cover the same patches as the predictions; run dvc repro")
-            known = {"positions": like.positions, "folds": like.folds, "stated_places": like.stated_places}
-            baselines[name] = replace(baseline, **known)
+            baselines[name] = replace(baseline, **{name: getattr(like, name) for name in OF_PATCHES})
     return baselines

@@ -12,7 +12,7 @@ import pandas as pd
 from landcover.constants import DATE
 from landcover.evaluation.comparison import Verdict, compare_scores
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import Predictions, complete
 from landcover.evaluation.results import PURITY_RANGES, purity_range
 from landcover.evaluation.selection import holm
 
@@ -54,9 +54,7 @@ def _blocks(positions: np.ndarray, places: np.ndarray) -> np.ndarray:
     return names.where(pd.Series(places).groupby(names).transform("nunique") >= LEAST_PLACES, ELSEWHERE).to_numpy()
 
 
-def _partitions(
-    before: Predictions, after: Predictions, places: np.ndarray | None
-) -> Iterator[tuple[str, list[str], np.ndarray]]:
+def _partitions(after: Predictions) -> Iterator[tuple[str, list[str], np.ndarray]]:
     """Each way to divide the patches that the tables know of: what by, the names in order, and that of each patch."""
 
     def by_size(of_patch: np.ndarray) -> list[str]:
@@ -64,16 +62,15 @@ def _partitions(
         return names[np.argsort(-counts, kind="stable")].tolist()
 
     yield "class", by_size(after.actual), after.actual
-    purity = next((side.majority_fractions for side in (after, before) if side.majority_fractions is not None), None)
+    purity = after.majority_fractions
     if purity is not None and (purity < 1).any():
         yield "purity", list(PURITY_RANGES), np.array(PURITY_RANGES)[purity_range(purity)]
     days = pd.Series(after.patch_ids).str.extract(DATE, expand=False)
     if days.notna().all():
         of_patch = np.array(SEASONS)[days.str[4:6].astype(int) % 12 // 3]
         yield "season", list(SEASONS), of_patch
-    positions = next((side.positions for side in (after, before) if side.positions is not None), None)
-    if positions is not None:
-        blocks = _blocks(positions, places)
+    if after.positions is not None:
+        blocks = _blocks(after.positions, after.places)
         yield "ground", sorted(by_size(blocks), key=lambda name: name == ELSEWHERE), blocks
 
 
@@ -84,11 +81,12 @@ def slices(before: Predictions, after: Predictions) -> list[Slice]:
         before, after: as for `comparison.compare`.
     """
     accuracy = METRICS["accuracy"]
-    places, folds = before.places if after.places is None else after.places, after.folds
+    before, after = complete(before, after)
+    places, folds = after.places, after.folds
     scores = accuracy.scores(before), accuracy.scores(after)
     was, is_now = before.voted == before.actual, after.voted == after.actual
     found = []
-    for by, names, of_patch in _partitions(before, after, places):
+    for by, names, of_patch in _partitions(after):
         names = [name for name in names if (of_patch == name).any()]
         if len(names) == 1:
             continue

@@ -14,7 +14,7 @@ from landcover.data.index import load_index
 from landcover.data.tensors import load_split
 from landcover.errors import InputError
 from landcover.evaluation import confusion
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import Predictions, complete
 from landcover.evaluation.slices import ELSEWHERE, LEAST_PLACES, Slice
 from landcover.report import maps, plots, sheets, verdicts
 
@@ -35,13 +35,13 @@ def pair(before: Predictions, after: Predictions) -> pd.DataFrame:
     Columns: `patch_id`, `actual`, `before`, `after` (classes, by the vote of the seeds), and CHANGES (bool); as far as
     they are known `place`, `lon`, `lat` and `majority_fraction`, else None.
     """
+    before, after = complete(before, after)
     right, right_after = before.voted == before.actual, after.voted == after.actual
     table = {"patch_id": before.patch_ids, "actual": before.actual, "before": before.voted, "after": after.voted}
     table |= {"fixed": ~right & right_after, "broken": right & ~right_after}
-    where = before if after.positions is None else after
-    lon, lat = (None, None) if where.positions is None else where.positions.T
-    purity = before.majority_fractions if after.majority_fractions is None else after.majority_fractions
-    return pd.DataFrame(table | {"place": where.places, "lon": lon, "lat": lat, "majority_fraction": purity})
+    lon, lat = (None, None) if after.positions is None else after.positions.T
+    known = {"place": after.places, "lon": lon, "lat": lat, "majority_fraction": after.majority_fractions}
+    return pd.DataFrame(table | known)
 
 
 def matrices(paired: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -28,7 +28,7 @@ from landcover.report.verdicts import (
     p_value,
     plan_rows,
     power,
-)  # fmt: skip
+)
 
 PICTURES = {
     "confusion_matrix_normalized.png": "Confusion matrix",
@@ -108,7 +108,7 @@ def _cautions(compared: Comparison) -> list[str]:
 def _metric_rows(compared: Comparison) -> Rows:
     return [
         {
-            "test metric": direction(METRICS[name]),
+            "metric": direction(METRICS[name]),
             "before": one.before,
             "after": one.after,
             "change": f"{one.difference:+.3f}",

@@ -651,6 +651,18 @@ def run_tables(tmp_path, monkeypatch, capsys):
     return run
 
 
+def test_folds_may_stand_in_either_table(run_tables, tmp_path):
+    before, after = a_table(mistaken(50)), a_table(mistaken(20))
+    folded = {"fold": np.arange(150) % 5 + 1, "place": np.arange(150) % 25}
+    pages = []
+    for sides in ((before.assign(**folded), after), (before, after.assign(**folded))):
+        assert run_tables(*sides)[0] == 0
+        pages.append(source(tmp_path / "comparison.md"))
+    assert pages[0] == pages[1]
+    assert "on the same 150 patches in 25 places, tested in 5 folds" in pages[0].splitlines()[0]
+    assert "| 5 | 30 | 5 |" in pages[0]
+
+
 def test_two_tables_are_compared_on_a_page(run_tables, tmp_path):
     code, out, err = run_tables(a_table(mistaken(50)), a_table(mistaken(20)))
     page = source(tmp_path / "comparison.md")

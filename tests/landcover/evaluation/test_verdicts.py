@@ -80,7 +80,7 @@ def test_networks_that_are_really_fitted_in_folds_are_rarely_called_different():
 def test_a_wrong_method_would_be_found():
     """So that the bounds are known to bind: those who forget places, or seeds, or take two runs for configurations."""
     placed = verdicts.Case(1, 1, Ground(150, 20, 0.15), deviation=0)
-    assert not nominal(simulate(placed, 0, {"": verdicts.mid_p}, EQUAL, seed=1)[""])
+    assert not nominal(simulate(placed, 0, {"": verdicts.paired_t}, EQUAL, seed=1)[""])
     forgetful = {"seeds": verdicts.paired_t, "patches": verdicts.welch}
     result = simulate(CASES["5 seeds, 5 seeds"], 0, forgetful, EQUAL, seed=1)
     assert not nominal(result["seeds"])
