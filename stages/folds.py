@@ -26,7 +26,9 @@ def folds(index_csv: Path, folds_csv: Path, *, dataset: str, datasets: dict[str,
     patches = pd.read_csv(index_csv)
     if repeat.test == "locked":
         patches = patches[patches["split"] != "test"]
-    buffer_km = getattr(datasets[dataset].split, "buffer_km", BUFFER_KM)
+    split = datasets[dataset].split
+    buffer_km = getattr(split, "buffer_km", BUFFER_KM)
+    drawn = split.train if split.method in ("random", "place") and isinstance(split.train, int) else None
     patches = patches.join(assign(patches, repeat.folds))
-    in_folds = roles(patches, patches["fold"].to_numpy(), buffer_km)
+    in_folds = roles(patches, patches["fold"].to_numpy(), buffer_km, drawn)
     files.write_csv(folds_csv, patches[[*COLUMNS]].join(in_folds))

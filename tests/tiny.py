@@ -165,12 +165,14 @@ class ArrayScene(NamedTuple):
         return out
 
 
-def architecture(name: str = "cnn", standardize: str = "none", **changes):
+def architecture(name: str = "cnn", standardize: str = "none", symmetries: bool = False, **changes):
     """A network's parameters: those in params.yaml, with some of its family changed."""
     from landcover.models.registry import Architecture
 
     family = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["model"][name] | changes
-    return Architecture.model_validate({"name": name, "standardize": standardize, name: family})
+    return Architecture.model_validate(
+        {"name": name, "standardize": standardize, "symmetries": symmetries, name: family}
+    )
 
 
 def brighter_band(patch_size: int, contrast: float = 10):

@@ -5,9 +5,9 @@
     python -m landcover experiment splits [GROUP]    their accuracies on two datasets, as by row order and by place
 
 Each runs as `dvc exp run --temp --name NAME -S ...`, in a folder of its own with the code and parameters of the
-workspace, which it leaves as they are. It is repeated over FOLDS folds; with --split, which adds -split to its name,
-over SEEDS on the dataset's split. With --dataset, it runs on another entry of `datasets` in params.yaml, under the name
-NAME-DATASET.
+workspace, which it leaves as they are. It is repeated over FOLDS folds; with --split, which adds -split to its name, it
+runs on the dataset's split, over three seeds or as many as given. With --dataset, it runs on another entry of
+`datasets` in params.yaml, under the name NAME-DATASET.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LISTS = "data/lists"
 CODE = ("params.yaml", "dvc.yaml", "stages", "landcover", LISTS)  # what determines a result
 CHECKPOINTS = "LANDCOVER_CHECKPOINTS"  # the variable that says where training keeps its checkpoints
 FOLDS = {"repeat.folds": 5, "repeat.seeds": [1], "repeat.test": "folds"}
-SEEDS = {"repeat.folds": 0, "repeat.seeds": [1, 2, 3], "repeat.test": "folds"}
+SEEDS = 3  # by default, on a split
 BY_PLACE = "ben-ge-sample-by-place"
 NOT_COMPARABLE = 4  # exit code of the comparison
 
@@ -55,14 +55,16 @@ class Setting(NamedTuple):
     """What experiments run on."""
 
     dataset: str | None  # None: that of params.yaml
-    split: bool  # on the dataset's split over seeds, not over folds
+    seeds: int = 0  # on the dataset's split, over so many seeds; 0: over folds
 
     def called(self, name: str) -> str:
         """The name under which DVC keeps the experiment."""
-        return "-".join([name, *([self.dataset] if self.dataset else []), *(["split"] if self.split else [])])
+        return "-".join([name, *([self.dataset] if self.dataset else []), *(["split"] if self.seeds else [])])
 
     def parameters(self) -> dict[str, Any]:
-        return (SEEDS if self.split else FOLDS) | ({"dataset": self.dataset} if self.dataset else {})
+        seeds = [*range(1, self.seeds + 1)] if self.seeds > 1 else []  # one is that of train
+        split = {"repeat.folds": 0, "repeat.seeds": seeds, "repeat.test": "folds"}
+        return (split if self.seeds else FOLDS) | ({"dataset": self.dataset} if self.dataset else {})
 
 
 def reference_of_head(called: str) -> str:
@@ -159,9 +161,11 @@ def collect(chosen: dict[str, str], setting: Setting) -> Experiments:
         predictions[split] = {name: parse(table) for name, table in tables.items() if len(table)}
         demand_same_patches(predictions[split], split)
     if not predictions["test"]:
-        options = (f" with --dataset {setting.dataset}" if setting.dataset else "") + " with --split" * setting.split
+        options = (f" with --dataset {setting.dataset}" if setting.dataset else "") + " with --split" * bool(
+            setting.seeds
+        )
         raise InputError(f"no experiment of {EXPERIMENTS} was run{options}; run python -m landcover experiment run")
-    table = "baseline_predictions.csv" if setting.split else "fold_baseline_predictions.csv"
+    table = "baseline_predictions.csv" if setting.seeds else "fold_baseline_predictions.csv"
     baselines = revisions[next(iter(predictions["test"]))].csv(f"reports/{table}")
     return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())))
 
@@ -172,8 +176,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME")
     dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
     parser.add_argument("--dataset", help=dataset)
-    split = "on the dataset's split, over seeds, not over folds; splits always is"
-    parser.add_argument("--split", action="store_true", help=split)
+    split = "on the dataset's split, over seeds, by default 1 to 3, not over folds; splits always is"
+    parser.add_argument("--split", type=int, nargs="?", const=SEEDS, default=0, metavar="SEEDS", help=split)
     given = parser.parse_args(arguments)
     if not EXPERIMENTS.is_file():
         raise InputError(f"{EXPERIMENTS}: not found; run from the root of the repository")
@@ -201,5 +205,5 @@ def main(arguments: list[str]) -> None:
             own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], given.dataset or BY_PLACE
             if own == other:
                 raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
-            sides = {own: collect(chosen, Setting(None, True)), other: collect(chosen, Setting(other, True))}
+            sides = {own: collect(chosen, Setting(None, SEEDS)), other: collect(chosen, Setting(other, SEEDS))}
             print(markdown.table(summarize_splits(sides)))

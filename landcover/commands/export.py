@@ -42,7 +42,7 @@ class LogProbabilities(torch.nn.Module):
         self.network = network
 
     def forward(self, reflectances: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
-        return self.network(reflectances, context).log_softmax(1)
+        return self.network.predict(reflectances, context).log_softmax(1)
 
 
 def export(path: Path, network: Model, metadata: Metadata) -> None:

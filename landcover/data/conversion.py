@@ -188,7 +188,9 @@ def write_shard(table: pd.DataFrame, path: Path, reading: Reading, classes: Sequ
     if read.good:
         arrays = {"images": images, "labels": table["label"].to_numpy(np.int64)[read.good]}
         offset = 0 if reading.offset == "auto" else reading.offset
-        scale = tensors.Scale(divisor=reading.divisor, offset=offset, minimum=0, maximum=1)
+        pictures = reading.bands and all(band.dtype == "uint8" for band in reading.bands)
+        maximum = min(1, 255 / reading.divisor) if pictures else 1
+        scale = tensors.Scale(divisor=reading.divisor, offset=offset, minimum=0, maximum=maximum)
         if reading.metres_per_pixel != METRES_PER_PIXEL:
             scale["metres_per_pixel"] = reading.metres_per_pixel
         if ranges := {name: QUANTITIES[name][1:] for name in (*names, *reading.features) if name in QUANTITIES}:

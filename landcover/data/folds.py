@@ -47,21 +47,22 @@ def assign(patches: pd.DataFrame, count: int) -> pd.DataFrame:
     return pd.DataFrame({"place": place, "fold": folds}, index=patches.index)
 
 
-def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float) -> pd.DataFrame:
+def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float, train: int | None = None) -> pd.DataFrame:
     """What each fold does with each patch: it tests its own, chooses by those of the next fold, and trains on the rest.
 
     So each patch is test once and val once.
 
     Args:
-        patches: columns `lon` and `lat`, in degrees; NaN where unknown.
+        patches: columns `label`, `lon` and `lat`, in degrees; NaN where unknown.
         folds: int (N,), of `assign`.
         buffer_km: train patches that are closer to a test or val patch are left out.
+        train: train on so many, drawn in proportion to the classes, and leave out the others; None: on all.
 
     Returns:
         For each fold i, a column `role_<i>`: test, val, train or left_out.
 
     Raises:
-        InputError: a fold has no patch left to train on.
+        InputError: a fold has no patch left to train on, or fewer than asked for.
     """
     known, count = not patches[["lon", "lat"]].isna().any(axis=None), folds.max()
     columns = {}
@@ -77,5 +78,20 @@ def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float) -> pd.Data
                 f"repeat.folds = {count}: fold {fold} has no train patch {buffer_km:g} km away from its test and val "
                 "patches; lower buffer_km in the dataset's split, or set folds to 0"
             )
+        if train is not None:
+            rest = np.flatnonzero(role == "train")
+            if train > len(rest):
+                raise InputError(
+                    f"the dataset's split: train = {train}, but fold {fold} has {len(rest)} train patches; lower it"
+                )
+            role[rest] = "left_out"
+            role[_draw(rest, patches["label"].to_numpy()[rest], train, fold)] = "train"
         columns[f"role_{fold}"] = role
     return pd.DataFrame(columns, index=patches.index)
+
+
+def _draw(rows: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw `count` of the rows, with each class in proportion to its rows."""
+    mixed = np.random.default_rng(seed).permutation(len(rows))
+    by_class = mixed[np.argsort(labels[mixed], kind="stable")]
+    return rows[by_class[np.arange(count) * len(rows) // count]]  # evenly spaced

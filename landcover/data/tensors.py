@@ -117,7 +117,7 @@ class Scale(TypedDict):
     divisor: float  # the number, less its offset, of a reflectance of 1
     offset: int  # subtracted from all patches, whatever their products; else 0
     minimum: int
-    maximum: int
+    maximum: float  # the largest reflectance that the numbers can state, at most 1
     metres_per_pixel: NotRequired[float]  # unless METRES_PER_PIXEL
     # Of other channels and features: the values that became 0 and 1.
     ranges: NotRequired[dict[str, tuple[float, float]]]

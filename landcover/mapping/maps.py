@@ -92,7 +92,8 @@ def _predict_tile(numbers: np.ndarray, columns: range, rows: int, predictor: Pre
     windows = replace(windows, rows=rows, columns=len(columns))
     numbers = numbers[:, windows.pixels(range(rows)), windows.pixels(columns)]
     # Interleaved in memory, as convolutions want it.
-    pixels = torch.from_numpy(to_reflectance(numbers.transpose(1, 2, 0).copy())).permute(2, 0, 1)
+    reflectances = torch.from_numpy(to_reflectance(numbers.transpose(1, 2, 0).copy()))
+    pixels = reflectances.clamp_(max=predictor.brightest).permute(2, 0, 1)
     probabilities = predictor.probabilities(functools.partial(slide, pixels=pixels, windows=windows)).cpu()
     probabilities[~complete(pixels, windows)] = torch.nan
     return Predicted(probabilities.permute(2, 0, 1).numpy(), means(pixels, windows).numpy())

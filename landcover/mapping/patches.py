@@ -41,7 +41,7 @@ def _probabilities(
     batches = []
     for rows in torch.arange(len(images)).split(BATCH):
         batch = [None if values is None else values[rows].to(device) for values in (images, context)]
-        batches.append(model.probabilities(lambda network, batch=batch: network(*batch, present)))
+        batches.append(model.probabilities(lambda network, batch=batch: network.predict(*batch, present)))
     return torch.cat(batches).cpu().numpy()
 
 
@@ -90,6 +90,7 @@ def predict_patches(
             if read.good:
                 good = chunk.iloc[read.good]
                 images, context = _placed(read.images(), channels, inputs.channels), None
+                images[:, : len(model.bands)].clamp_(max=model.brightest)  # the bands come first
                 if inputs.context:
                     context = _placed(scaled_features(good, features), features, inputs.context)
                 probabilities[good.index] = _probabilities(images, context, model, available)

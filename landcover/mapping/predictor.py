@@ -58,6 +58,11 @@ class Predictor:
         return self.metadata.inputs
 
     @property
+    def brightest(self) -> float:
+        """The reflectance at which its patches were cut off, as those of 8-bit pictures are."""
+        return self.metadata.scale.get("maximum", 1)
+
+    @property
     def bands(self) -> list[str]:
         """Its Sentinel-2 bands."""
         return [name for name in self.inputs.channels if name in BANDS]

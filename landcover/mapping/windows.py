@@ -75,7 +75,7 @@ def slide(model: Model, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     missing = len(model.inputs.channels) - len(pixels)  # the bands come first
     # Interleaved in memory, with the strides that torch takes for channels last, even of a batch of one.
     x = F.pad(pixels.permute(1, 2, 0)[None].to(device), (0, missing)).contiguous().permute(0, 3, 1, 2)
-    layers = model.as_layers(present)
+    layers = None if model.symmetries else model.as_layers(present)
     if layers is not None:
         logits = torch.empty(windows.rows, windows.columns, len(model.inputs.classes), device=device)
         _slide(layers, model.normalize(x, present), windows.size, windows.step, logits)
@@ -84,7 +84,7 @@ def slide(model: Model, pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     context = torch.zeros(1, len(model.inputs.context), device=device) if model.inputs.context else None
 
     def predict(images: torch.Tensor) -> torch.Tensor:
-        return model(images, None if context is None else context.expand(len(images), -1), present)
+        return model.predict(images, None if context is None else context.expand(len(images), -1), present)
 
     return _batched(predict, x, windows)
 

@@ -1,5 +1,6 @@
 """The contract of a network: what training, prediction, maps and export know of it."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
@@ -29,6 +30,7 @@ class Model(nn.Module, ABC):
         self.inputs = inputs
         self.modalities = [*inputs.image_modalities, *inputs.context_modalities]
         self.standardize = "none"
+        self.symmetries = False
 
     @abstractmethod
     def encode(self, images: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
@@ -62,6 +64,19 @@ class Model(nn.Module, ABC):
                 others are 0 after standardization, which is their mean if there is any.
         """
         return self.head(self.embed(images, context, present))
+
+    def predict(
+        self, images: torch.Tensor, context: torch.Tensor | None = None, present: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What predictions are made of: logits, or with `model.symmetries` the logarithms of the mean probabilities.
+
+        See `forward`; the mean is over a patch's eight symmetries, mirrored or not and in quarter turns.
+        """
+        if not self.symmetries:
+            return self(images, context, present)
+        versions = [side.rot90(turn, (-2, -1)) for side in (images, images.flip(-1)) for turn in range(4)]
+        each = [self(version, context, present).log_softmax(1) for version in versions]
+        return torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def embed(
         self, images: torch.Tensor, context: torch.Tensor | None = None, present: torch.Tensor | None = None

@@ -95,6 +95,7 @@ class ResNet(Parameters):
     """A residual network: a stem with stride 2, then a block of two convolutions for each width."""
 
     widths: Annotated[list[Channels], pydantic.Field(min_length=1, max_length=64)]
+    stride: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     dropout: Dropout
 
     def check_patch_size(self, patch_size: int) -> None:
@@ -123,6 +124,7 @@ class _Shared(Section):
 
     name: Literal[tuple(FAMILIES)]
     standardize: Literal["none", "moments", "quantiles"]
+    symmetries: bool = False
 
     @pydantic.model_validator(mode="after")
     def _has_parameters(self) -> Self:
@@ -138,11 +140,13 @@ class _Shared(Section):
     def describe(self) -> str:
         """The network in words, for the report."""
         shared = "" if self.standardize == "none" else f"; input standardized by {self.standardize}"
+        shared += "; mean over eight symmetries" if self.symmetries else ""
         return self.parameters.describe() + shared
 
     def to_json(self) -> dict[str, Any]:
         """For a model's file, without what other families would have: {"name": "cnn", "standardize": ..., ...}."""
-        return {"name": self.name, "standardize": self.standardize} | self.parameters.model_dump()
+        symmetries = {"symmetries": True} if self.symmetries else {}
+        return {"name": self.name, "standardize": self.standardize} | symmetries | self.parameters.model_dump()
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
@@ -151,8 +155,9 @@ class _Shared(Section):
         Raises:
             ValueError: it is no such.
         """
-        own = {key: value for key, value in facts.items() if key not in ("name", "standardize")}
-        return cls.model_validate({"name": facts["name"], "standardize": facts["standardize"], facts["name"]: own})
+        shared = {key: value for key, value in facts.items() if key in _Shared.model_fields}
+        own = {key: value for key, value in facts.items() if key not in shared}
+        return cls.model_validate(shared | {facts["name"]: own})
 
 
 # Section `model` of params.yaml.
@@ -175,4 +180,5 @@ def build(
     module, _, name = FAMILIES[architecture.name].network.partition(":")
     network = getattr(import_module(module), name)(architecture.parameters, inputs)
     network.set_standardization(architecture.standardize, center, spread)
+    network.symmetries = architecture.symmetries
     return network

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -20,13 +21,15 @@ from landcover import files, processes
 from landcover.config import Training
 from landcover.data import tensors
 from landcover.errors import InputError
+from landcover.modalities import SENTINEL_2
 from landcover.models.model import Model
-from landcover.training.augmentation import augment, draw_present, draw_symmetries
+from landcover.training.augmentation import augment, crop, draw_gains, draw_mixture, draw_present, draw_symmetries, mix
 from landcover.training.distributed import ALONE, Group, Rows
 from landcover.training.loader import Patches
 from landcover.training.prediction import infer
 
 DIVERGED = 1e4  # nats; training does not recover from such a loss
+NAN = math.nan  # of epochs that are not validated
 UNSEEN = -1  # in place of the label of another process's patch
 
 
@@ -126,13 +129,24 @@ class Run:
 
     Args:
         group: the processes that share each batch; all hold the same network, before and after.
+        watch: validate after each epoch; if nothing depends on it, without it only after the last one.
 
     Raises:
         InputError: the settings cannot be trained with, or the loss diverges.
     """
 
-    def __init__(self, network: Model, train: Patches, val: Patches, settings: Training, group: Group = ALONE):
+    def __init__(
+        self,
+        network: Model,
+        train: Patches,
+        val: Patches,
+        settings: Training,
+        group: Group = ALONE,
+        *,
+        watch: bool = True,
+    ):
         self.network, self.train, self.val, self.settings, self.group = network, train, val, settings, group
+        self.watch = watch or settings.keep == "best" or settings.patience is not None
         self.device, count, classes = train.labels.device, len(train.labels), network.head.out_features
         refuse_misfits(network, count, len(val.labels), settings, group)
         self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
@@ -172,7 +186,9 @@ class Run:
             while not self.finished:
                 number = len(self.history) + 1
                 rate = self.schedule.get_last_lr()[0]  # of the epoch's first batch
-                self.history.append(Epoch(number, *self._train(number), *self._validate(number), rate))
+                trained = self._train(number)
+                validated = self._validate(number) if self.watch or number == self.settings.epochs else (NAN, NAN)
+                self.history.append(Epoch(number, *trained, *validated, rate))
                 if self.settings.keep == "best" and self.best_epoch == number:
                     self.best_weights = copy.deepcopy(self.network.state_dict())
                 processes.end_if_orphaned()
@@ -197,6 +213,10 @@ class Run:
         flipped, turns = draw_symmetries(count, settings, generator)
         modalities = len(inputs.image_modalities), len(inputs.context_modalities)
         present = draw_present(count, *modalities, settings, generator)
+        bands = inputs.image_modalities.get(SENTINEL_2, [])
+        gains = draw_gains(count, len(bands), settings, generator)
+        mixture = draw_mixture(count, settings, np.random.default_rng(derived_seed(settings.seed, number)))
+        corners = None if settings.crop is None else torch.rand(len(order), 2, generator=generator).tolist()
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
         # Kept on the device until the end: reading a value here would make the host wait for each batch. Allocated in
@@ -207,6 +227,15 @@ class Run:
         for step, ((positions, rows), batch) in enumerate(zip(order, batches, strict=True)):
             own = group.share(positions)
             images = augment(batch.images, *(values if values is None else values[own] for values in (flipped, turns)))
+            if gains is not None:
+                factors = images.new_ones(len(images), images.shape[1])
+                factors[:, bands] = gains[own].to(self.device)
+                images = images * factors[..., None, None]
+            targets = batch.labels
+            if mixture is not None:
+                images, targets = mix(images, targets, len(self.network.inputs.classes), mixture.select(own))
+            if corners is not None:
+                images = crop(images, settings.crop, *corners[step])
             shown = None if present is None else present[own].to(self.device, non_blocking=True)
             with autocast:
                 logits = self.forward(images, batch.context, shown)
@@ -215,7 +244,7 @@ class Run:
                 total = self.class_weights[labels[rows]].sum()
             smoothing = settings.label_smoothing
             summed = F.cross_entropy(
-                logits.float(), batch.labels, self.class_weights, reduction="sum", label_smoothing=smoothing
+                logits.float(), targets, self.class_weights, reduction="sum", label_smoothing=smoothing
             )
             # DDP averages the processes' gradients, so each is scaled up by the number of processes.
             loss = summed / (total / group.size)
@@ -231,7 +260,7 @@ class Run:
         """For the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
         size, labels = self.settings.eval_batch_size, self.val.labels
         own = slice(self.group.rank, None, self.group.size)
-        logits = infer(self.network, self.val, size, self.group)
+        logits = infer(self.network, self.val, size, self.group, once=True)
         # Each process fills in its own patches, so that each patch counts once.
         losses = torch.zeros(len(labels), device=self.device)
         losses[own] = F.cross_entropy(logits, labels[own], reduction="none")

@@ -13,15 +13,22 @@ SEED = 0  # of the permutations
 
 
 @torch.inference_mode()
-def infer(network: Model, patches: Patches, batch_size: int, group: Group = ALONE) -> torch.Tensor:
-    """Logits (N, K) of this process's share of the patches, on their device."""
+def infer(
+    network: Model, patches: Patches, batch_size: int, group: Group = ALONE, *, once: bool = False
+) -> torch.Tensor:
+    """Logits (N, K) of this process's share of the patches, on their device.
+
+    Args:
+        once: from the patches as they are, even if predictions are means over symmetries.
+    """
     network.eval()
+    forward = network if once else network.predict
     # Allocated in advance: a small tensor per batch between large temporary ones would fragment the memory, up
     # to the size of all batches.
     share = len(range(group.rank, len(patches.labels), group.size))
     logits = network.head.weight.new_empty(share, network.head.out_features)
     for rows, batch in zip(logits.split(batch_size), patches.in_order(batch_size, group), strict=True):
-        rows.copy_(network(batch.images, batch.context))
+        rows.copy_(forward(batch.images, batch.context))
     return logits
 
 
@@ -55,7 +62,7 @@ def predict_permuted(network: Model, patches: Patches, batch_size: int) -> dict[
         others = patches.batches(order.split(batch_size))
         for start, own, other in zip(range(0, count, batch_size), patches.in_order(batch_size), others, strict=True):
             for name, values in permuted.items():
-                logits = network(*_exchange(network, own, other, name))
+                logits = network.predict(*_exchange(network, own, other, name))
                 values[number, start : start + batch_size] = log_probabilities(logits)
     return permuted
 

@@ -88,7 +88,7 @@ class Repetition(NamedTuple):
         settings = self.train.model_copy(update={"seed": trial.own_seed})
         train, val = (self.rows[trial.fold][role] for role in ("train", "val"))
         network = make_network(self.split.select(train), self.model, settings.seed, self.device)
-        run = Run(network, self.patches.select(train), self.patches.select(val), settings)
+        run = Run(network, self.patches.select(train), self.patches.select(val), settings, watch=False)
         checkpoint = self.checkpoint.with_stem(f"{self.checkpoint.stem}-{trial.seed}-{trial.fold}")
         for _ in run.epochs(checkpoint):
             tick(1)

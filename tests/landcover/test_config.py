@@ -194,9 +194,7 @@ def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, chang
 def test_folds_are_none_or_at_least_four_and_a_locked_test_split_is_by_place(default_params):
     def told(dataset: str, **repeat) -> str:
         with pytest.raises(InputError) as error:
-            config.check(
-                default_params | {"dataset": dataset, "repeat": {"seeds": [], "folds": 0, "test": "folds"} | repeat}
-            )
+            config.check(default_params | {"dataset": dataset, "repeat": default_params["repeat"] | repeat})
         return str(error.value)
 
     assert "repeat.folds = 3: choose 0 for none, or at least 4" in told("ben-ge-sample", folds=3)

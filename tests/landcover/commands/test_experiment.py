@@ -228,7 +228,7 @@ def repository(tmp_path, monkeypatch) -> Path:
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
     subprocess.run(["git", "update-ref", "refs/exps/00/11/deep-split", "HEAD~1"], check=True)
     subprocess.run(["git", "branch", "deep-split"], check=True)
-    result = experiment.collect({"deep": "notebook"}, Setting(None, split=True))
+    result = experiment.collect({"deep": "notebook"}, Setting(None, seeds=3))
     assert result.reference == "notebook"  # that of its group, even if it is not in the table
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
 
@@ -243,7 +243,7 @@ def test_splits_needs_experiments_on_two_datasets(repository):
 def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(repository):
     old = experiment.reference_of_head("deep-b")
     subprocess.run(["git", "update-ref", old, "HEAD"], check=True)
-    experiment.run("deep", {"model.convolutions": [8, 16]}, Setting("b", split=False))
+    experiment.run("deep", {"model.convolutions": [8, 16]}, Setting("b"))
     assert (repository / "called").read_text() == (
         "exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.folds=5 -S repeat.seeds=[1] "
         '-S repeat.test="folds" -S dataset="b"\n'
@@ -256,7 +256,7 @@ def test_an_experiment_takes_ignored_lists_along(repository):
     (repository / ".gitignore").write_text("positions.csv\n")
     (repository / "data" / "lists").mkdir(parents=True)
     (repository / "data" / "lists" / "positions.csv").touch()
-    experiment.run("deep", {}, Setting(None, split=True))
+    experiment.run("deep", {}, Setting(None, seeds=3))
     assert "--name deep-split " in (repository / "called").read_text()
     assert (repository / "called").read_text().endswith(" --copy-paths data/lists/positions.csv\n")
 

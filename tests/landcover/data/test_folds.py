@@ -72,8 +72,9 @@ def write(tmp_path, default_params):
     patches = patches.assign(patch_id=[f"p{i:02}" for i in range(16)], row=patches.groupby("split").cumcount())
     patches.to_csv(tmp_path / "index.csv", index=False)
 
-    def run(**repeat):
+    def run(train=None, **repeat):
         params = default_params | {"repeat": default_params["repeat"] | repeat, "dataset": "ben-ge-sample-by-place"}
+        params["datasets"]["ben-ge-sample-by-place"]["split"]["train"] = train
         sections = dict(config.check(params))
         chosen = {name: sections[name] for name in ("dataset", "datasets", "repeat")}
         write_folds(tmp_path / "index.csv", tmp_path / "folds.csv", **chosen)
@@ -101,3 +102,13 @@ def test_all_patches_are_in_the_folds_or_all_but_those_of_the_locked_test_split(
 def test_without_folds_there_is_a_header(write, tmp_path):
     assert write() is None
     assert (tmp_path / "folds.csv").read_text() == "patch_id,split,row,place,fold\n"
+
+
+def test_folds_train_on_as_many_patches_as_the_split_with_classes_in_proportion(write, tmp_path):
+    chosen = write(4, folds=4)
+    assert [len(chosen.rows(1, role)) for role in ("test", "val", "train", "left_out")] == [4, 4, 4, 4]
+    labels = pd.read_csv(tmp_path / "index.csv")["label"].to_numpy()
+    for fold in range(1, 5):
+        assert labels[chosen.rows(fold, "train")].tolist().count(0) == 2
+    with pytest.raises(InputError, match="train = 9, but fold 1 has 8 train patches; lower it"):
+        write(9, folds=4)

@@ -43,6 +43,15 @@ def test_each_window_becomes_a_cell(scene, predictor):
     np.testing.assert_array_equal(land_cover.thumbnail, pixels)
 
 
+def test_a_model_of_8_bit_pictures_sees_a_scene_cut_off_as_they_are(scene, predictor):
+    scene.pixels[1, :, 20:40] = 0.5
+    cut_off = replace(predictor.metadata, scale={"divisor": 1000, "offset": 0, "minimum": 0, "maximum": 0.35})
+    land_cover = maps.predict(scene, replace(predictor, metadata=cut_off), SIZE, LOCAL)
+    # Differences of 10 x 0.05, -10 x 0.05 and 0.
+    expected = [1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-0.5)), 0.5]
+    np.testing.assert_allclose(land_cover.confidence, [expected, expected], rtol=1e-5)
+
+
 def test_cells_are_the_middles_of_their_windows(scene, predictor):
     land_cover = maps.predict(scene, predictor, 8, LOCAL)
     # Windows begin at pixels 0, 8, 16, 24 and, across, also at 32 and 40; the cell of the first is its pixels 6 to 14.

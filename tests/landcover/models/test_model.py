@@ -79,3 +79,17 @@ def test_a_patch_is_predicted_alike_in_any_batch(family):
     images, context = torch.rand(5, 7, 64, 64), torch.rand(5, 4)
     alone = [model(images[[i]], context[[i]]) for i in range(5)]
     np.testing.assert_allclose(model(images, context).detach(), torch.cat(alone).detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prediction_over_symmetries_is_the_same_for_a_turned_patch(family):
+    images, context = torch.rand(2, 7, 64, 64), torch.rand(2, 4)
+    model = network(architecture(family, symmetries=True), INPUTS).eval()
+    turned = images.flip(-1).rot90(1, (-2, -1))
+    torch.testing.assert_close(model.predict(turned, context), model.predict(images, context))
+    assert not torch.allclose(model(turned, context), model(images, context))
+    every = [version.rot90(turn, (-2, -1)) for version in (images, images.flip(-1)) for turn in range(4)]
+    mean = torch.stack([model(version, context).softmax(1) for version in every]).mean(0)
+    torch.testing.assert_close(model.predict(images, context).exp(), mean)
+    model.symmetries = False
+    assert torch.equal(model.predict(images, context), model(images, context))

@@ -72,7 +72,7 @@ def fused(tmp_path) -> dict:
             tensors.save(tmp_path / "tensors" / tensors.shard_name(split, number), arrays, facts)
     train = {
         "epochs": 2, "batch_size": 4, "learning_rate": 0.001, "shuffle": True, "flips": True, "quarter_turns": True,
-        "class_weights": "balanced", "label_smoothing": 0.1, "modality_dropout": 0.3,
+        "class_weights": "balanced", "label_smoothing": 0.1, "modality_dropout": 0.3, "brightness": 0.1,
     }  # fmt: skip
     return {"train": train, "model": architecture(standardize="moments", fusion="late").model_dump()}
 
@@ -254,6 +254,7 @@ def test_settings_that_do_not_fit_are_refused_with_the_reason(default_params):
         {"optimizer": "sgd", "schedule": "cosine", "patience": 5, "label_smoothing": 0.1},
         {"optimizer": "adamw", "class_weights": "balanced", "precision": "bfloat16", "weight_decay": 0.1},
         {"modality_dropout": 0.4, "shuffle": True},
+        {"brightness": 0.2, "mixup": 0.4, "cutmix": 1, "shuffle": True},
     ],
     ids=str,
 )
@@ -276,6 +277,19 @@ def test_a_stopped_run_resumes_to_the_same_bytes(six_patches, default_params, tm
         assert list(resumed.epochs(tmp_path / str(epoch))) == whole.history
         for name, value in whole.network.state_dict().items():
             assert torch.equal(value, resumed.network.state_dict()[name]), name
+
+
+def test_unwatched_training_gives_the_same_weights_and_validates_once(six_patches, default_params, tmp_path):
+    chosen = settings(default_params, epochs=3)
+    watched, unwatched = (Run(network(), six_patches, six_patches, chosen, watch=watch) for watch in (True, False))
+    for run in (watched, unwatched):
+        list(run.epochs(tmp_path / f"{run.watch}"))
+    assert unwatched.history[-1] == watched.history[-1]
+    assert [math.isnan(epoch.val_loss) for epoch in unwatched.history] == [True, True, False]
+    for name, value in watched.network.state_dict().items():
+        assert torch.equal(value, unwatched.network.state_dict()[name]), name
+    best = settings(default_params, epochs=3, keep="best")
+    assert Run(network(), six_patches, six_patches, best, watch=False).watch  # the choice of weights needs it
 
 
 def test_a_torn_checkpoint_is_not_resumed_from(six_patches, default_params, tmp_path, capsys):
