@@ -46,7 +46,7 @@ gate: $(VENV)/installed
 		python -m landcover compare $${BASE:+--base "$$BASE"} $${HEAD:+--head "$$HEAD"} --gate $(ARGS); fi
 
 experiment: $(VENV)/installed
-	@python -m landcover experiment run "$$NAME"
+	@python -m landcover experiment run "$$NAME" $(ARGS)
 
 experiments: $(VENV)/installed
 	@python -m landcover experiment run "$$GROUP"

@@ -109,7 +109,7 @@ def _of_patches(scores: np.ndarray, places: np.ndarray | None) -> _Variance:
     sizes, variance = np.bincount(places), _clustered_variance(scores, places)
     freedom = len(sizes) - 1
     if len(sizes) <= MANY:
-        share, correlation = sizes / count, _within_places(scores, places)
+        share, correlation = sizes / count, intraclass_correlation(scores, places)
         of_sums = sizes * (1 - correlation) + sizes**2 * correlation  # variances of the places' sums, up to a factor
         residuals = (np.eye(len(sizes)) - share[:, None]) / np.sqrt(1 - share)[:, None]
         covariance = residuals * of_sums @ residuals.T
@@ -128,8 +128,8 @@ def _clustered_variance(scores: np.ndarray, clusters: np.ndarray) -> float:
     return float((sums**2 / (1 - share)).sum() / len(scores) ** 2)
 
 
-def _within_places(scores: np.ndarray, places: np.ndarray) -> float:
-    """The intraclass correlation, 0 to 1, by analysis of variance."""
+def intraclass_correlation(scores: np.ndarray, places: np.ndarray) -> float:
+    """How alike the scores (N,) of patches in one place, int (N,) from 0, are: 0 to 1, by analysis of variance."""
     sizes, count = np.bincount(places), len(scores)
     means = np.bincount(places, scores) / sizes
     between = (sizes * (means - scores.mean()) ** 2).sum() / (len(sizes) - 1)

@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from landcover.evaluation.comparison import Verdict, compare_scores
-from landcover.evaluation.intervals import CONFIDENCE, Estimate, independent, mean
+from landcover.evaluation.intervals import CONFIDENCE, Estimate, clustered, independent, intraclass_correlation, mean
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import BASELINES, Predictions, of_baselines
 from landcover.evaluation.selection import choose, choose_within_folds, holm, optimism
@@ -85,6 +86,7 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
 def recommendation(experiments: Experiments) -> str:
     """Which experiment to choose, how good the choice is, and by how much its figure would be too good."""
     lines = _by_folds(experiments) if experiments.by_folds else _by_val(experiments)
+    lines += _within_places(experiments)
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -115,6 +117,20 @@ def _by_folds(experiments: Experiments) -> list[str]:
         f"Its accuracy over all folds, {_accuracy(_over_patches(experiments.test[best]))}, is probably "
         f"{100 * optimism(experiments.test, best):.1f} points too good: the patches that choose are those that judge. "
         "Report the accuracy of the choice within folds.",
+    ]
+
+
+def _within_places(experiments: Experiments) -> list[str]:
+    """How alike the differences from the reference are in one place: by as much, more patches there tell less."""
+    reference = experiments.test.get(experiments.reference)
+    others = [one for name, one in experiments.test.items() if name != experiments.reference]
+    if reference is None or not others or not clustered(reference.places):
+        return []
+    scores = [ACCURACY.scores(one).mean(0) - ACCURACY.scores(reference).mean(0) for one in others]
+    alike = np.array([intraclass_correlation(score, reference.places) for score in scores])
+    return [
+        f"Differences from {experiments.reference}, patch by patch, have an intraclass correlation within places of "
+        f"{alike.min():.2f} to {alike.max():.2f}, in the median {np.median(alike):.2f}."
     ]
 
 

@@ -165,6 +165,17 @@ def test_with_folds_the_figure_of_a_choice_is_that_within_folds():
     assert too_good.startswith("- Its accuracy over all folds, 0.667 (")
 
 
+def test_the_table_says_how_alike_differences_are_within_a_place():
+    """Three places of 50 patches: one experiment is right in the first alone, as a whole, and the reference nowhere."""
+    right = {"notebook": 0, "place": 50}
+    placed = {
+        name: replace(parse(table(correct(count))), places=np.arange(150) // 50) for name, count in right.items()
+    }
+    baselines = pd.DataFrame({"patch_id": IDS, "actual": CLASSES[LABELS]} | dict.fromkeys(BASELINES, CLASSES[0]))
+    last = recommendation(Experiments(placed, placed, baselines, "notebook")).splitlines()[-1]
+    assert last.endswith("intraclass correlation within places of 1.00 to 1.00, in the median 1.00.")
+
+
 def test_splits_are_compared_with_an_interval():
     """Whatever the seed, 120 and 90 of 150 are right, so that the noise is that of the patches alone."""
     sides = {name: experiments({"notebook": [count] * 2}, 90, 90) for name, count in (("order", 120), ("place", 90))}
