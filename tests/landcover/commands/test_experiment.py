@@ -169,7 +169,7 @@ def test_the_table_says_how_alike_differences_are_within_a_place():
     """Three places of 50 patches: one experiment is right in the first alone, as a whole, and the reference nowhere."""
     right = {"notebook": 0, "place": 50}
     placed = {
-        name: replace(parse(table(correct(count))), places=np.arange(150) // 50) for name, count in right.items()
+        name: replace(parse(table(correct(count))), stated_places=np.arange(150) // 50) for name, count in right.items()
     }
     baselines = pd.DataFrame({"patch_id": IDS, "actual": CLASSES[LABELS]} | dict.fromkeys(BASELINES, CLASSES[0]))
     last = recommendation(Experiments(placed, placed, baselines, "notebook")).splitlines()[-1]
