@@ -64,7 +64,9 @@ class Setting(NamedTuple):
     def parameters(self) -> dict[str, Any]:
         seeds = [*range(1, self.seeds + 1)] if self.seeds > 1 else []  # one is that of train
         split = {"repeat.folds": 0, "repeat.seeds": seeds, "repeat.test": "folds"}
-        return (split if self.seeds else FOLDS) | ({"dataset": self.dataset} if self.dataset else {})
+        # Of several networks, one on each core is faster than all cores on one.
+        threads = {} if self.seeds == 1 else {"runtime.threads": 1}
+        return (split if self.seeds else FOLDS) | threads | ({"dataset": self.dataset} if self.dataset else {})
 
 
 def reference_of_head(called: str) -> str:

@@ -257,7 +257,7 @@ def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(
     experiment.run("deep", {"model.convolutions": [8, 16]}, Setting("b"))
     assert (repository / "called").read_text() == (
         "exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.folds=5 -S repeat.seeds=[1] "
-        '-S repeat.test="folds" -S dataset="b"\n'
+        '-S repeat.test="folds" -S runtime.threads=1 -S dataset="b"\n'
     )
     assert (repository / "checkpoints").read_text() == f"{repository}/.partial\n"
     assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
