@@ -276,7 +276,6 @@ class Training(Section):
     brightness: Annotated[float, pydantic.Field(ge=0, le=1)]
     mixup: Annotated[float, pydantic.Field(ge=0)]
     cutmix: Annotated[float, pydantic.Field(ge=0)]
-    crop: Annotated[int, pydantic.Field(ge=constants.LEAST_SIZE)] | None
     patience: Count | None
     keep: Literal["last", "best"]
     precision: Literal["float32", "bfloat16"]

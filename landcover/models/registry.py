@@ -95,7 +95,6 @@ class ResNet(Parameters):
     """A residual network: a stem with stride 2, then a block of two convolutions for each width."""
 
     widths: Annotated[list[Channels], pydantic.Field(min_length=1, max_length=64)]
-    stride: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     dropout: Dropout
 
     def check_patch_size(self, patch_size: int) -> None:

@@ -37,9 +37,7 @@ class ResidualNetwork(Model):
     def __init__(self, parameters: ResNet, inputs: Inputs):
         super().__init__(inputs)
         widths = parameters.widths
-        self.stem = nn.Sequential(
-            _convolution(len(inputs.channels), widths[0], 3, parameters.stride), nn.ReLU(inplace=True)
-        )
+        self.stem = nn.Sequential(_convolution(len(inputs.channels), widths[0], 3, stride=2), nn.ReLU(inplace=True))
         blocks = [Block(widths[0], widths[0], 1)] + [Block(before, width, 2) for before, width in pairwise(widths)]
         self.blocks = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(parameters.dropout)

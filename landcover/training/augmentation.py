@@ -50,13 +50,6 @@ def draw_gains(count: int, bands: int, settings: Training, generator: torch.Gene
     return (settings.brightness * both).exp()
 
 
-def crop(images: torch.Tensor, size: int, down: float, across: float) -> torch.Tensor:
-    """The window of `size` pixels a side at the given place, from 0, at the upper left, to 1; of (N, C, H, H)."""
-    rest = images.shape[-1] - size + 1
-    top, left = int(down * rest), int(across * rest)
-    return images[..., top : top + size, left : left + size]
-
-
 class Mixture(NamedTuple):
     """How patches are mixed with others of their batch."""
 

@@ -23,7 +23,7 @@ from landcover.data import tensors
 from landcover.errors import InputError
 from landcover.modalities import SENTINEL_2
 from landcover.models.model import Model
-from landcover.training.augmentation import augment, crop, draw_gains, draw_mixture, draw_present, draw_symmetries, mix
+from landcover.training.augmentation import augment, draw_gains, draw_mixture, draw_present, draw_symmetries, mix
 from landcover.training.distributed import ALONE, Group, Rows
 from landcover.training.loader import Patches
 from landcover.training.prediction import infer
@@ -216,7 +216,6 @@ class Run:
         bands = inputs.image_modalities.get(SENTINEL_2, [])
         gains = draw_gains(count, len(bands), settings, generator)
         mixture = draw_mixture(count, settings, np.random.default_rng(derived_seed(settings.seed, number)))
-        corners = None if settings.crop is None else torch.rand(len(order), 2, generator=generator).tolist()
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
         self.network.train()
         # Kept on the device until the end: reading a value here would make the host wait for each batch. Allocated in
@@ -234,8 +233,6 @@ class Run:
             targets = batch.labels
             if mixture is not None:
                 images, targets = mix(images, targets, len(self.network.inputs.classes), mixture.select(own))
-            if corners is not None:
-                images = crop(images, settings.crop, *corners[step])
             shown = None if present is None else present[own].to(self.device, non_blocking=True)
             with autocast:
                 logits = self.forward(images, batch.context, shown)
