@@ -31,6 +31,8 @@ from landcover.training.prediction import predict
 
 PREDICTED = ("val", "test")
 
+Arrays = dict[str, np.ndarray]  # log-probabilities by split, float64 (N, K)
+
 
 class Trial(NamedTuple):
     """One training of several."""
@@ -95,13 +97,23 @@ class Repetition(NamedTuple):
         tick(settings.epochs - len(run.history))
         return run, checkpoint
 
+    def predict(self, trial: Trial, run: Run) -> Arrays:
+        """Log-probabilities of the trial's val and test patches."""
+        of_each = {name: self.patches.select(self.rows[trial.fold][name]) for name in PREDICTED}
+        return {name: predict(run.network, some, self.train.eval_batch_size) for name, some in of_each.items()}
 
-def _fit_ahead(trials: Sequence[Trial], ticks: Path, *common: Any) -> None:
-    """In a helper process: train up to the checkpoints of the last epochs, and add a byte to `ticks` for each epoch."""
+
+def _fit_ahead(trials: Sequence[Trial], ticks: Path, *common: Any) -> dict[Trial, Arrays]:
+    """In a helper process: train up to the checkpoints of the last epochs, and predict.
+
+    A byte is added to the file `ticks` for each epoch.
+    """
     with open(ticks, "ab", buffering=0) as file:
-        repetition = Repetition.load(*common)
+        repetition, predicted = Repetition.load(*common), {}
         for trial in trials:
-            repetition.fit(trial, lambda epochs: file.write(b"." * epochs))
+            run, _ = repetition.fit(trial, lambda epochs: file.write(b"." * epochs))
+            predicted[trial] = repetition.predict(trial, run)
+        return predicted
 
 
 class Repeated(NamedTuple):
@@ -119,13 +131,14 @@ def repeat_training(
 ) -> Repeated:
     """Train with each seed, and in each fold if there are folds.
 
-    Trials side by side reach their last checkpoints in helper processes, from which this one takes them. With folds, a
+    Trials side by side are trained, and predict, in helper processes; this one takes their checkpoints. With folds, a
     patch's log-probabilities for test come from the network whose fold tests it, and those for val from the network
     that was chosen by it.
     """
     folds = load_folds(folds_csv)
     trials = [Trial(seed, fold) for seed in seeds for fold in (range(1, folds.count + 1) if folds else [0])]
     common = tensors_dir, folds_csv, model, train
+    ahead: dict[Trial, Arrays] = {}
     count = at_once(len(trials), runtime)
     names = f"{len(trials)} networks" if len(trials) > 1 else "1 network"
     with tqdm(desc=f"train {names}", total=len(trials) * train.epochs, unit="epoch", disable=None) as bar:
@@ -137,23 +150,24 @@ def repeat_training(
                     done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
                     end_if_orphaned()
                     for job in done:
-                        job.result()
+                        ahead |= job.result()
                     bar.update(os.path.getsize(ticks.name) - bar.n)
         repetition = Repetition.load(*common, runtime)
-        return _collect(repetition, trials, bar.update if count == 1 else lambda epochs: None)
+        return _collect(repetition, trials, bar.update if count == 1 else lambda epochs: None, ahead)
 
 
-def _collect(repetition: Repetition, trials: Sequence[Trial], tick: Callable[[int], Any]) -> Repeated:
-    folds, split, size = repetition.folds, repetition.split, repetition.train.eval_batch_size
+def _collect(
+    repetition: Repetition, trials: Sequence[Trial], tick: Callable[[int], Any], ahead: dict[Trial, Arrays]
+) -> Repeated:
+    folds, split = repetition.folds, repetition.split
     seeds = list(dict.fromkeys(trial.seed for trial in trials))
     predicted = {name: np.full((len(seeds), len(split.labels), len(split.classes)), np.nan) for name in PREDICTED}
     networks, epochs, checkpoints = {}, [], []
     for trial in trials:
         run, checkpoint = repetition.fit(trial, tick)
         checkpoints.append(checkpoint)
-        for name, values in predicted.items():
-            rows = repetition.rows[trial.fold][name]
-            values[seeds.index(trial.seed), rows] = predict(run.network, repetition.patches.select(rows), size)
+        for name, values in (ahead.get(trial) or repetition.predict(trial, run)).items():
+            predicted[name][seeds.index(trial.seed), repetition.rows[trial.fold][name]] = values
         if not folds:
             networks[trial.seed] = run.network
             epochs.append(len(run.history))
