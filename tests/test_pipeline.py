@@ -166,6 +166,9 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     assert cells == list(product(constants.CLASSES, repeat=2))
     axes = matrix["spec"]["encoding"]
     assert [(axes[name]["field"], axes[name]["sort"]) for name in "xy"] == [("predicted", None), ("actual", None)]
+    # From zero: the axis of a rate that does not change would have one label otherwise, "0".
+    rate = json.loads(specs["reports_history_csv"])["encoding"]["y"]
+    assert (rate["field"], rate["axis"], "scale" in rate) == ("learning_rate", {"format": "~g"}, False)
     for name in ("reports_data_json", "reports_per_class_csv"):
         bars = json.loads(specs[name])
         assert [bar["class"] for bar in bars["data"]["values"]] == list(constants.CLASSES)
