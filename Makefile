@@ -28,7 +28,7 @@ OUT :=
 SCENE :=
 export BASE FOLDS GROUP HEAD NAME OUT SCENE
 # DVC runs each stage with the first `python` in PATH.
-PIP := python -m pip install --quiet --disable-pip-version-check
+PIP := python -m pip install --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate

@@ -42,6 +42,6 @@ def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
     Work that is done sooner leaves no line in a log.
     """
     if not sys.stderr.isatty():
-        options |= {"file": _Log(), "bar_format": LINE, "delay": EVERY}
+        options |= {"file": _Log(), "bar_format": LINE, "delay": EVERY, "leave": False}
         options |= {"mininterval": EVERY, "maxinterval": EVERY, "miniters": 1}
     return tqdm(iterable, **options)

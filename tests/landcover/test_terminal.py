@@ -34,7 +34,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch):
             now[0] = next(seconds)
             bar.set_postfix(loss=epoch, refresh=False)
     lines = sys.stderr.getvalue().splitlines()
-    assert [line.split(" [")[0] for line in lines] == ["train: 3/6", "train: 5/6", "train: 6/6"]
+    assert [line.split(" [")[0] for line in lines] == ["train: 3/6", "train: 5/6"]
     assert lines[0].endswith(", loss=2]")
 
 
