@@ -30,7 +30,7 @@ def commands() -> list[str]:
     blocks = [block for page in pages for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     lines = [part for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ")]
-    return [line for line in dict.fromkeys(lines) if not re.match(r"[A-Z]+=", line)]
+    return [line for line in dict.fromkeys(lines) if not re.match(r"[A-Z_]+=", line)]
 
 
 def words_of(command: str) -> list[str]:
