@@ -28,7 +28,7 @@ OUT :=
 SCENE :=
 export BASE FOLDS GROUP HEAD NAME OUT SCENE
 # DVC runs each stage with the first `python` in PATH.
-PIP := python -m pip install --quiet --disable-pip-version-check
+PIP := python -m pip install --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate
@@ -110,10 +110,10 @@ COMPILE := uv pip compile --quiet --no-header --python-version 3.11
 # that the CPU build does not need, are not pinned: the CUDA build requires its own.
 requirements: $(VENV)/installed
 	python -m pip install --quiet uv
-	$(COMPILE) --upgrade requirements.in | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | \
+	$(COMPILE) --upgrade --constraint constraints.txt requirements.in | sed 's/^\(torch==[0-9.]*\)+.*/\1/' | \
 		awk '/^[^ ]/ {keep = !/^(nvidia-|cuda-|triton=)/} keep' > requirements.txt
 	grep -v '^torch==' requirements.txt | \
 		$(COMPILE) --no-deps --no-annotate --generate-hashes - --output-file requirements-hashes.txt
-	for extra in dask onnx test; do \
+	for extra in dask onnx remotes test; do \
 		$(COMPILE) --upgrade --generate-hashes requirements-$$extra.in --output-file requirements-$$extra.txt; \
 	done

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tqdm import tqdm
-
-from landcover import files
+from landcover import files, terminal
 from landcover.config import Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
@@ -47,12 +45,13 @@ def fit(run: Run, checkpoint: Path, curves: Path) -> None:
     The history so far is written to `curves` after each epoch, for whoever watches them.
     """
     first = run.group.rank == 0
-    bar = {"desc": f"train on {run.train.labels.device}", "unit": "epoch", "disable": None if first else True}
-    with closing(run.epochs(checkpoint)) as epochs, tqdm(epochs, total=run.settings.epochs, **bar) as progress:
-        for epoch in progress:
+    options = {"desc": f"train on {run.train.labels.device}", "total": run.settings.epochs, "unit": "epoch"}
+    with closing(run.epochs(checkpoint)) as epochs, terminal.progress(epochs, disable=not first, **options) as bar:
+        for epoch in bar:
             if first:
                 write_history(curves, run.history)
-            progress.set_postfix(loss=f"{epoch.train_loss:.3f}", val_accuracy=f"{epoch.val_accuracy:.3f}")
+            shown = {"loss": f"{epoch.train_loss:.3f}", "val_accuracy": f"{epoch.val_accuracy:.3f}"}
+            bar.set_postfix(shown, refresh=False)
 
 
 def train(

@@ -21,7 +21,7 @@ DOCUMENTS = [
 PARAMS, EXPERIMENTS = (yaml.safe_load((REPOSITORY / f"{name}.yaml").read_text()) for name in ("params", "experiments"))
 NAMES = {*EXPERIMENTS, *(name for group in EXPERIMENTS.values() for name in group)}
 ADDED = {"points", "fields"}  # entries of `datasets` that a page has its reader add
-OTHERS = {"cd", "git", "pip", "salloc", "srun"}  # programs that are not ours
+OTHERS = {"cd", "git", "gto", "pip", "salloc", "srun"}  # programs that are not ours
 
 
 def commands() -> list[str]:
@@ -30,7 +30,7 @@ def commands() -> list[str]:
     blocks = [block for page in pages for block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)]
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     lines = [part for line in lines for part in re.sub(r"\s+#.*", "", line).split(" && ")]
-    return [line for line in dict.fromkeys(lines) if not re.match(r"[A-Z]+=", line)]
+    return [line for line in dict.fromkeys(lines) if not re.match(r"[A-Z_]+=", line)]
 
 
 def words_of(command: str) -> list[str]:

@@ -1,10 +1,12 @@
-"""The notebook runs from top to bottom, and is kept without what it shows."""
+"""The notebooks run from top to bottom, and are kept without what they show."""
 
 import ast
 import io
 import json
 import sys
 from functools import partial
+from types import SimpleNamespace
+from unittest import mock
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 from tiny import REPOSITORY, architecture
 
+from landcover import api
 from landcover.constants import CLASSES, SPLITS
 from landcover.data import tensors
 from landcover.models.metadata import Inputs, Metadata
@@ -19,7 +22,8 @@ from landcover.models.registry import build
 from landcover.models.weights import save
 from landcover.synthetic import scene
 
-CELLS = json.loads((REPOSITORY / "notebooks" / "explore.ipynb").read_text())["cells"]
+NOTEBOOKS = {path.stem: json.loads(path.read_text())["cells"] for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+CELLS = NOTEBOOKS["explore"]
 BANDS = ["B02", "B03", "B04", "B08"]
 
 
@@ -72,6 +76,29 @@ def test_the_notebook_runs(repository, monkeypatch, capsys):
     assert f"accuracy over 25 cells: {np.mean(names['truth'] == names['found'].labels):.3f}" in told
 
 
-def test_the_notebook_is_kept_without_outputs():
-    code = [cell for cell in CELLS if cell["cell_type"] == "code"]
+def test_the_start_needs_no_more_than_a_clone(monkeypatch):
+    """With functions that note how they are called; test_pipeline.py runs those themselves."""
+    called = []
+    fakes = {
+        name: mock.create_autospec(getattr(api, name), side_effect=lambda *given, of=name: called.append((of, *given)))
+        for name in ("train", "compare")
+    }
+    fakes["compare"].side_effect, fakes["compare"].return_value = None, "**Better**: why\n\nmore"
+    monkeypatch.chdir(REPOSITORY / "notebooks")
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(Markdown=called.append))
+    for name, fake in fakes.items():
+        monkeypatch.setattr(api, name, fake)
+    names = {}
+    for cell in NOTEBOOKS["start"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    faster = {"train.learning_rate": 0.001, "train.shuffle": True}
+    assert called == [("train", "baseline"), ("train", "faster", faster), "**Better**: why"]
+    fakes["compare"].assert_called_once_with("baseline", "faster")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_is_kept_without_outputs(name):
+    code = [cell for cell in NOTEBOOKS[name] if cell["cell_type"] == "code"]
     assert {(cell["execution_count"], *cell["outputs"]) for cell in code} == {(None,)}

@@ -18,7 +18,8 @@ import yaml
 from dvc.repo import Repo
 from tiny import REAL_ARCHIVE, REPOSITORY
 
-from landcover import constants
+from landcover import api, constants
+from landcover.errors import InputError
 from landcover.synthetic import writer
 
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
@@ -166,10 +167,30 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     assert cells == list(product(constants.CLASSES, repeat=2))
     axes = matrix["spec"]["encoding"]
     assert [(axes[name]["field"], axes[name]["sort"]) for name in "xy"] == [("predicted", None), ("actual", None)]
+    # From zero: the axis of a rate that does not change would have one label otherwise, "0".
+    rate = json.loads(specs["reports_history_csv"])["encoding"]["y"]
+    assert (rate["field"], rate["axis"], "scale" in rate) == ("learning_rate", {"format": "~g"}, False)
     for name in ("reports_data_json", "reports_per_class_csv"):
         bars = json.loads(specs[name])
         assert [bar["class"] for bar in bars["data"]["values"]] == list(constants.CLASSES)
         assert bars["encoding"]["y"]["sort"] is None
+
+
+def test_a_notebook_needs_no_command_line(repository, monkeypatch, capfd):
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(repository / "notebooks")
+    before = run(repository, "git", "status", "--porcelain")
+    assert api.look("small") == repository / "look.png"
+    assert "patches    40 of 120 x 120 pixels" in capfd.readouterr().out
+    figures = api.train("shorter", {"train.epochs": 1, "train.flips": True})
+    assert figures.keys() == json.loads((repository / "reports/headline.json").read_text()).keys()
+    assert api.train("shorter", {"train.epochs": 1}).keys() == figures.keys()  # again, in place of the first
+    assert api.compare("HEAD", "shorter") == (repository / "comparison.md").read_text()
+    assert (api.predict("sample", step=240) / "map.png").is_file()
+    with pytest.raises(InputError, match=r"train\.optimizer = 'adamm': Input should be "):
+        api.train("mistyped", {"train.optimizer": "adamm"})
+    assert run(repository, "git", "status", "--porcelain") == before
 
 
 def test_the_data_can_be_pushed_and_pulled_elsewhere(repository, tmp_path):

@@ -18,8 +18,8 @@ from urllib.parse import unquote, urljoin
 
 import requests
 import urllib3
-from tqdm import tqdm
 
+from landcover import terminal
 from landcover.archives import archive
 from landcover.config import PARAMS
 from landcover.errors import CHOICES, InputError, few, redact
@@ -144,7 +144,7 @@ def _transfer(session: requests.Session, url: str, partial: Path, size: int | No
                 etag = response.headers.get("ETag", "")
                 is_strong = etag.startswith('"')
                 version_path.write_text(etag if is_strong else response.headers.get("Last-Modified", ""))
-            bar = tqdm(desc="download", total=total, initial=kept, unit="B", unit_scale=True, disable=None)
+            bar = terminal.progress(desc="download", total=total, initial=kept, unit="B", unit_scale=True)
             with bar, open(partial, "ab", buffering=0) as file:
                 while piece:
                     kept += file.write(piece)

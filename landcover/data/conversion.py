@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from landcover import terminal
 from landcover.constants import BANDS, METRES_PER_PIXEL, NODATA, PATCH_SIZE, REFLECTANCE_SCALE, SPLITS
 from landcover.data import offsets, tensors
 from landcover.data.layout import Patches
@@ -224,13 +224,8 @@ def convert(
     paths = [folder.resolve() / tensors.shard_name(split, number) for split, number, _ in jobs]
     work = partial(write_shard, reading=reading, classes=classes)
     summaries = {split: Summary.empty(len(reading.channels)) for split in SPLITS}
-    progress = tqdm(
-        pool.map(work, [rows for *_, rows in jobs], paths),
-        total=len(jobs),
-        desc="preprocess",
-        unit="shard",
-        disable=None,
-    )
+    done = pool.map(work, [rows for *_, rows in jobs], paths)
+    progress = terminal.progress(done, total=len(jobs), desc="preprocess", unit="shard")
     for (split, *_), summary in zip(jobs, progress, strict=True):
         summaries[split] += summary
     return summaries

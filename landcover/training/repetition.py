@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from scipy.special import logsumexp
-from tqdm import tqdm
 
+from landcover import terminal
 from landcover.config import Runtime, Training
 from landcover.constants import SPLITS
 from landcover.data import tensors
@@ -141,7 +141,7 @@ def repeat_training(
     ahead: dict[Trial, Arrays] = {}
     count = at_once(len(trials), runtime)
     names = f"{len(trials)} networks" if len(trials) > 1 else "1 network"
-    with tqdm(desc=f"train {names}", total=len(trials) * train.epochs, unit="epoch", disable=None) as bar:
+    with terminal.progress(desc=f"train {names}", total=len(trials) * train.epochs, unit="epoch") as bar:
         if count > 1:
             share = runtime.model_copy(update={"resident_gigabytes": runtime.resident_gigabytes / count})
             with tempfile.NamedTemporaryFile() as ticks, helpers(count, "lower runtime.resident_gigabytes") as pool:

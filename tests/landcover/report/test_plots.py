@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
 from landcover import constants
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.results import accuracy_by_purity
-from landcover.report import palette, plots
+from landcover.report import palette, plots, sheets
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
 
@@ -101,3 +102,16 @@ def test_a_picture_of_synthetic_data_says_so_in_its_corner(tmp_path):
     for figure, synthetic in zip(figures, (False, True), strict=True):
         plots.save(figure, tmp_path / f"{synthetic}.png", synthetic=synthetic)
     assert [texts(figure) for figure in figures] == [[], ["synthetic data"]]
+
+
+def test_a_small_file_keeps_the_colours_of_small_squares(tmp_path):
+    """Among patches of all kinds of greens, the pink square of cropland, at the fourth corner of a sheet."""
+    greens = np.random.default_rng(0).uniform((0, 0.1, 0), (0.1, 0.3, 0.1), (4, 120, 120, 3)).transpose(0, 3, 1, 2)
+    captions = [["tree_cover", "grassland"]] * 3 + [["tree_cover", "cropland"]]
+    figure = sheets.sheet(greens, sheets.TRUE_COLOUR, ["tree_cover", "grassland", "cropland"], captions, "", "")
+    plots.save(figure, tmp_path / "sheet.png", synthetic=False)
+    picture = Image.open(tmp_path / "sheet.png")
+    assert picture.mode == "P"  # a byte per pixel
+    pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    pink = np.abs(pixels - np.array([0xF0, 0x96, 0xFF])).max(1) < 16
+    assert 50 < pink.sum() < 200
