@@ -14,6 +14,7 @@ WORDS = {
     "rededge078": "B07", "nir": "B08", "nearinfrared": "B08", "nir08": "B8A", "narrownir": "B8A", "rededge4": "B8A",
     "nir09": "B09", "watervapour": "B09", "swir1": "B11", "swir16": "B11", "swir2": "B12", "swir22": "B12",
 }  # fmt: skip
+REMOTE = "/vsicurl/"  # before a URL, for GDAL
 METRES = re.compile(r"_(10|20|60)m(?![a-z0-9])", re.IGNORECASE)  # in a file's name
 LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0-9])", re.IGNORECASE)
 

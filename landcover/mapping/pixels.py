@@ -1,6 +1,7 @@
 """The pixels of a scene's files, read in strips: unchanged, resampled from 20 m and 60 m, or warped."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from rasterio.windows import Window
 from landcover.constants import NODATA
 from landcover.data.raster import resampled_nodata
 from landcover.errors import InputError, redact
+from landcover.mapping.layers import REMOTE
 
 RESAMPLING = "bilinear"  # preprocess's default
 WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together
@@ -35,7 +37,8 @@ OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed URLs are valid for GET only
 }
-REMOTE = "/vsicurl/"
+JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
+DENIED = re.compile(r"\b(401|403|409)\b")  # the last by Azure, where it serves the Planetary Computer
 # Otherwise, GDAL asks the host for a list of files, and for files beside the one that is read.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -53,7 +56,7 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         InputError: it cannot be opened, or read from while it is open.
     """
     remote = path.startswith(REMOTE)
-    driver = "JP2OpenJPEG" if file_name(path).lower().endswith(".jp2") else "GTiff"
+    driver = "JP2OpenJPEG" if JP2.search(path.partition("?")[0]) else "GTiff"
     try:
         with rasterio.Env(**OPTIONS | (ALONE if remote else {})), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -64,6 +67,11 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL reports it without the URL
             why = why.replace(query, "...")
         remedy = "check the network and the URL, and run again" if remote else "give an intact GeoTIFF or JPEG 2000"
+        if remote and DENIED.search(why):
+            remedy = (
+                "its host wants a login, or links with a signature: do the signing (for the Planetary Computer, by "
+                "planetary_computer.sign) and give the signed item, or download the product"
+            )
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 
 

@@ -21,7 +21,7 @@ from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
-from landcover.mapping.layers import Layer, Source, band_of, level_of
+from landcover.mapping.layers import REMOTE, Layer, Source, band_of, level_of
 from landcover.mapping.pixels import open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
@@ -134,12 +134,12 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
-        source = stac.read_source(path if remote else str(file))
+        source = stac.read_source(path if remote else str(file), bands)
     elif not remote and (file.is_dir() or suffix == ".zip"):
         source = products.read_source(file)
     else:
         with _named(file.name):
-            return _source_of_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+            return _source_of_raster(f"{REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
         raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source

@@ -102,11 +102,12 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
         # At other addresses, of which GDAL has nothing yet.
-        for number, answer in enumerate((File(path.read_bytes(), cut=1000), Reply(403))):
+        answers = ((File(path.read_bytes(), cut=1000), "check the network"), (Reply(403), "its host wants a login"))
+        for number, (answer, remedy) in enumerate(answers):
             server.on("/scene.tif", answer)
             path = f"/vsicurl/{url}?{number}=secret"
             files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            with pytest.raises(InputError, match=r"^scene.tif: scene.tif cannot be read .*check the network") as error:
+            with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
                 whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
 
