@@ -22,6 +22,8 @@ REMOVED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 BASELINE = ("s2:processing_baseline", "processing:version", "sentinel:processing_baseline")
 LEVEL = ("processing:level", "s2:product_type", "s2:product_uri", "sentinel:product_id")
 
+PICTURE = re.compile("visual|tci|overview|thumbnail|preview", re.IGNORECASE)  # in an asset's key or roles
+
 
 def is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
@@ -88,6 +90,8 @@ def _fetch(url: str) -> bytes:
 
 def _bands(path: str, key: str, asset: dict[str, Any], removed: bool) -> Iterator[tuple[str, tuple, Layer]]:
     """The bands of an asset, each with a rank; the lowest rank is preferred."""
+    if PICTURE.search(" ".join([key, *(asset.get("roles") or [])])):
+        return
     entries = asset.get("bands") or asset.get("eo:bands") or [{}]
     rasters = asset.get("raster:bands") or [{}] * len(entries)
     for position, (entry, raster) in enumerate(zip(entries, rasters, strict=False)):
