@@ -26,6 +26,7 @@ from landcover.mapping import maps, rasters
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.products import is_benge
+from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
 from landcover.mapping.truth import Agreement, read_labels
@@ -72,8 +73,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
     add("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
     add("--bands", type=positions, help="positions of the model's bands in the file, as b1,b2,b3,b7")
-    add("--offset", type=int, help="what was added to the scene's numbers; default: from its metadata")
-    add("--quantification", type=int, help="the number for a reflectance of 1; default: from the metadata")
+    add("--offset", type=float, help="what was added to the scene's numbers; default: from its metadata")
+    add("--quantification", type=float, help="the number for a reflectance of 1; default: from the metadata")
     add("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
     add("--level", choices=["any"], help="accept Level-1C too, which the model was not trained on")
     options = parser.parse_args(arguments)
@@ -204,7 +205,8 @@ def tabulate_patches(
     root: Path, predictor: Predictor, runtime: Runtime, options: argparse.Namespace, out: Path
 ) -> None:
     """Write predictions for the patches of a folder in the ben-ge layout, and print a summary."""
-    offset = "auto" if options.offset is None else options.offset
+    check_given(options.offset, None)
+    offset = "auto" if options.offset is None else round(options.offset)
     table, suspicion = predict_patches(root, predictor, offset, runtime)
     if suspicion and suspicion.certain and offset == "auto":
         raise InputError(f"{root}: {suspicion.why}: {suspicion.remedy}")

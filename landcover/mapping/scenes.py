@@ -22,7 +22,7 @@ from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import REMOTE, Layer, Source, band_of, level_of
-from landcover.mapping.pixels import open_raster
+from landcover.mapping.pixels import Gaps, open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
@@ -55,6 +55,7 @@ class SceneBand(NamedTuple):
     layer: Layer
     scaling: Scaling
     scale: float | int  # the side of the file's pixels, in pixels of the scene
+    gaps: Gaps
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,15 @@ class Scene:
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
         for path, positions in _by_file([band.layer for band in self.files]).items():
             indexes = [self.files[position].layer.index for position in positions]
+            gaps = [self.files[position].gaps for position in positions]
             scale = self.files[positions[0]].scale
             with _named(self.name), open_raster(path) as raster:
                 if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, row, rows)
+                    numbers, empty = pixels.read_warped(raster, indexes, gaps, grid, scale, row, rows)
                 elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, window=Window(0, row, self.width, rows))
+                    numbers, empty = pixels.read(raster, indexes, gaps, window=Window(0, row, self.width, rows))
                 else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), row, rows, self.width)
+                    numbers, empty = pixels.read_resampled(raster, indexes, gaps, int(scale), row, rows, self.width)
             for position, band, gaps in zip(positions, numbers, empty, strict=True):
                 output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
         return output
@@ -190,6 +192,7 @@ class Header(NamedTuple):
     grid: Grid
     scale: tuple[float, float]  # its tags of scale and offset
     block_rows: int
+    signed: bool  # its numbers may be negative
 
 
 def _header(layer: Layer) -> Header:
@@ -210,32 +213,62 @@ def _header(layer: Layer) -> Header:
                 "rewrite it with `rio convert --driver COG`"
             )
         grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
-        return Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
+        return Header(grid, (raster.scales[band], raster.offsets[band]), block[0], dtype.kind != "u")
 
 
 # -- what its numbers mean
 
 
 def _scalings(
-    source: Source, headers: dict[str, Header], offset: int | None, quantification: int | None
-) -> tuple[dict[str, Scaling], list[str]]:
-    """Offset and quantification of the layers, by band, and warnings.
+    source: Source, headers: dict[str, Header], offset: float | None, quantification: float | None
+) -> tuple[dict[str, Scaling], dict[str, Gaps], list[str]]:
+    """Offset and quantification of the layers, and their nodata, by band, and warnings.
 
     Raises:
         InputError: the pixels contradict them.
     """
     product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
     checked = [band for band in (BLUE, NEAR_INFRARED) if band in headers] or list(headers)[:1]
-    samples = {band: pixels.sample(source.layers[band].path, source.layers[band].index) for band in checked}
+    sampled = dict.fromkeys([*checked, *(band for band, header in headers.items() if header.signed)])
+
+    def sample(band: str) -> tuple[np.ndarray, np.ndarray]:
+        return pixels.sample(source.layers[band].path, source.layers[band].index)
+
+    samples = {band: sample(band) for band in sampled}
+    fills = {band: pixels.fill_of(numbers[~empty]) for band, (numbers, empty) in samples.items()}
     numbers, empty = samples[checked[0]]
+    known = numbers[~empty & (numbers != fills[checked[0]])]
     scalings = {
-        band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, numbers[~empty])
+        band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, known)
         for band, header in headers.items()
     }
+    gaps = {band: Gaps(fills.get(band, fills[checked[0]]), scaling.least(scalings[band])) for band in headers}
+    shares: dict[str, dict[str, float]] = defaultdict(dict)  # of what is remarkable, by band
+    for band, (numbers, empty) in samples.items():
+        fill, least = gaps[band]
+        none = ~empty & ((numbers == fill) | (numbers <= least))
+        below = ~empty & ~none & (numbers < 0)
+        empty |= none
+        what = f"below a reflectance of {scaling.LEAST_REFLECTANCE:g}" if fill is None else f"{fill:g}"
+        shares[f"{what}, which is taken as nodata"][band] = none.mean()
+        shares["below 0, and become the darkest value"][band] = below.mean()
+    warnings = [
+        f"{100 * max(of.values()):.2g}% of the pixels of {max(of, key=of.get)} are {what}"
+        for what, of in shares.items()
+        if any(of.values())
+    ]
     if source.level == "1C":
-        return scalings, []  # light scattered by the atmosphere is in all pixels
-    rescaled = {band: scaling.rescale(*sample, scalings[band]) for band, sample in samples.items()}
-    return scalings, scaling.check_plausible(scalings, rescaled)
+        return scalings, gaps, warnings  # light scattered by the atmosphere is in all pixels
+
+    def levels(band: str, numbers: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        return scaling.levels(numbers, empty, scalings[band])
+
+    def darkest() -> float:
+        each = [levels(band, *(samples.get(band) or sample(band))) for band in headers]
+        return min(float(np.nanpercentile(level, 0.1)) for level in each if not np.isnan(level).all())
+
+    checked_levels = {band: levels(band, *samples[band]) for band in checked}
+    return scalings, gaps, warnings + scaling.check_plausible(scalings, checked_levels, source.level, darkest)
 
 
 def open_scene(
@@ -243,8 +276,8 @@ def open_scene(
     bands: list[str],
     *,
     positions: list[int] | None = None,
-    offset: int | None = None,
-    quantification: int | None = None,
+    offset: float | None = None,
+    quantification: float | None = None,
     crs: str | None = None,
     any_level: bool = False,
 ) -> Scene:
@@ -263,6 +296,7 @@ def open_scene(
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
+    scaling.check_given(offset, quantification)
     source = _read_source(path, bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
@@ -286,7 +320,8 @@ def open_scene(
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
-        scalings, warnings = _scalings(source, headers, offset, quantification)
+        level = source.level or ("any" if any_level else None)
+        scalings, gaps, warnings = _scalings(replace(source, level=level), headers, offset, quantification)
     scales = {
         band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
     }
@@ -315,7 +350,7 @@ def open_scene(
         width=target.width,
         height=target.height,
         provenance=provenance,
-        files=[SceneBand(source.layers[band], scalings[band], scales[band]) for band in bands],
+        files=[SceneBand(source.layers[band], scalings[band], scales[band], gaps[band]) for band in bands],
         warped=warped,
         block_rows=max(math.ceil(headers[band].block_rows * scales[band]) for band in bands),
     )

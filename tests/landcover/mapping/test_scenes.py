@@ -152,7 +152,8 @@ def test_numbers_of_another_quantification_stop_unless_it_is_given(tmp_path):
     path = str(write(tmp_path / "scene.tif", np.stack([*NUMBERS[:3] // 100, 200 + NUMBERS[3] // 10])))
     with pytest.raises(InputError, match="give --quantification 1000, or --quantification 10000 if"):
         open_scene(path, [*BANDS])
-    assert open_scene(path, [*BANDS], quantification=10_000).provenance.warnings == []
+    (warning,) = open_scene(path, [*BANDS], quantification=10_000).provenance.warnings
+    assert warning.endswith("; do not trust the map")
     pixels = whole(open_scene(path, [*BANDS], quantification=1000))
     assert (pixels[3] == (200 + NUMBERS[3] // 10) * 10).all()
 
@@ -180,6 +181,70 @@ def test_zero_and_the_nodata_tag_are_nodata(tmp_path, tag):
     sideways = {"transform": Affine(0, 10, LEFT, -10, 0, TOP), "nodata": tag}
     scene = open_scene(str(write(tmp_path / "scene.tif", numbers.transpose(0, 2, 1), **sideways)), [*BANDS])
     assert ((whole(scene) == 0) == empty).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "fill"),
+    [("int16", 1, -10_000), ("int16", 1, -9999), ("int16", 1, -32_768), ("float32", 1, -9999), ("float32", 1, -1),
+     ("float32", 1e-4, -9999), ("float64", 1e-4, -3.4e38), ("float32", 1e-4, -1), ("int16", 1, -1000),
+     ("float32", 1e-4, -0.1), ("uint16", 1, 65_535), ("uint16", 1, 55_537), ("float32", 1e-4, 1e20)],
+)  # fmt: skip
+def test_a_number_that_recurs_and_lies_apart_is_nodata_without_a_tag(tmp_path, dtype, scale, fill):
+    numbers = (NUMBERS * scale).astype(dtype)
+    numbers[:, :, :60] = fill
+    numbers[3, 100:150] = fill  # nodata in one band only
+    path = str(write(tmp_path / "scene.tif", numbers))
+    scene = open_scene(path, [*BANDS])
+    assert ((whole(scene) == 0) == (numbers == np.array(fill, dtype))).all()
+    assert (whole(scene)[:3, :, 60:] == NUMBERS[:3, :, 60:]).all()
+    (warning,) = scene.provenance.warnings
+    assert warning == f"41% of the pixels of B08 are {np.array(fill, dtype).item():g}, which is taken as nodata"
+    warped = whole(open_scene(path, ["B02"], crs="EPSG:32632"))
+    assert warped[warped > 0].min() < 100
+    assert (warped > 0).sum() == pytest.approx(240 * 180, rel=0.02)
+
+
+def test_negative_numbers_of_water_are_the_darkest_and_are_counted(tmp_path):
+    numbers = NUMBERS.astype(np.int16)
+    numbers[3, :60] = np.random.default_rng(0).normal(0, 30, (60, 240)).clip(-200).round()
+    numbers[3, numbers[3] == 0] = 1
+    numbers[:, 0, :10] = [[-1500 + column for column in range(10)]] * 4
+    scene = open_scene(str(write(tmp_path / "scene.tif", numbers)), [*BANDS])
+    pixels = whole(scene)
+    assert (pixels[:, 0, :10] == 0).all()
+    assert ((pixels == 0) == (numbers <= -1000)).all()
+    assert (pixels[3][(numbers[3] < 0) & (numbers[3] > -1000)] == 1).all()
+    assert scene.provenance.warnings == [
+        "0.017% of the pixels of B02 are below a reflectance of -0.1, which is taken as nodata",
+        "12% of the pixels of B08 are below 0, and become the darkest value",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"offset": -1000}, "^--offset -1000: give what was added to the numbers, 1000, without the sign"),
+        ({"offset": 70_000}, "^--offset 70000: give what was added to the numbers, from 0 to 10000"),
+        ({"offset": np.nan}, "^--offset nan: give what was added"),
+        ({"quantification": 0}, "^--quantification 0: give the number for a reflectance of 1, such as 10000"),
+        ({"quantification": -1}, "^--quantification -1: give"),
+        ({"quantification": np.inf}, "^--quantification inf: give"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(geotiff, options, why):
+    with pytest.raises(InputError, match=why):
+        open_scene(str(geotiff), [*BANDS], **options)
+
+
+def test_reflectances_with_an_offset_are_told_and_read_with_it(tmp_path):
+    path = str(write(tmp_path / "scene.tif", (NUMBERS / 10_000 + 0.1).astype(np.float32)))
+    with pytest.raises(
+        InputError, match=r"an offset of 0\.1: give --offset 0\.1, or --offset 0 if the numbers are right"
+    ):
+        open_scene(path, [*BANDS])
+    scene = open_scene(path, [*BANDS], offset=0.1)
+    assert scene.provenance.warnings == []
+    assert np.abs(whole(scene).astype(int) - NUMBERS).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["mask", "alpha"])
