@@ -1,5 +1,6 @@
 """The pixels of a scene's files, read in strips: unchanged, resampled from 20 m and 60 m, or warped."""
 
+import logging
 import math
 import re
 import warnings
@@ -27,9 +28,9 @@ WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's res
 WARP_TOLERANCE = 0.01  # of a pixel: the error that GDAL may make when it approximates the transformation
 SAMPLE = 700  # pixels a side: half a million of them
 SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to include water or shadows, for a quarter of the time
-# Nodata without a tag is the lowest number of a band if it is negative, or the highest if it is far above all others and
-# no reflectance. It has at least this share of the pixels and, if negative, is so many times as frequent as any other
-# negative number. What is left of water once an offset has been subtracted is negative, too, but spreads over many.
+# Nodata without a tag is the lowest number of a band if it is negative, or the highest if it is far above all others
+# and no reflectance. It has at least this share of the pixels and, if negative, is so many times as frequent as any
+# other negative number. What is left of water once an offset has been subtracted spreads over many numbers.
 FILL_SHARE, FILL_EXCESS = 0.01, 10
 CACHE_BYTES = 1 << 28  # holds one row of blocks of all bands
 OPTIONS = {
@@ -52,6 +53,30 @@ def file_name(path: str) -> str:
     return Path(urlsplit(path).path if path.startswith(REMOTE) else path).name
 
 
+class _Errors(logging.Handler):
+    """Collects what GDAL reports as errors without failing, as for a JPEG 2000 that ends early."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def _strict(path: str) -> Iterator[None]:
+    """Fail on any error that GDAL reports."""
+    log, errors = logging.getLogger("rasterio._env"), _Errors()
+    log.addHandler(errors)
+    try:
+        yield
+    finally:
+        log.removeHandler(errors)
+    if errors.messages:
+        raise rasterio.errors.RasterioIOError(errors.messages[0])
+
+
 @contextmanager
 def open_raster(path: str) -> Iterator[DatasetReader]:
     """A raster, opened with a driver that reads no other files or URLs.
@@ -64,7 +89,7 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     try:
         with rasterio.Env(**OPTIONS | (ALONE if remote else {})), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path, driver=driver) as raster:
+            with rasterio.open(path, driver=driver) as raster, _strict(path):
                 yield raster
     except rasterio.errors.RasterioError as error:
         why = redact(" ".join(str(error.__cause__ or error).split()))

@@ -16,16 +16,18 @@ from rasterio import Affine
 from rasterio.enums import Interleaving
 from rasterio.windows import Window
 
-from landcover.constants import BASELINE, DATE, METRES_PER_PIXEL
+from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, METRES_PER_PIXEL
 from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
-from landcover.mapping.layers import REMOTE, Layer, Source, band_of, level_of
+from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
 from landcover.mapping.pixels import Gaps, open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
+NEEDED = "the networks need Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
+OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
 # A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
 # MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
@@ -155,6 +157,13 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
             raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
         return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
+    if are_numbers(descriptions):
+        raise InputError(
+            f"its bands are only counted, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
+            f"{', '.join(bands)} by --bands, from 1"
+        )
+    if other := other_satellite(" ".join(text or "" for text in descriptions)):
+        raise InputError(f"its bands are called as those of {other} are; {NEEDED}")
     layers: dict[str, Layer] = {}
     for index, text in enumerate(descriptions, 1):
         band = band_of(text or (file.stem if count == 1 else ""))
@@ -177,7 +186,7 @@ def _complete(source: Source, bands: list[str]) -> Source:
     baseline, day = re.search(BASELINE, names), re.search(DATE, names)
     return replace(
         source,
-        level=source.level or level_of(names),
+        level=source.level or level_of(names) or ("1C" if CIRRUS in source.layers else None),
         baseline=source.baseline or (f"{baseline[1][:2]}.{baseline[1][2:]}" if baseline else ""),
         date=source.date or (f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}" if day else None),
     )
@@ -304,6 +313,8 @@ def open_scene(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
         source = _complete(source, bands)
+        if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
+            raise InputError(f"is called as products of {other} are; {NEEDED}")
         if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
@@ -325,6 +336,12 @@ def open_scene(
     scales = {
         band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
     }
+    side, native = scales[finest] * METRES_PER_PIXEL, min(BANDS[band] for band in bands)
+    if not OTHER_PIXELS[0] < side / native < OTHER_PIXELS[1]:
+        warnings.append(
+            f"its pixels are {side:.3g} m, those of Sentinel-2 {native} m; the networks have not seen such images, and "
+            "if this is another satellite, the map is wrong"
+        )
     resampled = {
         band: f"{grid.crs.to_string()}, {scales[band] * METRES_PER_PIXEL:.6g} m"
         for band, grid in own.items()

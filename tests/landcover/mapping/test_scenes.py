@@ -357,6 +357,36 @@ def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
         open_scene(str(path), [*BANDS])
 
 
+def test_bands_that_are_only_counted_need_positions(tmp_path):
+    numbers = np.concatenate([NUMBERS] * 3)
+    path = str(write(tmp_path / "scene.tif", numbers, tuple(f"b{index}" for index in range(12))))
+    with pytest.raises(InputError, match=r"are only counted, from b0 to b11; give the positions of B02, .* by --bands"):
+        open_scene(path, [*BANDS])
+    assert (whole(open_scene(path, [*BANDS], positions=[1, 2, 3, 4])) == NUMBERS).all()
+
+
+def test_other_satellites_are_named(tmp_path):
+    path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
+    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; the networks need"):
+        open_scene(str(path), [*BANDS])
+    path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
+    with pytest.raises(InputError, match=r"is called as products of PlanetScope are; the networks need Sentinel-2"):
+        open_scene(str(path), [*BANDS])
+    path = write(tmp_path / "scene.tif", NUMBERS, ("blue", "green", "red", "nir"), metres=3)
+    (warning,) = open_scene(str(path), [*BANDS]).provenance.warnings
+    assert warning.startswith("its pixels are 3 m, those of Sentinel-2 10 m; the networks have not seen such images")
+    path = write(tmp_path / "cirrus.tif", np.concatenate([NUMBERS, NUMBERS[:1]]), (*BANDS, "B10"))
+    with pytest.raises(InputError, match="is Level 1C"):
+        open_scene(str(path), [*BANDS])
+
+
+def test_areas_that_are_not_those_of_the_ground_are_refused(tmp_path):
+    mercator = {"crs": "EPSG:3857", "transform": Affine(10, 0, 1_600_000, 0, -10, 1_850_000)}  # at 16.4 degrees north
+    path = write(tmp_path / "scene.tif", NUMBERS, **mercator)
+    with pytest.raises(InputError, match=r"a unit of EPSG:3857 is 0\.9\d m on the ground there; give --crs EPSG:326"):
+        open_scene(str(path), [*BANDS])
+
+
 def test_files_that_are_no_rasters_are_refused(tmp_path):
     picture = tmp_path / "scene.jpg"
     write(picture, NUMBERS[:3].astype(np.uint8), (), driver="JPEG")
