@@ -1,6 +1,5 @@
 """The pixels of a scene's files, read in strips: unchanged, resampled from 20 m and 60 m, or warped."""
 
-import logging
 import math
 import re
 import warnings
@@ -43,6 +42,8 @@ OPTIONS = {
     "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed URLs are valid for GET only
 }
 JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
+# Of several threads that decode tiles of a JPEG 2000, GDAL does not report the errors.
+ONE_THREAD = {"GDAL_NUM_THREADS": 1}
 DENIED = re.compile(r"\b(401|403|409)\b")  # the last by Azure, where it serves the Planetary Computer
 # Otherwise, GDAL asks the host for a list of files, and for files beside the one that is read.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
@@ -51,30 +52,6 @@ ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 def file_name(path: str) -> str:
     """The name of a file, without its folder; of a URL, without its query."""
     return Path(urlsplit(path).path if path.startswith(REMOTE) else path).name
-
-
-class _Errors(logging.Handler):
-    """Collects what GDAL reports as errors without failing, as for a JPEG 2000 that ends early."""
-
-    def __init__(self):
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-
-@contextmanager
-def _strict(path: str) -> Iterator[None]:
-    """Fail on any error that GDAL reports."""
-    log, errors = logging.getLogger("rasterio._env"), _Errors()
-    log.addHandler(errors)
-    try:
-        yield
-    finally:
-        log.removeHandler(errors)
-    if errors.messages:
-        raise rasterio.errors.RasterioIOError(errors.messages[0])
 
 
 @contextmanager
@@ -87,9 +64,10 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
     remote = path.startswith(REMOTE)
     driver = "JP2OpenJPEG" if JP2.search(path.partition("?")[0]) else "GTiff"
     try:
-        with rasterio.Env(**OPTIONS | (ALONE if remote else {})), warnings.catch_warnings():
+        options = OPTIONS | (ALONE if remote else {}) | (ONE_THREAD if driver == "JP2OpenJPEG" else {})
+        with rasterio.Env(**options), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            with rasterio.open(path, driver=driver) as raster, _strict(path):
+            with rasterio.open(path, driver=driver) as raster:
                 yield raster
     except rasterio.errors.RasterioError as error:
         why = redact(" ".join(str(error.__cause__ or error).split()))

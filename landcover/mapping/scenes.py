@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +84,8 @@ class Scene:
         """
         output = np.empty((len(self.bands), rows, self.width), np.uint16)
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
-        for path, positions in _by_file([band.layer for band in self.files]).items():
+
+        def read(path: str, positions: list[int]) -> None:
             indexes = [self.files[position].layer.index for position in positions]
             gaps = [self.files[position].gaps for position in positions]
             scale = self.files[positions[0]].scale
@@ -94,8 +96,12 @@ class Scene:
                     numbers, empty = pixels.read(raster, indexes, gaps, window=Window(0, row, self.width, rows))
                 else:
                     numbers, empty = pixels.read_resampled(raster, indexes, gaps, int(scale), row, rows, self.width)
-            for position, band, gaps in zip(positions, numbers, empty, strict=True):
-                output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
+            for position, band, none in zip(positions, numbers, empty, strict=True):
+                output[position] = scaling.rescale(band, none, self.files[position].scaling)
+
+        files = _by_file([band.layer for band in self.files])
+        with ThreadPoolExecutor(len(files)) as threads:
+            list(threads.map(read, files.keys(), files.values()))
         return output
 
 
@@ -125,6 +131,16 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
+def _named_by_gdal(path: str) -> str:
+    """The file or folder behind a name that GDAL has for it, and the product of a folder of its bands."""
+    for form in (r"SENTINEL2_L2A:(?:/vsizip/)?(.+?)/[^/]+\.xml(?::.*)?", r"/vsizip/\{?(.+?\.zip)\}?(?:/.*)?"):
+        if name := re.fullmatch(form, path, re.IGNORECASE):
+            path = name[1]
+    if re.fullmatch(r"R\d0m|IMG_DATA", Path(path).name):
+        return next((str(folder) for folder in Path(path).parents if (folder / "MTD_MSIL2A.xml").is_file()), path)
+    return path
+
+
 def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
@@ -137,6 +153,13 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
         raise InputError(
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
+    if suffix == ".vrt":
+        raise InputError(
+            f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"
+        )
+    if not remote and suffix == ".zip" and (member := products.only_raster(file)):
+        with _named(member):
+            return _source_of_raster(f"/vsizip/{{{file}}}/{member}", Path(member), bands, positions)
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
         source = stac.read_source(path if remote else str(file), bands)
     elif not remote and (file.is_dir() or suffix == ".zip"):
@@ -243,7 +266,8 @@ def _scalings(
     def sample(band: str) -> tuple[np.ndarray, np.ndarray]:
         return pixels.sample(source.layers[band].path, source.layers[band].index)
 
-    samples = {band: sample(band) for band in sampled}
+    with ThreadPoolExecutor(len(sampled)) as threads:
+        samples = dict(zip(sampled, threads.map(sample, sampled), strict=True))
     fills = {band: pixels.fill_of(numbers[~empty]) for band, (numbers, empty) in samples.items()}
     numbers, empty = samples[checked[0]]
     known = numbers[~empty & (numbers != fills[checked[0]])]
@@ -306,12 +330,15 @@ def open_scene(
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
     scaling.check_given(offset, quantification)
+    path = _named_by_gdal(path)
     source = _read_source(path, bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
+        if source.kind.startswith("Level") or path.lower().endswith(".zip"):
+            products.check_files(Path(path), [source.layers[band].path for band in bands])
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
             raise InputError(f"is called as products of {other} are; {NEEDED}")

@@ -1,4 +1,6 @@
+import hashlib
 import pickle
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +79,27 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
     assert (provenance.offset, provenance.offset_by, provenance.date) == (1000, "metadata", "2023-06-13")
     with pytest.raises(InputError, match="its bands are found by name, not by position; omit --bands"):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
+
+
+def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff):
+    safe = write_safe(tmp_path, WITH_OFFSET)
+    folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
+    for path in (str(folder), f"SENTINEL2_L2A:{safe}/MTD_MSIL2A.xml:10m:EPSG_32633"):
+        scene = open_scene(path, [*BANDS])
+        assert (scene.name, scene.provenance.offset) == (f"{PRODUCT}.SAFE", 1000)
+        assert (whole(scene) == NUMBERS).all()
+    archive = tmp_path / "one.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(geotiff, "scene.tif")
+    for path in (str(archive), f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif"):
+        scene = open_scene(path, [*BANDS])
+        assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
+        assert (whole(scene) == NUMBERS).all()
+    (tmp_path / "scene.vrt").write_text("<VRTDataset/>")
+    with pytest.raises(
+        InputError, match=r"scene.vrt: only refers to other files; write .* rio convert .*scene.vrt .*tif"
+    ):
+        open_scene(str(tmp_path / "scene.vrt"), [*BANDS])
 
 
 def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
@@ -421,6 +444,41 @@ def test_a_torn_file_is_met_while_it_is_read(tmp_path, suffix):
     torn = tmp_path / f"x_B04.{suffix}"
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"^{tmp_path.name}: x_B04.{suffix} cannot be read \(.*\); give an intact"):
+        whole(scene)
+
+
+@pytest.mark.parametrize("change", ["cut", "changed"])
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, change):
+    root = write_safe(tmp_path, WITH_OFFSET)
+    red = next(root.glob("GRANULE/*/IMG_DATA/R10m/*B04_10m.jp2"))
+    content = red.read_bytes()
+    stream = f'<byteStream size="{len(content)}"><fileLocation href="./{red.relative_to(root)}"/>'
+    checksum = f'<checksum checksumName="MD5">{hashlib.md5(content).hexdigest()}</checksum></byteStream>'
+    (root / "manifest.safe").write_text(f"<a>{stream}{checksum}</a>")
+    path = root if kind == "folder" else zipped(root)
+    assert (whole(open_scene(str(path), [*BANDS])) == NUMBERS).all()
+    if kind == "folder":
+        red.write_bytes(content[:1000] + bytes(1000) + (content[2000:] if change == "changed" else b""))
+        why = "has another checksum than manifest.safe says" if change == "changed" else "has 2000 bytes instead of"
+    else:
+        place = path.read_bytes().index(content[1000:]) - 1000
+        data = bytearray(path.read_bytes())
+        data[place + 1000 : place + 2000] = bytes(1000)
+        path.write_bytes(data)
+        why = "has another checksum than the zip says"
+    with pytest.raises(InputError, match=rf"^{path.name}: .*B04_10m.jp2.*{why}.*; download the product again"):
+        open_scene(str(path), [*BANDS])
+
+
+def test_a_loose_jpeg_2000_with_a_hole_is_met_in_any_tile(tmp_path):
+    for position, band in enumerate(BANDS):
+        write(tmp_path / f"x_{band}.jp2", NUMBERS[position], (), BLOCKXSIZE=64, BLOCKYSIZE=64)
+    scene = open_scene(str(tmp_path), [*BANDS])
+    red = tmp_path / "x_B04.jp2"
+    content = red.read_bytes()
+    red.write_bytes(content[:40_000] + bytes(20_000) + content[60_000:])
+    with pytest.raises(InputError, match=r"x_B04.jp2 cannot be read \(.*\); give an intact GeoTIFF or JPEG 2000"):
         whole(scene)
 
 
