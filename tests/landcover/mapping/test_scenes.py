@@ -97,7 +97,7 @@ def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff
         assert (whole(scene) == NUMBERS).all()
     (tmp_path / "scene.vrt").write_text("<VRTDataset/>")
     with pytest.raises(
-        InputError, match=r"scene.vrt: only refers to other files; write .* rio convert .*scene.vrt .*tif"
+        InputError, match=r"scene.vrt: only refers to other files; write .* `rio convert scene.vrt scene.tif`"
     ):
         open_scene(str(tmp_path / "scene.vrt"), [*BANDS])
 
