@@ -52,9 +52,10 @@ def guard(action: Callable[[], None]) -> None:
             "error: out of memory: lower train.batch_size, train.eval_batch_size, the model's widths, or "
             "runtime.resident_gigabytes; then run again"
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if os.environ.get("RANK", "0") == "0":  # one of torchrun's processes speaks for all
-            print("interrupted: run the same command again; finished work is kept", file=sys.stderr)
+            kept = interrupt.args[0] if interrupt.args else "finished work is kept"
+            print(f"interrupted: run the same command again; {kept}", file=sys.stderr)
         # DVC takes the outputs of a stage that exits with 0 as complete, so an interrupted one must not.
         sys.exit(INTERRUPTED)
 

@@ -55,8 +55,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
         "B02=1,B03=2")  # fmt: skip
     add("--class-column", default="class", help="the column that names the class; default: %(default)s")
     add("--layer", help="of the points, if their file has several")
-    add("--offset", type=int, help="what was added to the scene's numbers; default: from its metadata")
-    add("--quantification", type=int, help="the number for a reflectance of 1; default: from the metadata")
+    add("--offset", type=float, help="what was added to the scene's numbers; default: from its metadata")
+    add("--quantification", type=float, help="the number for a reflectance of 1; default: from the metadata")
     add("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
     add("--level", choices=["any"], help="accept Level-1C too")
     return parser.parse_args(arguments)

@@ -12,6 +12,8 @@ import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from landcover.mapping import maps, rasters
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.products import is_benge
+from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
 from landcover.mapping.truth import Agreement, read_labels
@@ -46,8 +49,9 @@ SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not
 PREDICTIONS = "predictions.csv"  # of patches
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "classes.tif.aux.xml", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
+    "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
 }  # fmt: skip
+BESIDE = (".aux.xml", ".qml")  # endings of what QGIS writes beside them
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
 SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
 
@@ -72,8 +76,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
     add("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
     add("--bands", type=positions, help="positions of the model's bands in the file, as b1,b2,b3,b7")
-    add("--offset", type=int, help="what was added to the scene's numbers; default: from its metadata")
-    add("--quantification", type=int, help="the number for a reflectance of 1; default: from the metadata")
+    add("--offset", type=float, help="what was added to the scene's numbers; default: from its metadata")
+    add("--quantification", type=float, help="the number for a reflectance of 1; default: from the metadata")
     add("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
     add("--level", choices=["any"], help="accept Level-1C too, which the model was not trained on")
     options = parser.parse_args(arguments)
@@ -88,18 +92,21 @@ def folder_name(scene: str) -> str:
     return re.sub(r"[^\w.-]+", "-", SUFFIX.sub("", scene)).strip(".-") or "scene"
 
 
-def output_folders(scenes: list[str], out: Path | None) -> list[Path]:
+def output_folders(scenes: list[str], options: argparse.Namespace) -> list[Path]:
     """The folder for each scene's results: for a single scene, the given one; for several, one below it for each.
 
     Raises:
         InputError: two scenes have the same folder, or a folder holds something else than a map.
     """
-    folders = [out] if out and len(scenes) == 1 else [(out or MAPS) / folder_name(scene) for scene in scenes]
+    out = options.out
+    folders = [out] if out and len(options.scenes) == 1 else [(out or MAPS) / folder_name(scene) for scene in scenes]
     for folder, count in Counter(folders).items():
         if count > 1:
             raise InputError(f"several scenes would be written to {folder}; map them one by one, with --out")
         contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-        if folder.exists() and (foreign := [name for name in contents if name not in OUTPUTS]):
+        if folder.exists() and (
+            foreign := [name for name in contents if name not in OUTPUTS and not name.endswith(BESIDE)]
+        ):
             raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
     return folders
 
@@ -174,7 +181,9 @@ def map_scene(
     agreement = None
     if truth:
         place = (land_cover.transform, land_cover.labels.shape, predictor.inputs.patch_size)
-        agreement = Agreement.of(read_labels(truth, rasters.codes(classes), *place), land_cover.labels, classes)
+        agreement = Agreement.of(
+            read_labels(truth, rasters.codes(classes), scene.crs, *place), land_cover.labels, classes
+        )
         content["truth"] = agreement._asdict()
     with files.replacing(out) as part:
         part.mkdir()
@@ -204,7 +213,8 @@ def tabulate_patches(
     root: Path, predictor: Predictor, runtime: Runtime, options: argparse.Namespace, out: Path
 ) -> None:
     """Write predictions for the patches of a folder in the ben-ge layout, and print a summary."""
-    offset = "auto" if options.offset is None else options.offset
+    check_given(options.offset, None)
+    offset = "auto" if options.offset is None else round(options.offset)
     table, suspicion = predict_patches(root, predictor, offset, runtime)
     if suspicion and suspicion.certain and offset == "auto":
         raise InputError(f"{root}: {suspicion.why}: {suspicion.remedy}")
@@ -223,6 +233,18 @@ def tabulate_patches(
     print(f"{percent(uncertain)} of {len(good)} patches are below {100 * options.threshold:g}% confidence")
 
 
+@contextmanager
+def collecting(problems: list[str], several: bool) -> Iterator[None]:
+    """Of several scenes, print and collect what is wrong with one, and go on with the next."""
+    try:
+        yield
+    except InputError as error:
+        if not several:
+            raise
+        problems.append(str(error))
+        print(f"error: {error}", file=sys.stderr)
+
+
 def main(arguments: list[str]) -> None:
     options = parse_options(arguments)
     runtime = config.validate("runtime", Runtime, config.load().get("runtime")) if PARAMS.is_file() else RUNTIME
@@ -233,12 +255,21 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
     with tempfile.TemporaryDirectory() as folder:
-        # All are opened before the first is predicted, so that a bad one is found before a long computation.
-        inputs = [open_input(name, Path(folder), predictor, options) for name in options.scenes]
-        for (scene, truth), out in zip(
-            inputs, output_folders([scene.name for scene, _ in inputs], options.out), strict=True
-        ):
-            if isinstance(scene, Path):
-                tabulate_patches(scene, predictor, runtime, options, out)
-            else:
-                map_scene(scene, truth, predictor, runtime, options, out)
+        # All are opened before the first is predicted, so that a bad one is known before a long computation.
+        inputs, problems = [], []
+        for name in options.scenes:
+            with collecting(problems, len(options.scenes) > 1):
+                inputs.append(open_input(name, Path(folder), predictor, options))
+        try:
+            for (scene, truth), out in zip(
+                inputs, output_folders([scene.name for scene, _ in inputs], options), strict=True
+            ):
+                with collecting(problems, len(options.scenes) > 1):
+                    if isinstance(scene, Path):
+                        tabulate_patches(scene, predictor, runtime, options, out)
+                    else:
+                        map_scene(scene, truth, predictor, runtime, options, out)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
+    if problems:
+        raise InputError(f"{len(problems)} of {len(options.scenes)} scenes have no map; the lines above say why")

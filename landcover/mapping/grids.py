@@ -16,6 +16,7 @@ from landcover.errors import InputError
 FACTORS = {metres // METRES_PER_PIXEL for metres in BANDS.values()}  # sides of Sentinel-2's pixels, in pixels of 10 m
 PIXEL_TOLERANCE = 0.1  # of the finest pixel, by which the corners of a scene's layers may differ
 GROUND_TOLERANCE = 0.05  # by which a metre in a coordinate system may differ from a metre on the ground
+AREA_TOLERANCE = 0.02  # likewise for areas; a sphere is not closer to the Earth
 MEASURED = 1000  # metres over which this is measured
 EARTH_RADIUS = 6_371_000  # metres
 DEGREES = "EPSG:4326"
@@ -112,12 +113,13 @@ def metric(grid: Grid, wanted: str | None) -> CRS:
             raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
     if not crs.is_projected:
         raise InputError(f"{crs.to_string()[:40]} is not in metres; give --crs {zone} to reproject the scene to metres")
-    for metres in _ground_metres(crs, *transformed(grid.crs, crs, *centre)):
-        if abs(metres - 1) > GROUND_TOLERANCE:
-            raise InputError(
-                f"a unit of {crs.to_string()[:40]} is {metres:.2f} m on the ground there; give --crs {zone} to "
-                "reproject the scene to metres"
-            )
+    lengths = _ground_metres(crs, *transformed(grid.crs, crs, *centre))
+    area = math.prod(lengths)
+    if max(abs(metres - 1) for metres in lengths) > GROUND_TOLERANCE or abs(area - 1) > AREA_TOLERANCE:
+        raise InputError(
+            f"a unit of {crs.to_string()[:40]} is {lengths[0]:.2f} m on the ground there; give --crs {zone} to "
+            "reproject the scene to metres"
+        )
     return crs
 
 

@@ -1,6 +1,7 @@
 """The bands of a scene: their names, their files, and what their source says about their numbers."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from landcover.constants import BANDS
@@ -14,8 +15,17 @@ WORDS = {
     "rededge078": "B07", "nir": "B08", "nearinfrared": "B08", "nir08": "B8A", "narrownir": "B8A", "rededge4": "B8A",
     "nir09": "B09", "watervapour": "B09", "swir1": "B11", "swir16": "B11", "swir2": "B12", "swir22": "B12",
 }  # fmt: skip
+REMOTE = "/vsicurl/"  # before a URL, for GDAL
 METRES = re.compile(r"_(10|20|60)m(?![a-z0-9])", re.IGNORECASE)  # in a file's name
 LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0-9])", re.IGNORECASE)
+
+# Products of other satellites, by the names of their files or of their bands.
+OTHERS = {
+    "Landsat": r"SR_B\d|ST_B\d|(?<![a-z0-9])L[COTEM]0?\d{1,2}_|landsat|HLS[._]?L30|[._]L30[._]",
+    "MODIS": r"sur_refl|(?<![a-z])M[OYC]D(09|43)|Nadir_Reflectance",
+    "PlanetScope": r"AnalyticMS|PSScene|SuperDove|planetscope",
+    "Sentinel-3": r"(?<![a-z0-9])S3[AB]_|(?<![a-z0-9])Oa\d\d",
+}
 
 
 @dataclass(frozen=True)
@@ -57,3 +67,17 @@ def level_of(text: str) -> str | None:
     """The processing level, 2A or 1C, in a product's or a file's name; None if there is none."""
     level = LEVEL.search(text)
     return (level[1] or level[2]).upper() if level else None
+
+
+def other_satellite(text: str) -> str | None:
+    """The satellite, if it is not Sentinel-2, in names of a product, its files or its bands."""
+    return next((name for name, pattern in OTHERS.items() if re.search(pattern, text, re.IGNORECASE)), None)
+
+
+def are_numbers(names: Sequence[str | None]) -> bool:
+    """Whether names such as b0, b1, ... or B1, B2, ... of all bands of a file count them, and do not name them."""
+    numbers = [re.fullmatch(r"b(?:and)?[\s_]?(\d{1,2})", name or "", re.IGNORECASE) for name in names]
+    if len(names) < 2 or not all(numbers):
+        return False
+    first = int(numbers[0][1])
+    return first <= 1 and [int(number[1]) for number in numbers] == [*range(first, first + len(names))]

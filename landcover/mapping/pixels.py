@@ -1,11 +1,12 @@
 """The pixels of a scene's files, read in strips: unchanged, resampled from 20 m and 60 m, or warped."""
 
 import math
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,15 +17,20 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from landcover.constants import NODATA
+from landcover.constants import NODATA, REFLECTANCE_SCALE
 from landcover.data.raster import resampled_nodata
 from landcover.errors import InputError, redact
+from landcover.mapping.layers import REMOTE
 
 RESAMPLING = "bilinear"  # preprocess's default
 WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together
 WARP_TOLERANCE = 0.01  # of a pixel: the error that GDAL may make when it approximates the transformation
 SAMPLE = 700  # pixels a side: half a million of them
 SAMPLED_STRIPS, SAMPLED_ROWS = 6, 128  # enough to include water or shadows, for a quarter of the time
+# Nodata without a tag is the lowest number of a band if it is negative, or the highest if it is far above all others
+# and no reflectance. It has at least this share of the pixels and, if negative, is so many times as frequent as any
+# other negative number. What is left of water once an offset has been subtracted spreads over many numbers.
+FILL_SHARE, FILL_EXCESS = 0.01, 10
 CACHE_BYTES = 1 << 28  # holds one row of blocks of all bands
 OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
@@ -35,7 +41,10 @@ OPTIONS = {
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed URLs are valid for GET only
 }
-REMOTE = "/vsicurl/"
+JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
+# Of several threads that decode tiles of a JPEG 2000, GDAL does not report the errors.
+ONE_THREAD = {"GDAL_NUM_THREADS": 1}
+DENIED = re.compile(r"\b(401|403|409)\b")  # the last by Azure, where it serves the Planetary Computer
 # Otherwise, GDAL asks the host for a list of files, and for files beside the one that is read.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -53,9 +62,10 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         InputError: it cannot be opened, or read from while it is open.
     """
     remote = path.startswith(REMOTE)
-    driver = "JP2OpenJPEG" if file_name(path).lower().endswith(".jp2") else "GTiff"
+    driver = "JP2OpenJPEG" if JP2.search(path.partition("?")[0]) else "GTiff"
     try:
-        with rasterio.Env(**OPTIONS | (ALONE if remote else {})), warnings.catch_warnings():
+        options = OPTIONS | (ALONE if remote else {}) | (ONE_THREAD if driver == "JP2OpenJPEG" else {})
+        with rasterio.Env(**options), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path, driver=driver) as raster:
                 yield raster
@@ -64,13 +74,46 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL reports it without the URL
             why = why.replace(query, "...")
         remedy = "check the network and the URL, and run again" if remote else "give an intact GeoTIFF or JPEG 2000"
+        if remote and DENIED.search(why):
+            remedy = (
+                "its host wants a login, or links with a signature: do the signing (for the Planetary Computer, by "
+                "planetary_computer.sign) and give the signed item, or download the product"
+            )
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 
 
-def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.ndarray, np.ndarray]:
+class Gaps(NamedTuple):
+    """Which numbers of a band are nodata, besides 0 and what the file says."""
+
+    fill: float | None = None  # stands for nodata without a tag
+    least: float = -math.inf  # no valid number is at or below it
+
+
+def fill_of(numbers: np.ndarray) -> float | None:
+    """The number that stands for nodata without a tag, if there is one: it recurs, and lies apart from the others.
+
+    Args:
+        numbers: those of a band that are not known to be nodata (N,).
+    """
+    values, counts = np.unique(numbers, return_counts=True)
+    often = counts >= max(FILL_SHARE * numbers.size, 2)
+    if values.size < 2:
+        return None
+    if often[0] and values[0] < 0 and counts[0] >= FILL_EXCESS * counts[1:][values[1:] < 0].max(initial=0):
+        return values[0].item()
+    high = np.percentile(numbers[numbers < values[-1]], 99.9)  # of the others, as reflectances or x 10,000
+    if often[-1] and values[-1] > 2 * max(high, 1 if high <= 2 else REFLECTANCE_SCALE):
+        return values[-1].item()
+    return None
+
+
+def read(
+    raster: DatasetReader, indexes: list[int], gaps: Sequence[Gaps] | None = None, **place: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (C, H, W), and where they are nodata: by value, tag or mask, or because they are not finite.
 
     Args:
+        gaps: of each band.
         place: `window` or `out_shape`, as in rasterio.
     """
     numbers = raster.read(indexes, **place)
@@ -81,13 +124,21 @@ def read(raster: DatasetReader, indexes: list[int], **place: Any) -> tuple[np.nd
         tag = raster.nodatavals[index - 1]
         if tag is not None and tag != NODATA:
             none |= own == tag
+    for own, none, gap in zip(numbers, empty, gaps or [], strict=False):
+        if gap.fill is not None:
+            none |= own == gap.fill
+        if gap.least > 0 or numbers.dtype.kind != "u":
+            none |= own <= gap.least
     if MaskFlags.per_dataset in raster.mask_flag_enums[0]:
         empty |= raster.read_masks(indexes, **place) == 0
     return numbers, empty
 
 
 def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (H, W) and nodata of about SAMPLE pixels a side: from an overview, or else from SAMPLED_STRIPS strips."""
+    """Numbers (H, W) and nodata of about SAMPLE pixels a side: from an overview, or else from SAMPLED_STRIPS strips.
+
+    Nodata is what the file says, and 0.
+    """
     parts = []
     with open_raster(path) as raster:
         step = math.ceil(max(raster.width, raster.height) / SAMPLE)
@@ -102,7 +153,7 @@ def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_resampled(
-    raster: DatasetReader, indexes: list[int], factor: int, row: int, rows: int, width: int
+    raster: DatasetReader, indexes: list[int], gaps: Sequence[Gaps], factor: int, row: int, rows: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Like `read`, for some rows of a grid that is `factor` times as fine, resampled as in `read_patch`.
 
@@ -118,7 +169,7 @@ def read_resampled(
     )
     # With the rows above and below, whose nodata resampling mixes in.
     above, below = max(0, start - 1), min(raster.height, stop + 1)
-    _, empty = read(raster, indexes, window=Window(0, above, raster.width, below - above))
+    _, empty = read(raster, indexes, gaps, window=Window(0, above, raster.width, below - above))
     empty = np.stack([resampled_nodata(none, factor, RESAMPLING) for none in empty])
     first = row - start * factor
     return (
@@ -128,7 +179,13 @@ def read_resampled(
 
 
 def read_warped(
-    raster: DatasetReader, indexes: list[int], grid: dict[str, Any], scale: float, row: int, rows: int
+    raster: DatasetReader,
+    indexes: list[int],
+    gaps: Sequence[Gaps],
+    grid: dict[str, Any],
+    scale: float,
+    row: int,
+    rows: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Like `read`, for some rows of another grid.
 
@@ -136,7 +193,8 @@ def read_warped(
         grid: `crs`, `transform`, `width` and `height`.
         scale: the side of the raster's pixels in pixels of the grid, which GDAL would otherwise estimate for each part.
     """
-    tag = raster.nodatavals[indexes[0] - 1]
+    fills = [gap.fill for gap in gaps if gap.fill is not None]
+    tag = fills[0] if fills else raster.nodatavals[indexes[0] - 1]
     match raster.mask_flag_enums[0]:
         case [MaskFlags.per_dataset]:
             nodata = {"add_alpha": True}
@@ -150,7 +208,7 @@ def read_warped(
     with WarpedVRT(raster, **grid, **nodata, **options) as warped:
         for start in range(row // WARPED_ROWS * WARPED_ROWS, row + rows, WARPED_ROWS):
             window = Window(0, start, warped.width, min(WARPED_ROWS, warped.height - start))
-            parts.append(read(warped, indexes, window=window))
+            parts.append(read(warped, indexes, gaps, window=window))
     numbers, empty = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     kept = slice(row % WARPED_ROWS, row % WARPED_ROWS + rows)
     return numbers[:, kept], empty[:, kept]

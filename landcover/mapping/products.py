@@ -1,11 +1,12 @@
 """Scenes with one file per band: products as ESA ships them, a .SAFE folder or its .zip, and folders of bands."""
 
+import hashlib
 import math
 import re
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -19,6 +20,8 @@ from landcover.modalities import SENTINEL_2
 METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
 IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
+MANIFEST = "manifest.safe"
+CHUNK = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a hundred times the usual size
 # The bands in the order of `band_id` in the metadata.
 ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -55,6 +58,66 @@ def read_source(path: Path) -> Source:
             )
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
         raise InputError(f"{path.name}: is not a readable zip ({error}); download it again") from None
+
+
+def only_raster(path: Path) -> str | None:
+    """The one raster in a zip, if it has only one."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            rasters = [name for name in archive.namelist() if re.search(r"\.(jp2|tiff?)$", name, re.IGNORECASE)]
+    except zipfile.BadZipFile:
+        return None
+    return rasters[0] if len(rasters) == 1 else None
+
+
+def check_files(path: Path, needed: Collection[str]) -> None:
+    """Compare files of a product with the sizes and checksums in its manifest.safe, or in its zip.
+
+    Args:
+        needed: as GDAL opens them.
+
+    Raises:
+        InputError: one is damaged.
+    """
+    damaged = None
+    if path.is_dir():
+        manifest = path / MANIFEST
+        stated = _stated(manifest.read_bytes()) if manifest.is_file() else {}
+        for file in map(Path, needed):
+            size, algorithm, digest = stated.get(file.relative_to(path).as_posix(), (None, None, None))
+            if size is not None and file.stat().st_size != size:
+                damaged = f"{file.name} has {file.stat().st_size} bytes instead of {size}"
+            elif algorithm in hashlib.algorithms_available:
+                with open(file, "rb") as content:
+                    if hashlib.file_digest(content, algorithm).hexdigest() != digest:
+                        damaged = f"{file.name} has another checksum than {MANIFEST} says"
+    else:
+        with zipfile.ZipFile(path) as archive:
+            for name in (file.partition("}/")[2] for file in needed):
+                try:
+                    with archive.open(name) as content:
+                        while content.read(CHUNK):
+                            pass
+                except (zipfile.BadZipFile, zlib.error, EOFError):
+                    damaged = f"{Path(name).name} has another checksum than the zip says"
+    if damaged:
+        raise InputError(f"{damaged}; download the product again")
+
+
+def _stated(manifest: bytes) -> dict[str, tuple[int, str, str]]:
+    """By file, its size, the name of a checksum as in hashlib, and its value."""
+    files = {}
+    try:
+        streams = list(ElementTree.fromstring(manifest).iter("byteStream"))
+    except ElementTree.ParseError as error:
+        raise InputError(f"{MANIFEST} is damaged ({error}); download the product again") from None
+    for stream in streams:
+        place, checksum = stream.find("fileLocation"), stream.find("checksum")
+        if place is not None and checksum is not None and stream.get("size", "").isdigit():
+            algorithm = checksum.get("checksumName", "").lower().replace("-", "_")
+            href = place.get("href", "").removeprefix("./")
+            files[href] = (int(stream.get("size")), algorithm, (checksum.text or "").strip().lower())
+    return files
 
 
 def _read(file: IO[bytes]) -> bytes:

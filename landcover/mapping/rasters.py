@@ -1,4 +1,4 @@
-"""A map as files: cloud-optimized GeoTIFFs with a legend."""
+"""A map as files: cloud-optimized GeoTIFFs with a legend, also for QGIS."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
@@ -35,13 +35,10 @@ def _write(path: Path, bands: np.ndarray, names: Sequence[str], colours: Mapping
 def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, tuple[int, ...]]) -> None:
     """Write the meaning of a class raster's numbers beside the raster, where GDAL looks for it.
 
-    QGIS takes its legend from the attribute table; before version 3.30, from the names and the raster's colours.
+    QGIS takes its legend from this attribute table since version 3.30, and from the .qml before.
     """
     dataset = ET.Element("PAMDataset")
     band = ET.SubElement(dataset, "PAMRasterBand", band="1")
-    categories = ET.SubElement(band, "CategoryNames")
-    for number in range(max(names) + 1):
-        ET.SubElement(categories, "Category").text = names.get(number, "")
     table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     # GDAL's codes for type and usage; type 0 is integer and type 2 is text.
     columns = [("Value", 0, 5), ("Class", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8)]
@@ -55,6 +52,19 @@ def _write_legend(raster: Path, names: Mapping[int, str], colours: Mapping[int, 
             ET.SubElement(row, "F").text = str(value)
     ET.indent(dataset)
     ET.ElementTree(dataset).write(raster.with_name(f"{raster.name}.aux.xml"), encoding="utf-8")
+
+
+def _write_style(raster: Path, names: Mapping[int, str], colours: Mapping[int, tuple[int, ...]]) -> None:
+    """Write the classes and their colours as a style that any QGIS loads with the raster of this name."""
+    style = ET.Element("qgis", version="3.0", styleCategories="Symbology")
+    renderer = ET.SubElement(ET.SubElement(style, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1")
+    palette = ET.SubElement(renderer, "colorPalette")
+    for number, name in names.items():
+        colour = "#{:02x}{:02x}{:02x}".format(*colours[number])
+        ET.SubElement(palette, "paletteEntry", value=str(number), label=name, color=colour, alpha="255")
+    ET.indent(style)
+    doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    raster.with_suffix(".qml").write_text(f"{doctype}{ET.tostring(style, encoding='unicode')}\n", encoding="utf-8")
 
 
 def write(
@@ -78,7 +88,9 @@ def write(
     place = {"crs": crs, "transform": land_cover.transform}
     path = folder / "classes.tif"
     _write(path, lookup[labels][None], ["land cover"], rgb, **place, nodata=NODATA_CODE, overview_resampling="mode")
-    _write_legend(path, dict(zip(numbers, map(readable, classes), strict=True)), rgb)
+    names = dict(zip(numbers, map(readable, classes), strict=True))
+    _write_legend(path, names, rgb)
+    _write_style(path, names, rgb)
     options = place | {"nodata": np.nan, "overview_resampling": "average"}
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
     if land_cover.probabilities is not None:

@@ -1,6 +1,7 @@
 """What a scene's numbers mean: offset and quantification, where they come from, and whether the pixels agree."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,13 @@ BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the bands whose pixels are checked
 # Unlike water, land is brighter in the near infrared than in blue, except for noise below LAND_LEAST.
 LAND_RATIO, LAND_LEAST, LAND_SHARE, LAND_DARK = 1.5, 150, 0.05, 1000
 TOO_BRIGHT = 12_000  # above the median of any scene, snow included
+ABOVE_ALL = 20_000  # above the brightest clouds and snow
+TOO_DARK = 100  # below land, even in shadow
+MAX_QUANTIFICATION = 1 << 24  # to which float32 is exact
+BROWSERS = 65_535  # for a reflectance of 1, in the GeoTIFFs of 16 bits from the browsers of Copernicus
+PICTURE = 255  # the largest number of 8 bits
+NOISE = 100  # by which a valid number may be below the offset
+LEAST_REFLECTANCE = -0.1  # what ESA's products can store; that of their nodata once the offset has been subtracted
 REFLECTANCES = 2.0  # floating-point numbers below it are taken as reflectances
 
 
@@ -28,6 +36,21 @@ class Scaling:
     offset_by: str
     quantification: float
     quantification_by: str
+
+
+def check_given(offset: float | None, quantification: float | None) -> None:
+    """Check the options of these names.
+
+    Raises:
+        InputError: they cannot be those of reflectances.
+    """
+    if offset is not None and not 0 <= offset <= MAX_OFFSET:
+        example = f"{-offset:g}, without the sign" if -MAX_OFFSET <= offset < 0 else f"from 0 to {MAX_OFFSET}"
+        raise InputError(f"--offset {offset:g}: give what was added to the numbers, {example}")
+    if quantification is not None and not 0 < quantification <= MAX_QUANTIFICATION:
+        raise InputError(
+            f"--quantification {quantification:g}: give the number for a reflectance of 1, such as {REFLECTANCE_SCALE}"
+        )
 
 
 def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]:
@@ -51,8 +74,8 @@ def choose(
     layer: Layer,
     tags: tuple[float, float],
     product: int,
-    offset: int | None,
-    quantification: int | None,
+    offset: float | None,
+    quantification: float | None,
     sample: np.ndarray,
 ) -> Scaling:
     """A layer's offset and quantification, each from the first source that has it.
@@ -77,10 +100,14 @@ def choose(
     for by, _, value in sources:
         if value is not None:
             return Scaling(offset, offset_by, value, by)
+    remedy = (
+        f"give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number for a reflectance of 1 by --quantification"
+    )
     if sample.dtype == np.uint8:
+        raise InputError(f"it is uint8, like a picture; {remedy}")
+    if sample.dtype == np.uint16 and sample.size and np.gcd.reduce(sample) % (PICTURE + 2) == 0:
         raise InputError(
-            f"it is uint8, like a picture; give reflectance x {REFLECTANCE_SCALE:,} in uint16, or the number for a "
-            "reflectance of 1 by --quantification"
+            f"all its numbers are multiples of {PICTURE + 2}, like a picture of 8 bits in uint16; {remedy}"
         )
     if sample.dtype.kind == "f" and sample.size and np.percentile(sample, 99) < REFLECTANCES:
         if offset_by != ARGUMENT:  # any other source refers to digital numbers
@@ -103,50 +130,107 @@ def rescale(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndar
     return rescaled
 
 
-def check_plausible(scalings: dict[str, Scaling], samples: dict[str, np.ndarray]) -> list[str]:
-    """Compare the pixels with their scaling; warnings, each with a remedy.
+def least(scaling: Scaling) -> float:
+    """The highest number that cannot be valid: a reflectance of LEAST_REFLECTANCE."""
+    return scaling.offset + (LEAST_REFLECTANCE + 1e-6) * scaling.quantification
+
+
+def levels(numbers: np.ndarray, empty: np.ndarray, scaling: Scaling) -> np.ndarray:
+    """Reflectance x 10,000 without offset as it is, negative numbers too: float64, NaN where empty."""
+    level = (numbers.astype(np.float64) - scaling.offset) * (REFLECTANCE_SCALE / scaling.quantification)
+    return np.where(empty, np.nan, level)
+
+
+def check_plausible(
+    scalings: dict[str, Scaling],
+    samples: dict[str, np.ndarray],
+    level: str | None,
+    darkest: Callable[[], float],
+) -> list[str]:
+    """Compare the pixels with their scaling; warnings, each with a remedy where there is one.
 
     Args:
         scalings: by band.
-        samples: of BLUE and NEAR_INFRARED, where the scene has them, as from `rescale`; pixels from all over the scene.
+        samples: of BLUE and NEAR_INFRARED, where the scene has them, as from `levels`; pixels from all over the scene.
+        level: of the processing, if it is known; any level is welcome if it is not 2A.
+        darkest: the lowest level of all bands.
 
     Raises:
-        InputError: the pixels certainly have another scaling.
+        InputError: the pixels certainly have another scaling, or another level.
     """
-    blue, scaling = samples.get(BLUE), scalings.get(BLUE)
-    if blue is None or not blue.any():
+    blue = samples.get(BLUE)
+    if blue is None or np.isnan(blue).all():
         return []
     warnings = []
-    if scaling.quantification == REFLECTANCE_SCALE:
-        histogram = np.bincount(blue.ravel(), minlength=1 << 16)
-        histogram[NODATA] = 0
-        # A scene may be all snow, but here the user can say so.
-        suspicion = offsets.suspect(histogram, offsets.ENOUGH, scaling.offset > 0, "--offset")
-        if suspicion and suspicion.likely != scaling.offset:
-            given = scaling.offset_by == ARGUMENT
-            unless = "" if given else f", or --offset {scaling.offset:g} if the numbers are right"
-            why = f"{suspicion.why}: give --offset {suspicion.likely}{unless}"
-            if suspicion.certain and not given:
-                raise InputError(why)
-            warnings.append(why)
-    unknown = NEAR_INFRARED in samples and scalings[NEAR_INFRARED].quantification_by == UNSTATED
-    if unknown and (why := _implausible(blue, samples[NEAR_INFRARED])):
-        raise InputError(why)
+    by = scalings[BLUE].quantification_by
+    if (
+        NEAR_INFRARED in samples
+        and by in (UNSTATED, ARGUMENT)
+        and (found := _implausible(blue, samples[NEAR_INFRARED]))
+    ):
+        why, remedy = found
+        if by == UNSTATED and remedy:
+            raise InputError(f"{why}: {remedy}, or --quantification {REFLECTANCE_SCALE} if the numbers are right")
+        warnings.append(why if remedy is None else f"{why}; do not trust the map")
+    elif found := _offset_suspicion(blue[~np.isnan(blue)], scalings[BLUE], level, darkest):
+        why, certain = found
+        if certain and scalings[BLUE].offset_by != ARGUMENT:
+            raise InputError(why)
+        warnings.append(why)
     return warnings
 
 
-def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> str | None:
-    valid = (near_infrared != NODATA) & (blue != NODATA)
+def _offset_suspicion(
+    blue: np.ndarray, scaling: Scaling, level: str | None, darkest: Callable[[], float]
+) -> tuple[str, bool] | None:
+    """What is wrong with the offset, and whether that is certain. Advice is given only if it makes things right."""
+    unit = scaling.quantification / REFLECTANCE_SCALE
+    first = float(np.percentile(blue, 1))
+    given = scaling.offset_by == ARGUMENT
+    unless = "" if given else f", or --offset {scaling.offset:g} if the numbers are right"
+    if first > offsets.SUSPICIOUS:
+        why = f"99% of the blue pixels are above {first * unit + scaling.offset:.4g}"
+        certain = first > offsets.BEYOND_DOUBT
+        if not scaling.offset and darkest() >= offsets.ADDED - NOISE:
+            added = f"{offsets.ADDED * unit:g}"
+            return f"{why}, which suggests numbers with an offset of {added}: give --offset {added}{unless}", certain
+        if level is None:
+            remedy = f"give a Level-2A scene, or force it by --level any{unless}"
+            return (
+                f"{why}, which suggests reflectance at the top of the atmosphere, Level 1C, or haze: {remedy}",
+                certain,
+            )
+    lost = float((blue <= 1).mean())
+    if scaling.offset and lost > offsets.SUSPICIOUS_SHARE:
+        why = f"{lost:.0%} of the blue pixels are at or below the offset, which suggests numbers"
+        certain = lost > offsets.BEYOND_DOUBT_SHARE
+        if first + scaling.offset / unit <= offsets.SUSPICIOUS:
+            return f"{why} without one: give --offset 0{unless}", certain
+        return f"{why} with a smaller one: give by --offset what was added to them{unless}", certain
+    return None
+
+
+def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> tuple[str, str | None] | None:
+    """Why the numbers are not reflectance x 10,000, and the remedy; None for what may be true of a lake."""
+    valid = ~np.isnan(near_infrared) & ~np.isnan(blue)
     bright, blue = near_infrared[valid], blue[valid]
     if not bright.size:
         return None
-    if (largest := float(np.median(bright))) > TOO_BRIGHT:
-        why = f"half of the near infrared is above {largest:g}"
-    else:
-        land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
-        if land.size < LAND_SHARE * bright.size or (largest := float(np.percentile(land, 99))) > LAND_DARK:
-            return None
-        why = f"99% of the land is below {largest:g} in the near infrared"
-    likely = 10 ** math.ceil(math.log10(largest))
-    remedy = f"give --quantification {likely}, or --quantification {REFLECTANCE_SCALE} if the numbers are right"
-    return f"{why}, which suggests other numbers than reflectance x {REFLECTANCE_SCALE:,}: {remedy}"
+    other = f"which suggests other numbers than reflectance x {REFLECTANCE_SCALE:,}"
+    unknown = "give reflectances, or the number for a reflectance of 1 by --quantification"
+    median, high = np.percentile(bright, (50, 99))
+    if median > TOO_BRIGHT or high > ABOVE_ALL:
+        why = f"the near infrared reaches {high:.5g}, {other}"
+        return (
+            why,
+            f"give --quantification {BROWSERS} for an image of a Copernicus browser" if high <= BROWSERS else unknown,
+        )
+    if PICTURE - 5 <= max(bright.max(), blue.max()) <= PICTURE:
+        return f"no number is above {PICTURE}, as in a picture, {other}", unknown
+    if high <= TOO_DARK and (bright > blue).mean() > 0.5:  # not so on water
+        return f"99% of the near infrared is below {high:.4g}, darker than land, {other}: {unknown}", None
+    land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
+    if land.size < LAND_SHARE * bright.size or (largest := float(np.percentile(land, 99))) > LAND_DARK:
+        return None
+    why = f"99% of the land is below {largest:.4g} in the near infrared, {other}"
+    return why, unknown if largest <= PICTURE else "give --quantification 1000"

@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +17,18 @@ from rasterio import Affine
 from rasterio.enums import Interleaving
 from rasterio.windows import Window
 
-from landcover.constants import BASELINE, DATE, METRES_PER_PIXEL
+from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, METRES_PER_PIXEL
 from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
-from landcover.mapping.layers import Layer, Source, band_of, level_of
-from landcover.mapping.pixels import open_raster
+from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
+from landcover.mapping.pixels import Gaps, open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
+NEEDED = "the networks need Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
+OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
 # A strip is of whole blocks of the scene's files, so that no block is decoded twice, unless they are higher than
 # MAX_BLOCK_ROWS. Those of Sentinel-2 products have 1,024 to 1,280 rows.
@@ -55,6 +58,7 @@ class SceneBand(NamedTuple):
     layer: Layer
     scaling: Scaling
     scale: float | int  # the side of the file's pixels, in pixels of the scene
+    gaps: Gaps
 
 
 @dataclass(frozen=True)
@@ -80,18 +84,24 @@ class Scene:
         """
         output = np.empty((len(self.bands), rows, self.width), np.uint16)
         grid = {"crs": self.crs, "transform": Affine(*self.transform), "width": self.width, "height": self.height}
-        for path, positions in _by_file([band.layer for band in self.files]).items():
+
+        def read(path: str, positions: list[int]) -> None:
             indexes = [self.files[position].layer.index for position in positions]
+            gaps = [self.files[position].gaps for position in positions]
             scale = self.files[positions[0]].scale
             with _named(self.name), open_raster(path) as raster:
                 if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, row, rows)
+                    numbers, empty = pixels.read_warped(raster, indexes, gaps, grid, scale, row, rows)
                 elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, window=Window(0, row, self.width, rows))
+                    numbers, empty = pixels.read(raster, indexes, gaps, window=Window(0, row, self.width, rows))
                 else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), row, rows, self.width)
-            for position, band, gaps in zip(positions, numbers, empty, strict=True):
-                output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
+                    numbers, empty = pixels.read_resampled(raster, indexes, gaps, int(scale), row, rows, self.width)
+            for position, band, none in zip(positions, numbers, empty, strict=True):
+                output[position] = scaling.rescale(band, none, self.files[position].scaling)
+
+        files = _by_file([band.layer for band in self.files])
+        with ThreadPoolExecutor(len(files)) as threads:
+            list(threads.map(read, files.keys(), files.values()))
         return output
 
 
@@ -121,6 +131,16 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
+def _named_by_gdal(path: str) -> str:
+    """The file or folder behind a name that GDAL has for it, and the product of a folder of its bands."""
+    for form in (r"SENTINEL2_L2A:(?:/vsizip/)?(.+?)/[^/]+\.xml(?::.*)?", r"/vsizip/\{?(.+?\.zip)\}?(?:/.*)?"):
+        if name := re.fullmatch(form, path, re.IGNORECASE):
+            path = name[1]
+    if re.fullmatch(r"R\d0m|IMG_DATA", Path(path).name):
+        return next((str(folder) for folder in Path(path).parents if (folder / "MTD_MSIL2A.xml").is_file()), path)
+    return path
+
+
 def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
@@ -133,13 +153,20 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
         raise InputError(
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
+    if suffix == ".vrt":
+        raise InputError(
+            f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"
+        )
+    if not remote and suffix == ".zip" and (member := products.only_raster(file)):
+        with _named(member):
+            return _source_of_raster(f"/vsizip/{{{file}}}/{member}", Path(member), bands, positions)
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
-        source = stac.read_source(path if remote else str(file))
+        source = stac.read_source(path if remote else str(file), bands)
     elif not remote and (file.is_dir() or suffix == ".zip"):
         source = products.read_source(file)
     else:
         with _named(file.name):
-            return _source_of_raster(f"{pixels.REMOTE}{path}" if remote else str(file), file, bands, positions)
+            return _source_of_raster(f"{REMOTE}{path}" if remote else str(file), file, bands, positions)
     if positions is not None:
         raise InputError(f"{source.name}: its bands are found by name, not by position; omit --bands")
     return source
@@ -153,6 +180,13 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
             raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
         return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
+    if are_numbers(descriptions):
+        raise InputError(
+            f"its bands are only counted, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
+            f"{', '.join(bands)} by --bands, from 1"
+        )
+    if other := other_satellite(" ".join(text or "" for text in descriptions)):
+        raise InputError(f"its bands are called as those of {other} are; {NEEDED}")
     layers: dict[str, Layer] = {}
     for index, text in enumerate(descriptions, 1):
         band = band_of(text or (file.stem if count == 1 else ""))
@@ -175,7 +209,7 @@ def _complete(source: Source, bands: list[str]) -> Source:
     baseline, day = re.search(BASELINE, names), re.search(DATE, names)
     return replace(
         source,
-        level=source.level or level_of(names),
+        level=source.level or level_of(names) or ("1C" if CIRRUS in source.layers else None),
         baseline=source.baseline or (f"{baseline[1][:2]}.{baseline[1][2:]}" if baseline else ""),
         date=source.date or (f"{day[1][:4]}-{day[1][4:6]}-{day[1][6:]}" if day else None),
     )
@@ -190,6 +224,7 @@ class Header(NamedTuple):
     grid: Grid
     scale: tuple[float, float]  # its tags of scale and offset
     block_rows: int
+    signed: bool  # its numbers may be negative
 
 
 def _header(layer: Layer) -> Header:
@@ -210,32 +245,63 @@ def _header(layer: Layer) -> Header:
                 "rewrite it with `rio convert --driver COG`"
             )
         grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
-        return Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
+        return Header(grid, (raster.scales[band], raster.offsets[band]), block[0], dtype.kind != "u")
 
 
 # -- what its numbers mean
 
 
 def _scalings(
-    source: Source, headers: dict[str, Header], offset: int | None, quantification: int | None
-) -> tuple[dict[str, Scaling], list[str]]:
-    """Offset and quantification of the layers, by band, and warnings.
+    source: Source, headers: dict[str, Header], offset: float | None, quantification: float | None
+) -> tuple[dict[str, Scaling], dict[str, Gaps], list[str]]:
+    """Offset and quantification of the layers, and their nodata, by band, and warnings.
 
     Raises:
         InputError: the pixels contradict them.
     """
     product = int(offsets.by_product(pd.Series([""]), pd.Series([source.baseline])).iloc[0])
     checked = [band for band in (BLUE, NEAR_INFRARED) if band in headers] or list(headers)[:1]
-    samples = {band: pixels.sample(source.layers[band].path, source.layers[band].index) for band in checked}
+    sampled = dict.fromkeys([*checked, *(band for band, header in headers.items() if header.signed)])
+
+    def sample(band: str) -> tuple[np.ndarray, np.ndarray]:
+        return pixels.sample(source.layers[band].path, source.layers[band].index)
+
+    with ThreadPoolExecutor(len(sampled)) as threads:
+        samples = dict(zip(sampled, threads.map(sample, sampled), strict=True))
+    fills = {band: pixels.fill_of(numbers[~empty]) for band, (numbers, empty) in samples.items()}
     numbers, empty = samples[checked[0]]
+    known = numbers[~empty & (numbers != fills[checked[0]])]
     scalings = {
-        band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, numbers[~empty])
+        band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, known)
         for band, header in headers.items()
     }
+    gaps = {band: Gaps(fills.get(band, fills[checked[0]]), scaling.least(scalings[band])) for band in headers}
+    shares: dict[str, dict[str, float]] = defaultdict(dict)  # of what is remarkable, by band
+    for band, (numbers, empty) in samples.items():
+        fill, least = gaps[band]
+        none = ~empty & ((numbers == fill) | (numbers <= least))
+        below = ~empty & ~none & (numbers < 0)
+        empty |= none
+        what = f"below a reflectance of {scaling.LEAST_REFLECTANCE:g}" if fill is None else f"{fill:g}"
+        shares[f"{what}, which is taken as nodata"][band] = none.mean()
+        shares["below 0, and become the darkest value"][band] = below.mean()
+    warnings = [
+        f"{100 * max(of.values()):.2g}% of the pixels of {max(of, key=of.get)} are {what}"
+        for what, of in shares.items()
+        if any(of.values())
+    ]
     if source.level == "1C":
-        return scalings, []  # light scattered by the atmosphere is in all pixels
-    rescaled = {band: scaling.rescale(*sample, scalings[band]) for band, sample in samples.items()}
-    return scalings, scaling.check_plausible(scalings, rescaled)
+        return scalings, gaps, warnings  # light scattered by the atmosphere is in all pixels
+
+    def levels(band: str, numbers: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        return scaling.levels(numbers, empty, scalings[band])
+
+    def darkest() -> float:
+        each = [levels(band, *(samples.get(band) or sample(band))) for band in headers]
+        return min(float(np.nanpercentile(level, 0.1)) for level in each if not np.isnan(level).all())
+
+    checked_levels = {band: levels(band, *samples[band]) for band in checked}
+    return scalings, gaps, warnings + scaling.check_plausible(scalings, checked_levels, source.level, darkest)
 
 
 def open_scene(
@@ -243,8 +309,8 @@ def open_scene(
     bands: list[str],
     *,
     positions: list[int] | None = None,
-    offset: int | None = None,
-    quantification: int | None = None,
+    offset: float | None = None,
+    quantification: float | None = None,
     crs: str | None = None,
     any_level: bool = False,
 ) -> Scene:
@@ -263,13 +329,19 @@ def open_scene(
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
+    scaling.check_given(offset, quantification)
+    path = _named_by_gdal(path)
     source = _read_source(path, bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
+        if source.kind.startswith("Level") or path.lower().endswith(".zip"):
+            products.check_files(Path(path), [source.layers[band].path for band in bands])
         source = _complete(source, bands)
+        if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
+            raise InputError(f"is called as products of {other} are; {NEEDED}")
         if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
@@ -286,10 +358,17 @@ def open_scene(
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
-        scalings, warnings = _scalings(source, headers, offset, quantification)
+        level = source.level or ("any" if any_level else None)
+        scalings, gaps, warnings = _scalings(replace(source, level=level), headers, offset, quantification)
     scales = {
         band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
     }
+    side, native = scales[finest] * METRES_PER_PIXEL, min(BANDS[band] for band in bands)
+    if not OTHER_PIXELS[0] < side / native < OTHER_PIXELS[1]:
+        warnings.append(
+            f"its pixels are {side:.3g} m, those of Sentinel-2 {native} m; the networks have not seen such images, and "
+            "if this is another satellite, the map is wrong"
+        )
     resampled = {
         band: f"{grid.crs.to_string()}, {scales[band] * METRES_PER_PIXEL:.6g} m"
         for band, grid in own.items()
@@ -315,7 +394,7 @@ def open_scene(
         width=target.width,
         height=target.height,
         provenance=provenance,
-        files=[SceneBand(source.layers[band], scalings[band], scales[band]) for band in bands],
+        files=[SceneBand(source.layers[band], scalings[band], scales[band], gaps[band]) for band in bands],
         warped=warped,
         block_rows=max(math.ceil(headers[band].block_rows * scales[band]) for band in bands),
     )

@@ -6,32 +6,42 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from rasterio import Affine
+from rasterio.crs import CRS
 
-from landcover.errors import InputError
+from landcover.errors import InputError, few
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.pixels import open_raster
 
 
 def read_labels(
-    path: Path, numbers: Sequence[int], transform: Affine, shape: tuple[int, int], patch_size: int
+    path: Path, numbers: Sequence[int], crs: str, transform: Affine, shape: tuple[int, int], patch_size: int
 ) -> np.ndarray:
     """The class that covers most of each cell's window, as for patches' labels: int16 (rows, columns).
 
     In a tie, it is the first such class; where the raster has no class, it is NOTHING.
 
     Args:
-        path: a raster of classes in the map's coordinate system.
+        path: a raster of classes.
         numbers: the number of each class in it.
+        crs: the map's coordinate system, which the raster must have, too.
         transform: of the map's cells, each at the centre of its window.
         shape: rows and columns of the map.
         patch_size: side of a window, in pixels of the raster.
 
     Raises:
-        InputError: the raster cannot be read, or its pixels are not aligned with the scene's.
+        InputError: the raster cannot be read, has none of the classes, or its pixels are not aligned with the scene's.
     """
     with open_raster(str(path)) as raster:
         pixels = raster.read(1)
-        to_pixels = ~raster.transform @ transform
+        to_pixels, own = ~raster.transform @ transform, raster.crs
+    if own != CRS.from_user_input(crs):
+        raise InputError(
+            f"{path}: is in {own.to_string()[:40] if own else 'no coordinate system'}, and the map in {crs[:40]}; warp "
+            "it to the scene's grid with gdalwarp"
+        )
+    if not np.isin(pixels, numbers).any():
+        found = few([f"{number}" for number in np.unique(pixels)], 10)
+        raise InputError(f"{path}: has the numbers {found}, and no class; give those of classes.tif: {numbers}")
     column, row = to_pixels @ (0.5, 0.5)  # the middle of the first cell, and of its window
     exact = (
         row - patch_size / 2 + to_pixels.e * np.arange(shape[0]),

@@ -12,6 +12,7 @@ import torch
 import yaml
 from tiny import Dataset, brighter_band, merged, write_tile
 
+from landcover.cli import guard
 from landcover.commands import predict
 from landcover.errors import InputError
 from landcover.models.weights import save, save_ensemble
@@ -58,7 +59,7 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     ]
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
-    names = {"classes.tif", "classes.tif.aux.xml", "confidence.tif", "map.png", "summary.json"}
+    names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "map.png", "summary.json"}
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
@@ -150,6 +151,8 @@ def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
 def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
     for _ in range(2):
         run(capsys, "scene.tif")
+        for name in ("confidence.tif.aux.xml", "map.png.aux.xml", "confidence.qml"):  # by QGIS
+            (workspace / "maps" / "scene" / name).write_text("")
     (workspace / "maps" / "scene" / "notes.txt").write_text("mine")
     with pytest.raises(
         InputError, match=r"--out maps/scene: holds notes.txt, which is not part of a map; name another"
@@ -158,6 +161,29 @@ def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
     with pytest.raises(InputError, match=r"--out params.yaml: holds params.yaml, which is not part of a map"):
         predict.main(["scene.tif", "--out", "params.yaml"])
     assert (workspace / "maps" / "scene" / "notes.txt").read_text() == "mine"
+
+
+def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
+    write_scene(workspace / "small.tif", np.full((2, 8, 8), 400, np.uint16))
+    with pytest.raises(InputError, match=r"^2 of 3 scenes have no map; the lines above say why"):
+        predict.main(["nowhere.tif", "small.tif", "scene.tif"])
+    captured = capsys.readouterr()
+    assert captured.out.startswith("maps/scene: 67% cropland")
+    assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
+    assert "error: small.tif: 8 x 8 pixels of 10 m hold no window of 20 x 20; give a larger one\n" in captured.err
+    assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
+
+
+def test_an_interrupted_map_says_what_is_kept(workspace, capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict, "map_scene", interrupt)
+    with pytest.raises(SystemExit) as end:
+        guard(partial(predict.main, ["scene.tif"]))
+    assert end.value.code == 130
+    expected = "interrupted: run the same command again; finished maps are kept, the one that was begun is not\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_two_scenes_of_one_name_are_refused(workspace):
@@ -189,7 +215,6 @@ def test_a_folder_is_named_after_the_scene(name, folder):
         (["--threshold", "50"], "^--threshold 50: give a share from 0 to 1"),
         (["--truth", "params.yaml"], "^params.yaml cannot be read"),
         (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
-        (["nowhere.tif"], "^nowhere.tif: not found; "),
     ],
 )
 def test_what_asks_for_no_map_is_refused(workspace, options, message):

@@ -1,6 +1,6 @@
 import pytest
 
-from landcover.mapping.layers import band_of, level_of
+from landcover.mapping.layers import are_numbers, band_of, level_of, other_satellite
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,30 @@ def test_a_band_is_told_by_its_code_or_its_common_name(text, band):
 )  # fmt: skip
 def test_the_level_is_told_by_a_name(text, level):
     assert level_of(text) == level
+
+
+@pytest.mark.parametrize(
+    ("names", "counted"),
+    [
+        ([f"b{i}" for i in range(12)], True), ([f"B{i}" for i in range(1, 13)], True), (["1", "2"], False),
+        (["Band 1", "Band 2"], True), (["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A"], False),
+        (["B02", "B03", "B04", "B08"], False), (["B1"], False), (["b1", None], False), (["B2", "B3", "B4"], False),
+    ],
+)  # fmt: skip
+def test_names_that_only_count_the_bands_are_told(names, counted):
+    assert are_numbers(names) == counted
+
+
+@pytest.mark.parametrize(
+    ("text", "satellite"),
+    [
+        ("LC09_L2SP_190025_20230613_20230615_02_T1", "Landsat"), ("SR_B2 SR_B3 SR_B4", "Landsat"),
+        ("HLS.L30.T33UUP.2023164T100401.v2.0.B02.tif", "Landsat"), ("MOD09GA.A2023164", "MODIS"),
+        ("sur_refl_b01", "MODIS"), ("20230613_100401_ssc4_3B_AnalyticMS_SR_8b.tif", "PlanetScope"),
+        ("S3A_OL_1_EFR____20230613T", "Sentinel-3"), ("HLS.S30.T33UUP.2023164T100401.v2.0.B02.tif", None),
+        ("S2B_MSIL2A_20230613T101031_N0509_R022_T33UUP_20230613T121212.SAFE", None), ("scene.tif", None),
+        ("L2A_T33UUP_A032747_20230613T101031", None), ("SENTINEL2A_20180316-103021-460_L2A_T31TDK_C_V2-2", None),
+    ],
+)  # fmt: skip
+def test_other_satellites_are_told_by_names(text, satellite):
+    assert other_satellite(text) == satellite

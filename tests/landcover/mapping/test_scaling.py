@@ -35,7 +35,7 @@ ALL = Layer("x", 1, 7, 7000, (0.0001, -0.0006))
 SCALED = Layer("x", scale=(0.0001, None))
 
 
-UINT16 = np.array([5, 900], np.uint16)
+UINT16 = np.array([5, 901], np.uint16)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,8 @@ def test_without_a_source_the_numbers_decide():
     assert choose(floats / 1000, offset=1) == Scaling(1, "argument", 1, "pixels")
     with pytest.raises(InputError, match="it is uint8, like a picture; give reflectance x 10,000 in uint16"):
         choose(np.array([5, 200], np.uint8))
+    with pytest.raises(InputError, match="multiples of 257, like a picture of 8 bits in uint16; give reflectance x 10"):
+        choose(np.array([0, 257, 2570], np.uint16))
     assert choose(np.array([5], np.uint8), quantification=250).quantification == 250
 
 
@@ -105,26 +107,50 @@ def both(offset=0, offset_by="nothing", quantification=10_000, quantification_by
 LAND = spread(300, 4000)
 
 
+def check(scalings, blue: np.ndarray, near_infrared: np.ndarray, level: str | None = "2A") -> list[str]:
+    """Check levels; those of red and green lie between the two."""
+    samples = {
+        band: np.where(numbers == 0, np.nan, numbers) for band, numbers in (("B02", blue), ("B08", near_infrared))
+    }
+    return scaling.check_plausible(scalings, samples, level, lambda: min(blue.min(), near_infrared.min()))
+
+
 @pytest.mark.parametrize(
     ("scalings", "blue", "near_infrared", "why", "certain"),
     [
-        (both(), spread(1100, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", True),
-        (both(), spread(600, 3000), LAND, r"are above .* 1000: give --offset 1000, or --offset 0 if", False),
-        (both(0, "argument"), spread(1100, 3000), LAND, "give --offset 1000$", False),
-        (both(1000, "metadata"), np.ones(1001, np.uint16), LAND, "give --offset 0, or --offset 1000 if", True),
-        (both(1000, "argument"), np.ones(1001, np.uint16), LAND, "give --offset 0$", False),
+        (both(), spread(1100, 3000), spread(1300, 5000), r"above 1119, .* offset of 1000: give --offset 1000", True),
+        (both(), spread(950, 3000), spread(1300, 5000), r"above 970, .*: give --offset 1000, or", False),
+        (both(0, "argument"), spread(1100, 3000), spread(1300, 5000), "give --offset 1000$", False),
+        (both(0, "pixels", 1), spread(1100, 3000), spread(1300, 5000), r"above 0.1119, .* give --offset 0.1, or", True),
+        (both(1000, "metadata"), np.full(1001, -500), LAND, "without one: give --offset 0, or --offset 1000 if", True),
+        (both(1000, "argument"), np.full(1001, -500), LAND, "without one: give --offset 0$", False),
+        # Without an offset, the numbers are too bright: 0 would not be right, either.
+        (both(1000, "metadata"), np.full(1001, -300), LAND, "with a smaller one: give by --offset what was add", True),
         (both(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or", True),
-        (both(), spread(20, 100), spread(20_000, 60_000), r"half .* is above 40000, .* --quantification 100000", True),
+        (both(), spread(2, 40), spread(20, 255), "no number is above 255, as in a picture, .* give refl", True),
+        (both(), spread(1, 10), spread(5, 45), "below 45, darker than land, .* by --quantification$", False),
+        (both(), spread(1310, 6500), spread(20_000, 60_000), r"reaches 59600, .* --quantification 65535 for", True),
+        (both(), spread(2000, 9000), spread(2000, 40_000), r"reaches 39620, .* --quantification 65535 for", True),
+        (both(quantification_by="argument"), spread(20, 100), spread(200, 700), "; do not trust the map$", False),
     ],
 )  # fmt: skip
 def test_implausible_pixels_stop_or_warn(scalings, blue, near_infrared, why, certain):
-    samples = {"B02": blue, "B08": near_infrared}
     if certain:
         with pytest.raises(InputError, match=why):
-            scaling.check_plausible(scalings, samples)
+            check(scalings, blue, near_infrared)
     else:
-        (warning,) = scaling.check_plausible(scalings, samples)
+        (warning,) = check(scalings, blue, near_infrared)
         assert re.search(why, warning)
+
+
+def test_light_of_the_atmosphere_is_told_where_no_level_is_known():
+    scattered = spread(1100, 3000)  # in blue alone, so that no offset is the reason
+    with pytest.raises(InputError, match=r"top of the atmosphere, Level 1C, or haze: give a Level-2A scene, or force"):
+        check(both(), scattered, LAND, level=None)
+    (warning,) = check(both(1000, "argument"), scattered, LAND, level=None)
+    assert "top of the atmosphere" in warning
+    for level in ("2A", "any"):
+        assert check(both(), scattered, LAND, level) == []
 
 
 @pytest.mark.parametrize(
@@ -136,11 +162,10 @@ def test_implausible_pixels_stop_or_warn(scalings, blue, near_infrared, why, cer
         (both(), spread(1, 60), spread(1, 140)),  # water, with too much of the sky taken off
         (both(), spread(79, 277), spread(346, 1510)),  # fields in December
         (both(), spread(300, 9000), spread(200, 8000)),  # clouds
-        (both(quantification_by="argument"), spread(20, 100), spread(200, 700)),
         (both(quantification=1000, quantification_by="tags"), spread(2000, 3000), LAND),
         (both(), np.zeros(1001, np.uint16), np.zeros(1001, np.uint16)),
         (both(), spread(100, 900), np.zeros(1001, np.uint16)),
     ],
 )
 def test_plausible_pixels_give_no_warning(scalings, blue, near_infrared):
-    assert scaling.check_plausible(scalings, {"B02": blue, "B08": near_infrared}) == []
+    assert check(scalings, blue, near_infrared) == []

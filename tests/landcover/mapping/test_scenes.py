@@ -1,4 +1,6 @@
+import hashlib
 import pickle
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -79,6 +81,27 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
 
+def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff):
+    safe = write_safe(tmp_path, WITH_OFFSET)
+    folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
+    for path in (str(folder), f"SENTINEL2_L2A:{safe}/MTD_MSIL2A.xml:10m:EPSG_32633"):
+        scene = open_scene(path, [*BANDS])
+        assert (scene.name, scene.provenance.offset) == (f"{PRODUCT}.SAFE", 1000)
+        assert (whole(scene) == NUMBERS).all()
+    archive = tmp_path / "one.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(geotiff, "scene.tif")
+    for path in (str(archive), f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif"):
+        scene = open_scene(path, [*BANDS])
+        assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
+        assert (whole(scene) == NUMBERS).all()
+    (tmp_path / "scene.vrt").write_text("<VRTDataset/>")
+    with pytest.raises(
+        InputError, match=r"scene.vrt: only refers to other files; write .* `rio convert scene.vrt scene.tif`"
+    ):
+        open_scene(str(tmp_path / "scene.vrt"), [*BANDS])
+
+
 def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
     asset = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
     path = write_item(tmp_path, WITH_OFFSET, asset)
@@ -102,11 +125,12 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
         # At other addresses, of which GDAL has nothing yet.
-        for number, answer in enumerate((File(path.read_bytes(), cut=1000), Reply(403))):
+        answers = ((File(path.read_bytes(), cut=1000), "check the network"), (Reply(403), "its host wants a login"))
+        for number, (answer, remedy) in enumerate(answers):
             server.on("/scene.tif", answer)
             path = f"/vsicurl/{url}?{number}=secret"
             files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            with pytest.raises(InputError, match=r"^scene.tif: scene.tif cannot be read .*check the network") as error:
+            with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
                 whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
 
@@ -151,7 +175,8 @@ def test_numbers_of_another_quantification_stop_unless_it_is_given(tmp_path):
     path = str(write(tmp_path / "scene.tif", np.stack([*NUMBERS[:3] // 100, 200 + NUMBERS[3] // 10])))
     with pytest.raises(InputError, match="give --quantification 1000, or --quantification 10000 if"):
         open_scene(path, [*BANDS])
-    assert open_scene(path, [*BANDS], quantification=10_000).provenance.warnings == []
+    (warning,) = open_scene(path, [*BANDS], quantification=10_000).provenance.warnings
+    assert warning.endswith("; do not trust the map")
     pixels = whole(open_scene(path, [*BANDS], quantification=1000))
     assert (pixels[3] == (200 + NUMBERS[3] // 10) * 10).all()
 
@@ -179,6 +204,70 @@ def test_zero_and_the_nodata_tag_are_nodata(tmp_path, tag):
     sideways = {"transform": Affine(0, 10, LEFT, -10, 0, TOP), "nodata": tag}
     scene = open_scene(str(write(tmp_path / "scene.tif", numbers.transpose(0, 2, 1), **sideways)), [*BANDS])
     assert ((whole(scene) == 0) == empty).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "fill"),
+    [("int16", 1, -10_000), ("int16", 1, -9999), ("int16", 1, -32_768), ("float32", 1, -9999), ("float32", 1, -1),
+     ("float32", 1e-4, -9999), ("float64", 1e-4, -3.4e38), ("float32", 1e-4, -1), ("int16", 1, -1000),
+     ("float32", 1e-4, -0.1), ("uint16", 1, 65_535), ("uint16", 1, 55_537), ("float32", 1e-4, 1e20)],
+)  # fmt: skip
+def test_a_number_that_recurs_and_lies_apart_is_nodata_without_a_tag(tmp_path, dtype, scale, fill):
+    numbers = (NUMBERS * scale).astype(dtype)
+    numbers[:, :, :60] = fill
+    numbers[3, 100:150] = fill  # nodata in one band only
+    path = str(write(tmp_path / "scene.tif", numbers))
+    scene = open_scene(path, [*BANDS])
+    assert ((whole(scene) == 0) == (numbers == np.array(fill, dtype))).all()
+    assert (whole(scene)[:3, :, 60:] == NUMBERS[:3, :, 60:]).all()
+    (warning,) = scene.provenance.warnings
+    assert warning == f"41% of the pixels of B08 are {np.array(fill, dtype).item():g}, which is taken as nodata"
+    warped = whole(open_scene(path, ["B02"], crs="EPSG:32632"))
+    assert warped[warped > 0].min() < 100
+    assert (warped > 0).sum() == pytest.approx(240 * 180, rel=0.02)
+
+
+def test_negative_numbers_of_water_are_the_darkest_and_are_counted(tmp_path):
+    numbers = NUMBERS.astype(np.int16)
+    numbers[3, :60] = np.random.default_rng(0).normal(0, 30, (60, 240)).clip(-200).round()
+    numbers[3, numbers[3] == 0] = 1
+    numbers[:, 0, :10] = [[-1500 + column for column in range(10)]] * 4
+    scene = open_scene(str(write(tmp_path / "scene.tif", numbers)), [*BANDS])
+    pixels = whole(scene)
+    assert (pixels[:, 0, :10] == 0).all()
+    assert ((pixels == 0) == (numbers <= -1000)).all()
+    assert (pixels[3][(numbers[3] < 0) & (numbers[3] > -1000)] == 1).all()
+    assert scene.provenance.warnings == [
+        "0.017% of the pixels of B02 are below a reflectance of -0.1, which is taken as nodata",
+        "12% of the pixels of B08 are below 0, and become the darkest value",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"offset": -1000}, "^--offset -1000: give what was added to the numbers, 1000, without the sign"),
+        ({"offset": 70_000}, "^--offset 70000: give what was added to the numbers, from 0 to 10000"),
+        ({"offset": np.nan}, "^--offset nan: give what was added"),
+        ({"quantification": 0}, "^--quantification 0: give the number for a reflectance of 1, such as 10000"),
+        ({"quantification": -1}, "^--quantification -1: give"),
+        ({"quantification": np.inf}, "^--quantification inf: give"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(geotiff, options, why):
+    with pytest.raises(InputError, match=why):
+        open_scene(str(geotiff), [*BANDS], **options)
+
+
+def test_reflectances_with_an_offset_are_told_and_read_with_it(tmp_path):
+    path = str(write(tmp_path / "scene.tif", (NUMBERS / 10_000 + 0.1).astype(np.float32)))
+    with pytest.raises(
+        InputError, match=r"an offset of 0\.1: give --offset 0\.1, or --offset 0 if the numbers are right"
+    ):
+        open_scene(path, [*BANDS])
+    scene = open_scene(path, [*BANDS], offset=0.1)
+    assert scene.provenance.warnings == []
+    assert np.abs(whole(scene).astype(int) - NUMBERS).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["mask", "alpha"])
@@ -291,6 +380,36 @@ def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
         open_scene(str(path), [*BANDS])
 
 
+def test_bands_that_are_only_counted_need_positions(tmp_path):
+    numbers = np.concatenate([NUMBERS] * 3)
+    path = str(write(tmp_path / "scene.tif", numbers, tuple(f"b{index}" for index in range(12))))
+    with pytest.raises(InputError, match=r"are only counted, from b0 to b11; give the positions of B02, .* by --bands"):
+        open_scene(path, [*BANDS])
+    assert (whole(open_scene(path, [*BANDS], positions=[1, 2, 3, 4])) == NUMBERS).all()
+
+
+def test_other_satellites_are_named(tmp_path):
+    path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
+    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; the networks need"):
+        open_scene(str(path), [*BANDS])
+    path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
+    with pytest.raises(InputError, match=r"is called as products of PlanetScope are; the networks need Sentinel-2"):
+        open_scene(str(path), [*BANDS])
+    path = write(tmp_path / "scene.tif", NUMBERS, ("blue", "green", "red", "nir"), metres=3)
+    (warning,) = open_scene(str(path), [*BANDS]).provenance.warnings
+    assert warning.startswith("its pixels are 3 m, those of Sentinel-2 10 m; the networks have not seen such images")
+    path = write(tmp_path / "cirrus.tif", np.concatenate([NUMBERS, NUMBERS[:1]]), (*BANDS, "B10"))
+    with pytest.raises(InputError, match="is Level 1C"):
+        open_scene(str(path), [*BANDS])
+
+
+def test_areas_that_are_not_those_of_the_ground_are_refused(tmp_path):
+    mercator = {"crs": "EPSG:3857", "transform": Affine(10, 0, 1_600_000, 0, -10, 1_850_000)}  # at 16.4 degrees north
+    path = write(tmp_path / "scene.tif", NUMBERS, **mercator)
+    with pytest.raises(InputError, match=r"a unit of EPSG:3857 is 0\.9\d m on the ground there; give --crs EPSG:326"):
+        open_scene(str(path), [*BANDS])
+
+
 def test_files_that_are_no_rasters_are_refused(tmp_path):
     picture = tmp_path / "scene.jpg"
     write(picture, NUMBERS[:3].astype(np.uint8), (), driver="JPEG")
@@ -325,6 +444,41 @@ def test_a_torn_file_is_met_while_it_is_read(tmp_path, suffix):
     torn = tmp_path / f"x_B04.{suffix}"
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"^{tmp_path.name}: x_B04.{suffix} cannot be read \(.*\); give an intact"):
+        whole(scene)
+
+
+@pytest.mark.parametrize("change", ["cut", "changed"])
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, change):
+    root = write_safe(tmp_path, WITH_OFFSET)
+    red = next(root.glob("GRANULE/*/IMG_DATA/R10m/*B04_10m.jp2"))
+    content = red.read_bytes()
+    stream = f'<byteStream size="{len(content)}"><fileLocation href="./{red.relative_to(root)}"/>'
+    checksum = f'<checksum checksumName="MD5">{hashlib.md5(content).hexdigest()}</checksum></byteStream>'
+    (root / "manifest.safe").write_text(f"<a>{stream}{checksum}</a>")
+    path = root if kind == "folder" else zipped(root)
+    assert (whole(open_scene(str(path), [*BANDS])) == NUMBERS).all()
+    if kind == "folder":
+        red.write_bytes(content[:1000] + bytes(1000) + (content[2000:] if change == "changed" else b""))
+        why = "has another checksum than manifest.safe says" if change == "changed" else "has 2000 bytes instead of"
+    else:
+        place = path.read_bytes().index(content[1000:]) - 1000
+        data = bytearray(path.read_bytes())
+        data[place + 1000 : place + 2000] = bytes(1000)
+        path.write_bytes(data)
+        why = "has another checksum than the zip says"
+    with pytest.raises(InputError, match=rf"^{path.name}: .*B04_10m.jp2.*{why}.*; download the product again"):
+        open_scene(str(path), [*BANDS])
+
+
+def test_a_loose_jpeg_2000_with_a_hole_is_met_in_any_tile(tmp_path):
+    for position, band in enumerate(BANDS):
+        write(tmp_path / f"x_{band}.jp2", NUMBERS[position], (), BLOCKXSIZE=64, BLOCKYSIZE=64)
+    scene = open_scene(str(tmp_path), [*BANDS])
+    red = tmp_path / "x_B04.jp2"
+    content = red.read_bytes()
+    red.write_bytes(content[:40_000] + bytes(20_000) + content[60_000:])
+    with pytest.raises(InputError, match=r"x_B04.jp2 cannot be read \(.*\); give an intact GeoTIFF or JPEG 2000"):
         whole(scene)
 
 

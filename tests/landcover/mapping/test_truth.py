@@ -16,6 +16,7 @@ TRUTH = np.uint8([
     [ 0,  0, 10, 80],
 ])  # fmt: skip
 GRID = from_origin(500_000, 5_000_000, 10, 10)
+UTM = "EPSG:32633"
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def labels(truth, step: int, side: int, aside: float = 0) -> list[list[int]]:
     """Of windows of 2 x 2 pixels, whose cells are the step x step pixels in their middle."""
     margin = (2 - step) / 2 + aside
     transform = GRID @ Affine.translation(margin, margin) @ Affine.scale(step)
-    return read_labels(truth, [10, 30, 80], transform, (side, side), 2).tolist()
+    return read_labels(truth, [10, 30, 80], UTM, transform, (side, side), 2).tolist()
 
 
 def test_a_window_has_the_class_that_covers_most_of_it(truth):
@@ -44,6 +45,15 @@ def test_windows_overlap_where_the_step_is_smaller(truth):
 def test_windows_beside_the_pixels_are_refused(truth, step, side, aside):
     with pytest.raises(InputError, match=r"truth\.tif: is not aligned with the scene's pixels; warp it"):
         labels(truth, step, side, aside)
+
+
+def test_another_coordinate_system_or_other_numbers_are_refused(truth):
+    with pytest.raises(
+        InputError, match=r"truth\.tif: is in EPSG:32633, and the map in EPSG:32632; warp it to the scene"
+    ):
+        read_labels(truth, [10, 30, 80], "EPSG:32632", GRID, (2, 2), 2)
+    with pytest.raises(InputError, match=r"has the numbers 0, 10, 30, 80, and no class; .* classes.tif: \[1, 2\]"):
+        read_labels(truth, [1, 2], UTM, GRID, (2, 2), 2)
 
 
 def test_agreement_by_hand():
