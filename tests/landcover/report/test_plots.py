@@ -51,6 +51,28 @@ def test_classes_of_worldcover_have_its_colours_and_others_differ():
     assert len(palette.class_colours([str(i) for i in range(100)])) == 100
 
 
+def test_a_class_has_the_colour_that_is_chosen_for_it_and_no_other_class_has_it():
+    chosen = {"cropland": "#123456", "fir": palette.OWN[0]}
+    colours = palette.class_colours(["oak", "cropland", "fir"], chosen)
+    assert colours == {"oak": palette.OWN[1], "cropland": "#123456", "fir": palette.OWN[0]}
+    figure = plots.confusion_matrix(np.eye(3, dtype=int), ["oak", "cropland", "fir"], chosen, normalize=True)
+    squares = figure.axes[0].collections[0].get_facecolors()
+    assert [to_hex(colour) for colour in squares] == list(colours.values())
+
+
+def test_a_long_class_name_leaves_room_for_the_matrix():
+    long = "deciduous broadleaved forest, managed for timber production, beech or oak"
+    figure = plots.confusion_matrix(np.diag([2, 1]), [long, "fir"], normalize=False)
+    (axes,) = figure.axes
+    rows, columns = (
+        [label.get_text() for label in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels())
+    )
+    assert rows == ["deciduous broadleaved\nforest, managed for... (2)", "fir (1)"]
+    assert columns == ["deciduous broadleaved f...", "fir"]
+    figure.draw_without_rendering()
+    assert axes.get_position().width > 0.6
+
+
 def test_curves_show_both_splits():
     columns = {"train_loss": [2, 1], "val_loss": [2, 1.5], "train_accuracy": [0, 1], "val_accuracy": [0, 0.5]}
     history = pd.DataFrame({"epoch": [1, 2]} | columns)
