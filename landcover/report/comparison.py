@@ -190,7 +190,7 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
     }
 
 
-def _colours(side: Reports) -> dict[str, str]:
+def colours_of(side: Reports) -> dict[str, str]:
     """The colours of all classes of the dataset, as in the report, where some may not occur in the test split."""
     entry = side.params.get("datasets", {}).get(side.data.get("dataset"), {})
     return class_colours([row["class"] for row in side.data.get("classes", [])], entry.get("colours"))
@@ -323,7 +323,7 @@ def comparison_page(
     patches = changed.pair(paired.before, paired.after)
     common, sides = _common(base, head), stale(base, head)
     path, synthetic = folder / "confusion_difference.png", common["synthetic"]
-    colours = _colours(head)
+    colours = colours_of(head)
     plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(patches), colours)
     seeds = max(compared.seeds.values()) > 1
     return markdown.render(

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 from landcover import constants
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.results import accuracy_by_purity
-from landcover.report import palette, plots
+from landcover.report import comparison, palette, plots
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
 
@@ -58,6 +60,17 @@ def test_a_class_has_the_colour_that_is_chosen_for_it_and_no_other_class_has_it(
     figure = plots.confusion_matrix(np.eye(3, dtype=int), ["oak", "cropland", "fir"], chosen, normalize=True)
     squares = figure.axes[0].collections[0].get_facecolors()
     assert [to_hex(colour) for colour in squares] == list(colours.values())
+
+
+def test_a_comparison_has_the_colours_of_the_report_though_classes_are_absent():
+    classes = [{"class": name} for name in ("ash", "fir", "oak")]
+    params = {"datasets": {"mine": {"colours": {"fir": "#123456"}}}}
+    side = SimpleNamespace(data={"dataset": "mine", "classes": classes}, params=params)
+    colours = comparison.colours_of(side)
+    assert colours == palette.class_colours(["ash", "fir", "oak"], {"fir": "#123456"})
+    figure = plots.confusion_difference(np.eye(2, dtype=int), np.eye(2, dtype=int), ["fir", "oak"], colours)
+    squares = figure.axes[0].collections[0].get_facecolors()
+    assert [to_hex(colour) for colour in squares] == ["#123456", palette.OWN[2]]
 
 
 def test_a_long_class_name_leaves_room_for_the_matrix():
