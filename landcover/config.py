@@ -438,7 +438,7 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML; {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
-        raise InputError(f"{path}: contains no sections; restore it with git checkout {path}")
+        raise InputError(f"{path}: contains no sections; git show HEAD:./{path} shows those of the last commit")
     return params
 
 

@@ -229,7 +229,10 @@ def main(arguments: list[str]) -> None:
     with unpacked(entry, params, command) as folder:
         look = examine(folder, entry, params, split=not options.source)
     if look.sample.empty:
-        raise InputError(f"{name}: none of {len(look.table)} patches can be read: {tell(look.problems)}")
+        entry_too = "" if options.source else f", or what datasets.{name} says of them, such as its patch_size"
+        raise InputError(
+            f"{name}: all {len(look.table)} patches are bad: {tell(look.problems)}: correct them{entry_too}"
+        )
     print(describe(look, f"{name}: {entry.source}{', synthetic' if entry.synthetic else ''}"))
     title = f"{name}: {min(SHOWN, len(look.sample))} patches"
     draw(look, options.out, title, entry.colours, synthetic=entry.synthetic)
