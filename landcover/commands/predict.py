@@ -150,7 +150,7 @@ def warn(name: str, warning: str) -> None:
 
 def describe_unlike(unlike: Unlike) -> str:
     bands = [
-        f"{band} is {side} in {percent(share)}"
+        f"{side} in {band}: {percent(share)}"
         for band, sides in unlike.bands.items()
         for side, share in sides.items()
         if share

@@ -122,7 +122,7 @@ def test_windows_unlike_those_of_training_are_told(workspace, capsys):
     _, errors = run(capsys, "bright.tif")
     assert (
         "warning: bright.tif: 33% of the windows are unlike any patch that the model was trained on "
-        "(B08 is brighter in 33%); do not trust the map there\n"
+        "(brighter in B08: 33%); do not trust the map there\n"
     ) in errors
 
 

@@ -304,4 +304,4 @@ def test_a_coarse_band_on_the_fine_grid_is_told_its_own_resolution(tmp_path):
     write_tile(data.tile(data.ids[0], "B11"), np.full((64, 64), 500, np.uint16))
     with pytest.raises(ValueError, match=r"^B11 is 64 x 64 pixels, not 32 x 32; write it at 20 m, its own resolution$"):
         data.read("B02", "B11", i=0, size=64)
-    assert data.read("B02", "B11", i=1, size=64).pixels.shape == (2, 64, 64)
+    assert data.read("B02", "B11", i=1, size=64).numbers.shape == (2, 64, 64)
