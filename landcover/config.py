@@ -190,6 +190,16 @@ def _file_bands(value: Any) -> list[str] | dict[str, int] | None:
     return value
 
 
+def _colour(colour: Any) -> str:
+    # Without quotes, YAML takes #88ccee for a comment, and the value for nothing.
+    if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}", colour):
+        raise ValueError('write a colour in quotes, as "#1b7837": two hexadecimal digits each of red, green and blue')
+    return colour
+
+
+Colour = Annotated[str, pydantic.BeforeValidator(_colour)]
+
+
 def _public(source: str) -> str:
     """Refuse what must not be recorded in dvc.lock, and addresses that nothing can be fetched from."""
     if not re.match("[a-z][a-z0-9+.-]+:/", source, re.IGNORECASE):
@@ -228,6 +238,7 @@ class Dataset(Section):
     # Side in pixels; above 16, the largest distance at which the texture baseline compares pixels.
     patch_size: Annotated[int, pydantic.Field(ge=constants.LEAST_SIZE, le=constants.LARGEST_SIZE)] | None = None
     classes: Classes | None = None  # in the order of the labels
+    colours: dict[str, Colour] = pydantic.Field(default_factory=dict)  # of classes in pictures and maps
     # Bands in the order in which files hold them, or positions by band, from 1; instead of the section `bands`.
     bands: Annotated[Any, pydantic.PlainValidator(_file_bands)] = None
     scale: Positive | None = None  # reflectance = (number - offset) x scale; None: by the type of the numbers
@@ -430,8 +441,20 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not YAML; {' '.join(str(error).split())}") from None
     if not isinstance(params, dict):
-        raise InputError(f"{path}: contains no sections; restore it with git checkout {path}")
+        raise InputError(f"{path}: contains no sections; git show HEAD:./{path} shows those of the last commit")
     return params
+
+
+def chosen_colours(dataset: str, path: Path = PARAMS) -> dict[str, str]:
+    """`colours` of a dataset's entry, for a command that checks no parameters: none without such an entry here.
+
+    Raises:
+        InputError: one is no colour.
+    """
+    entries = load(path).get("datasets") if path.is_file() else None
+    entry = entries.get(dataset) if isinstance(entries, dict) else None
+    colours = entry.get("colours") if isinstance(entry, dict) else None
+    return validate(f"datasets.{dataset}.colours", dict[str, Colour], colours or {})
 
 
 def instruction_set(path: Path = PARAMS) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import log_softmax
 
 from landcover import files
-from landcover.config import Evaluation
+from landcover.config import Dataset, Evaluation
 from landcover.constants import SPLITS
 from landcover.data.index import INDEX, load_folds, load_index
 from landcover.data.tensors import load_origin, load_split
@@ -18,7 +18,7 @@ from landcover.evaluation.metrics import demand, means
 from landcover.evaluation.predictions import parse, tabulate
 from landcover.evaluation.probabilities import COST, load_log_probabilities, load_seeds
 from landcover.processes import helpers
-from landcover.report import maps, plots
+from landcover.report import plots
 from landcover.report.pictures import Pictures
 
 
@@ -32,13 +32,16 @@ def evaluate(
     fold_baseline_predictions_csv: Path,
     reports_dir: Path,
     *,
+    dataset: str,
+    datasets: dict[str, Dataset],
     evaluate: Evaluation,
 ) -> None:
     """Write metrics, tables and pictures to `reports_dir`, for the run and for what repeat trained."""
     demand(evaluate.verdict, evaluate.tolerance)
     chance = evaluate.model_dump(include={"resamples", "seed"})
     with helpers(2) as painters:
-        pictures = Pictures(reports_dir, painters, synthetic=load_origin(tensors_dir).synthetic)
+        synthetic, colours = load_origin(tensors_dir).synthetic, datasets[dataset].colours
+        pictures = Pictures(reports_dir, painters, synthetic=synthetic, colours=colours)
         # Images stay on disk: no more are read than the pictures show.
         splits = {name: load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
         indices = {name: load_index(tensors_dir, name) for name in SPLITS}
@@ -49,7 +52,7 @@ def evaluate(
         pictures.draw_predictions(test, index, labels, confidence)
         pictures.draw_examples(test)
         patch_metres = test.images.shape[-1] * test.metres_per_pixel
-        pictures.draw("places", maps.places, pd.read_csv(tensors_dir / INDEX), patch_metres)
+        pictures.draw_places(pd.read_csv(tensors_dir / INDEX), patch_metres)
         pictures.draw("learning_curves", plots.learning_curves, pd.read_csv(history_csv))
 
         folds, baselines = load_folds(folds_csv), pd.read_csv(baseline_predictions_csv)
@@ -81,7 +84,7 @@ def evaluate(
         }
         run["test"]["against"] = results.differences_from(baselines, parse(predictions["test"]), tolerance)
         inputs = importance(test, index, log_probabilities)
-        pictures.draw("inputs", plots.importance, inputs, run["test"]["accuracy"])
+        pictures.draw_importance(inputs, run["test"]["accuracy"])
         if len(inputs) > 1:
             run["test"]["importance"] = inputs
         matrix = confusion.confusion_matrix(test.labels, labels, len(test.classes))

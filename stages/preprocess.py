@@ -30,14 +30,14 @@ def numbers_warnings(summary: Summary, reading: Reading, entry: Dataset, dataset
     suspicions = []
     if reading.bands:
         histogram = summary.histogram[: len(reading.bands)]
-        suspicions.append(offsets.suspect_scale(histogram, f"datasets.{dataset}.scale"))
+        suspicions.append(offsets.suspect_scale(histogram, f"datasets.{dataset}.scale", chosen=entry.scale is not None))
         if reading.bands[0].dtype == "uint16" and entry.scale is None:
             suspicions.append(offsets.suspect_largest(histogram, f"datasets.{dataset}"))
     # Light scattered by the atmosphere is in all pixels of Level 1C, and 8-bit images have no offset.
     if offsets.BLUE in channels and entry.level != "1C" and reading.bands[0].dtype != "uint8":
         blue, subtracted = summary.histogram[channels.index(offsets.BLUE)], summary.offsets
         setting = f"datasets.{dataset}.offset"
-        suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), setting)
+        suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), setting, chosen=reading.offset != "auto")
         if suspicion and suspicion.likely and entry.level is None:
             remedy = f"{suspicion.remedy}; or if they are at the top of atmosphere, set datasets.{dataset}.level to 1C"
             suspicion = suspicion._replace(remedy=remedy)

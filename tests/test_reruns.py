@@ -128,8 +128,9 @@ def test_an_edit_reruns_no_more_than_it_must(project, what):
 @pytest.mark.parametrize(
     ("change", "rerun"),
     [
-        (("train: 500", "train: 499"), {"unpack", "preprocess", "folds"}),  # of the split: nothing is fetched again
-        (("source: sample\n", "source: other\n"), {"download", "unpack", "preprocess"}),
+        # Of the split: nothing is fetched again. Evaluate reads the colours of the entry.
+        (("train: 500", "train: 499"), {"unpack", "preprocess", "folds", "evaluate"}),
+        (("source: sample\n", "source: other\n"), {"download", "unpack", "preprocess", "evaluate"}),
         (("epochs: 30", "epochs: 31"), {"train", "repeat", "report"}),
         (("workers: 2 ", "workers: 3 "), set()),
     ],

@@ -202,13 +202,14 @@ def describe(look: Look, title: str) -> str:
     return "\n\n".join([f"{title}\n{lines}", count_classes(look), pixels])
 
 
-def draw(look: Look, path: Path, title: str, *, synthetic: bool) -> None:
-    """Draw a few patches, of as many classes as possible."""
+def draw(look: Look, path: Path, title: str, colours: dict[str, str], *, synthetic: bool) -> None:
+    """Draw a few patches, of as many classes as possible, in the colours that are chosen for some."""
     rows = one_of_each(look.sample["label"].to_numpy(), SHOWN)
     captions = [[look.patches.classes[label]] for label in look.sample["label"].iloc[rows]]
     channels = [channel.name for channel in look.patches.channels]
     content = look.images[rows], channels, look.patches.classes, captions, title, "below each patch: its class"
-    plots.draw(path, synthetic, sheets.sheet, *content, metres_per_pixel=look.patches.metres_per_pixel)
+    options = {"metres_per_pixel": look.patches.metres_per_pixel, "colours": colours}
+    plots.draw(path, synthetic, sheets.sheet, *content, **options)
 
 
 def main(arguments: list[str]) -> None:
@@ -228,7 +229,11 @@ def main(arguments: list[str]) -> None:
     with unpacked(entry, params, command) as folder:
         look = examine(folder, entry, params, split=not options.source)
     if look.sample.empty:
-        raise InputError(f"{name}: none of {len(look.table)} patches can be read: {tell(look.problems)}")
+        entry_too = "" if options.source else f", or what datasets.{name} says of them, such as its patch_size"
+        raise InputError(
+            f"{name}: all {len(look.table)} patches are bad: {tell(look.problems)}: correct them{entry_too}"
+        )
     print(describe(look, f"{name}: {entry.source}{', synthetic' if entry.synthetic else ''}"))
-    draw(look, options.out, f"{name}: {min(SHOWN, len(look.sample))} patches", synthetic=entry.synthetic)
+    title = f"{name}: {min(SHOWN, len(look.sample))} patches"
+    draw(look, options.out, title, entry.colours, synthetic=entry.synthetic)
     print(f"\n{options.out}: {min(SHOWN, len(look.sample))} of the patches")

@@ -157,7 +157,7 @@ def warn(name: str, warning: str) -> None:
 
 def describe_unlike(unlike: Unlike) -> str:
     bands = [
-        f"{band} is {side} in {percent(share)}"
+        f"{side} in {band}: {percent(share)}"
         for band, sides in unlike.bands.items()
         for side, share in sides.items()
         if share
@@ -178,23 +178,23 @@ def map_scene(
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
     content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
-    agreement = None
+    agreement = true_labels = None
     if truth:
         place = (land_cover.transform, land_cover.labels.shape, predictor.inputs.patch_size)
-        agreement = Agreement.of(
-            read_labels(truth, rasters.codes(classes), scene.crs, *place), land_cover.labels, classes
-        )
+        true_labels = read_labels(truth, rasters.codes(classes), scene.crs, *place)
+        agreement = Agreement.of(true_labels, land_cover.labels, classes)
         content["truth"] = agreement._asdict()
+    colours = config.chosen_colours(predictor.metadata.dataset)
     with files.replacing(out) as part:
         part.mkdir()
         masked = uncertain if options.mask else None
-        rasters.write(part, land_cover, scene.crs, classes, class_colours(classes), masked)
+        rasters.write(part, land_cover, scene.crs, classes, class_colours(classes, colours), masked)
         files.write_json(part / "summary.json", content)
         plots.draw(
             part / "map.png", False, scene_map, scene.name, land_cover.thumbnail, scene.bands,
             (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL), land_cover.labels,
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
-            synthetic_model=predictor.metadata.synthetic,
+            colours=colours, truth=true_labels, synthetic_model=predictor.metadata.synthetic,
         )  # fmt: skip
     for warning in scene.provenance.warnings:
         warn(scene.name, warning)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from landcover.config import LEAST_FOLDS
 from landcover.data import places
 from landcover.errors import InputError
 
@@ -43,7 +44,8 @@ def assign(patches: pd.DataFrame, count: int) -> pd.DataFrame:
                 folds[tested] = number
     if len(np.unique(folds)) < count:
         what = f"{place.max() + 1} places of about {places.PLACE_KM} km" if known else f"{len(patches)} patches"
-        raise InputError(f"repeat.folds = {count}: {what} do not fill so many folds; lower it, or set it to 0")
+        remedy = "lower it, or set it to 0" if count > LEAST_FOLDS else "set it to 0"
+        raise InputError(f"repeat.folds = {count}: {what} do not fill so many folds; {remedy}")
     return pd.DataFrame({"place": place, "fold": folds}, index=patches.index)
 
 
@@ -76,7 +78,7 @@ def roles(patches: pd.DataFrame, folds: np.ndarray, buffer_km: float, train: int
         if not (role == "train").any():
             raise InputError(
                 f"repeat.folds = {count}: fold {fold} has no train patch {buffer_km:g} km away from its test and val "
-                "patches; lower buffer_km in the dataset's split, or set folds to 0"
+                "patches; raise folds, lower buffer_km in a split by place, or set folds to 0"
             )
         if train is not None:
             rest = np.flatnonzero(role == "train")

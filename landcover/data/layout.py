@@ -14,7 +14,7 @@ import pandas as pd
 from landcover.config import Dataset, LayoutName
 from landcover.constants import METRES_PER_PIXEL
 from landcover.data.raster import Channel
-from landcover.errors import InputError, few
+from landcover.errors import CHOICES, InputError, few
 from landcover.modalities import context_features, image_channels
 
 LAYOUTS = get_args(LayoutName)  # their names in params.yaml
@@ -112,7 +112,12 @@ def read_dataset(folder: Path, entry: Dataset, inputs: Collection[str], bands: I
         InputError: it is in no layout, or as for `Layout.read_patches`.
     """
     channels, features = image_channels(inputs, entry.bands or bands), context_features(inputs)
-    return find_layout(recognize(folder, entry)).read_patches(folder, channels, features, entry)
+    patches = find_layout(recognize(folder, entry)).read_patches(folder, channels, features, entry)
+    if unknown := [name for name in entry.colours if name not in patches.classes]:
+        raise InputError(
+            f"colours of the dataset's entry: no class {few(unknown)}; choose from {few(patches.classes, CHOICES)}"
+        )
+    return patches
 
 
 def recognize(folder: Path, entry: Dataset) -> str:

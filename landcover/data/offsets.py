@@ -77,7 +77,9 @@ class Suspicion(NamedTuple):
     likely: int = 0  # the offset that the pixels suggest
 
 
-def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) -> Suspicion | None:
+def suspect(
+    blue: np.ndarray, patches: int, subtracted: bool, parameter: str, *, chosen: bool = False
+) -> Suspicion | None:
     """Evidence in the pixels against the offsets that were subtracted, if any.
 
     Args:
@@ -85,13 +87,18 @@ def suspect(blue: np.ndarray, patches: int, subtracted: bool, parameter: str) ->
         patches: the number of patches.
         subtracted: whether an offset was subtracted from any patch.
         parameter: the name of the parameter that sets the offset.
+        chosen: whether the user has set it.
     """
     shares = np.cumsum(blue) / max(blue.sum(), 1)
     darkest, none_left = int(np.searchsorted(shares, 0.01)), float(shares[1])
     if darkest > SUSPICIOUS:
+        added = f"the number that was added ({ADDED} by baseline 04.00)"
+        remedy = f"set {parameter} to {added}, or to 0 if they are correct"
+        if chosen:
+            remedy = f"check that {parameter} is {added}"
         return Suspicion(
             f"99% of the blue pixels are above {darkest - 1}, which suggests numbers with an offset of {ADDED}",
-            f"set {parameter} to the number that was added ({ADDED} by baseline 04.00), or to 0 if they are correct",
+            remedy,
             darkest > BEYOND_DOUBT and patches >= ENOUGH,
             ADDED,
         )
@@ -119,12 +126,13 @@ def suspect_largest(histogram: np.ndarray, parameter: str) -> Suspicion | None:
     return Suspicion(why, "if it does, write it into the nodata tag of the files", certain=False)
 
 
-def suspect_scale(histogram: np.ndarray, parameter: str) -> Suspicion | None:
+def suspect_scale(histogram: np.ndarray, parameter: str, *, chosen: bool = False) -> Suspicion | None:
     """Evidence in the pixels that their scale is another one.
 
     Args:
         histogram: of the optical bands, int64 (B, 65536), without 0 (nodata).
         parameter: the name of the parameter that sets the scale.
+        chosen: whether the user has set it.
     """
     levels = histogram.sum(axis=0)
     total = max(levels.sum(), 1)
@@ -134,6 +142,7 @@ def suspect_scale(histogram: np.ndarray, parameter: str) -> Suspicion | None:
     ):
         if share > BEYOND_DOUBT_SHARE:
             why = f"{share:.0%} of the pixels {what}, which suggests another scale"
-            remedy = f"set {parameter} to the reflectance of one step of the numbers: 0.0001 for reflectance x 10,000"
+            step = "the reflectance of one step of the numbers: 0.0001 for reflectance x 10,000"
+            remedy = f"check {parameter}, {step}" if chosen else f"set {parameter} to {step}"
             return Suspicion(why, remedy, certain=True)
     return None

@@ -40,12 +40,14 @@ def check_bad_patches(table: pd.DataFrame, problems: dict[str, str], most: int, 
     empty = [name for name in SPLITS if name not in used]
     emptied = [name for name in empty if (table["split"] == name).any()]
     if problems and (emptied or len(problems) > most):
-        remedy = f"fix them, or leave them out with preprocess.max_bad_patches: {len(problems)}"
-        if emptied:
-            remedy = "fix them"
+        what, remedy = f"{len(problems)} of {len(table)} patches are bad", "correct them"
         if len(problems) == len(table):
-            remedy = f"fix them, or if all are alike, correct datasets.{dataset}, for example its patch_size"
-        without = f", and without them none is left for {', '.join(emptied)}" if emptied else ""
-        raise InputError(f"{len(problems)} bad patches{without}: {tell(problems)}: {remedy}")
+            what = f"all {len(table)} patches are bad"
+            remedy += f", or what datasets.{dataset} says of them, such as its patch_size"
+        elif emptied:
+            what += f", and none is left for {', '.join(emptied)}"
+        else:
+            remedy += f", or leave them out with preprocess.max_bad_patches: {len(problems)}"
+        raise InputError(f"{what}: {tell(problems)}: {remedy}")
     if empty:
         raise InputError(f"the {empty[0]} split is empty; change datasets.{dataset}.split")

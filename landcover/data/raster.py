@@ -240,7 +240,8 @@ def _check_content(channel: Channel, bands: int, shape: tuple[int, int], dtype: 
     if bands != channel.file_bands:
         raise ValueError(f"{channel.label} has {bands} band{'s' * (bands != 1)}, not {channel.file_bands}")
     if shape != (side, side):
-        raise ValueError(f"{channel.label} is {shape[0]} x {shape[1]} pixels, not {side} x {side}")
+        finer = f"; write it at {channel.metres} m, its own resolution" if shape == (size, size) else ""
+        raise ValueError(f"{channel.label} is {shape[0]} x {shape[1]} pixels, not {side} x {side}{finer}")
     if dtype != channel.dtype:
         content = NUMBERS if channel.name in BANDS else f"values in {QUANTITIES[channel.name].unit}"
         raise ValueError(f"{channel.label} is {dtype}, not {channel.dtype}; write {content} as {channel.dtype}")

@@ -214,7 +214,10 @@ def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, ever
 def _groups(split: config.Place, table: pd.DataFrame, name: str) -> np.ndarray:
     """The number of the group of each patch, int (N,)."""
     if table[["lon", "lat"]].isna().any(axis=None):  # the buffer between tiles needs them, too
-        raise InputError(f"split by place: {name} has no lon and lat of its patches; split by random, order or files")
+        raise InputError(
+            f"split by place: {name} has no lon and lat of its patches; name a table of positions in its entry, or "
+            "split by random or order"
+        )
     if split.groups == "block":
         return places.blocks(table, split.block_km)
     if (table["tile"] == "").any():
@@ -235,9 +238,9 @@ def by_place(split: config.Place, table: pd.DataFrame, name: str, classes: Seque
     groups = _groups(split, used, name)
     count = groups.max(initial=-1) + 1
     if count < len(SPLITS):
-        raise InputError(
-            f"split by place: {name} has {count} {split.groups}s, but {len(SPLITS)} are needed; lower block_km"
-        )
+        found = f"{count} {split.groups}{'s' if count != 1 else ''}"
+        remedy = "lower block_km" if split.groups == "block" else "set groups: block"
+        raise InputError(f"split by place: {name} has {found}, but {len(SPLITS)} are needed; {remedy}")
     counts = np.zeros((count, len(classes)), int)
     np.add.at(counts, (groups, used["label"]), 1)
     shares = {"train": 1 - split.val - split.test, "val": split.val, "test": split.test}
@@ -257,7 +260,7 @@ def by_place(split: config.Place, table: pd.DataFrame, name: str, classes: Seque
     if lost and split.every_class:
         lacks = "; ".join(f"{part} has no {', '.join(classes)}" for part, classes in lost.items())
         raise InputError(
-            f"split by place: {lacks}; lower block_km or buffer_km, try another seed, or set every_class: false"
+            f"split by place: {lacks}; lower block_km or buffer_km, try another seed, or leave these classes out"
         )
     if split.train is not None:
         _limit_train(splits, labels, split.train, split.method, np.random.default_rng(split.seed))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from landcover.errors import CHOICES, InputError, few
 
+SEPARATORS = re.compile(r"[;\t|]")  # of columns, other than the comma
 SHARE_TOLERANCE = 0.01  # by which the rounded shares of a patch may exceed 1 in sum
 # As numpy and spreadsheets write numbers; float() would also accept spaces, 1_000, nan, infinity and non-ASCII digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -27,13 +28,19 @@ def read_list(path: Path) -> list[str]:
     return [name for line in lines if (name := line.strip().strip('"'))]
 
 
-def check_columns(table: pd.DataFrame, columns: Collection[str], path: Path) -> None:
-    """Raise an InputError if a table lacks columns, or has no rows."""
+def check_columns(
+    table: pd.DataFrame, columns: Collection[str], path: Path, absent: str = "add what is missing"
+) -> None:
+    """Raise an InputError if a table lacks columns, or has no rows.
+
+    Args:
+        absent: what to do about columns that are not there in another spelling.
+    """
     if missing := [column for column in columns if column not in table]:
         present = few([*map(repr, table)], CHOICES)
         other = [repr(name) for name in table if name.strip().casefold() in missing]
-        remedy = f"write {few(other)} in small letters, without spaces" if other else "add what is missing"
-        if len(table.columns) == 1:
+        remedy = f"write {few(other)} in small letters, without spaces" if other else absent
+        if len(table.columns) == 1 and SEPARATORS.search(table.columns[0]):
             remedy = "separate columns with commas"
         raise InputError(f"{path}: has no column {', '.join(missing)} among {present}; {remedy}")
     if table.empty:
@@ -76,7 +83,11 @@ def to_numbers(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_table(
-    path: Path, columns: Collection[str], optional: Collection[str] = (), texts: Collection[str] = ()
+    path: Path,
+    columns: Collection[str],
+    optional: Collection[str] = (),
+    texts: Collection[str] = (),
+    absent: str = "add what is missing",
 ) -> pd.DataFrame:
     """Some columns of a table, indexed by patch_id; other columns are ignored.
 
@@ -84,12 +95,13 @@ def read_table(
         columns: numeric columns, float64, NaN where a cell is not a number.
         optional: more numeric columns, all NaN if the table lacks them.
         texts: text columns, all '' if the table lacks them.
+        absent: as for `check_columns`.
 
     Raises:
         InputError: there is no such table, or it is damaged, or its patch ids are repeated.
     """
     table = read_cells(path)
-    check_columns(table, ["patch_id", *columns, *meant(table, optional, texts)], path)
+    check_columns(table, ["patch_id", *columns, *meant(table, optional, texts)], path, absent)
     table = table.set_index("patch_id").reindex(columns=[*columns, *optional, *texts], fill_value="")
     if len(repeated := table.index[table.index.duplicated()].unique()):
         raise InputError(f"{path}: duplicate patch ids: {few(repeated)}; remove the duplicates")

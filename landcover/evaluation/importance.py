@@ -9,7 +9,8 @@ import numpy as np
 
 from landcover.data.index import Index
 from landcover.data.tensors import Split
-from landcover.evaluation.intervals import mean
+from landcover.evaluation.comparison import compare_scores
+from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import parse, tabulate
 from landcover.modalities import PERMUTATIONS, PERMUTED_PREFIX, modality
 
@@ -41,7 +42,8 @@ def importance(test: Split, index: Index, log_probabilities: dict[str, np.ndarra
     rows = []
     for name, values in permuted.items():
         without = right(values).mean(0)
-        estimate = mean((right(log_probabilities["test"]) - without)[None], places)
-        figures = {"accuracy": float(without.mean()), "cost": estimate.value} | estimate.interval()._asdict()
+        with_it = right(log_probabilities["test"])
+        cost = compare_scores(METRICS["accuracy"], without[None], with_it[None], places, seedless=True)
+        figures = {"accuracy": cost.before, "cost": cost.difference, "low": cost.low, "high": cost.high}
         rows.append({"input": name.removeprefix(PERMUTED_PREFIX)} | figures)
     return sorted(rows, key=lambda row: -row["cost"])

@@ -11,9 +11,9 @@ from scipy.special import logsumexp
 from landcover.data.index import ROLES, Folds, Index
 from landcover.data.tensors import Split
 from landcover.evaluation.calibration import ece, ece_by_chance
-from landcover.evaluation.comparison import against_baselines
-from landcover.evaluation.intervals import difference, mean, share_interval
-from landcover.evaluation.metrics import METRICS, all_scores, means
+from landcover.evaluation.comparison import against_baselines, compare_scores
+from landcover.evaluation.intervals import mean, share_interval
+from landcover.evaluation.metrics import METRICS, SHARE, all_scores, means
 from landcover.evaluation.predictions import OF_PATCH, OPTIONAL, REQUIRED, Predictions, of_baselines, parse, tabulate
 
 PURITY_EDGES = (0, 0.5, 0.7, 0.9, 1)  # of the majority fraction
@@ -164,7 +164,10 @@ def _over_seeds(predictions: Predictions) -> dict[str, dict[str, Any]]:
         if len(scores) > 1:
             figures[name] |= {"std": float(scores.mean(1).std(ddof=1))}
         if len(scores) > 1 or predictions.folds is not None:
-            figures[name] |= METRICS[name].within_range(estimate.interval())._asdict()
+            interval = METRICS[name].within_range(estimate.interval())
+            if estimate.error == 0 and METRICS[name].unit == SHARE:  # all alike, as all right, is not certainty
+                interval = share_interval(scores[0] > 0.5, predictions.places)
+            figures[name] |= interval._asdict()
             figures[name] |= {"standard_error": estimate.error, "degrees_of_freedom": estimate.freedom}
             figures[name] |= {"components": [asdict(one) for one in estimate.components]}
     return figures
@@ -192,7 +195,8 @@ def of_ensemble(
         figures[name] = {}
         for metric in ENSEMBLE:
             before, after = (METRICS[metric].scores(one).mean(0, keepdims=True) for one in (single, together))
-            gain = difference(before, after, single.places, seedless=True)
-            figures[name][metric] = {"value": float(after.mean()), "difference": gain.value}
-            figures[name][metric] |= gain.interval()._asdict()
+            gain = compare_scores(METRICS[metric], before, after, single.places, seedless=True)
+            figures[name][metric] = {"value": gain.after} | {
+                key: getattr(gain, key) for key in ("difference", "low", "high")
+            }
     return figures["test"] | {"val": figures["val"]}

@@ -104,5 +104,7 @@ def predict_patches(
     predictions["confidence"] = probabilities.max(1)
     predictions[[f"p_{name}" for name in names]] = probabilities
     predictions["problem"] = predictions["patch_id"].map(problems)
-    suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), "--offset") if blue.any() else None
+    suspicion = None
+    if blue.any():
+        suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), "--offset", chosen=offset != "auto")
     return predictions, suspicion

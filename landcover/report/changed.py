@@ -1,6 +1,6 @@
 """The patches that are fixed, or broken, from one side of a comparison to the other: tables and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,7 +106,9 @@ def listed(paired: pd.DataFrame, change: str) -> tuple[int, Rows]:
     return len(patches), rows
 
 
-def draw_sheets(paired: pd.DataFrame, folder: Path, tensors_dir: Path, *, synthetic: bool) -> dict[str, str]:
+def draw_sheets(
+    paired: pd.DataFrame, folder: Path, tensors_dir: Path, colours: Mapping[str, str], *, synthetic: bool
+) -> dict[str, str]:
     """Draw the fixed and the broken patches, and return links to the pictures; none where the tensors are not here."""
     try:
         index, split = load_index(tensors_dir, *SPLITS), load_split(tensors_dir, *SPLITS, gigabytes=0)
@@ -125,9 +127,8 @@ def draw_sheets(paired: pd.DataFrame, folder: Path, tensors_dir: Path, *, synthe
             images = split.images[shown["patch_id"].map(rows).to_numpy()]
             title = f"{change.capitalize()}: {len(shown)} of {len(patches)} patches, the purest"
             content = (images, split.bands, classes, names, title, caption)
-            plots.draw(
-                folder / f"{change}.png", synthetic, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel
-            )
+            options = {"metres_per_pixel": split.metres_per_pixel, "colours": colours}
+            plots.draw(folder / f"{change}.png", synthetic, sheets.sheet, *content, **options)
             links[change] = f"{quote(folder.name)}/{change}.png"
     return links
 

@@ -19,6 +19,7 @@ from landcover.evaluation.staleness import flatten
 from landcover.report import changed, markdown, plots
 from landcover.report.changed import Rows
 from landcover.report.gate import Gate
+from landcover.report.palette import class_colours
 from landcover.report.verdicts import (
     answer,
     change,
@@ -189,6 +190,12 @@ def _changes(base: Reports, head: Reports) -> dict[str, Any]:
     }
 
 
+def colours_of(side: Reports) -> dict[str, str]:
+    """The colours of all classes of the dataset, as in the report, where some may not occur in the test split."""
+    entry = side.params.get("datasets", {}).get(side.data.get("dataset"), {})
+    return class_colours([row["class"] for row in side.data.get("classes", [])], entry.get("colours"))
+
+
 def _draw_curves(base: Reports, head: Reports, folder: Path, *, synthetic: bool) -> str | None:
     """Draw both revisions' learning curves on the same axes, if both have a history; return the picture's path."""
     sides = [side.revision for side in (base, head)]
@@ -316,7 +323,8 @@ def comparison_page(
     patches = changed.pair(paired.before, paired.after)
     common, sides = _common(base, head), stale(base, head)
     path, synthetic = folder / "confusion_difference.png", common["synthetic"]
-    plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(patches))
+    colours = colours_of(head)
+    plots.draw(path, synthetic, plots.confusion_difference, *changed.matrices(patches), colours)
     seeds = max(compared.seeds.values()) > 1
     return markdown.render(
         "comparison.md",
@@ -338,7 +346,7 @@ def comparison_page(
         class_rows=changed.by_class(patches),
         **_slices(paired.before, paired.after),
         changed={change: changed.listed(patches, change) for change in changed.SHEETS},
-        sheets=changed.draw_sheets(patches, folder, tensors_dir, synthetic=synthetic),
+        sheets=changed.draw_sheets(patches, folder, tensors_dir, colours, synthetic=synthetic),
         confusion_difference=f"{quote(folder.name)}/confusion_difference.png",
         curves=_draw_curves(base, head, folder, synthetic=synthetic),
         pictures=_copy_pictures(base, head, folder),

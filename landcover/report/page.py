@@ -100,6 +100,8 @@ def _fold_rows(folds: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _error(figures: dict[str, Any]) -> str:
     """The standard error of a share in words, and what it is made of."""
+    if not figures["standard_error"]:
+        return "Every patch has the same result, so the interval is Wilson's."
     components = [Component(**one) for one in figures["components"]]
     error = f"Its standard error is {100 * figures['standard_error']:.1f} points."
     return f"{error} {sources(components)}" if components else error

@@ -1,6 +1,6 @@
 """The colours of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # From ESA's WorldCover legend.
 WORLDCOVER = {
@@ -25,6 +25,14 @@ OWN = (
 )  # fmt: skip
 
 
-def class_colours(classes: Sequence[str]) -> dict[str, str]:
-    """A colour for each class: WorldCover's own, or one from OWN for other classes."""
-    return {name: WORLDCOVER.get(name, OWN[i % len(OWN)]) for i, name in enumerate(classes)}
+def class_colours(classes: Sequence[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
+    """A colour for each class, '#rrggbb': the chosen one, else WorldCover's, else one from OWN that is not chosen.
+
+    Args:
+        chosen: colours by class, as `colours` in the dataset's entry has them.
+    """
+    chosen = chosen or {}
+    free = [colour for colour in OWN if colour not in chosen.values()] or OWN
+    return {name: free[i % len(free)] for i, name in enumerate(classes)} | {
+        name: colour for name, colour in {**WORLDCOVER, **chosen}.items() if name in classes
+    }

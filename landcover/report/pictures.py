@@ -1,11 +1,12 @@
 """The pictures of the test split, drawn by helper processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -14,7 +15,7 @@ from landcover.data.tensors import Split
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.confusion import confusion_matrix
 from landcover.evaluation.results import accuracy_by_purity
-from landcover.report import plots, sheets
+from landcover.report import maps, plots, sheets
 
 EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment
 
@@ -31,8 +32,9 @@ def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
 class Pictures:
     """The pictures in a folder, drawn by other processes."""
 
-    def __init__(self, folder: Path, painters: Executor, *, synthetic: bool):
+    def __init__(self, folder: Path, painters: Executor, *, synthetic: bool, colours: Mapping[str, str] | None = None):
         self.folder, self.painters, self.synthetic, self.drawn = folder, painters, synthetic, []
+        self.colours = colours  # of classes, as the dataset's entry has them
 
     def draw(self, name: str, plot: Callable[..., Figure], *content: Any, **options: Any) -> None:
         path = self.folder / f"{name}.png"
@@ -44,7 +46,7 @@ class Pictures:
         """Draw the patches in `rows`, and below each the classes of its `labels`, (N, lines)."""
         captions = np.array(split.classes)[labels]
         content = (split.images[rows], split.bands, split.classes, captions.tolist(), title, subtitle)
-        self.draw(name, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel)
+        self.draw(name, sheets.sheet, *content, metres_per_pixel=split.metres_per_pixel, colours=self.colours)
 
     def draw_examples(self, test: Split) -> None:
         rows = one_of_each(test.labels, EXAMPLES)
@@ -57,14 +59,31 @@ class Pictures:
         correct = labels == test.labels
         confusion = confusion_matrix(test.labels, labels, len(test.classes))
         for name, normalize in (("confusion_matrix", False), ("confusion_matrix_normalized", True)):
-            self.draw(name, plots.confusion_matrix, confusion, test.classes, normalize=normalize)
+            self.draw(name, plots.confusion_matrix, confusion, test.classes, self.colours, normalize=normalize)
         wrong = np.flatnonzero(~correct)
         rows = wrong[np.lexsort((index.patch_ids[wrong], -confidence[wrong]))][:EXAMPLES]  # the most confident first
         both = np.stack([test.labels, labels], axis=1)[rows]
         subtitle = "below each patch: its class, then the predicted class"
         self.draw_patches("errors", test, rows, both, "Most confident errors on the test split", subtitle)
         self.draw("reliability", plots.reliability, reliability(correct, confidence), confidence)
-        self.draw("purity", plots.accuracy_by_purity, accuracy_by_purity(correct, index.majority_fractions))
+        if (index.majority_fractions == 1).all():
+            self.draw("purity", plots.note, "Each label is of the whole patch, so there is no purity to compare.")
+        else:
+            self.draw("purity", plots.accuracy_by_purity, accuracy_by_purity(correct, index.majority_fractions))
+
+    def draw_places(self, patches: pd.DataFrame, metres: float) -> None:
+        """Draw where patches lie, from the columns `split`, `lon` and `lat`; `metres`: side of a patch."""
+        if patches[["lon", "lat"]].isna().any(axis=None):
+            self.draw("places", plots.note, "The dataset does not say where its patches lie.")
+        else:
+            self.draw("places", maps.places, patches, metres)
+
+    def draw_importance(self, rows: Sequence[Mapping[str, Any]], accuracy: float) -> None:
+        """Draw the accuracy lost without each input, from the rows of importance.importance."""
+        if len(rows) > 1:
+            self.draw("inputs", plots.importance, rows, accuracy)
+        else:
+            self.draw("inputs", plots.note, "The network has a single input, so there is no other to compare it with.")
 
     def wait(self) -> None:
         """Wait until all pictures are drawn."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -10,13 +11,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 
 from landcover import files
 from landcover.constants import readable
 from landcover.report.palette import class_colours
+from landcover.report.sheets import shorten
 
 DPI = 100
+NAME_LETTERS = 26  # of a line of a class name on the axes of a matrix
 COLOURS = {"train": "#1f77b4", "val": "#d95f02", "bar": "#4c72b0", "muted": "#9a9a9a", "caution": "#b00000"}
 
 
@@ -43,17 +47,32 @@ def draw(path: Path, synthetic: bool, plot: Callable[..., Figure], *content: Any
         save(plot(*content, **options), path, synthetic=synthetic)
 
 
-def _name_axes(axes: Axes, classes: Sequence[str], rows: Sequence[str], colours: Mapping[str, str]) -> None:
-    """Name the classes on both axes of a matrix, each beside a square in its colour."""
-    places = range(len(classes))
-    axes.set_xticks(places, [readable(name) for name in classes], rotation=40, ha="right", rotation_mode="anchor")
+def note(text: str) -> Figure:
+    """A picture of one sentence, where there is nothing to draw: DVC demands every picture that dvc.yaml names."""
+    figure = Figure(figsize=(7.6, 0.6))
+    figure.text(0.01, 0.3, text, fontsize=10, va="center")
+    return figure
+
+
+def _name_axes(axes: Axes, classes: Sequence[str], colours: Mapping[str, str], counts: Sequence[int] = ()) -> None:
+    """Name the classes on both axes of a matrix, each beside a square in its colour, with the count of each row.
+
+    A long name is on two lines in its row, and shortened in its column, where two lines would run into the next.
+    """
+    places, names = range(len(classes)), [readable(name) for name in classes]
+    columns = [shorten(name, NAME_LETTERS) for name in names]
+    rows = ["\n".join(wrap(name, NAME_LETTERS, max_lines=2, placeholder="...")) for name in names]
+    if counts:
+        rows = [f"{name} ({count})" for name, count in zip(rows, counts, strict=True)]
+    axes.set_xticks(places, columns, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(places, rows)
     axes.tick_params(length=0, pad=14)
     square = {"marker": "s", "s": 70, "c": [colours[name] for name in classes], "edgecolors": "#777777"}
     square |= {"clip_on": False, "linewidths": 0.5}
-    beside = np.full(len(classes), -0.022)  # of the axes' size
-    axes.scatter(places, beside, transform=axes.get_xaxis_transform(), **square)
-    axes.scatter(beside, places, transform=axes.get_yaxis_transform(), **square)
+    border, beside = np.zeros(len(classes)), 8 / 72  # inches
+    below, left = (ScaledTranslation(*by, axes.figure.dpi_scale_trans) for by in ((0, -beside), (-beside, 0)))
+    axes.scatter(places, border, transform=axes.get_xaxis_transform() + below, **square)
+    axes.scatter(border, places, transform=axes.get_yaxis_transform() + left, **square)
 
 
 def _matrix(count: int) -> tuple[Figure, Axes]:
@@ -62,10 +81,15 @@ def _matrix(count: int) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize: bool) -> Figure:
+def confusion_matrix(
+    confusion: np.ndarray, classes: Sequence[str], colours: Mapping[str, str] | None = None, *, normalize: bool
+) -> Figure:
     """Draw a confusion matrix (K, K) as counts or as shares of each actual class, without classes that never occur.
 
     The shade always shows the share of the actual class, so that rare classes are as legible as frequent ones.
+
+    Args:
+        colours: chosen for classes; others have the palette's.
     """
     occurs = np.flatnonzero(confusion.sum(0) + confusion.sum(1))
     shown = confusion[np.ix_(occurs, occurs)]
@@ -79,16 +103,21 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, normalize
         text = f"{shares[row, column]:.0%}" if normalize else f"{shown[row, column]}"
         colour = "white" if shares[row, column] > 0.55 else "black"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
-    rows = [f"{readable(name)} ({count})" for name, count in zip(names, support.ravel(), strict=True)]
-    _name_axes(axes, names, rows, class_colours(classes))
+    _name_axes(axes, names, class_colours(classes, colours), support.ravel().tolist())
     axes.set(xlabel="predicted class", ylabel="actual class (patches)")
     unit = "share of each actual class" if normalize else "patches; shading: share of the actual class"
     axes.set_title(f"Confusion matrix of the test split\n{unit}", fontsize=11, loc="left")
     return figure
 
 
-def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue marks an improvement."""
+def confusion_difference(
+    before: np.ndarray, after: np.ndarray, classes: Sequence[str], colours: Mapping[str, str] | None = None
+) -> Figure:
+    """Draw how many patches each cell of the confusion matrix (K, K) gained or lost; blue marks an improvement.
+
+    Args:
+        colours: chosen for classes; others have the palette's.
+    """
     change = after - before
     occurs = np.flatnonzero((before + after).sum(0) + (before + after).sum(1))
     shown = change[np.ix_(occurs, occurs)]
@@ -101,7 +130,7 @@ def confusion_difference(before: np.ndarray, after: np.ndarray, classes: Sequenc
     axes.imshow(gain, cmap="RdBu", vmin=-1.4 * limit, vmax=1.4 * limit, aspect="auto")
     for row, column in zip(*np.nonzero(shown), strict=True):
         axes.text(column, row, f"{shown[row, column]:+d}", ha="center", va="center", fontsize=9)
-    _name_axes(axes, names, [readable(name) for name in names], class_colours(classes))
+    _name_axes(axes, names, class_colours(classes, colours))
     axes.set(xlabel="predicted class", ylabel="actual class")
     axes.set_title(
         "Confusion matrix: after minus before\npatches; blue is better, red is worse", fontsize=11, loc="left"

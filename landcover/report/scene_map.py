@@ -1,6 +1,6 @@
 """The land cover of a scene beside its picture, with a legend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,9 +52,11 @@ def scene_map(
     threshold: float,
     classes: Sequence[str],
     *,
+    colours: Mapping[str, str] | None = None,
+    truth: np.ndarray | None = None,
     synthetic_model: bool,
 ) -> Figure:
-    """Draw a scene's picture and, beside it, its classes with their shares; uncertain cells are hatched.
+    """Draw a scene's picture, beside it its classes with their shares, and the truth; uncertain cells are hatched.
 
     Args:
         name: of the scene.
@@ -64,9 +66,11 @@ def scene_map(
         margin: metres from the scene's northern and western edges to those of the cells.
         cell: metres of a cell's side.
         uncertain: bool (rows, columns), whether a cell's confidence is below the threshold.
+        colours: chosen for classes; others have the palette's.
+        truth: as labels, where it is known.
         synthetic_model: whether the model was trained on synthetic data.
     """
-    colours = class_colours(classes)
+    colours = class_colours(classes, colours)
     has_data = labels >= 0
     count = max(has_data.sum(), 1)
     shares = np.bincount(labels[has_data], minlength=len(classes)) / count
@@ -77,7 +81,7 @@ def scene_map(
     legend = [
         entry(f"{readable(classes[i])}: {percent(shares[i])}", colours[classes[i]], edgecolor="#777777")
         for i in np.argsort(-shares, kind="stable")
-        if shares[i]
+        if shares[i] or (truth is not None and (truth == i).any())
     ]
     if uncertain.any():
         share = percent((uncertain & has_data).sum() / count)
@@ -87,16 +91,23 @@ def scene_map(
         legend.append(entry(f"no data: {percent(1 - has_data.mean())} of the map", NO_DATA))
     columns = min(3, LEGEND_LETTERS // max(len(patch.get_label()) + 4 for patch in legend)) or 1
 
-    panel = min((WIDTH - 0.3) / 2 * metres[0] / metres[1], MAX_PANEL_HEIGHT)
+    panels = 2 if truth is None else 3
+    panel = min((WIDTH - 0.3) / panels * metres[0] / metres[1], MAX_PANEL_HEIGHT)
     height = panel + 1.35 + 0.2 * -(-len(legend) // columns)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    picture, land_cover = figure.subplots(1, 2)
-    for axes in (picture, land_cover):
+    picture, land_cover, *true = figure.subplots(1, panels)
+    for axes in (picture, land_cover, *true):
         axes.set(xticks=[], yticks=[])
     picture.imshow(to_pictures(thumbnail[None], bands)[0], extent=(0, metres[1], metres[0], 0))
     edges = tuple(margin + cell * np.arange(size + 1) for size in labels.shape)
     _draw_classes(land_cover, labels, edges, uncertain, list(colours.values()))
-    land_cover.set(xlim=(0, metres[1]), ylim=(metres[0], 0))
+    for axes in true:
+        _draw_classes(axes, truth, edges, np.zeros(truth.shape, bool), list(colours.values()))
+        known = (truth >= 0) & has_data
+        title = f"truth; the map is {percent((truth == labels)[known].mean())} right" if known.any() else "truth"
+        axes.set_title(title, fontsize=10, loc="left")
+    for axes in (land_cover, *true):
+        axes.set(xlim=(0, metres[1]), ylim=(metres[0], 0))
     draw_scale_bar(picture, metres[1] / 3)
     picture.set_title(describe_picture(bands), fontsize=10, loc="left")
     land_cover.set_title("land cover", fontsize=10, loc="left")

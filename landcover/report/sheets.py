@@ -1,6 +1,6 @@
 """Sheets of patches with captions, and what they share with other pictures of the ground."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -76,14 +76,16 @@ def sheet(
     title: str,
     subtitle: str,
     metres_per_pixel: float = METRES_PER_PIXEL,
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """Draw patches (N, C, H, W) in a grid, each framed in the colour of the first class in its caption.
 
     Args:
         captions: the classes of each patch, one per line.
         subtitle: what the lines of a caption are.
+        colours: chosen for classes; others have the palette's.
     """
-    colours = class_colours(classes)
+    colours = class_colours(classes, colours)
     rows, lines = -(-len(images) // COLUMNS), max(map(len, captions), default=0)
     side, gap, line_height, top = 1.76, 0.12, 0.19, 0.55  # inches
     row_height = side + gap + lines * line_height

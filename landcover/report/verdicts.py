@@ -11,7 +11,10 @@ from landcover.evaluation.predictions import BASELINES
 
 
 def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    if p < 0.001:
+        return "p < 0.001"
+    text = f"p = {p:.2g}"
+    return f"p = {p:.3g}" if text == "p = 0.05" else text  # on which side of 0.05, as the interval says
 
 
 def points(difference: float, low: float, high: float) -> str:

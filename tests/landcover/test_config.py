@@ -2,6 +2,7 @@ import ast
 from pathlib import Path
 
 import pytest
+import yaml
 
 from landcover import config
 from landcover.config import Baseline, Runtime, Training
@@ -278,3 +279,23 @@ def test_no_default_of_the_schema_decides_bytes():
     own = [text for text in defaults if text not in harmless]
     assert own
     assert [text for text in own if "constants." not in text] == []
+
+
+def test_a_colour_without_quotes_is_told(default_params, tmp_path):
+    entry = default_params["datasets"]["ben-ge-sample"]
+    written = yaml.safe_load('{oak: "#1b7837",\n fir: #88ccee\n}')  # the second is a comment to YAML
+    params = default_params | {"datasets": {"ben-ge-sample": entry | {"colours": written}}}
+    with pytest.raises(InputError) as error:
+        config.check(params)
+    assert str(error.value) == (
+        'params.yaml: datasets.ben-ge-sample.colours.fir = None: write a colour in quotes, as "#1b7837": two '
+        "hexadecimal digits each of red, green and blue"
+    )
+
+
+def test_commands_know_the_colours_of_an_entry_if_there_is_one(tmp_path):
+    path = tmp_path / "params.yaml"
+    assert config.chosen_colours("mine", path) == {}
+    path.write_text('datasets: {mine: {colours: {oak: "#1b7837"}}, other: {}}')
+    assert config.chosen_colours("mine", path) == {"oak": "#1b7837"}
+    assert config.chosen_colours("other", path) == config.chosen_colours("gone", path) == {}

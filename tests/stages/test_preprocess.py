@@ -189,7 +189,7 @@ def test_all_bad_patches_are_named_in_one_line_and_nothing_is_written(dataset, r
     params = {"dataset": "tiny", "datasets": {"tiny": entry}, "bands": ["B02", "B08"], "inputs": EVERYTHING}
     done = run_stage("preprocess", "data/patches", "data/tensors", "reports/data.json", params=params)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("error: 6 bad patches, and without them none is left for val, test: ")
+    assert done.stderr.startswith("error: 6 of 8 patches are bad, and none is left for val, test: ")
     reasons = {
         0: "B02 is missing", 1: "VH is missing", 4: "elevation has values of -9999 m, outside -500 to 9000",
         5: "B08 is 60 x 60 pixels, not 120 x 120", 6: "its climatezone in the meta table is not one of 0 to 30",
@@ -202,7 +202,7 @@ def test_all_bad_patches_are_named_in_one_line_and_nothing_is_written(dataset, r
 
 def test_bad_patches_within_the_limit_are_left_out_and_counted(dataset, run):
     dataset.tile(dataset.ids[1], "B02").unlink()
-    with pytest.raises(InputError, match=r"1 bad patches: .*, or leave them out with preprocess.max_bad_patches: 1"):
+    with pytest.raises(InputError, match=r"1 of 8 patches are bad: .*, or .* with preprocess.max_bad_patches: 1"):
         run()
     written = run(max_bad_patches=1)
     assert written.stderr == "left out 1 bad patches; see reports/data.json\n"
@@ -339,9 +339,9 @@ def test_patches_that_are_all_of_another_size_are_an_error_with_the_remedy(tmp_p
     with pytest.raises(InputError) as error:
         run()
     assert str(error.value) == (
-        "8 bad patches, and without them none is left for train, val, test: "
+        "all 8 patches are bad: "
         f"{', '.join(data.ids[:3])} and 5 more: B02 is 64 x 64 pixels, not 120 x 120: "
-        "fix them, or if all are alike, correct datasets.tiny, for example its patch_size"
+        "correct them, or what datasets.tiny says of them, such as its patch_size"
     )
 
 
@@ -388,7 +388,7 @@ def test_bad_pictures_are_told_once_each_with_their_number_and_an_example(pictur
     with pytest.raises(InputError) as error:
         run(**RGB)
     told = str(error.value)
-    assert "4 bad patches, " in told
+    assert "4 of 8 patches are bad" in told
     assert "crop/0, crop/2: its image is 40 x 40 pixels, not 32 x 32" in told
     assert "lake/1: its image is grey with 1 band, not 3; write" in told
     assert "lake/3: its image is not a readable JPEG or PNG" in told

@@ -7,6 +7,7 @@ the README of the HSG-AIML/ben-ge repository.
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ def find_root(folder: Path) -> Path:
     return roots[0]
 
 
-def _table(path: Path, columns: Collection[str], **more: Collection[str]) -> pd.DataFrame:
+def _table(path: Path, columns: Collection[str], **more: Any) -> pd.DataFrame:
     table = read_table(path, columns, **more)
     if malformed := [repr(patch_id) for patch_id in table.index if not FILE_NAME.fullmatch(patch_id)]:
         raise InputError(
@@ -133,7 +134,8 @@ def read_patches(
     table["offset"] = offsets.by_product(table["patch_id"], table.pop("processing_baseline"))
     if entry:
         name = "WorldCover" if tuple(classes) == CLASSES else "label"
-        cover = _table(root / f"{root.name}_esaworldcover.csv", classes)
+        absent = "add them, or list the columns that are classes in `classes` of the dataset's entry"
+        cover = _table(root / f"{root.name}_esaworldcover.csv", classes, absent=absent)
         add_problem(table, meta.index.isin(cover.index), f"has no row in the {name} table")
         add_labels(table, cover.reindex(meta.index).to_numpy(), name)
         check_positions(table, "the meta table")
@@ -210,7 +212,7 @@ def _read_lists(root: Path, split: str) -> tuple[Path, list[str]]:
     names = [f"{root.name}_{word}.csv" for word in LISTS[split]]
     paths = [path for name in names for path in (root / "splits" / name, root / name) if path.is_file()]
     if not paths:
-        raise InputError(f"{root.name} has no {' or '.join(names)}; split by order or by place instead")
+        raise InputError(f"{root.name} has no {' or '.join(names)}; split with another method")
     lists = [read_list(path) for path in paths]
     for path, other in zip(paths[1:], lists[1:], strict=True):
         if set(other) != set(lists[0]):

@@ -69,6 +69,17 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
 
 
+def test_a_class_has_the_colour_that_the_entry_gives_it(workspace, default_params, capsys):
+    entry = default_params["datasets"]["ben-ge-sample"] | {"colours": {"cropland": "#123456"}}
+    changed = merged(yaml.safe_load((workspace / "params.yaml").read_text()), {"datasets": {"tiny": entry}})
+    (workspace / "params.yaml").write_text(yaml.safe_dump(changed))
+    run(capsys, "scene.tif")
+    with rasterio.open(workspace / "maps" / "scene" / "classes.tif") as raster:
+        colours = raster.colormap(1)
+    assert colours[40][:3] == (0x12, 0x34, 0x56)
+    assert colours[10][:3] == (0, 0x64, 0)  # WorldCover's
+
+
 def test_options_apply_to_the_synthetic_scene_too(workspace, capsys, monkeypatch):
     monkeypatch.setattr(predict, "write_scene", partial(write_sample, patches=2))
     lines, _ = run(capsys, "sample", "--out", "a")
@@ -112,7 +123,7 @@ def test_windows_unlike_those_of_training_are_told(workspace, capsys):
     _, errors = run(capsys, "bright.tif")
     assert (
         "warning: bright.tif: 33% of the windows are unlike any patch that the model was trained on "
-        "(B08 is brighter in 33%); do not trust the map there\n"
+        "(brighter in B08: 33%); do not trust the map there\n"
     ) in errors
 
 

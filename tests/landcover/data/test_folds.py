@@ -59,7 +59,7 @@ def test_where_positions_are_unknown_classes_are_divided():
     [(at(0, 4, 8, each=4), "3 places of about 50 km"), (at(0, each=6).assign(lat=np.nan), "6 patches")],
 )
 def test_more_folds_than_places_or_patches_end_in_one_line(patches, what):
-    with pytest.raises(InputError, match=f"repeat.folds = 4: {what} do not fill so many folds; lower it"):
+    with pytest.raises(InputError, match=f"repeat.folds = 4: {what} do not fill so many folds; set it to 0"):
         folds.assign(patches, 4)
 
 

@@ -32,3 +32,11 @@ def test_a_folder_in_no_layout_is_told_with_what_it_contains(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match=r"contains notes.txt, in no known layout: neither <name>_meta.csv, nor a "):
         read(tmp_path)
+
+
+def test_a_colour_of_an_unknown_class_is_refused(tmp_path):
+    for i in range(4):
+        write_picture(tmp_path / ("fir", "oak")[i % 2] / f"{i}.png", 5 * i, mode="L")
+    assert read(tmp_path, bands=["B02"], colours={"oak": "#1b7837"}).classes == ["fir", "oak"]
+    with pytest.raises(InputError, match=r"^colours of the dataset's entry: no class oaks; choose from fir, oak$"):
+        read(tmp_path, bands=["B02"], colours={"oaks": "#1b7837"})

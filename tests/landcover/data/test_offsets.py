@@ -86,6 +86,15 @@ def test_the_darkest_blue_tells_an_offset_that_is_wrong(blue, patches, subtracte
         assert found.remedy.startswith("set offset to ")
 
 
+def test_what_the_user_has_set_is_to_be_checked_not_set_again():
+    blue = of(n1001=2, n1300=98)
+    assert offsets.suspect(blue, 20, False, "offset").remedy.endswith(", or to 0 if they are correct")
+    added = "the number that was added (1000 by baseline 04.00)"
+    assert offsets.suspect(blue, 20, False, "offset", chosen=True).remedy == f"check that offset is {added}"
+    found = offsets.suspect_scale(of(n10001=60, n3=40)[None], "scale", chosen=True)
+    assert found.remedy.startswith("check scale, the reflectance of one step of the numbers")
+
+
 def test_reflectances_that_are_mostly_above_1_or_at_0_tell_another_scale():
     likely = np.stack([of(n1=40, n3000=60), of(n10001=40, n300=60)])
     assert offsets.suspect_scale(likely, "scale") is None

@@ -258,6 +258,8 @@ def test_each_split_has_a_group_however_few_there_are():
     assert sorted(drawn) == ["test", "train", "val"]
     with pytest.raises(InputError, match="tiny has 2 blocks, but 3 are needed; lower block_km"):
         by_place(table([10.0, 10.01, 12.0], 50.0))
+    with pytest.raises(InputError, match="tiny has 1 tile, but 3 are needed; set groups: block"):
+        by_place(table([10.0, 10.01, 12.0], 50.0).assign(tile="33UUP"), groups="tile")
 
 
 def test_a_rare_class_is_in_each_split_or_it_is_an_error():
@@ -317,7 +319,7 @@ def test_by_tile_whole_tiles_are_held_out():
 def test_without_positions_there_is_no_split_by_place_and_leakage_is_unknown():
     patches = table(np.nan, np.full(4, np.nan))
     for groups in ("block", "tile"):
-        with pytest.raises(InputError, match="tiny has no lon and lat of its patches; split by random, order or files"):
+        with pytest.raises(InputError, match="tiny has no lon and lat of its patches; name a table of positions"):
             by_place(patches, groups=groups)
     assert splits.leakage(patches.assign(split=["train", "train", "val", "test"])) is None
 

@@ -43,6 +43,19 @@ def test_the_interval_of_a_share_over_few_folds_ends_at_one():
     assert (accuracy["mean"], accuracy["low"], accuracy["high"]) == (0.75, 0, 1)
 
 
+def test_seeds_that_are_all_right_have_an_interval():
+    ids = [f"p{number}" for number in range(41)]
+    table = pd.DataFrame({"patch_id": ids * 2, "actual": "a", "predicted": "a", "seed": [1] * 41 + [2] * 41})
+    baselines = pd.DataFrame({"patch_id": ids, "actual": "a", "majority": "a"})
+    figures = results.of_seeds({"test": table, "val": table}, baselines)
+    for name in ("accuracy", "macro_f1"):
+        assert (figures[name]["mean"], figures[name]["high"]) == (1, 1)
+        assert figures[name]["low"] == pytest.approx(wilson(1, 41).low)
+    gain = figures["against"]["majority"]
+    assert (gain["difference"], gain["p"]) == (0, 1)
+    assert gain["low"] < -0.05 < 0.05 < gain["high"]
+
+
 def test_the_figures_of_a_run_by_hand():
     """Eight patches of two classes, one of them wrongly taken for a third; predictions have probability 0.8."""
     labels, predictions = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 0, 2, 1, 1, 1, 1])

@@ -1,8 +1,24 @@
 import numpy as np
 import pandas as pd
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgba
 
 from landcover.report import maps
+
+
+def test_on_the_map_of_splits_no_patch_hides_another_of_the_same_place():
+    patches = pd.DataFrame({"split": ["train", "val", "test"], "lon": 9.0, "lat": 48.0})
+    europe, close = maps.places(patches, 1200).axes
+    dots = [one for one in europe.collections if len(one.get_offsets())]
+    legend = [text.get_text() for text in europe.get_legend().get_texts()]
+    assert legend == ["train (1)", "val (1)", "test (1)"]
+    colours = [to_rgba(maps.COLOURS[name]) for name in ("train", "val", "test")]  # opaque: none blend
+    assert [tuple(one.get_facecolor()[0]) for one in dots] == colours
+    squares = [one for one in close.patches if one.get_fill()]
+    assert [one.get_facecolor() for one in squares] == colours
+    # The last is on top, and smaller.
+    for sizes in ([one.get_sizes()[0] for one in dots], [one.get_width() for one in squares]):
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(set(sizes)) == 3
 
 
 def test_the_map_of_changes_hides_neither_what_was_fixed_nor_what_was_broken():

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -9,7 +11,7 @@ from PIL import Image
 from landcover import constants
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.results import accuracy_by_purity
-from landcover.report import palette, plots, sheets
+from landcover.report import comparison, palette, plots, sheets
 
 CLASSES = ["tree_cover", "shrubland", "bare/sparse_vegetation"]
 
@@ -50,6 +52,39 @@ def test_classes_of_worldcover_have_its_colours_and_others_differ():
     assert colours["cropland"] == "#f096ff"
     assert len({*colours.values(), *palette.WORLDCOVER.values()}) == 2 + len(constants.CLASSES)
     assert len(palette.class_colours([str(i) for i in range(100)])) == 100
+
+
+def test_a_class_has_the_colour_that_is_chosen_for_it_and_no_other_class_has_it():
+    chosen = {"cropland": "#123456", "fir": palette.OWN[0]}
+    colours = palette.class_colours(["oak", "cropland", "fir"], chosen)
+    assert colours == {"oak": palette.OWN[1], "cropland": "#123456", "fir": palette.OWN[0]}
+    figure = plots.confusion_matrix(np.eye(3, dtype=int), ["oak", "cropland", "fir"], chosen, normalize=True)
+    squares = figure.axes[0].collections[0].get_facecolors()
+    assert [to_hex(colour) for colour in squares] == list(colours.values())
+
+
+def test_a_comparison_has_the_colours_of_the_report_though_classes_are_absent():
+    classes = [{"class": name} for name in ("ash", "fir", "oak")]
+    params = {"datasets": {"mine": {"colours": {"fir": "#123456"}}}}
+    side = SimpleNamespace(data={"dataset": "mine", "classes": classes}, params=params)
+    colours = comparison.colours_of(side)
+    assert colours == palette.class_colours(["ash", "fir", "oak"], {"fir": "#123456"})
+    figure = plots.confusion_difference(np.eye(2, dtype=int), np.eye(2, dtype=int), ["fir", "oak"], colours)
+    squares = figure.axes[0].collections[0].get_facecolors()
+    assert [to_hex(colour) for colour in squares] == ["#123456", palette.OWN[2]]
+
+
+def test_a_long_class_name_leaves_room_for_the_matrix():
+    long = "deciduous broadleaved forest, managed for timber production, beech or oak"
+    figure = plots.confusion_matrix(np.diag([2, 1]), [long, "fir"], normalize=False)
+    (axes,) = figure.axes
+    rows, columns = (
+        [label.get_text() for label in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels())
+    )
+    assert rows == ["deciduous broadleaved\nforest, managed for... (2)", "fir (1)"]
+    assert columns == ["deciduous broadleaved f...", "fir"]
+    figure.draw_without_rendering()
+    assert axes.get_position().width > 0.6
 
 
 def test_curves_show_both_splits():

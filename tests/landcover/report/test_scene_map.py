@@ -44,6 +44,32 @@ def test_map_shows_classes_with_their_shares(tmp_path):
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 2000), (2000, 0))
 
 
+def test_map_has_the_truth_beside_it_where_it_is_known(tmp_path):
+    labels, truth = [[0, 1], [1, -1]], np.array([[0, 1], [2, 1]])
+    colours = {"cropland": "#123456"}
+    words, legend, _, _ = draw(tmp_path, labels, truth=truth, colours=colours)
+    assert words[1:4] == ["true colour", "land cover", "truth; the map is 67% right"]
+    assert legend == ["cropland: 67%", "tree cover: 33%", "snow and ice: 0%", "no data: 25% of the map"]
+    figure = scene_map(
+        "scene",
+        np.zeros((3, 4, 4)),
+        BANDS,
+        (2000, 2000),
+        np.array(labels),
+        100,
+        500,
+        np.zeros((2, 2), bool),
+        0.6,
+        CLASSES,
+        truth=truth,
+        colours=colours,
+        synthetic_model=False,
+    )
+    cells = figure.axes[2].images[0].get_array().reshape(4, 3)
+    theirs = class_colours(CLASSES, colours)
+    np.testing.assert_array_equal(cells, [to_rgb(theirs[CLASSES[label]]) for label in (0, 1, 2, 1)])
+
+
 def test_map_hatches_uncertain_cells(tmp_path):
     _, legend, axes, _ = draw(tmp_path, [[0, 1], [1, 1]], uncertain=[[True, False], [False, True]])
     assert legend[-1] == "below 60% confidence: 50%"

@@ -2,7 +2,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from tiny import write_table
+from tiny import Dataset, write_table, write_tile
 
 from landcover import modalities
 from landcover.constants import CLASSES
@@ -273,7 +273,7 @@ def test_all_that_is_wrong_with_the_lists_is_reported_in_one_line(dataset):
     assert str(error.value) == (
         f"split by files: {folder}/tiny_train.csv: not in the meta table: 'patch_id'; check the split file; "
         f"{folder}/tiny_val.csv: patch ids listed more than once: {first}, {second}; keep one of each; "
-        "tiny has no tiny_test.csv; split by order or by place instead"
+        "tiny has no tiny_test.csv; split with another method"
     )
 
 
@@ -286,3 +286,22 @@ def test_a_file_that_is_no_list_is_refused(dataset, text, message):
     (dataset.root / "splits" / "tiny_test.csv").write_bytes(text)
     with pytest.raises(InputError, match=f"tiny_test.csv: .*{message}"):
         own_split(dataset)
+
+
+def test_own_classes_are_to_be_listed_in_the_entry(tmp_path):
+    data = Dataset(tmp_path / "tiny", [0, 1], classes=["oak", "fir"])
+    with pytest.raises(InputError) as error:
+        data.patches(["B02"])
+    assert str(error.value).endswith(
+        "among 'patch_id', 'oak', 'fir'; add them, or list the columns that are classes in `classes` of the dataset's "
+        "entry"
+    )
+    assert data.patches(["B02"], classes=["oak", "fir"]).classes == ["oak", "fir"]
+
+
+def test_a_coarse_band_on_the_fine_grid_is_told_its_own_resolution(tmp_path):
+    data = Dataset(tmp_path / "tiny", [0, 3], bands=("B02", "B11"), patch_size=64)
+    write_tile(data.tile(data.ids[0], "B11"), np.full((64, 64), 500, np.uint16))
+    with pytest.raises(ValueError, match=r"^B11 is 64 x 64 pixels, not 32 x 32; write it at 20 m, its own resolution$"):
+        data.read("B02", "B11", i=0, size=64)
+    assert data.read("B02", "B11", i=1, size=64).numbers.shape == (2, 64, 64)
