@@ -31,9 +31,14 @@ export BASE FOLDS GROUP HEAD NAME OUT SCENE
 PIP := python -m pip install --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# Of hooks and aliases, for another repository or index than this folder's; and of those that keep `python -m` from it.
+unexport $(filter-out GIT_CONFIG_%,$(shell git rev-parse --local-env-vars 2> /dev/null)) PYTHONSAFEPATH
+
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate
 
 repro: $(VENV)/installed
+	@git rev-parse --git-dir > /dev/null || \
+		{ echo 'error: DVC needs a Git repository, and a ZIP from GitHub is none: run git init, then make repro' >&2; exit 1; }
 	@dvc repro || { echo 'Stopped. Fix the error above, if any, then run make repro again: finished work is kept.' >&2; exit 1; }
 	@# What the report says first. Its stage prints it, too, but need not have run.
 	@sed -e 1,2d -e '/^[|#]/,$$d' -e 's/\*\*//g' reports/report.md; echo 'The whole report: reports/report.md'

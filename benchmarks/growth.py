@@ -142,7 +142,7 @@ def text(rows: list[Row], space: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--patches", type=int, nargs="+", default=[800, 8_000, 40_000])
     parser.add_argument("--folder", type=Path, help="working folder; default: the system's temporary folder")
     parser.add_argument("--write", action="store_true", help="put the result into benchmarks/README.md")

@@ -168,7 +168,7 @@ def main() -> None:
         case ["compare", scene, model, step, repetitions]:
             print(json.dumps([compare(Path(scene), Path(model), int(step)) for _ in range(int(repetitions))]))
             return
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[12, 120])
     parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     parser.add_argument(

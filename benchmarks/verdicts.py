@@ -559,7 +559,7 @@ def text(pairs: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=2000, help="pairs of models in each case")
     parser.add_argument("--write", action="store_true", help="put the result into docs/comparison.md")
     given = parser.parse_args()

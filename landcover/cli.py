@@ -1,21 +1,46 @@
-"""How a command ends: bad input with one line and exit code 1, an interrupt with 130, a bug with its traceback.
+"""How a command begins, free of other programs' variables, and how it ends.
 
-For the entry points, `stages/__main__.py` and `landcover/__main__.py`.
+Bad input ends it with one line and exit code 1, an interrupt with 130, a bug with its traceback. For the entry points,
+`stages/__main__.py` and `landcover/__main__.py`.
 """
 
 import gc
+import importlib.util
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from landcover import terminal
 from landcover.errors import InputError
 
 INTERRUPTED = 130
+# Git sets variables for hooks and aliases, such as GIT_DIR, which would lead the git that we or DVC start to another
+# repository or index than this folder's. Who commits, and how Git is configured, stays the user's.
+OF_GIT = re.compile(r"GIT_(?!(AUTHOR|COMMITTER)_(NAME|EMAIL)$|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM|COUNT|KEY_|VALUE_))")
+# An active conda environment, PostGIS or QGIS leads to data or plugins of another version of the libraries with these.
+OF_GDAL = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
 RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700 or 2,000
+
+
+def clear_environment() -> None:
+    """Remove the variables that lead Git, GDAL, PROJ or Python elsewhere; processes that we start inherit this.
+
+    Effective for GDAL and PROJ only before rasterio is imported.
+    """
+    for name in filter(OF_GIT.match, list(os.environ)):
+        del os.environ[name]
+    os.environ.pop("PYTHONSAFEPATH", None)  # `python -m` would not find our packages in this folder
+    rasterio = importlib.util.find_spec("rasterio")
+    if rasterio and Path(rasterio.origin).with_name("proj_data").is_dir():  # its wheels have data of their own
+        for name in OF_GDAL:
+            os.environ.pop(name, None)
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
+    if os.path.isfile(bundle):
+        os.environ["CURL_CA_BUNDLE"] = bundle  # its name for GDAL
 
 
 @contextmanager
@@ -23,10 +48,21 @@ def imports() -> Iterator[None]:
     """Import in this context with the garbage collector paused, and let it run rarely afterwards.
 
     Imports make a million objects and no garbage; collecting would take a fifth of the time of an experiment.
+
+    Raises:
+        InputError: a library is not installed.
     """
     gc.disable()
     with terminal.showing("importing libraries"):
-        yield
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if error.name.partition(".")[0] in ("landcover", "stages"):
+                raise
+            raise InputError(
+                f"{sys.executable} has no {error.name}; activate the environment of `make repro` with `source "
+                ".venv/bin/activate`, or pip install -r requirements.txt"
+            ) from None
     gc.freeze()
     gc.set_threshold(RARELY)  # some libraries import more modules at their first use
     gc.enable()
@@ -65,4 +101,5 @@ def run(command: Callable[[], None]) -> None:
     if sys.platform == "win32":
         sys.exit("error: Windows lacks features of Linux and macOS that the pipeline needs: run it in WSL")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    clear_environment()
     guard(command)

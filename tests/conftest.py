@@ -25,8 +25,9 @@ from landcover.synthetic import writer
 
 
 def pytest_configure() -> None:
-    """Before a test imports a numerical library: threads that wait for each other leave the cores to other tests."""
-    environment.pin("native")
+    """Before a test imports a numerical library."""
+    cli.clear_environment()  # or the tests' commits could go to the user's own repository, as from a pre-push hook
+    environment.pin("native")  # threads that wait for each other leave the cores to other tests
     # A job in the background of a script ignores Ctrl-C, and all that it starts does, too.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,7 +44,7 @@ def bands(text: str) -> dict[str, int | None]:
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m landcover cut", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m landcover cut", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("scene", metavar="SCENE", help="a GeoTIFF, folder, product or STAC item")
     add("points", type=Path, metavar="POINTS", help="a GeoPackage, a GeoJSON, or a CSV of lon, lat and class")

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,8 @@ def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
     # In the workspace, so that a repeated experiment resumes: DVC's folder is a new one each time.
     checkpoints = os.path.abspath(os.environ.get(CHECKPOINTS, ".partial"))
     environment = os.environ | {CHECKPOINTS: checkpoints, "PYTHONUNBUFFERED": "1"}
+    if not shutil.which("dvc"):  # where the virtual environment is not activated, its folder of programs is not in PATH
+        environment["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
     dvc = subprocess.Popen(["dvc", "exp", "run", "--temp", "--name", called, *given], env=environment)
     try:
         code = dvc.wait()
@@ -173,7 +176,9 @@ def collect(chosen: dict[str, str], setting: Setting) -> Experiments:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m landcover experiment", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m landcover experiment", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("command", choices=["run", "table", "splits"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"

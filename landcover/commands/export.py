@@ -94,7 +94,7 @@ def largest_difference(path: Path, network: Model, split: tensors.Split) -> floa
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m landcover export", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m landcover export", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"), help="default: %(default)s")
     parser.add_argument("--out", type=Path, help="default: the model's path, with .onnx")
     parser.add_argument(

@@ -54,7 +54,7 @@ class Look(NamedTuple):
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m landcover look", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m landcover look", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("dataset", nargs="?", metavar="DATASET", help=f"an entry of {PARAMS}; default: the chosen one")
     add("--source", help="a folder or a local archive that has no entry yet")

@@ -73,7 +73,9 @@ def read_positions(source: Path) -> pd.DataFrame:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m landcover positions", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m landcover positions", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="a .zip, .tar, .tar.gz or folder of GeoTIFFs")
     parser.add_argument("out", type=Path, metavar="FILE.csv", help="for example data/lists/eurosat.csv")
     given = parser.parse_args(arguments)

@@ -64,7 +64,7 @@ def positions(text: str) -> list[int]:
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m landcover predict", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m landcover predict", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("scenes", nargs="+", metavar="SCENE", help="a file, folder, product or STAC item, or sample")
     add("--out", type=Path, help=f"the folder to write, or for several scenes its parent; default: {MAPS}/<scene>")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -31,25 +32,42 @@ def git(*arguments: str) -> str | None:
 
 def _git(*arguments: str, fed: bytes | None = None) -> bytes | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, input=fed)
+        done = subprocess.run(["git", *arguments], capture_output=True, input=fed, env=os.environ | {"LC_ALL": "C"})
     except FileNotFoundError:
         raise InputError("git is not installed; install it and run again") from None
     reason = " ".join(done.stderr.decode(errors="replace").split())
+    if "not a git repository" in reason:
+        raise InputError("this folder is not in a Git repository, as a ZIP from GitHub is not; git clone the project")
     if done.returncode > NO and reason:
         raise InputError(f"git {arguments[0]}: {reason}; fix that and run again")
     return done.stdout if done.returncode == 0 else None
 
 
+def _demand_history(missing: str) -> None:
+    """Refuse a shallow clone, in which what is missing may be only cut off."""
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise InputError(
+            f"{missing} in this clone, which is shallow; fetch the whole history and all branches, by git fetch "
+            "--unshallow origin '+refs/heads/*:refs/remotes/origin/*', or in CI by the depth of its checkout"
+        )
+
+
 def merge_base() -> str:
-    """The merge base with the main branch, which a pull request compares with."""
+    """The merge base with the main branch, which a pull request compares with.
+
+    Raises:
+        InputError: there is none; says what to fetch or to name.
+    """
     for branch in MAIN_BRANCHES:
         if git("rev-parse", "--verify", "--quiet", branch) is not None:
             if (commit := git("merge-base", "HEAD", branch)) is None:
-                raise InputError(f"no common ancestor with {branch}; fetch the full history, or give one with --base")
+                _demand_history(f"no common ancestor with {branch}")
+                raise InputError(f"no common ancestor with {branch}; give a revision with --base")
             return commit
+    missing = f"none of {', '.join(MAIN_BRANCHES)} exists"
+    _demand_history(missing)
     raise InputError(
-        f"none of {', '.join(MAIN_BRANCHES)} exists; give a revision, for example the last commit: "
-        "make compare BASE=HEAD, or --base HEAD"
+        f"{missing}; give the revision that this work began from: make compare BASE=<revision>, or --base <revision>"
     )
 
 
@@ -75,6 +93,7 @@ class Revision:
             experiments = [] if re.search(r"[*?\[]", name) else (git(*newest) or "").split()
             self.commit = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}") or next(iter(experiments), None)
             if self.commit is None:
+                _demand_history(f"no revision or experiment '{name}'")
                 branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes")
                 experiments = git("for-each-ref", "--format=%(refname:lstrip=-1)", "refs/exps/*/*/*")
                 names = few([WORKSPACE, "HEAD", *f"{branches}\n{experiments}".split()], CHOICES)
