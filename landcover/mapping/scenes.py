@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from rasterio import Affine
 from rasterio.enums import Interleaving
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from landcover.constants import BASELINE, DATE, METRES_PER_PIXEL
@@ -22,7 +24,6 @@ from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import Layer, Source, band_of, level_of
-from landcover.mapping.pixels import open_raster
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 RASTERS = (".tif", ".tiff", ".jp2")
@@ -83,13 +84,16 @@ class Scene:
         for path, positions in _by_file([band.layer for band in self.files]).items():
             indexes = [self.files[position].layer.index for position in positions]
             scale = self.files[positions[0]].scale
-            with _named(self.name), open_raster(path) as raster:
-                if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, grid, scale, row, rows)
-                elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, window=Window(0, row, self.width, rows))
-                else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, int(scale), row, rows, self.width)
+            if self.warped:
+                job = partial(pixels.read_warped, indexes=indexes, grid=grid, scale=scale, row=row, rows=rows)
+            elif scale == 1:
+                job = partial(pixels.read, indexes=indexes, window=Window(0, row, self.width, rows))
+            else:
+                job = partial(
+                    pixels.read_resampled, indexes=indexes, factor=int(scale), row=row, rows=rows, width=self.width
+                )
+            with _named(self.name):
+                numbers, empty = pixels.reading(path, job)
             for position, band, gaps in zip(positions, numbers, empty, strict=True):
                 output[position] = scaling.rescale(band, gaps, self.files[position].scaling)
         return output
@@ -135,7 +139,7 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
         )
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
         source = stac.read_source(path if remote else str(file))
-    elif not remote and (file.is_dir() or suffix == ".zip"):
+    elif not remote and (file.is_dir() or suffix == ".zip" or products.is_metadata(file)):
         source = products.read_source(file)
     else:
         with _named(file.name):
@@ -147,8 +151,7 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
 
 def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
     """The bands of a single raster, by its descriptions or by positions."""
-    with open_raster(path) as raster:
-        descriptions, count = raster.descriptions, raster.count
+    descriptions, count = pixels.reading(path, lambda raster: (raster.descriptions, raster.count))
     if positions is not None:
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
             raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
@@ -194,7 +197,8 @@ class Header(NamedTuple):
 
 def _header(layer: Layer) -> Header:
     file = pixels.file_name(layer.path)
-    with open_raster(layer.path) as raster:
+
+    def inspect(raster: DatasetReader) -> Header:
         on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
         degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
         if not on_earth or degenerate or raster.transform == Affine.identity():
@@ -211,6 +215,8 @@ def _header(layer: Layer) -> Header:
             )
         grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
         return Header(grid, (raster.scales[band], raster.offsets[band]), block[0])
+
+    return pixels.reading(layer.path, inspect)
 
 
 # -- what its numbers mean
