@@ -34,6 +34,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Of hooks and aliases, for another repository or index than this folder's; and of those that keep `python -m` from it.
 unexport $(filter-out GIT_CONFIG_%,$(shell git rev-parse --local-env-vars 2> /dev/null)) PYTHONSAFEPATH
 
+# In a container, a user id may have no name, which DVC asks for.
+export LOGNAME ?= $(shell id -u)
+
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate
 
 repro: $(VENV)/installed

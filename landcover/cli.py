@@ -27,12 +27,13 @@ RARELY = 100_000  # objects made before the garbage collector looks for garbage;
 
 
 def clear_environment() -> None:
-    """Remove the variables that lead Git, GDAL, PROJ or Python elsewhere; processes that we start inherit this.
+    """Remove the variables that lead Git, GDAL, PROJ or Python elsewhere, and name the user; for child processes, too.
 
     Effective for GDAL and PROJ only before rasterio is imported.
     """
     for name in filter(OF_GIT.match, list(os.environ)):
         del os.environ[name]
+    os.environ.setdefault("LOGNAME", str(os.getuid()))  # in a container, the id may have no name, which DVC asks for
     os.environ.pop("PYTHONSAFEPATH", None)  # `python -m` would not find our packages in this folder
     rasterio = importlib.util.find_spec("rasterio")
     if rasterio and Path(rasterio.origin).with_name("proj_data").is_dir():  # its wheels have data of their own
@@ -102,4 +103,11 @@ def run(command: Callable[[], None]) -> None:
         sys.exit("error: Windows lacks features of Linux and macOS that the pipeline needs: run it in WSL")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     clear_environment()
-    guard(command)
+    try:
+        guard(command)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)  # at once: the libraries would wait for a thread that reads from a host
+        raise

@@ -2,11 +2,15 @@
 
 import math
 import re
+import sys
+import threading
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -22,6 +26,7 @@ from landcover.data.raster import resampled_nodata
 from landcover.errors import InputError, redact
 from landcover.mapping.layers import REMOTE
 
+T = TypeVar("T")
 RESAMPLING = "bilinear"  # preprocess's default
 WARPED_ROWS = 128  # warped at a time, wherever a strip begins, since GDAL's result depends on what is warped together
 WARP_TOLERANCE = 0.01  # of a pixel: the error that GDAL may make when it approximates the transformation
@@ -36,11 +41,15 @@ OPTIONS = {
     "GDAL_CACHEMAX": CACHE_BYTES,
     "GDAL_NUM_THREADS": "ALL_CPUS",  # to decode blocks
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
-    "GDAL_HTTP_TIMEOUT": 60,
+    "GDAL_HTTP_LOW_SPEED_TIME": 15,  # seconds after which a host has stalled that sends less than
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,  # bytes a second
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 0.5,
     "CPL_VSIL_CURL_USE_HEAD": "NO",  # some signed URLs are valid for GET only
 }
+PATIENCE = 10  # seconds after which a line says that a host is slow
+PAUSES = (1, 4)  # seconds before a failed read is repeated
+REFUSED = re.compile(r"HTTP response code\D*4\d\d")
 JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
 # Of several threads that decode tiles of a JPEG 2000, GDAL does not report the errors.
 ONE_THREAD = {"GDAL_NUM_THREADS": 1}
@@ -80,6 +89,40 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
                 "planetary_computer.sign) and give the signed item, or download the product"
             )
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
+
+
+def reading(path: str, job: Callable[[DatasetReader], T]) -> T:
+    """What `job` reads of a raster, in a thread if a host has it: GDAL would keep an interrupt waiting.
+
+    A read that fails is repeated, since GDAL retries single requests only, and not all of them.
+
+    Raises:
+        InputError: it cannot be opened or read.
+    """
+    if not path.startswith(REMOTE):
+        with open_raster(path) as raster:
+            return job(raster)
+    host = urlsplit(path.removeprefix(REMOTE)).hostname
+
+    def read_into(result: Future[T]) -> None:
+        try:
+            with open_raster(path) as raster:
+                result.set_result(job(raster))
+        except BaseException as error:
+            result.set_exception(error)
+
+    for pause in (*PAUSES, None):
+        result: Future[T] = Future()
+        threading.Thread(target=read_into, args=(result,), daemon=True).start()  # which an interrupt leaves behind
+        try:
+            if not wait([result], PATIENCE).done:
+                print(f"waiting for {host}", file=sys.stderr)
+            return result.result()
+        except InputError as error:
+            if pause is None or REFUSED.search(str(error)):
+                raise
+            print(f"{host} failed; trying again in {pause} s", file=sys.stderr)
+            time.sleep(pause)
 
 
 class Gaps(NamedTuple):
@@ -139,8 +182,9 @@ def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
 
     Nodata is what the file says, and 0.
     """
-    parts = []
-    with open_raster(path) as raster:
+
+    def sampled(raster: DatasetReader) -> list[tuple[np.ndarray, np.ndarray]]:
+        parts = []
         step = math.ceil(max(raster.width, raster.height) / SAMPLE)
         thickness = raster.height if raster.overviews(index) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
         starts = range(0, raster.height, thickness)
@@ -148,6 +192,9 @@ def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
             rows = min(thickness, raster.height - start)
             shape = (1, math.ceil(rows / step), math.ceil(raster.width / step))
             parts.append(read(raster, [index], window=Window(0, start, raster.width, rows), out_shape=shape))
+        return parts
+
+    parts = reading(path, sampled)
     ((numbers,), (empty,)) = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     return numbers, empty
 

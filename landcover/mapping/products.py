@@ -17,11 +17,12 @@ from landcover.errors import InputError, few
 from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
 from landcover.modalities import SENTINEL_2
 
-METADATA = re.compile(r"((?:[^/]+/)?)MTD_MSI(L1C|L2A)\.xml")
+METADATA = re.compile(r"((?:[^/]+/){0,2})MTD_MSI(L1C|L2A)\.xml")
 IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 MANIFEST = "manifest.safe"
 CHUNK = 1 << 20
+NOT_OURS = re.compile(r"(?:.*/)?\._[^/]*")  # what macOS puts beside each file
 MAX_METADATA_BYTES = 1 << 24  # a hundred times the usual size
 # The bands in the order of `band_id` in the metadata.
 ORDER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -40,13 +41,33 @@ def is_benge(path: Path) -> bool:
     return (path / SENTINEL_2).is_dir()
 
 
+def _product_folder(path: Path) -> Path:
+    """The folder of the one product in a folder, however it was unpacked; without one, the folder as it is."""
+    for depth in ("", "*/", "*/*/"):
+        found = {file.parent for file in path.glob(f"{depth}MTD_MSI*.xml") if METADATA.fullmatch(file.name)}
+        if len(found) > 1:
+            products = few(sorted(folder.relative_to(path).as_posix() for folder in found))
+            raise InputError(f"{path.name}: contains more than one product ({products}); give one product")
+        if found:
+            return found.pop()
+        if any(BAND_FILE.fullmatch(file.name) for file in path.iterdir()):
+            return path
+    return path
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a file is what other programs open a product by."""
+    return bool(METADATA.fullmatch(path.name) or path.name == "manifest.safe")
+
+
 def read_source(path: Path) -> Source:
     """The bands of a product or of a folder of bands, with what the product's metadata say about them.
 
     Raises:
         InputError: there are no bands, a band occurs more than once, or the metadata are damaged.
     """
-    if path.is_dir():
+    if path.is_dir() or is_metadata(path):
+        path = _product_folder(path if path.is_dir() else path.parent)
         paths = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
         names = sorted(file.relative_to(path).as_posix() for file in paths if file.is_file())
         return _read_source(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
@@ -126,15 +147,16 @@ def _read(file: IO[bytes]) -> bytes:
 
 
 def _read_source(name: str, files: _Files) -> Source:
-    matches = [match for match in map(METADATA.fullmatch, files.names) if match]
+    names = [file for file in files.names if not NOT_OURS.fullmatch(file)]
+    matches = [match for match in map(METADATA.fullmatch, names) if match]
     if not matches:
-        images = [file for file in files.names if BAND_FILE.fullmatch(file)]
+        images = [file for file in names if BAND_FILE.fullmatch(file)]
         return Source("folder", name, _layers(name, files.prefix, images))
     if len(matches) > 1:
         paths = few([match[0] for match in matches])
         raise InputError(f"{name}: contains the metadata of more than one product ({paths}); give one product")
     metadata, root, level = matches[0].group(0, 1, 2)
-    images = [file for file in files.names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]
+    images = [file for file in names if file.startswith(root) and IMAGE.fullmatch(file.removeprefix(root))]
     layers = _layers(name, files.prefix, images)
     try:
         offsets, quantification, baseline, date = _parse(files.read(metadata), level)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from rasterio import Affine
 from rasterio.enums import Interleaving
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, METRES_PER_PIXEL
@@ -23,7 +25,7 @@ from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
-from landcover.mapping.pixels import Gaps, open_raster
+from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 NEEDED = "the networks need Sentinel-2"
@@ -89,19 +91,22 @@ class Scene:
             indexes = [self.files[position].layer.index for position in positions]
             gaps = [self.files[position].gaps for position in positions]
             scale = self.files[positions[0]].scale
-            with _named(self.name), open_raster(path) as raster:
-                if self.warped:
-                    numbers, empty = pixels.read_warped(raster, indexes, gaps, grid, scale, row, rows)
-                elif scale == 1:
-                    numbers, empty = pixels.read(raster, indexes, gaps, window=Window(0, row, self.width, rows))
-                else:
-                    numbers, empty = pixels.read_resampled(raster, indexes, gaps, int(scale), row, rows, self.width)
+            if self.warped:
+                job = partial(
+                    pixels.read_warped, indexes=indexes, gaps=gaps, grid=grid, scale=scale, row=row, rows=rows
+                )
+            elif scale == 1:
+                job = partial(pixels.read, indexes=indexes, gaps=gaps, window=Window(0, row, self.width, rows))
+            else:
+                place = {"factor": int(scale), "row": row, "rows": rows, "width": self.width}
+                job = partial(pixels.read_resampled, indexes=indexes, gaps=gaps, **place)
+            with _named(self.name):
+                numbers, empty = pixels.reading(path, job)
             for position, band, none in zip(positions, numbers, empty, strict=True):
                 output[position] = scaling.rescale(band, none, self.files[position].scaling)
 
         files = _by_file([band.layer for band in self.files])
-        with ThreadPoolExecutor(len(files)) as threads:
-            list(threads.map(read, files.keys(), files.values()))
+        _side_by_side(read, files.keys(), files.values())
         return output
 
 
@@ -162,7 +167,7 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
             return _source_of_raster(f"/vsizip/{{{file}}}/{member}", Path(member), bands, positions)
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
         source = stac.read_source(path if remote else str(file), bands)
-    elif not remote and (file.is_dir() or suffix == ".zip"):
+    elif not remote and (file.is_dir() or suffix == ".zip" or products.is_metadata(file)):
         source = products.read_source(file)
     else:
         with _named(file.name):
@@ -174,8 +179,7 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
 
 def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[int] | None) -> Source:
     """The bands of a single raster, by its descriptions or by positions."""
-    with open_raster(path) as raster:
-        descriptions, count = raster.descriptions, raster.count
+    descriptions, count = pixels.reading(path, lambda raster: (raster.descriptions, raster.count))
     if positions is not None:
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
             raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
@@ -229,7 +233,8 @@ class Header(NamedTuple):
 
 def _header(layer: Layer) -> Header:
     file = pixels.file_name(layer.path)
-    with open_raster(layer.path) as raster:
+
+    def inspect(raster: DatasetReader) -> Header:
         on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
         degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
         if not on_earth or degenerate or raster.transform == Affine.identity():
@@ -246,6 +251,8 @@ def _header(layer: Layer) -> Header:
             )
         grid = Grid(raster.crs, raster.transform, raster.width, raster.height)
         return Header(grid, (raster.scales[band], raster.offsets[band]), block[0], dtype.kind != "u")
+
+    return pixels.reading(layer.path, inspect)
 
 
 # -- what its numbers mean
@@ -266,8 +273,7 @@ def _scalings(
     def sample(band: str) -> tuple[np.ndarray, np.ndarray]:
         return pixels.sample(source.layers[band].path, source.layers[band].index)
 
-    with ThreadPoolExecutor(len(sampled)) as threads:
-        samples = dict(zip(sampled, threads.map(sample, sampled), strict=True))
+    samples = dict(zip(sampled, _side_by_side(sample, sampled), strict=True))
     fills = {band: pixels.fill_of(numbers[~empty]) for band, (numbers, empty) in samples.items()}
     numbers, empty = samples[checked[0]]
     known = numbers[~empty & (numbers != fills[checked[0]])]

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -542,6 +545,24 @@ def test_the_base_is_where_the_branch_left_main(repository):
     page = repository.compare()
     assert f"Base: {base[:7]}." in page
     assert page.startswith("**Better**: accuracy +20.0")
+
+
+def test_a_shallow_clone_and_a_folder_without_git_are_told_as_such(repository, tmp_path):
+    repository.git("checkout", "--quiet", "-b", "experiment")
+    repository.commit()
+    clone = Repository.__new__(Repository)
+    clone.folder = tmp_path / "clone"
+    repository.git("clone", "--quiet", "--depth", "1", f"file://{repository.folder}", str(clone.folder))
+    repository.git("-C", "clone", "remote", "set-head", "origin", "--delete")
+    told = "in this clone, which is shallow; fetch the whole history and all branches, by git fetch --unshallow origin "
+    assert told in clone.compare(expect=1)
+    assert f"error: no revision or experiment 'main' {told}" in clone.compare("--base", "main", expect=1)
+    shutil.rmtree(clone.folder / ".git")
+    with mock.patch.dict(os.environ, GIT_CEILING_DIRECTORIES=str(tmp_path)):
+        message = clone.compare(expect=1)
+    assert message == (
+        "error: this folder is not in a Git repository, as a ZIP from GitHub is not; git clone the project\n"
+    )
 
 
 def test_compare_reports_missing_revision_and_file(repository):

@@ -1,7 +1,7 @@
 import zipfile
 
 import pytest
-from scene_files import BANDS, PRODUCT, land, metadata, write, write_safe
+from scene_files import BANDS, PRODUCT, land, metadata, write, write_safe, zipped
 
 from landcover.errors import InputError
 from landcover.mapping import products
@@ -93,3 +93,21 @@ def test_folders_and_zips_without_bands_are_refused(tmp_path):
             archive.writestr(f"{root}.SAFE/MTD_MSIL2A.xml", metadata())
     with pytest.raises(InputError, match=r"the metadata of more than one product .*; give one product"):
         products.read_source(damaged)
+
+
+def test_a_product_is_found_however_it_was_unpacked(tmp_path):
+    safe = write_safe(tmp_path / "in" / f"{PRODUCT}.SAFE", land(8))
+    (safe / "manifest.safe").touch()
+    for file in [*safe.rglob("*.*")]:
+        file.with_name(f"._{file.name}").write_bytes(b"Mac OS X")
+    archive = zipped(safe.parent)
+    expected = products.read_source(safe)
+    assert sorted(expected.layers) == [*BANDS]
+    for given in (tmp_path / "in", safe.parent, safe / "MTD_MSIL2A.xml", safe / "manifest.safe"):
+        assert products.read_source(given) == expected
+    inside = products.read_source(archive).layers["B02"].path
+    assert inside.endswith(f"/{PRODUCT}.SAFE{expected.layers['B02'].path.removeprefix(str(safe))}")
+    write_safe(tmp_path / "in", land(8), name="other")
+    write_safe(tmp_path / "in", land(8), name="third")
+    with pytest.raises(InputError, match=r"^in: contains more than one product \(other.SAFE, third.SAFE\); give one"):
+        products.read_source(tmp_path / "in")

@@ -14,6 +14,7 @@ from tiny import REAL_ARCHIVE, write_tile
 
 from landcover.data import offsets
 from landcover.errors import InputError
+from landcover.mapping import pixels
 from landcover.mapping.scenes import Provenance, Scene, open_scene
 
 NUMBERS = land()
@@ -133,6 +134,25 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
             with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
                 whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
+
+
+def test_a_host_that_fails_once_or_stalls_is_asked_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pixels, "PAUSES", (0, 0))
+    monkeypatch.setattr(pixels, "PATIENCE", 0.5)
+    monkeypatch.setitem(pixels.OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", 1)
+    numbers = land(720)
+    body = write(tmp_path / "scene.tif", numbers, driver="COG", blocksize=256).read_bytes()
+    with Server() as server:
+        for name, answer in (("failing", Reply(503)), ("stalling", File(body, cut=100_000, stall=True))):
+            url = server.on(f"/{name}.tif", File(body))
+            scene = open_scene(url, [*BANDS])
+            server.on(f"/{name}.tif", File(body), File(body), answer, File(body))
+            path = f"/vsicurl/{url}?again"  # another address, of which GDAL has nothing yet
+            files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
+            assert (whole(replace(scene, files=files)) == numbers).all()
+            told = capsys.readouterr().err
+            assert "127.0.0.1 failed; trying again in 0 s\n" in told
+        assert "waiting for 127.0.0.1\n" in told
 
 
 # -- what its numbers mean

@@ -1,0 +1,70 @@
+import os
+import re
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import rasterio
+from conftest import python
+from tiny import REPOSITORY
+
+from landcover import cli
+from landcover.commands import predict
+from landcover.errors import InputError
+
+FOREIGN = {"GIT_DIR": "x", "GIT_INDEX_FILE": "x", "GIT_QUARANTINE_PATH": "x", "GIT_CONFIG_PARAMETERS": "x"}
+FOREIGN |= {"PROJ_LIB": "x", "PROJ_DATA": "x", "GDAL_DATA": "x", "PYTHONSAFEPATH": "1"}
+OWN = {"GIT_AUTHOR_NAME": "x", "GIT_COMMITTER_EMAIL": "x", "GIT_CONFIG_COUNT": "0", "GIT_CONFIG_GLOBAL": "x"}
+
+
+def test_other_programs_variables_are_removed_and_the_users_kept():
+    with mock.patch.dict(os.environ, FOREIGN | OWN):
+        cli.clear_environment()
+        assert FOREIGN.keys() & os.environ.keys() == set()
+        assert {name: os.environ[name] for name in OWN} == OWN
+
+
+@pytest.mark.skipif(not Path(rasterio.__file__).with_name("proj_data").is_dir(), reason="rasterio has no own data")
+def test_the_data_of_another_proj_are_not_read(tmp_path):
+    """Where PROJ_LIB leads there is no database, as there is an old one in an active conda environment."""
+    code = "from rasterio.crs import CRS; print(CRS.from_epsg(32633).is_projected)"
+    before = f"import os; os.environ['PROJ_LIB'] = {str(tmp_path)!r}; from landcover import cli; "
+    assert python(tmp_path, "-c", before + code).returncode != 0
+    assert python(tmp_path, "-c", before + "cli.clear_environment(); " + code).stdout == "True\n"
+
+
+def test_a_bundle_of_certificates_reaches_gdal(tmp_path):
+    bundle = tmp_path / "ours.pem"
+    bundle.touch()
+    with mock.patch.dict(os.environ, REQUESTS_CA_BUNDLE=str(bundle), CURL_CA_BUNDLE="other"):
+        cli.clear_environment()
+        assert os.environ["CURL_CA_BUNDLE"] == str(bundle)
+
+
+BARE = """
+import runpy, sys
+sys.path.append({root!r})
+sys.argv = ["landcover", "predict", "x"]
+runpy.run_module("landcover", run_name="__main__")
+"""
+
+
+def test_a_python_without_the_libraries_is_told_in_one_line(tmp_path):
+    done = python(tmp_path, "-I", "-S", "-c", BARE.format(root=str(REPOSITORY)))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert re.search(r"^error: .*python.* has no (pandas|pydantic); activate the environment", done.stderr)
+
+
+def test_our_own_missing_module_is_a_bug():
+    with pytest.raises(ModuleNotFoundError, match="nonsense"), cli.imports():
+        import landcover.nonsense  # noqa: F401
+    with pytest.raises(InputError, match="has no nonsense; activate"), cli.imports():
+        import nonsense  # noqa: F401
+
+
+def test_help_needs_no_docstrings(monkeypatch, capsys):
+    """As with PYTHONOPTIMIZE=2."""
+    monkeypatch.setattr(predict, "__doc__", None)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        predict.main(["--help"])
+    assert "--threshold" in capsys.readouterr().out
