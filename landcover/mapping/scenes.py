@@ -3,13 +3,13 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -28,6 +28,7 @@ from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of
 from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
+T = TypeVar("T")
 NEEDED = "the networks need Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
 OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
@@ -52,6 +53,15 @@ class Provenance:
     quantification_by: str | dict[str, str]
     resampled_from: str | dict[str, str] | None  # coordinate system and pixels, where these are not the scene's
     warnings: list[str]
+
+
+def _side_by_side(job: Callable[..., T], *of_each: Collection[Any]) -> list[T]:
+    """What a job returns for each of its arguments, in threads; an interrupt does not wait for them."""
+    threads = ThreadPoolExecutor(len(of_each[0]))
+    try:
+        return list(threads.map(job, *of_each))
+    finally:
+        threads.shutdown(wait=False)
 
 
 class SceneBand(NamedTuple):
