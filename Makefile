@@ -40,7 +40,7 @@ export LOGNAME ?= $(shell id -u)
 .PHONY: repro test lint format requirements compare gate experiment experiments predict export bench simulate
 
 repro: $(VENV)/installed
-	@git rev-parse --git-dir > /dev/null || \
+	@git rev-parse --git-dir > /dev/null 2>&1 || \
 		{ echo 'error: DVC needs a Git repository, and a ZIP from GitHub is none: run git init, then make repro' >&2; exit 1; }
 	@dvc repro || { echo 'Stopped. Fix the error above, if any, then run make repro again: finished work is kept.' >&2; exit 1; }
 	@# What the report says first. Its stage prints it, too, but need not have run.

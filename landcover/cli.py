@@ -40,8 +40,8 @@ def clear_environment() -> None:
         for name in OF_GDAL:
             os.environ.pop(name, None)
     bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
-    if os.path.isfile(bundle):
-        os.environ["CURL_CA_BUNDLE"] = bundle  # its name for GDAL
+    if bundle:  # its names for GDAL
+        os.environ.setdefault("GDAL_HTTP_CAPATH" if os.path.isdir(bundle) else "GDAL_CURL_CA_BUNDLE", bundle)
 
 
 @contextmanager

@@ -33,12 +33,14 @@ def test_the_data_of_another_proj_are_not_read(tmp_path):
     assert python(tmp_path, "-c", before + "cli.clear_environment(); " + code).stdout == "True\n"
 
 
-def test_a_bundle_of_certificates_reaches_gdal(tmp_path):
+def test_certificates_for_requests_reach_gdal(tmp_path):
     bundle = tmp_path / "ours.pem"
     bundle.touch()
-    with mock.patch.dict(os.environ, REQUESTS_CA_BUNDLE=str(bundle), CURL_CA_BUNDLE="other"):
-        cli.clear_environment()
-        assert os.environ["CURL_CA_BUNDLE"] == str(bundle)
+    for given, variable in ((bundle, "GDAL_CURL_CA_BUNDLE"), (tmp_path, "GDAL_HTTP_CAPATH")):
+        with mock.patch.dict(os.environ, REQUESTS_CA_BUNDLE=str(given)):
+            os.environ.pop(variable, None)
+            cli.clear_environment()
+            assert os.environ[variable] == str(given)
 
 
 BARE = """
