@@ -187,7 +187,7 @@ def test_a_notebook_needs_no_command_line(repository, monkeypatch, capfd):
     assert figures.keys() == json.loads((repository / "reports/headline.json").read_text()).keys()
     assert api.train("shorter", {"train.epochs": 1}).keys() == figures.keys()  # again, in place of the first
     assert api.compare("HEAD", "shorter") == (repository / "comparison.md").read_text()
-    assert (api.predict("sample", step=240) / "map.png").is_file()
+    assert (api.predict("sample") / "map.png").is_file()
     with pytest.raises(InputError, match=r"train\.optimizer = 'adamm': Input should be "):
         api.train("mistyped", {"train.optimizer": "adamm"})
     assert run(repository, "git", "status", "--porcelain") == before
