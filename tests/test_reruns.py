@@ -156,7 +156,8 @@ def test_freeze_and_unfreeze_leave_dvc_yaml_as_it_is(project):
 
 def test_no_stage_depends_on_a_file_within_a_cached_folder():
     """From the run cache, DVC would look for it in the folder of the last commit, which a fresh clone lacks."""
-    folders = {path for stage in STAGES for path, options in outputs(stage, "outs").items() if options.get("cache", True)}
+    listed = chain.from_iterable(outputs(stage, "outs").items() for stage in STAGES)
+    folders = {path for path, options in listed if options.get("cache", True)}
     deps = {Path(dep) for stage in STAGES.values() for dep in stage["deps"]}
     assert not {dep for dep in deps if folders & set(map(str, dep.parents))}
 
