@@ -13,6 +13,9 @@ BANDS = {
 }  # fmt: skip
 CIRRUS = "B10"  # only in Level 1C, since no ground is seen in it
 LEVEL_2A_BANDS = {band: metres for band, metres in BANDS.items() if band != CIRRUS}
+# Levels of Sentinel-2, and what a number of each is the reflectance of.
+SURFACE = "2A"
+LEVELS = {"1C": "top of atmosphere", SURFACE: "surface"}
 # A selection of bands as a parameter: distinct names from BANDS.
 Bands = Annotated[
     list[Literal[tuple(BANDS)]],

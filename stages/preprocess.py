@@ -6,6 +6,7 @@ from pathlib import Path
 from landcover import constants, files
 from landcover.archives.lock import locked_archive
 from landcover.config import Dataset, Preprocessing, Runtime
+from landcover.constants import SURFACE
 from landcover.data import offsets, pairing, positions, splits
 from landcover.data.contract import describe
 from landcover.data.conversion import Reading, Summary, convert
@@ -103,7 +104,7 @@ def preprocess(
         tell(dataset, doubts)
         warnings += doubts
         write_index(part, used)
-        save_origin(part, Origin(dataset, entry.synthetic))
+        save_origin(part, Origin(dataset, entry.synthetic, patches.level or SURFACE))
         made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad, "warnings": warnings}
         of_entry = {"dataset": dataset, "synthetic": entry.synthetic, "patch_size": patches.patch_size}
         if patches.level:

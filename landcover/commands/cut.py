@@ -17,7 +17,7 @@ import yaml
 
 from landcover import files
 from landcover.config import PARAMS
-from landcover.constants import BANDS, LARGEST_SIZE, LEAST_SIZE, METRES_PER_PIXEL, PATCH_SIZE
+from landcover.constants import BANDS, LARGEST_SIZE, LEAST_SIZE, METRES_PER_PIXEL, PATCH_SIZE, SURFACE
 from landcover.data.problems import tell
 from landcover.errors import InputError
 from landcover.mapping.samples import LABELS, TILES, cut, find_overlaps, place_windows, read_features
@@ -133,7 +133,7 @@ def main(arguments: list[str]) -> None:
     names, positions = list(options.bands), list(options.bands.values())
     scene = open_scene(
         options.scene, names, positions=positions if all(positions) else None, offset=options.offset,
-        quantification=options.quantification, crs=options.crs, any_level=options.level == "any",
+        quantification=options.quantification, crs=options.crs, level=None if options.level else SURFACE,
     )  # fmt: skip
     for warning in scene.provenance.warnings:
         warn(f"{scene.name}: {warning}")

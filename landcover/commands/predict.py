@@ -79,7 +79,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--offset", type=float, help="what was added to the scene's numbers; default: from its metadata")
     add("--quantification", type=float, help="the number for a reflectance of 1; default: from the metadata")
     add("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
-    add("--level", choices=["any"], help="accept Level-1C too, which the model was not trained on")
+    add("--level", choices=["any"], help="accept another level than that of the model's patches")
     options = parser.parse_args(arguments)
     if options.truth and len(options.scenes) > 1:
         raise InputError("--truth: applies to a single scene; name only one")
@@ -135,7 +135,7 @@ def open_input(
         offset=options.offset,
         quantification=options.quantification,
         crs=options.crs,
-        any_level=options.level == "any",
+        level=None if options.level else predictor.metadata.level,
     )
     if is_sample:
         return replace(scene, name=name), options.truth or folder / name / TRUTH

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NotRequired, Self, TypedDict
 import numpy as np
 import safetensors
 
-from landcover.constants import METRES_PER_PIXEL
+from landcover.constants import METRES_PER_PIXEL, SURFACE
 from landcover.errors import InputError
 
 ORIGIN = "dataset.json"
@@ -55,10 +55,12 @@ class Origin(NamedTuple):
 
     dataset: str  # its name
     synthetic: bool  # whether this project wrote the data itself
+    level: str = SURFACE  # of Sentinel-2, 1C or 2A
 
 
 def save_origin(directory: Path, origin: Origin) -> None:
-    (directory / ORIGIN).write_text(json.dumps(origin._asdict()) + "\n", encoding="utf-8")
+    facts = {key: value for key, value in origin._asdict().items() if (key, value) != ("level", SURFACE)}
+    (directory / ORIGIN).write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
 
 def load_origin(directory: Path) -> Origin:

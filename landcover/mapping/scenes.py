@@ -19,7 +19,7 @@ from rasterio.enums import Interleaving
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, METRES_PER_PIXEL
+from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, LEVELS, METRES_PER_PIXEL, SURFACE
 from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
@@ -328,7 +328,7 @@ def open_scene(
     offset: float | None = None,
     quantification: float | None = None,
     crs: str | None = None,
-    any_level: bool = False,
+    level: str | None = SURFACE,
 ) -> Scene:
     """Inspect a scene: its parts, its location, and what its numbers mean.
 
@@ -340,7 +340,7 @@ def open_scene(
         offset, quantification: what the numbers mean, instead of what the scene says: reflectance = (number - offset) /
             quantification.
         crs: the coordinate system to reproject to, EPSG:<code>, or `utm` for the UTM zone of its centre.
-        any_level: accept a scene of Level 1C as well.
+        level: which the scene must have, 1C or 2A, as far as it is known; None: any.
 
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
@@ -358,10 +358,10 @@ def open_scene(
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
             raise InputError(f"is called as products of {other} are; {NEEDED}")
-        if source.level == "1C" and not any_level:
+        if level and source.level and source.level != level:
             raise InputError(
-                "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
-                "it by --level any"
+                f"is Level {source.level}, {LEVELS[source.level]}, but Level {level} is needed; give the "
+                f"Level-{level} product, or force it by --level any"
             )
         inspected = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
         headers = {band: _header(source.layers[band]) for band in inspected}
@@ -374,8 +374,8 @@ def open_scene(
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
-        level = source.level or ("any" if any_level else None)
-        scalings, gaps, warnings = _scalings(replace(source, level=level), headers, offset, quantification)
+        assumed = source.level or (None if level == SURFACE else level or "any")
+        scalings, gaps, warnings = _scalings(replace(source, level=assumed), headers, offset, quantification)
     scales = {
         band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
     }

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from landcover import modalities
+from landcover.constants import SURFACE
 from landcover.data.tensors import Scale
 from landcover.models.registry import Architecture
 
@@ -45,6 +46,7 @@ class Metadata:
     temperature: float = 1.0  # by which to divide logits for calibrated confidences
     dataset: str = ""
     synthetic: bool = False
+    level: str = SURFACE  # of the Sentinel-2 images that it was trained on, 1C or 2A
     device: str = "cpu"
     seeds: list[int] = field(default_factory=list)  # of an ensemble's networks
 
@@ -55,6 +57,7 @@ class Metadata:
         facts |= {"architecture": self.architecture.to_json(), "patch_size": inputs.patch_size}
         facts |= {"bands": list(inputs.channels), "classes": list(inputs.classes), "context": list(inputs.context)}
         absent = [key for key in ("context", "modality_dropout", "seeds") if not facts[key]]
+        absent += ["level"] * (self.level == SURFACE)
         return {key: value for key, value in facts.items() if key not in absent}
 
     @classmethod

@@ -16,6 +16,19 @@ WORLDCOVER = {
     "mangroves": "#00cf75",
     "moss_and_lichen": "#fae6a0",
 }
+# Our own for EuroSAT's classes: water is blue, and what grows is green or brown.
+EUROSAT = {
+    "AnnualCrop": "#f0d264",
+    "Forest": "#1b5e20",
+    "HerbaceousVegetation": "#a8c66c",
+    "Highway": "#7a7a7a",
+    "Industrial": "#8e44ad",
+    "Pasture": "#5fb233",
+    "PermanentCrop": "#c77f2f",
+    "Residential": "#d7301f",
+    "River": "#4aa8d8",
+    "SeaLake": "#0b4f9c",
+}
 # For a dataset's own classes: Paul Tol's muted scheme, which is safe for colour-blind readers, then lighter and darker
 # colours between these.
 OWN = (
@@ -26,7 +39,7 @@ OWN = (
 
 
 def class_colours(classes: Sequence[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A colour for each class, '#rrggbb': the chosen one, else WorldCover's, else one from OWN that is not chosen.
+    """A colour for each class, '#rrggbb': the chosen one, else WorldCover's or EuroSAT's, else one from OWN that is not chosen.
 
     Args:
         chosen: colours by class, as `colours` in the dataset's entry has them.
@@ -34,5 +47,5 @@ def class_colours(classes: Sequence[str], chosen: Mapping[str, str] | None = Non
     chosen = chosen or {}
     free = [colour for colour in OWN if colour not in chosen.values()] or OWN
     return {name: free[i % len(free)] for i, name in enumerate(classes)} | {
-        name: colour for name, colour in {**WORLDCOVER, **chosen}.items() if name in classes
+        name: colour for name, colour in {**WORLDCOVER, **EUROSAT, **chosen}.items() if name in classes
     }

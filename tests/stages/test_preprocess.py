@@ -93,7 +93,7 @@ def test_tensors_index_and_data_contract(dataset, run):
         120,
         SPLIT,
     )
-    assert tensors.load_origin(written.folder) == ("tiny", False)
+    assert tensors.load_origin(written.folder) == ("tiny", False, "2A")
     assert contract["dropped"] == {}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from landcover.config import Dataset
-from landcover.constants import BANDS, CLASSES, DATE, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS, SPLITS
+from landcover.constants import BANDS, CLASSES, DATE, METRES_PER_PIXEL, PATCH_SIZE, RADAR_BANDS, SPLITS, SURFACE
 from landcover.data import offsets
 from landcover.data.layout import Patches
 from landcover.data.raster import Channel
@@ -27,7 +27,6 @@ from landcover.modalities import CONTEXT, QUANTITIES, SENTINEL_2, modality
 FILE_NAME = re.compile(r"(?!\.)[\w.+-]{1,200}")  # of a patch id
 RADAR_ID = re.compile(r"S1[A-Z]_\w{1,150}_\d{1,3}_\d{1,3}", re.ASCII)  # patch_id_s1: ends like the patch's own id
 TILE = r"_(\d{2}[A-Z]{3})_\d{1,3}_\d{1,3}$"  # in patch_id_s1: the MGRS tile of the Sentinel-2 patch
-LEVEL = "2A"  # of BigEarthNet
 FOLDERS = {SENTINEL_2: "sentinel-2", "sentinel-1": "sentinel-1", "elevation": "dem"}  # of image modalities
 DTYPES = dict.fromkeys(BANDS, "uint16") | dict.fromkeys(RADAR_BANDS, "float32") | {"elevation": "int16"}
 # The columns of the meta table, and of the weather table at the time of the Sentinel-2 image.
@@ -148,7 +147,7 @@ def read_patches(
     _join_features(table, root, features)
     scale = entry.scale if entry else None
     stored = [Channel(name, DTYPES[name], BANDS.get(name, 10), scale=scale) for name in channels]
-    level = (entry.level if entry else None) or LEVEL
+    level = (entry.level if entry else None) or SURFACE  # as BigEarthNet is
     return Patches(root.name, root, stored, list(features), table, classes, size, level=level)
 
 

@@ -380,9 +380,15 @@ def test_bands_of_other_grids_are_refused(tmp_path):
 
 def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
     path = str(write(tmp_path / "x_l1c.tif", WITH_OFFSET))
-    with pytest.raises(InputError, match=r"^x_l1c.tif: is Level 1C, .* force it by --level any"):
+    with pytest.raises(
+        InputError, match=r"^x_l1c.tif: is Level 1C, top .* Level 2A is needed; .* force it by --level any"
+    ):
         open_scene(path, [*BANDS])
-    assert open_scene(path, [*BANDS], any_level=True).provenance.level == "1C"
+    assert open_scene(path, [*BANDS], level=None).provenance.level == "1C"
+    assert open_scene(path, [*BANDS], level="1C").provenance.warnings == []
+    path = str(write(tmp_path / "x_l2a.tif", WITH_OFFSET))
+    with pytest.raises(InputError, match=r"^x_l2a.tif: is Level 2A, surface, but Level 1C is needed"):
+        open_scene(path, [*BANDS], level="1C")
 
 
 @pytest.mark.parametrize(
