@@ -122,6 +122,7 @@ def test_rgb_tiles_are_split_by_the_place_of_the_multispectral_ones(zenodo, defa
 def test_bands_of_multispectral_tiles_are_in_the_order_of_the_files(zenodo, default_params):
     contract = prepare("eurosat-ms", entry(zenodo, "eurosat-ms", default_params), default_params)
     assert (contract["level"], sum(contract["patches"].values())) == ("1C", 24)
+    assert tensors.load_origin(Path("data/tensors")).level == "1C"
     train = tensors.load_split(Path("data/tensors"), "train")
     assert train.bands == ORDER
     index = load_index(Path("data/tensors"), "train")
