@@ -31,7 +31,7 @@ TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 MAX_WAIT = 120  # seconds, even if Retry-After asks for more
 CHUNK = 1 << 20
-LOCAL = "download it in a browser and set source to that file"
+LOCAL = "download the archive in a browser and set source to that file"
 REFUSALS = {
     403: " (it may need a key, or refuse programs for a while, as Zenodo does at times)",
     429: " (it had too many requests from your address, or refuses programs for a while)",
@@ -134,7 +134,7 @@ def _transfer(session: requests.Session, url: str, partial: Path, size: int | No
         kept, length = kept if resumes else 0, response.headers.get("Content-Length", "")
         total = kept + int(length) if length.isdecimal() else size
         if size not in (None, total):
-            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
+            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or ask its publisher")
         try:
             piece = response.raw.read(archive.HEAD, decode_content=False)
             if not resumes:
@@ -174,7 +174,7 @@ def verify(path: Path, what: str, md5: str | None) -> None:
     if md5 is None:
         archive.verify(path, what)
     elif (digest := md5_of(path)) != md5:
-        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
+        raise InputError(f"{what}: its md5 is {digest}, not {md5}; get the file again, or correct md5 in {PARAMS}")
 
 
 def copy_from_cache(md5: str, path: Path) -> bool:

@@ -2,7 +2,7 @@
 
     python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--gate] [--strict]
     python -m landcover compare --base A.csv --head B.csv [--json] [--gate] [--strict]
-    python -m landcover compare --plan [--head REV]      what a test of this run can tell, before another is trained
+    python -m landcover compare --plan [--head REV]      what a test of this run can detect, before another is trained
 
 It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
 columns patch_id, actual and predicted, and optionally others; docs/comparison.md lists them.
@@ -135,7 +135,7 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
 
 
 def plan(name: str, tensors_dir: Path) -> str:
-    """What a comparison with this revision can tell.
+    """What a comparison with this revision can detect.
 
     Raises:
         InputError: it has no reports, or no baselines.
@@ -160,7 +160,7 @@ def main(arguments: list[str]) -> None:
     gate = f"begin with the gate's word, and exit with {FAILED} if it fails"
     parser.add_argument("--gate", action="store_true", help=gate)
     parser.add_argument("--strict", action="store_true", help="the gate fails on what is undecided, too")
-    parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can tell")
+    parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can detect")
     given = parser.parse_args(arguments)
     if given.plan:
         print(plan(given.base or given.head, given.tensors))

@@ -222,14 +222,19 @@ def tabulate_patches(
         warn(str(root), f"{suspicion.why}; {suspicion.remedy}")
     good = table[table["problem"] == ""]
     bad = table.loc[table["problem"] != "", ["patch_id", "problem"]]
+    if good.empty:
+        raise InputError(
+            f"{root}: all {len(bad)} patches are bad: {tell(dict(bad.to_numpy()))}; correct them, or use a model of "
+            "such patches"
+        )
     if bad.size:
-        print(f"warning: {len(bad)} bad patches: {tell(dict(bad.to_numpy()))}", file=sys.stderr)
+        print(f"warning: {len(bad)} bad patch{'es' * (len(bad) > 1)}: {tell(dict(bad.to_numpy()))}", file=sys.stderr)
     columns = table.columns if options.probabilities else ["patch_id", "predicted", "confidence", "problem"]
     with files.replacing(out) as part:
         part.mkdir()
         files.write_csv(part / PREDICTIONS, table[columns])
     print(f"{out / PREDICTIONS}: {describe_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
-    uncertain = (good["confidence"] < options.threshold).mean() if len(good) else 0
+    uncertain = (good["confidence"] < options.threshold).mean()
     print(f"{percent(uncertain)} of {len(good)} patches are below {100 * options.threshold:g}% confidence")
 
 

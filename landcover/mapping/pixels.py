@@ -83,6 +83,8 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL reports it without the URL
             why = why.replace(query, "...")
         remedy = "check the network and the URL, and run again" if remote else "give an intact GeoTIFF or JPEG 2000"
+        if not path.startswith("/vsi") and not Path(path).exists():
+            why, remedy = "there is no such file", f"put it at {path}, or correct the path"
         if remote and DENIED.search(why):
             remedy = (
                 "its host wants a login, or links with a signature: do the signing (for the Planetary Computer, by "

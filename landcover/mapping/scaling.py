@@ -65,7 +65,8 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
     added = -(offset or 0) / scale if scale else math.nan
     if not 0 < scale < 1 or not 0 <= round(added, 3) <= MAX_OFFSET:
         raise InputError(
-            f"scale {scale:g} and offset {offset or 0:g} do not give reflectances; give --offset and --quantification"
+            f"scale {scale:g} and offset {offset or 0:g} do not give reflectances; give both --offset and "
+            "--quantification"
         )
     return None if offset is None else abs(round(added, 3)), round(1 / scale, 3)
 

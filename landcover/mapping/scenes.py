@@ -29,7 +29,7 @@ from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 T = TypeVar("T")
-NEEDED = "the networks need Sentinel-2"
+NEEDED = "give a scene of Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
 OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
@@ -128,11 +128,11 @@ def strip_rows(scene: Scene, least: int) -> int:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Prefix errors with the scene's name."""
+    """Prefix errors with the scene's name, unless they begin with it."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise InputError(str(error) if str(error).startswith(f"{name} ") else f"{name}: {error}") from None
 
 
 def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
@@ -248,7 +248,10 @@ def _header(layer: Layer) -> Header:
         on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
         degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
         if not on_earth or degenerate or raster.transform == Affine.identity():
-            raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
+            raise InputError(
+                f"{file} has no georeference; add one with `rio edit-info --crs EPSG:<code> --transform "
+                f"'[10, 0, <left>, 0, -10, <top>]' {file}`"
+            )
         band = layer.index - 1
         dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
         if dtype.kind not in "uif":
@@ -357,7 +360,7 @@ def open_scene(
             products.check_files(Path(path), [source.layers[band].path for band in bands])
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
-            raise InputError(f"is called as products of {other} are; {NEEDED}")
+            raise InputError(f"has the name of a product of {other}; {NEEDED}, or rename it if it is one")
         if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
@@ -370,7 +373,8 @@ def open_scene(
         for band, grid in own.items():
             if not grid.lies_on(own[finest]):
                 raise InputError(
-                    f"{band} is not on the same grid as {finest}; warp all bands to one grid with `rio warp`"
+                    f"{band} is not on the same grid as {finest}; warp it with `rio warp <its file> <new file> --like "
+                    f"<the file of {finest}>`"
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]

@@ -51,7 +51,7 @@ def read_source(path: str, bands: Collection[str]) -> Source:
                 by_band[band].append((rank, key, layer))
         satellite = str(properties.get("constellation") or properties.get("platform") or "sentinel-2")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
         raise InputError(
             f"{name}: is not a STAC item ({why}); give an item, not a catalogue or a search result"
         ) from None

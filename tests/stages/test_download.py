@@ -120,8 +120,8 @@ def test_download_without_progress_ends_and_says_what_helps_offline(server, wait
     # The whole is begun anew each time and breaks at the same byte.
     message = refused(server.on("/a.tar.gz", File(BODY, cut=1000, ranges=False)), md5=MD5)
     assert message.endswith(
-        "check the network and run again, which resumes at byte 1000, or download it in a browser and set source to "
-        "that file"
+        "check the network and run again, which resumes at byte 1000, or download the archive in a browser and set "
+        "source to that file"
     )
     assert len(waits) == source.ATTEMPTS - 1
 
@@ -165,14 +165,14 @@ def test_retry_after_is_honoured_up_to_a_cap(server, waits):
 @pytest.mark.parametrize(
     ("answer", "tries", "message"),
     [
-        (Reply(404), 1, "responded with 404 Not Found; check source in params.yaml, or download it in a browser"),
+        (Reply(404), 1, "responded with 404 Not Found; check source in params.yaml, or download the"),
         (Reply(403), 1, "403 Forbidden (it may need a key, or refuse programs for a while, as Zenodo does at times)"),
         (Reply(429), 6, "429 Too Many Requests (it had too many requests from your address, or refuses programs"),
-        (Reply(500), 6, "responded with 500 Internal Server Error; check the network and run again, or download it"),
+        (Reply(500), 6, "responded with 500 Internal Server Error; check the network and run again, or download"),
         (Reply(200), 1, "is empty, not a .tar.gz, .tar or .zip"),
         (Reply(302, headers={"Location": "ftp://127.0.0.1/a"}), 1, "check source in params.yaml"),
         (Reply(302, headers={"Location": "/a.tar.gz"}), 31, "Exceeded 30 redirects"),
-        (File(OTHER), 1, f"not {MD5}; run again, or correct md5 in params.yaml"),
+        (File(OTHER), 1, f"not {MD5}; get the file again, or correct md5 in params.yaml"),
     ],
 )  # fmt: skip
 def test_url_that_gives_no_archive_is_told(server, answer, tries, message):

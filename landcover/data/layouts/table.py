@@ -36,7 +36,7 @@ from landcover.errors import CHOICES, InputError, few
 
 TABLES = (".csv", ".parquet")
 POSITION, TEXTS = ("lon", "lat"), ("class", "patch_id", "date", "split")
-SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must be told from no table
+SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must not pass for no table
 BIGEARTHNET = {"patch_id", "labels"}  # columns of its metadata.parquet
 TAKEN = (
     f"every column besides path, {', '.join(POSITION + TEXTS)} is taken for the share of a class: remove these, or "

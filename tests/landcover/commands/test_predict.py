@@ -144,11 +144,18 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     data.tile(data.ids[1], "B02").unlink()
     lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "out")
     assert lines[2:] == ["out/tiny/predictions.csv: 100% cropland", "0% of 1 patches are below 50% confidence"]
-    assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
+    assert f"warning: 1 bad patch: {data.ids[1]}: B02 is missing" in errors
     table = pd.read_csv("out/tiny/predictions.csv", keep_default_na=False)
     assert table.columns.tolist() == ["patch_id", "predicted", "confidence", "problem"]
     assert table["predicted"].tolist() == ["cropland", ""]
     assert (workspace / "out" / "scene" / "map.png").exists()
+
+
+def test_patches_that_are_all_bad_give_no_table(workspace):
+    root = Dataset(workspace / "patches" / "tiny", [0, 3], patch_size=2 * SIZE).root
+    with pytest.raises(InputError, match=r"all 2 patches are bad: .*: B02 is .*; correct them, or use a model of such"):
+        predict.main([str(root)])
+    assert not (workspace / "maps").exists()
 
 
 def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):

@@ -26,7 +26,7 @@ def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offse
     ("scale", "offset"), [(1, -1000), (0.0001, 0.1), (0, 0), (-0.0001, 0), (np.nan, 0), (0.0001, np.nan), (0.0001, -2)]
 )
 def test_scales_that_give_no_reflectances_are_refused(scale, offset):
-    with pytest.raises(InputError, match="do not give reflectances; give --offset and --quantification"):
+    with pytest.raises(InputError, match="do not give reflectances; give both --offset and --quantification"):
         scaling.from_scale(scale, offset)
 
 

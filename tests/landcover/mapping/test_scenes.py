@@ -131,7 +131,7 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
             server.on("/scene.tif", answer)
             path = f"/vsicurl/{url}?{number}=secret"
             files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
+            with pytest.raises(InputError, match=rf"^scene.tif cannot be read .*{remedy}") as error:
                 whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
 
@@ -371,7 +371,7 @@ def test_a_scene_is_brought_to_another_zone_alike_in_any_strips(tmp_path):
 def test_bands_of_other_grids_are_refused(tmp_path):
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
     write(tmp_path / "x_B08.tif", NUMBERS[3], (), transform=Affine(10, 0, LEFT + 10, 0, -10, TOP))
-    with pytest.raises(InputError, match=r"B08 is not on the same grid as B02; warp all bands to one grid with `rio"):
+    with pytest.raises(InputError, match=r"B08 is not on the same grid as B02; warp it with `rio"):
         open_scene(str(tmp_path), ["B02", "B08"])
 
 
@@ -388,7 +388,7 @@ def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
 @pytest.mark.parametrize(
     ("profile", "why"),
     [
-        ({"crs": None}, r"scene.tif: scene.tif has no georeference; add one with `rio edit-info`"),
+        ({"crs": None}, r"^scene.tif has no georeference; add one with `rio edit-info --crs"),
         ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)}, "in metres; give --crs EPSG:32633"),
         ({"dtype": "uint8"}, "it is uint8, like a picture"),
         ({"dtype": "complex64"}, "has complex64 numbers, which cannot be reflectances"),
@@ -410,10 +410,12 @@ def test_bands_that_are_only_counted_need_positions(tmp_path):
 
 def test_other_satellites_are_named(tmp_path):
     path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
-    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; the networks need"):
+    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; give a scene of"):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
-    with pytest.raises(InputError, match=r"is called as products of PlanetScope are; the networks need Sentinel-2"):
+    with pytest.raises(
+        InputError, match=r"has the name of a product of PlanetScope; give a scene of Sentinel-2, or rename"
+    ):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "scene.tif", NUMBERS, ("blue", "green", "red", "nir"), metres=3)
     (warning,) = open_scene(str(path), [*BANDS]).provenance.warnings
@@ -437,7 +439,7 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
     (tmp_path / "text.tif").write_text("<VRTDataset/>")
     (tmp_path / "text.jp2").write_text("no picture")
     for name in ("scene.jpg", "empty.tif", "text.tif", "text.jp2"):
-        with pytest.raises(InputError, match=rf"^{name}: {name} cannot be read \(.*\); give an intact GeoT") as error:
+        with pytest.raises(InputError, match=rf"^{name} cannot be read \(.*\); give an intact GeoT") as error:
             open_scene(str(tmp_path / name), [*BANDS])
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"nowhere.tif: not found; give a GeoTIFF, a folder"):
