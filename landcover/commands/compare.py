@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(outcome.as_json(), indent=2, allow_nan=False, default=asdict))
     else:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
-    compared = outcome.compared
+    compared = None if any(outcome.stale.values()) else outcome.compared
     if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
         print(f"to compare the configurations, run both sides with folds: {WITH_FOLDS}", file=sys.stderr)
     if output:

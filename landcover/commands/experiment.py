@@ -136,7 +136,7 @@ def give_verdict(name: str, reference: str, setting: Setting) -> None:
     print(f"\n{called} against {base}:", flush=True)
     if subprocess.run(command).returncode not in (0, NOT_COMPARABLE):
         raise InputError(f"experiment {called} was run, but has no verdict; fix the error above, and compare again")
-    print(f"To apply it to the workspace: dvc exp apply {called}")
+    print(f"To apply it to the workspace, commit what you have changed since, then: dvc exp apply {called}")
 
 
 def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None:
