@@ -64,7 +64,7 @@ def _run(*command: str, accepted: Collection[int] = (0,)) -> None:
 
 
 def look(dataset: str | None = None, picture: str = "look.png") -> Path:
-    """Print what a dataset was understood as, and draw six of its patches.
+    """Print how a dataset is understood, and draw six of its patches.
 
     Args:
         dataset: an entry of `datasets` in params.yaml; by default, the chosen one.

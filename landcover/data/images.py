@@ -1,4 +1,4 @@
-"""Datasets of one image file a patch: which files there are, and what they hold, by a sample of them."""
+"""Datasets of one image file per patch: which files there are, and what they hold, by a sample of them."""
 
 import math
 import re
