@@ -157,7 +157,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
     parser.add_argument("--verdict", choices=METRICS, help="decisive metric; default: head's evaluate.verdict")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
-    gate = f"begin with the gate's word, and exit with {FAILED} if it fails"
+    gate = f"begin with the gate's result, and exit with {FAILED} if it fails"
     parser.add_argument("--gate", action="store_true", help=gate)
     parser.add_argument("--strict", action="store_true", help="the gate fails on what is undecided, too")
     parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can detect")
