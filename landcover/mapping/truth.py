@@ -36,7 +36,10 @@ def read_labels(
         to_pixels, own = ~raster.transform @ transform, raster.crs
     warp = f"warp it to the scene's grid with `rio warp {path} <new file> --like <a band of the scene>`"
     if not own:
-        raise InputError(f"{path}: has no coordinate system; add it with `rio edit-info --crs EPSG:<code> {path}`")
+        raise InputError(
+            f"{path}: has no coordinate system; if it is on the scene's grid, add it with `rio edit-info {path} --like "
+            "<a band of the scene> --crs like --transform like`"
+        )
     if own != CRS.from_user_input(crs):
         raise InputError(f"{path}: is in {own.to_string()[:40]}, and the map in {crs[:40]}; {warp}")
     if not np.isin(pixels, numbers).any():
