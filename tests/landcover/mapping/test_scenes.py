@@ -14,7 +14,7 @@ from tiny import REAL_ARCHIVE, write_tile
 
 from landcover.data import offsets
 from landcover.errors import InputError
-from landcover.mapping import pixels
+from landcover.mapping import pixels, products
 from landcover.mapping.scenes import Provenance, Scene, open_scene
 
 NUMBERS = land()
@@ -85,17 +85,24 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
 def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff):
     safe = write_safe(tmp_path, WITH_OFFSET)
     folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
-    for path in (str(folder), f"SENTINEL2_L2A:{safe}/MTD_MSIL2A.xml:10m:EPSG_32633"):
-        scene = open_scene(path, [*BANDS])
-        assert (scene.name, scene.provenance.offset) == (f"{PRODUCT}.SAFE", 1000)
+    packed, product = f"/vsizip/{zipped(safe)}/{safe.name}", "SENTINEL2_L2A:{}/MTD_MSIL2A.xml:10m:EPSG_32633"
+    for path in (folder, folder.parents[1], product.format(safe), packed, product.format(packed)):
+        scene = open_scene(str(path), [*BANDS])
+        assert scene.name.removesuffix(".SAFE").removesuffix(".zip") == PRODUCT
+        assert scene.provenance.offset == 1000
         assert (whole(scene) == NUMBERS).all()
     archive = tmp_path / "one.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.write(geotiff, "scene.tif")
-    for path in (str(archive), f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif"):
+    inside = (f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif")
+    for path in (str(archive), *inside):
         scene = open_scene(path, [*BANDS])
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
+    with zipfile.ZipFile(archive, "a") as file:
+        file.write(geotiff, "other.tif")
+    for path in inside:
+        assert open_scene(path, [*BANDS]).name == "scene.tif"
     (tmp_path / "scene.vrt").write_text("<VRTDataset/>")
     with pytest.raises(
         InputError, match=r"scene.vrt: only refers to other files; write .* `rio convert scene.vrt scene.tif`"
@@ -442,6 +449,8 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"nowhere.tif: not found; give a GeoTIFF, a folder"):
         open_scene(str(tmp_path / "nowhere.tif"), [*BANDS])
+    with pytest.raises(InputError, match=r"^s3://bucket/scene.tif: cannot be read; give an http\(s\) URL or a path"):
+        open_scene("s3://bucket/scene.tif", [*BANDS])
 
 
 def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
@@ -450,6 +459,8 @@ def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
     with pytest.raises(InputError, match=r"has no B08, only B02; give a scene with all"):
         open_scene(str(tmp_path), ["B02", "B08"])
+    with pytest.raises(InputError, match=r"x_B02.tif: has one band of B02, B08; give the folder with a file of each"):
+        open_scene(str(tmp_path / "x_B02.tif"), ["B02", "B08"])
     twice = write(tmp_path / "twice.tif", NUMBERS, ("B02", "blue", "B04", "B08"))
     with pytest.raises(InputError, match="B02 occurs more than once; give the positions"):
         open_scene(str(twice), ["B02"])
@@ -478,7 +489,9 @@ def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, ch
     (root / "manifest.safe").write_text(f"<a>{stream}{checksum}</a>")
     path = root if kind == "folder" else zipped(root)
     assert (whole(open_scene(str(path), [*BANDS])) == NUMBERS).all()
+    names = [path]
     if kind == "folder":
+        names += [root.parent, root / "MTD_MSIL2A.xml", red.parent]
         red.write_bytes(content[:1000] + bytes(1000) + (content[2000:] if change == "changed" else b""))
         why = "has another checksum than manifest.safe says" if change == "changed" else "has 2000 bytes instead of"
     else:
@@ -486,12 +499,28 @@ def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, ch
         data = bytearray(path.read_bytes())
         data[place + 1000 : place + 2000] = bytes(1000)
         path.write_bytes(data)
-        why = "has another checksum than the zip says"
-    with pytest.raises(InputError, match=rf"^{path.name}: .*B04_10m.jp2.*{why}.*; download the product again"):
-        open_scene(str(path), [*BANDS])
+        why = "is not a readable zip"
+    for name in names:
+        with pytest.raises(
+            InputError, match=rf"^{path.name}: .*{why}.*B04_10m.jp2|B04_10m.jp2 {why}.*; download it again"
+        ):
+            open_scene(str(name), [*BANDS])
 
 
-def test_a_loose_jpeg_2000_with_a_hole_is_met_in_any_tile(tmp_path):
+def test_a_loose_jpeg_2000_with_a_hole_is_met_before_it_is_read(tmp_path):
+    for position, band in enumerate(BANDS):
+        write(tmp_path / f"x_{band}.jp2", NUMBERS[position], ())
+    red = tmp_path / "x_B04.jp2"
+    content = red.read_bytes()
+    red.write_bytes(content[:40_000] + bytes(2000) + content[42_000:])
+    with pytest.raises(
+        InputError, match=rf"^{tmp_path.name}: x_B04.jp2 has 1024 zeros or more from byte 40000 on, .*;"
+    ):
+        open_scene(str(tmp_path), [*BANDS])
+    products.check_files([str(write(red, np.zeros((2000, 2000), np.uint16), ()))])  # nodata is no hole
+
+
+def test_an_error_in_any_tile_of_a_jpeg_2000_is_met(tmp_path):
     for position, band in enumerate(BANDS):
         write(tmp_path / f"x_{band}.jp2", NUMBERS[position], (), BLOCKXSIZE=64, BLOCKYSIZE=64)
     scene = open_scene(str(tmp_path), [*BANDS])
