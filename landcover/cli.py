@@ -39,8 +39,8 @@ def clear_environment() -> None:
     if rasterio and Path(rasterio.origin).with_name("proj_data").is_dir():  # its wheels have data of their own
         for name in OF_GDAL:
             os.environ.pop(name, None)
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
-    if bundle:  # its names for GDAL
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")  # as requests reads them
+    if bundle:  # GDAL has names of its own
         os.environ.setdefault("GDAL_HTTP_CAPATH" if os.path.isdir(bundle) else "GDAL_CURL_CA_BUNDLE", bundle)
 
 

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 ERASE = "\r\033[K"  # to the start of the line, then the rest of it
 EVERY = 30  # seconds between the lines of a log
@@ -36,11 +37,13 @@ class _Log:
         pass
 
 
-def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
+def progress(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """A progress bar of tqdm, with its options; without a terminal, a line every 30 seconds.
 
     Work that is done sooner leaves no line in a log.
     """
+    from tqdm import tqdm  # here, so that a Python without libraries can say so
+
     if not sys.stderr.isatty():
         options |= {"file": _Log(), "bar_format": LINE, "delay": EVERY, "leave": False}
         options |= {"mininterval": EVERY, "maxinterval": EVERY, "miniters": 1}

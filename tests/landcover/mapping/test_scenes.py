@@ -9,7 +9,7 @@ import rasterio
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_item, write_safe, zipped
-from server import File, Reply, Server
+from server import File, Reply, Server, certificate, encrypted
 from tiny import REAL_ARCHIVE, write_tile
 
 from landcover.data import offsets
@@ -82,15 +82,16 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
 
-def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff):
-    safe = write_safe(tmp_path, WITH_OFFSET)
+def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path):
+    small = NUMBERS[:, :60, :60]
+    geotiff, safe = write(tmp_path / "scene.tif", small), write_safe(tmp_path, small + 1000)
     folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
     packed, product = f"/vsizip/{zipped(safe)}/{safe.name}", "SENTINEL2_L2A:{}/MTD_MSIL2A.xml:10m:EPSG_32633"
     for path in (folder, folder.parents[1], product.format(safe), packed, product.format(packed)):
         scene = open_scene(str(path), [*BANDS])
         assert scene.name.removesuffix(".SAFE").removesuffix(".zip") == PRODUCT
         assert scene.provenance.offset == 1000
-        assert (whole(scene) == NUMBERS).all()
+        assert (whole(scene) == small).all()
     archive = tmp_path / "one.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.write(geotiff, "scene.tif")
@@ -98,7 +99,7 @@ def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff
     for path in (str(archive), *inside):
         scene = open_scene(path, [*BANDS])
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
-        assert (whole(scene) == NUMBERS).all()
+        assert (whole(scene) == small).all()
     with zipfile.ZipFile(archive, "a") as file:
         file.write(geotiff, "other.tif")
     for path in inside:
@@ -125,15 +126,16 @@ def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
         assert remote.provenance == scene.provenance
 
 
-def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
-    path = write(tmp_path / "scene.tif", NUMBERS, driver="COG")
+def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels, "PAUSES", (0,))
+    body = write(tmp_path / "scene.tif", NUMBERS, driver="COG").read_bytes()
     with Server() as server:
-        url = server.on("/scene.tif", File(path.read_bytes()))
+        url = server.on("/scene.tif", File(body))
         scene = open_scene(f"{url}?token=secret", [*BANDS])
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
         # At other addresses, of which GDAL has nothing yet.
-        answers = ((File(path.read_bytes(), cut=1000), "check the network"), (Reply(403), "its host wants a login"))
+        answers = ((File(body, cut=1000), "check the network"), (Reply(403), "its host wants a login"))
         for number, (answer, remedy) in enumerate(answers):
             server.on("/scene.tif", answer)
             path = f"/vsicurl/{url}?{number}=secret"
@@ -145,21 +147,37 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
 
 def test_a_host_that_fails_once_or_stalls_is_asked_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pixels, "PAUSES", (0, 0))
-    monkeypatch.setattr(pixels, "PATIENCE", 0.5)
-    monkeypatch.setitem(pixels.OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", 1)
+    monkeypatch.setattr(pixels, "PATIENCE", 0.2)
+    for name, value in (("LOW_SPEED_TIME", 1), ("LOW_SPEED_LIMIT", 10**9), ("MAX_RETRY", 0)):
+        monkeypatch.setitem(pixels.OPTIONS, f"GDAL_HTTP_{name}", value)
     numbers = land(720)
     body = write(tmp_path / "scene.tif", numbers, driver="COG", blocksize=256).read_bytes()
     with Server() as server:
-        for name, answer in (("failing", Reply(503)), ("stalling", File(body, cut=100_000, stall=True))):
-            url = server.on(f"/{name}.tif", File(body))
-            scene = open_scene(url, [*BANDS])
-            server.on(f"/{name}.tif", File(body), File(body), answer, File(body))
-            path = f"/vsicurl/{url}?again"  # another address, of which GDAL has nothing yet
-            files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            assert (whole(replace(scene, files=files)) == numbers).all()
-            told = capsys.readouterr().err
-            assert "127.0.0.1 failed; trying again in 0 s\n" in told
-        assert "waiting for 127.0.0.1\n" in told
+        url = server.on("/scene.tif", Reply(503), File(body))  # fails when it is opened
+        scene = open_scene(url, [*BANDS])
+        for answers in ([Reply(503)], [File(body)] * 2 + [File(body, cut=100_000, stall=True)]):  # and when it is read
+            server.on("/scene.tif", *answers, File(body))
+            assert (whole(scene) == numbers).all()
+        told = capsys.readouterr().err
+    assert told.count("127.0.0.1 failed; trying again in 0 s\n") == 3
+    assert "waiting for 127.0.0.1\n" in told
+
+
+def test_a_host_with_a_certificate_that_nobody_knows_is_told(tmp_path, monkeypatch):
+    remedy = "; check the clock, or name the certificate of your proxy or of the host in REQUESTS_CA_BUNDLE"
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with encrypted(certificate(tmp_path)) as server:
+        why = "^scene.tif: scene.tif cannot be read \\(CURL error: SSL certificate problem: self.signed certificate\\)"
+        with pytest.raises(InputError, match=f"{why}{remedy}$"):
+            open_scene(server.on("/scene.tif", Reply(200)), [*BANDS])
+        url = server.on("/item.json", Reply(200))
+        with pytest.raises(InputError, match=rf"cannot be fetched \(\[SSL: CERTIFICATE_VERIFY_FAILED\] .*\){remedy}$"):
+            open_scene(url, [*BANDS])
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "nowhere.pem")
+        with pytest.raises(InputError, match=rf"cannot be fetched \(.*invalid path: nowhere.pem\){remedy}$"):
+            open_scene(url, [*BANDS])
+        assert server.seen == []
 
 
 # -- what its numbers mean
