@@ -4,6 +4,8 @@ Bad input ends it with one line and exit code 1, an interrupt with 130, a bug wi
 `stages/__main__.py` and `landcover/__main__.py`.
 """
 
+from __future__ import annotations  # so that an older Python, outside of the environment, can say so
+
 import gc
 import importlib.util
 import os

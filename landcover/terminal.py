@@ -1,5 +1,7 @@
 """What a person sees of work that goes on: at a terminal and, more rarely, in a file."""
 
+from __future__ import annotations  # so that an older Python, outside of the environment, can say so
+
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ class _Log:
         pass
 
 
-def progress(iterable: Iterable | None = None, **options: Any) -> "tqdm":
+def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
     """A progress bar of tqdm, with its options; without a terminal, a line every 30 seconds.
 
     Work that is done sooner leaves no line in a log.
