@@ -303,6 +303,7 @@ def _scalings(
         band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, known)
         for band, header in headers.items()
     }
+    scaling.check_unit(scalings[checked[0]])
     gaps = {band: Gaps(fills.get(band, fills[checked[0]]), scaling.least(scalings[band])) for band in headers}
     shares: dict[str, dict[str, float]] = defaultdict(dict)  # of what is remarkable, by band
     for band, (numbers, empty) in samples.items():
@@ -314,7 +315,7 @@ def _scalings(
         shares[f"{what}, which is taken as nodata"][band] = none.mean()
         shares["below 0, and become the darkest value"][band] = below.mean()
     warnings = [
-        f"{100 * max(of.values()):.2g}% of the pixels of {max(of, key=of.get)} are {what}"
+        f"{float(f'{100 * max(of.values()):.2g}'):g}% of the pixels of {max(of, key=of.get)} are {what}"
         for what, of in shares.items()
         if any(of.values())
     ]

@@ -294,6 +294,7 @@ def test_negative_numbers_of_water_are_the_darkest_and_are_counted(tmp_path):
         ({"offset": -1000}, "^--offset -1000: give what was added to the numbers, 1000, without the sign"),
         ({"offset": 70_000}, "^--offset 70000: give what was added to the numbers, from 0 to 10000"),
         ({"offset": np.nan}, "^--offset nan: give what was added"),
+        ({"offset": 0.1}, "scene.tif: --offset 0.1 cannot have been added to numbers of which 10000 is a refl.* 1000$"),
         ({"quantification": 0}, "^--quantification 0: give the number for a reflectance of 1, such as 10000"),
         ({"quantification": -1}, "^--quantification -1: give"),
         ({"quantification": np.inf}, "^--quantification inf: give"),
