@@ -1,11 +1,14 @@
 """What a person sees of work that goes on: at a terminal and, more rarely, in a file."""
 
+from __future__ import annotations  # so that an older Python, outside of the environment, can say so
+
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 ERASE = "\r\033[K"  # to the start of the line, then the rest of it
 EVERY = 30  # seconds between the lines of a log
@@ -41,6 +44,8 @@ def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
 
     Work that is done sooner leaves no line in a log.
     """
+    from tqdm import tqdm  # here, so that a Python without libraries can say so
+
     if not sys.stderr.isatty():
         options |= {"file": _Log(), "bar_format": LINE, "delay": EVERY, "leave": False}
         options |= {"mininterval": EVERY, "maxinterval": EVERY, "miniters": 1}

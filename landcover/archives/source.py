@@ -22,7 +22,7 @@ import urllib3
 from landcover import terminal
 from landcover.archives import archive
 from landcover.config import PARAMS
-from landcover.errors import CHOICES, InputError, few, redact
+from landcover.errors import CHOICES, UNTRUSTED, InputError, few, redact
 
 # Zenodo refuses programs that do not say what they are. The address is that of pyproject.toml.
 USER_AGENT = "landcover (+https://github.com/landcover-dvc/landcover)"
@@ -79,12 +79,13 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     try:
         response = session.get(url, headers=headers, stream=stream, timeout=TIMEOUT)
     except requests.exceptions.SSLError as error:
-        remedy = "check the clock, or name your proxy's certificate in REQUESTS_CA_BUNDLE"
-        raise InputError(f"{url}: no encrypted connection ({_reason(error)}); {remedy}") from None
+        raise InputError(f"{url}: no encrypted connection ({reason(error)}); {UNTRUSTED}") from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _TransientError(f"{url}: {_reason(error)}") from None
+        raise _TransientError(f"{url}: {reason(error)}") from None
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{url}: {error}; check source in {PARAMS}") from None
+    except OSError as error:  # the file of certificates is not there
+        raise InputError(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from None
     status = response.status_code
     if status in (200, 206, 416):
         return response
@@ -96,7 +97,7 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     raise InputError(f"{problem}; check source in {PARAMS}, or {LOCAL}")
 
 
-def _reason(error: requests.RequestException) -> str:
+def reason(error: OSError) -> str:
     """What went wrong, without the pool of connections that it went wrong in."""
     cause = error.args[0] if error.args else error
     return " ".join(str(getattr(cause, "reason", cause)).split())

@@ -21,6 +21,7 @@ from landcover import config, files
 from landcover.config import PARAMS, Runtime
 from landcover.constants import METRES_PER_PIXEL, SAMPLES, readable
 from landcover.data.layouts.ben_ge import find_root
+from landcover.data.offsets import ADDED
 from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
@@ -214,7 +215,9 @@ def tabulate_patches(
 ) -> None:
     """Write predictions for the patches of a folder in the ben-ge layout, and print a summary."""
     check_given(options.offset, None)
-    offset = "auto" if options.offset is None else round(options.offset)
+    if options.offset is not None and not options.offset.is_integer():
+        raise InputError(f"--offset {options.offset:g}: the numbers of patches are whole; give one such as {ADDED}")
+    offset = "auto" if options.offset is None else int(options.offset)
     table, suspicion = predict_patches(root, predictor, offset, runtime)
     if suspicion and suspicion.certain and offset == "auto":
         raise InputError(f"{root}: {suspicion.why}: {suspicion.remedy}")

@@ -146,19 +146,27 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
-def _named_by_gdal(path: str) -> str:
-    """The file or folder behind a name that GDAL has for it, and the product of a folder of its bands."""
-    for form in (r"SENTINEL2_L2A:(?:/vsizip/)?(.+?)/[^/]+\.xml(?::.*)?", r"/vsizip/\{?(.+?\.zip)\}?(?:/.*)?"):
-        if name := re.fullmatch(form, path, re.IGNORECASE):
-            path = name[1]
-    if re.fullmatch(r"R\d0m|IMG_DATA", Path(path).name):
-        return next((str(folder) for folder in Path(path).parents if (folder / "MTD_MSIL2A.xml").is_file()), path)
-    return path
+def _named_by_gdal(path: str) -> tuple[str, str]:
+    """The file, folder or URL behind a name that GDAL has for it, and the file in a zip, '' if it names none.
+
+    A folder inside a product stands for the product.
+    """
+    member = ""
+    path = path.removeprefix(REMOTE)
+    if product := re.fullmatch(r"SENTINEL2_L\w\w:(.+\.xml)(?::.*)?", path, re.IGNORECASE):
+        path = product[1] if product[1].startswith("/vsizip/") else str(Path(product[1]).parent)
+    if zipped := re.fullmatch(r"/vsizip/\{?(.+?\.zip)\}?/?(.*)", path, re.IGNORECASE):
+        path, member = zipped.groups()
+    if re.fullmatch(r"R\d0m|IMG_DATA|L\w\w_T\w+|GRANULE", Path(path).name):
+        path = next((str(folder) for folder in Path(path).absolute().parents if products.is_product(folder)), path)
+    return path, member
 
 
-def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
+def _read_source(path: str, member: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
+    if "://" in path and not remote:
+        raise InputError(redact(f"{path}: cannot be read; give an http(s) URL or a path, or download it"))
     try:
         file = Path(urlsplit(path).path if remote else path).absolute()
     except ValueError as error:
@@ -172,7 +180,9 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
         raise InputError(
             f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"
         )
-    if not remote and suffix == ".zip" and (member := products.only_raster(file)):
+    if Path(member).suffix.lower() not in RASTERS:
+        member = "" if remote or suffix != ".zip" else products.only_raster(file)
+    if member:
         with _named(member):
             return _source_of_raster(f"/vsizip/{{{file}}}/{member}", Path(member), bands, positions)
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
@@ -201,6 +211,8 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
         )
     if other := other_satellite(" ".join(text or "" for text in descriptions)):
         raise InputError(f"its bands are called as those of {other} are; {NEEDED}")
+    if count == 1 and len(bands) > 1:
+        raise InputError(f"has one band of {', '.join(bands)}; give the folder with a file of each, or the product")
     layers: dict[str, Layer] = {}
     for index, text in enumerate(descriptions, 1):
         band = band_of(text or (file.stem if count == 1 else ""))
@@ -294,6 +306,7 @@ def _scalings(
         band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, known)
         for band, header in headers.items()
     }
+    scaling.check_unit(scalings[checked[0]])
     gaps = {band: Gaps(fills.get(band, fills[checked[0]]), scaling.least(scalings[band])) for band in headers}
     shares: dict[str, dict[str, float]] = defaultdict(dict)  # of what is remarkable, by band
     for band, (numbers, empty) in samples.items():
@@ -305,7 +318,7 @@ def _scalings(
         shares[f"{what}, which is taken as nodata"][band] = none.mean()
         shares["below 0, and become the darkest value"][band] = below.mean()
     warnings = [
-        f"{100 * max(of.values()):.2g}% of the pixels of {max(of, key=of.get)} are {what}"
+        f"{float(f'{100 * max(of.values()):.2g}'):g}% of the pixels of {max(of, key=of.get)} are {what}"
         for what, of in shares.items()
         if any(of.values())
     ]
@@ -349,15 +362,13 @@ def open_scene(
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
     scaling.check_given(offset, quantification)
-    path = _named_by_gdal(path)
-    source = _read_source(path, bands, positions)
+    source = _read_source(*_named_by_gdal(path), bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
-        if source.kind.startswith("Level") or path.lower().endswith(".zip"):
-            products.check_files(Path(path), [source.layers[band].path for band in bands])
+        products.check_files(source.layers[band].path for band in bands)
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
             raise InputError(f"has the name of a product of {other}; {NEEDED}, or rename it if it is one")

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import tarfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from server import File, Reply, Server
+from server import File, Reply, Server, certificate, encrypted
 from tiny import REPOSITORY
 
 from landcover.archives import archive, source
@@ -186,18 +185,13 @@ def test_truncated_file_without_md5_is_refused(server):
 
 
 def test_https_never_becomes_http(server, tmp_path, monkeypatch):
-    certificate = tmp_path / "loopback.pem"
-    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    made = ["openssl", *command.split(), "-keyout", str(certificate), "-out", str(tmp_path / "out.pem")]
-    if subprocess.run(made, capture_output=True).returncode:
-        pytest.skip("needs openssl")
-    certificate.write_bytes(certificate.read_bytes() + (tmp_path / "out.pem").read_bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Server(context) as https:
+    known = certificate(tmp_path)
+    with encrypted(known) as https:
         url = https.on("/a.tar.gz", File(BODY))
-        assert "CERTIFICATE_VERIFY_FAILED" in refused(url)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert re.search("CERTIFICATE_VERIFY_FAILED.*; check the clock, or name the certificate of", refused(url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "nowhere.pem")
+        assert refused(url).endswith("invalid path: nowhere.pem; correct REQUESTS_CA_BUNDLE")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(known))
         down = https.on("/b.tar.gz", Reply(302, headers={"Location": server.on("/a.tar.gz", File(BODY))}))
         assert "redirects from https to http" in refused(down)
         fetch(server.on("/up.tar.gz", Reply(302, headers={"Location": url})), md5=MD5)

@@ -164,6 +164,10 @@ def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
         predict.main([root, "--mask", "--step", "5"])
     with pytest.raises(InputError, match=r"^--truth: for scenes"):
         predict.main([root, "--truth", "truth.tif"])
+    with pytest.raises(InputError, match=r"^--offset 0.1: the numbers of patches are whole; give one such as 1000"):
+        predict.main([root, "--offset", "0.1"])
+    with pytest.raises(InputError, match=r"^--offset -1000: give what was added to the numbers, 1000, without the"):
+        predict.main([root, "--offset", "-1000"])
 
 
 def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
