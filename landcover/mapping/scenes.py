@@ -206,11 +206,11 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
         return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
     if are_numbers(descriptions):
         raise InputError(
-            f"its bands are only counted, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
+            f"its bands are only numbered, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
             f"{', '.join(bands)} by --bands, from 1"
         )
     if other := other_satellite(" ".join(text or "" for text in descriptions)):
-        raise InputError(f"its bands are called as those of {other} are; {NEEDED}")
+        raise InputError(f"its bands have the names of those of {other}; {NEEDED}")
     if count == 1 and len(bands) > 1:
         raise InputError(f"has one band of {', '.join(bands)}; give the folder with a file of each, or the product")
     layers: dict[str, Layer] = {}

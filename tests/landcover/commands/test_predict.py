@@ -192,7 +192,10 @@ def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("maps/scene: 67% cropland")
     assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
-    assert "error: small.tif: 8 x 8 pixels of 10 m hold no window of 20 x 20; give a larger one\n" in captured.err
+    assert (
+        "error: small.tif: 8 x 8 pixels of 10 m are too few for a window of 20 x 20; give a larger scene\n"
+        in captured.err
+    )
     assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
 
 

@@ -168,7 +168,7 @@ def test_a_host_with_a_certificate_that_nobody_knows_is_told(tmp_path, monkeypat
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     with encrypted(certificate(tmp_path)) as server:
-        why = "^scene.tif: scene.tif cannot be read \\(CURL error: SSL certificate problem: self.signed certificate\\)"
+        why = "^scene.tif cannot be read \\(CURL error: SSL certificate problem: self.signed certificate\\)"
         with pytest.raises(InputError, match=f"{why}{remedy}$"):
             open_scene(server.on("/scene.tif", Reply(200)), [*BANDS])
         url = server.on("/item.json", Reply(200))
@@ -429,14 +429,16 @@ def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
 def test_bands_that_are_only_counted_need_positions(tmp_path):
     numbers = np.concatenate([NUMBERS] * 3)
     path = str(write(tmp_path / "scene.tif", numbers, tuple(f"b{index}" for index in range(12))))
-    with pytest.raises(InputError, match=r"are only counted, from b0 to b11; give the positions of B02, .* by --bands"):
+    with pytest.raises(
+        InputError, match=r"are only numbered, from b0 to b11; give the positions of B02, .* by --bands"
+    ):
         open_scene(path, [*BANDS])
     assert (whole(open_scene(path, [*BANDS], positions=[1, 2, 3, 4])) == NUMBERS).all()
 
 
 def test_other_satellites_are_named(tmp_path):
     path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
-    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; give a scene of"):
+    with pytest.raises(InputError, match=r"scene.tif: its bands have the names of those of Landsat; give a scene of"):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
     with pytest.raises(
