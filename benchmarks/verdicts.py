@@ -305,7 +305,7 @@ class Rates(NamedTuple):
     covered: float  # intervals that cover the true difference; NaN if the method has none
 
 
-def _told(facts: Facts, difference: float) -> bool:
+def _detects(facts: Facts, difference: float) -> bool:
     return facts["p"] < 1 - CONFIDENCE and (difference == 0 or facts["difference"] > 0)
 
 
@@ -321,7 +321,7 @@ def simulate(case: Case, difference: float, by: dict[str, Method], pairs: int, s
         pair = case.draw(rng, difference)
         for name, method in by.items():
             facts = method(*pair)
-            counts[name] += _told(facts, difference), _covers(facts, difference)
+            counts[name] += _detects(facts, difference), _covers(facts, difference)
     return {name: Rates(*count / pairs) for name, count in counts.items()}
 
 
@@ -466,15 +466,15 @@ def design_rows(name: str, correlation: float, pairs: int, seed: int) -> Rows:
     for number in range(pairs):
         before, *both = case.draw(rng, 0, DIFFERENCE)
         equal, better = (ours(before, after) for after in both)
-        counts += _told(equal, 0), _covers(equal, 0), _told(better, DIFFERENCE), _covers(better, DIFFERENCE)
+        counts += _detects(equal, 0), _covers(equal, 0), _detects(better, DIFFERENCE), _covers(better, DIFFERENCE)
         gains.append(better["difference"])
         if number % 100 == 0:
             both_ways = better, by_command(before, both[1])
             by_functions, printed = ([facts[key] for key in ("low", "high", "p")] for facts in both_ways)
             if not np.allclose(by_functions, printed):
                 raise RuntimeError(f"the command does not say what its functions say: {printed}, not {by_functions}")
-    known = np.mean(np.array(gains) > NORMAL * np.std(gains, ddof=1))  # what whoever knows the standard error tells
-    columns = (*RATES, "10 points told, %", "interval covers 10 points, %", "told with a known variance, %")
+    known = np.mean(np.array(gains) > NORMAL * np.std(gains, ddof=1))  # what whoever knows the standard error detects
+    columns = (*RATES, "10 points detected, %", "interval covers 10 points, %", "detected with a known variance, %")
     row = {"design": name, "ICC": f"{correlation:g}", "about": truth}
     return [row | dict(zip(columns, map(percent, (*counts / pairs, known)), strict=True))]
 

@@ -16,7 +16,7 @@ COMMANDS = {
     "experiment": "run the experiments in experiments.yaml and compare them",
     "predict": "map the land cover of a scene, or predict the patches of a folder",
     "cut": "cut patches out of a scene, around points or in polygons of known land cover",
-    "look": "show what a dataset was understood as, before training",
+    "look": "show how a dataset is understood, before training",
     "export": "write the model as ONNX, for programs without torch",
     "positions": "write where GeoTIFFs lie, for tiles of the same names without a georeference",
     "worker": "a Dask worker with the same environment as the stages",

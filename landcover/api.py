@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from landcover import cli
 from landcover.errors import InputError
 
 __all__ = ["compare", "look", "predict", "root", "train"]
@@ -40,17 +41,22 @@ def root() -> Path:
     raise InputError(f"{here}: is not in a clone; change to one, for example with %cd landcover")
 
 
+def _environment() -> dict[str, str]:
+    """The variables of what a notebook starts."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    cli.clear_environment(environment)
+    # DVC starts stages with the first `python` in PATH.
+    return environment | {"PATH": os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", "")])}
+
+
 def _run(*command: str, accepted: Collection[int] = (0,)) -> None:
     """Run a module with this interpreter at the top of the clone, and print what it prints.
 
     Raises:
         InputError: it failed; its first error.
     """
-    # DVC starts stages with the first `python` in PATH.
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen([sys.executable, "-m", *command], cwd=root(), env=environment, **options) as process:
+    with subprocess.Popen([sys.executable, "-m", *command], cwd=root(), env=_environment(), **options) as process:
         errors = []
         try:
             for line in process.stdout:
@@ -64,7 +70,7 @@ def _run(*command: str, accepted: Collection[int] = (0,)) -> None:
 
 
 def look(dataset: str | None = None, picture: str = "look.png") -> Path:
-    """Print what a dataset was understood as, and draw six of its patches.
+    """Print how a dataset is understood, and draw six of its patches.
 
     Args:
         dataset: an entry of `datasets` in params.yaml; by default, the chosen one.
@@ -95,7 +101,8 @@ def train(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, f
     """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=root(), check=True, capture_output=True, text=True).stdout
+        options = {"cwd": root(), "env": _environment(), "capture_output": True, "text": True}
+        return subprocess.run(["git", *arguments], check=True, **options).stdout
 
     commit = git("rev-parse", "HEAD").strip()
     reference = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"

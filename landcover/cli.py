@@ -4,13 +4,15 @@ Bad input ends it with one line and exit code 1, an interrupt with 130, a bug wi
 `stages/__main__.py` and `landcover/__main__.py`.
 """
 
+from __future__ import annotations  # so that an older Python, outside of the environment, can say so
+
 import gc
 import importlib.util
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,22 +28,22 @@ OF_GDAL = ("GDAL_DATA", "GDAL_DRIVER_PATH", "PROJ_DATA", "PROJ_LIB")
 RARELY = 100_000  # objects made before the garbage collector looks for garbage; Python's default is 700 or 2,000
 
 
-def clear_environment() -> None:
+def clear_environment(environment: MutableMapping[str, str] = os.environ) -> None:
     """Remove the variables that lead Git, GDAL, PROJ or Python elsewhere, and name the user; for child processes, too.
 
     Effective for GDAL and PROJ only before rasterio is imported.
     """
-    for name in filter(OF_GIT.match, list(os.environ)):
-        del os.environ[name]
-    os.environ.setdefault("LOGNAME", str(os.getuid()))  # in a container, the id may have no name, which DVC asks for
-    os.environ.pop("PYTHONSAFEPATH", None)  # `python -m` would not find our packages in this folder
+    for name in filter(OF_GIT.match, list(environment)):
+        del environment[name]
+    environment.setdefault("LOGNAME", str(os.getuid()))  # in a container, the id may have no name, which DVC asks for
+    environment.pop("PYTHONSAFEPATH", None)  # `python -m` would not find our packages in this folder
     rasterio = importlib.util.find_spec("rasterio")
     if rasterio and Path(rasterio.origin).with_name("proj_data").is_dir():  # its wheels have data of their own
         for name in OF_GDAL:
-            os.environ.pop(name, None)
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE", "")
-    if bundle:  # its names for GDAL
-        os.environ.setdefault("GDAL_HTTP_CAPATH" if os.path.isdir(bundle) else "GDAL_CURL_CA_BUNDLE", bundle)
+            environment.pop(name, None)
+    bundle = environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE")  # as requests reads them
+    if bundle:  # GDAL has names of its own
+        environment.setdefault("GDAL_HTTP_CAPATH" if os.path.isdir(bundle) else "GDAL_CURL_CA_BUNDLE", bundle)
 
 
 @contextmanager

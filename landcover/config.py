@@ -212,7 +212,10 @@ def _public(source: str) -> str:
     if "@" in url.netloc:
         raise ValueError("has a user or a password, which dvc.lock would record; put them in ~/.netrc")
     if not valid:
-        raise ValueError("is no valid http(s) URL; copy the address again, without a user or a password")
+        raise ValueError(
+            "is no valid http(s) URL; copy the address again, without a user or a password, or download the archive "
+            "and give its path"
+        )
     if url.query not in ("", "download=1") and not re.fullmatch(r"\$[A-Za-z_]\w*", url.query):
         raise ValueError(
             "has a query, which dvc.lock would record; remove it, or put it in an environment variable, "
@@ -224,7 +227,7 @@ def _public(source: str) -> str:
 class Dataset(Section):
     """The source of an archive, how its patches are split, and facts about them.
 
-    What is None is told from the data.
+    What is None is taken from the data.
     """
 
     source: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)]
@@ -428,6 +431,16 @@ def check(raw: dict[str, Any]) -> Params:
     return _validated(Params, raw)
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes yes, no, on and off for text, as YAML 1.2 and DVC do: DVC drops the quotes of a class named "no"."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not (tag.endswith(":bool") and first in "yYnNoO")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def load(path: Path = PARAMS) -> dict[str, Any]:
     """Read params.yaml as a mapping from section to its raw values.
 
@@ -435,7 +448,7 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
         InputError: there is no such file, or it has no sections.
     """
     try:
-        params = yaml.safe_load(path.read_bytes())
+        params = yaml.load(path.read_bytes(), _Loader)
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run from the root of the repository") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 NAMED, LONGEST = 3, 100  # things of one kind that a message names, and characters of each
 CHOICES = 20  # names to choose from that a message lists
+UNTRUSTED = "check the clock, or name the certificate of your proxy or of the host in REQUESTS_CA_BUNDLE"  # a remedy
+CERTIFICATES = re.compile("certificate|SSL")  # in messages of libraries
 CREDENTIALS = re.compile(r"(?<=://)[^/?#\s]*@")  # user and password in a URL
 QUERY = re.compile(r"((?:://|url: )[^?\s]*\?)\S*?(?=[:;,.)'\"]*(?:\s|$))")  # a query, which may contain a key
 

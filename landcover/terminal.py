@@ -1,5 +1,7 @@
 """What a person sees of work that goes on: at a terminal and, more rarely, in a file."""
 
+from __future__ import annotations  # so that an older Python, outside of the environment, can say so
+
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,12 +39,12 @@ class _Log:
         pass
 
 
-def progress(iterable: Iterable | None = None, **options: Any) -> "tqdm":
+def progress(iterable: Iterable | None = None, **options: Any) -> tqdm:
     """A progress bar of tqdm, with its options; without a terminal, a line every 30 seconds.
 
     Work that is done sooner leaves no line in a log.
     """
-    from tqdm import tqdm  # here, since a Python without the libraries gets one line from `cli.imports`
+    from tqdm import tqdm  # here, so that a Python without libraries can say so
 
     if not sys.stderr.isatty():
         options |= {"file": _Log(), "bar_format": LINE, "delay": EVERY, "leave": False}

@@ -1,1 +1,1 @@
-"""What dvc.yaml runs, a module a stage."""
+"""What dvc.yaml runs, one module per stage."""

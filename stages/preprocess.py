@@ -28,14 +28,16 @@ def numbers_warnings(summary: Summary, reading: Reading, entry: Dataset, dataset
         InputError: they are certainly wrong, and the user did not choose them.
     """
     channels = [channel.name for channel in reading.channels]
-    suspicions = []
+    suspicions, scale = [], None
     if reading.bands:
         histogram = summary.histogram[: len(reading.bands)]
-        suspicions.append(offsets.suspect_scale(histogram, f"datasets.{dataset}.scale", chosen=entry.scale is not None))
+        scale = offsets.suspect_scale(histogram, f"datasets.{dataset}.scale", chosen=entry.scale is not None)
+        suspicions.append(scale)
         if reading.bands[0].dtype == "uint16" and entry.scale is None:
             suspicions.append(offsets.suspect_largest(histogram, f"datasets.{dataset}"))
-    # Light scattered by the atmosphere is in all pixels of Level 1C, and 8-bit images have no offset.
-    if offsets.BLUE in channels and entry.level != "1C" and reading.bands[0].dtype != "uint8":
+    # Light scattered by the atmosphere is in all pixels of Level 1C, 8-bit images have no offset, and what numbers show
+    # of an offset needs the right scale.
+    if not scale and offsets.BLUE in channels and entry.level != "1C" and reading.bands[0].dtype != "uint8":
         blue, subtracted = summary.histogram[channels.index(offsets.BLUE)], summary.offsets
         setting = f"datasets.{dataset}.offset"
         suspicion = offsets.suspect(blue, subtracted.total(), any(subtracted), setting, chosen=reading.offset != "auto")

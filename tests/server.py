@@ -8,11 +8,32 @@ with Server() as server:
 
 import re
 import ssl
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
 
 STALL = 60  # seconds, should a test forget to end
+
+
+def certificate(folder: Path) -> Path:
+    """A certificate of the server that nobody knows, with its key."""
+    path, key = folder / "loopback.pem", folder / "key.pem"
+    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    made = ["openssl", *command.split(), "-keyout", str(key), "-out", str(path)]
+    if subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("needs openssl")
+    path.write_bytes(path.read_bytes() + key.read_bytes())
+    return path
+
+
+def encrypted(certificate: Path) -> "Server":
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return Server(context)
 
 
 @dataclass

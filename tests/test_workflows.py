@@ -133,6 +133,13 @@ def test_github_that_does_not_answer_gets_no_second_comment(folder):
     assert told(folder) is None
 
 
+def test_a_branch_without_a_base_is_compared_with_nothing(folder):
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    found = step("compare", "Where the branch left its target")
+    assert run(folder, found, BASE_BRANCH="origin/main", GITHUB_OUTPUT="output") != 0
+    assert not (folder / "output").exists()
+
+
 def test_code_of_a_pull_request_finds_no_token_that_may_write():
     for name, workflow in WORKFLOWS.items():
         events = workflow[True]  # YAML's `on`

@@ -22,7 +22,7 @@ import urllib3
 from landcover import terminal
 from landcover.archives import archive
 from landcover.config import PARAMS
-from landcover.errors import CHOICES, InputError, few, redact
+from landcover.errors import CHOICES, UNTRUSTED, InputError, few, redact
 
 # Zenodo refuses programs that do not say what they are. The address is that of pyproject.toml.
 USER_AGENT = "landcover (+https://github.com/landcover-dvc/landcover)"
@@ -31,7 +31,7 @@ TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 MAX_WAIT = 120  # seconds, even if Retry-After asks for more
 CHUNK = 1 << 20
-LOCAL = "download it in a browser and set source to that file"
+LOCAL = "download the archive in a browser and set source to that file"
 REFUSALS = {
     403: " (it may need a key, or refuse programs for a while, as Zenodo does at times)",
     429: " (it had too many requests from your address, or refuses programs for a while)",
@@ -79,12 +79,13 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     try:
         response = session.get(url, headers=headers, stream=stream, timeout=TIMEOUT)
     except requests.exceptions.SSLError as error:
-        remedy = "check the clock, or name your proxy's certificate in REQUESTS_CA_BUNDLE"
-        raise InputError(f"{url}: no encrypted connection ({_reason(error)}); {remedy}") from None
+        raise InputError(f"{url}: no encrypted connection ({reason(error)}); {UNTRUSTED}") from None
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _TransientError(f"{url}: {_reason(error)}") from None
+        raise _TransientError(f"{url}: {reason(error)}") from None
     except (requests.RequestException, ValueError) as error:
         raise InputError(f"{url}: {error}; check source in {PARAMS}") from None
+    except OSError as error:  # the file of certificates is not there
+        raise InputError(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from None
     status = response.status_code
     if status in (200, 206, 416):
         return response
@@ -96,7 +97,7 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     raise InputError(f"{problem}; check source in {PARAMS}, or {LOCAL}")
 
 
-def _reason(error: requests.RequestException) -> str:
+def reason(error: OSError) -> str:
     """What went wrong, without the pool of connections that it went wrong in."""
     cause = error.args[0] if error.args else error
     return " ".join(str(getattr(cause, "reason", cause)).split())
@@ -134,7 +135,7 @@ def _transfer(session: requests.Session, url: str, partial: Path, size: int | No
         kept, length = kept if resumes else 0, response.headers.get("Content-Length", "")
         total = kept + int(length) if length.isdecimal() else size
         if size not in (None, total):
-            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or tell its publisher")
+            raise InputError(f"{url}: has {total} bytes, not the published {size}; run again, or ask its publisher")
         try:
             piece = response.raw.read(archive.HEAD, decode_content=False)
             if not resumes:
@@ -174,7 +175,7 @@ def verify(path: Path, what: str, md5: str | None) -> None:
     if md5 is None:
         archive.verify(path, what)
     elif (digest := md5_of(path)) != md5:
-        raise InputError(f"{what}: its md5 is {digest}, not {md5}; run again, or correct md5 in {PARAMS}")
+        raise InputError(f"{what}: its md5 is {digest}, not {md5}; get the file again, or correct md5 in {PARAMS}")
 
 
 def copy_from_cache(md5: str, path: Path) -> bool:

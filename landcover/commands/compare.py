@@ -2,7 +2,7 @@
 
     python -m landcover compare [--base REV] [--head REV] [--output FILE.md] [--json] [--gate] [--strict]
     python -m landcover compare --base A.csv --head B.csv [--json] [--gate] [--strict]
-    python -m landcover compare --plan [--head REV]      what a test of this run can tell, before another is trained
+    python -m landcover compare --plan [--head REV]      what a test of this run can detect, before another is trained
 
 It needs neither network nor token. A revision is a commit, a branch, an experiment, or `workspace`. A table has the
 columns patch_id, actual and predicted, and optionally others; docs/comparison.md lists them.
@@ -135,7 +135,7 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
 
 
 def plan(name: str, tensors_dir: Path) -> str:
-    """What a comparison with this revision can tell.
+    """What a comparison with this revision can detect.
 
     Raises:
         InputError: it has no reports, or no baselines.
@@ -157,10 +157,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print the verdict and all figures as JSON")
     parser.add_argument("--verdict", choices=METRICS, help="decisive metric; default: head's evaluate.verdict")
     parser.add_argument("--tensors", type=Path, default=Path("data/tensors"), help="source of the thumbnails")
-    gate = f"begin with the gate's word, and exit with {FAILED} if it fails"
+    gate = f"begin with the gate's result, and exit with {FAILED} if it fails"
     parser.add_argument("--gate", action="store_true", help=gate)
     parser.add_argument("--strict", action="store_true", help="the gate fails on what is undecided, too")
-    parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can tell")
+    parser.add_argument("--plan", action="store_true", help="only print what a comparison with one revision can detect")
     given = parser.parse_args(arguments)
     if given.plan:
         print(plan(given.base or given.head, given.tensors))
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(outcome.as_json(), indent=2, allow_nan=False, default=asdict))
     else:
         print(f"{opening}{outcome.headline}".replace("**", "").replace("\n\n", "\n"))
-    compared = outcome.compared
+    compared = None if any(outcome.stale.values()) else outcome.compared
     if outcome.baselines is not None and compared and compared.scope == "two runs" and compared.verdict != Answer.SAME:
         print(f"to compare the configurations, run both sides with folds: {WITH_FOLDS}", file=sys.stderr)
     if output:

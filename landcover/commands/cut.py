@@ -34,6 +34,8 @@ def bands(text: str) -> dict[str, int | None]:
     pairs = [name.partition("=") for name in text.split(",")]
     names = [name for name, _, _ in pairs]
     if unknown := [name for name in names if name not in BANDS]:
+        if re.fullmatch(r"b?\d+", unknown[0]):
+            raise argparse.ArgumentTypeError(f"{text!r}: name each band before its position, as B02=1,B03=2")
         raise argparse.ArgumentTypeError(f"unknown band {unknown[0]!r}; choose from {', '.join(BANDS)}")
     if len(set(names)) < len(names):
         raise argparse.ArgumentTypeError("name each band once")
@@ -91,7 +93,7 @@ def warn_of_overlaps(used: pd.DataFrame, size: int) -> bool:
     if len(overlapping):
         warn(
             f"{len(overlapping)} of {len(used)} patches overlap another, so a random split would test on ground that "
-            "was trained on; split by place, as below"
+            "was trained on; split by place, as below, or choose a smaller --size"
         )
     return len(overlapping) > 0
 
@@ -145,7 +147,9 @@ def main(arguments: list[str]) -> None:
         if used.empty:
             turned = features.set_geometry(shapely.transform(features.geometry, lambda places: places[:, ::-1]))
             swapped = (place_windows(turned, scene, options.size)["problem"] == "").any()
-            remedy = "their x and y seem to be swapped" if swapped else "correct it, or name the scene that shows them"
+            remedy = "correct it, or name the scene that shows them"
+            if swapped:
+                remedy = "their x and y seem to be swapped: exchange them"
             raise InputError(f"{options.points}: none of {len(windows)} patches can be cut: {tell(problems)}; {remedy}")
     if problems:
         warn(f"{options.points}: left out {len(problems)} of {len(windows)} patches: {tell(problems)}")

@@ -114,6 +114,11 @@ def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
     except KeyboardInterrupt:
         dvc.wait()  # the terminal has interrupted it, too
         raise
+    if code < 0:
+        raise InputError(
+            f"experiment {called}: signal {-code} ended dvc exp run, perhaps for lack of memory; run it again, and "
+            "training resumes"
+        )
     if code:
         raise InputError(f"experiment {called}: dvc exp run failed; fix the error above, and run it again")
 
@@ -131,7 +136,7 @@ def give_verdict(name: str, reference: str, setting: Setting) -> None:
     print(f"\n{called} against {base}:", flush=True)
     if subprocess.run(command).returncode not in (0, NOT_COMPARABLE):
         raise InputError(f"experiment {called} was run, but has no verdict; fix the error above, and compare again")
-    print(f"To apply it to the workspace: dvc exp apply {called}")
+    print(f"To apply it to the workspace, commit what you have changed since, then: dvc exp apply {called}")
 
 
 def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None:
@@ -148,11 +153,12 @@ def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None
             )
 
 
-def collect(chosen: dict[str, str], setting: Setting) -> Experiments:
+def collect(names: list[str], chosen: dict[str, str], setting: Setting) -> Experiments:
     """The predictions of the last run of each chosen experiment; baselines as of the first.
 
     Args:
-        chosen: as `select` returns it.
+        names: of experiments or groups.
+        chosen: as `select` returns it for them.
 
     Raises:
         InputError: no experiment was, or they had different patches.
@@ -166,10 +172,10 @@ def collect(chosen: dict[str, str], setting: Setting) -> Experiments:
         predictions[split] = {name: parse(table) for name, table in tables.items() if len(table)}
         demand_same_patches(predictions[split], split)
     if not predictions["test"]:
-        options = (f" with --dataset {setting.dataset}" if setting.dataset else "") + " with --split" * bool(
-            setting.seeds
-        )
-        raise InputError(f"no experiment of {EXPERIMENTS} was run{options}; run python -m landcover experiment run")
+        command = ["python -m landcover experiment run", *names]
+        command += ["--dataset", setting.dataset] if setting.dataset else []
+        command += ["--split"] if setting.seeds else []
+        raise InputError(f"none of these experiments was run; first {' '.join(command)}")
     table = "baseline_predictions.csv" if setting.seeds else "fold_baseline_predictions.csv"
     baselines = revisions[next(iter(predictions["test"]))].csv(f"reports/{table}")
     return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())))
@@ -189,7 +195,8 @@ def main(arguments: list[str]) -> None:
     if not EXPERIMENTS.is_file():
         raise InputError(f"{EXPERIMENTS}: not found; run from the root of the repository")
     groups: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(EXPERIMENTS.read_bytes())  # changes, by name
-    chosen = select(given.names or list(groups)[: None if given.command == "run" else 1], groups)
+    names = given.names or list(groups)[: None if given.command == "run" else 1]
+    chosen = select(names, groups)
     setting = Setting(given.dataset, given.split)
     match given.command:
         case "run":
@@ -206,11 +213,12 @@ def main(arguments: list[str]) -> None:
             for name in judged:
                 give_verdict(name, chosen[name], setting)
         case "table":
-            experiments = collect(chosen, setting)
+            experiments = collect(names, chosen, setting)
             print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
         case "splits":
             own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], given.dataset or BY_PLACE
             if own == other:
                 raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
-            sides = {own: collect(chosen, Setting(None, SEEDS)), other: collect(chosen, Setting(other, SEEDS))}
+            settings = {own: Setting(None, SEEDS), other: Setting(other, SEEDS)}
+            sides = {dataset: collect(names, chosen, one) for dataset, one in settings.items()}
             print(markdown.table(summarize_splits(sides)))

@@ -1,4 +1,4 @@
-"""Look at a dataset before training: what its entry in params.yaml was understood as.
+"""Look at a dataset before training: how its entry in params.yaml is understood.
 
     python -m landcover look [DATASET] [--out look.png]
     python -m landcover look --source FOLDER [--layout folders] [--bands B04,B03,B02]
@@ -42,7 +42,7 @@ NO_SPLIT = {"method": "order", "train": 1, "val": 1, "test": 1}  # of a source w
 
 
 class Look(NamedTuple):
-    """What a dataset was understood as."""
+    """How a dataset is understood."""
 
     layout: str  # a name in LAYOUTS
     patches: Patches  # of the whole dataset

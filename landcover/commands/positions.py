@@ -61,7 +61,7 @@ def read_positions(source: Path) -> pd.DataFrame:
         faults = "; ".join(f"{len(bad)} GeoTIFFs {what}, such as {bad[0]}" for what, bad in problems.items())
         raise InputError(f"{source}: {faults}; get them again, or leave them out")
     if not paths:
-        remedy = "the positions of EuroSAT are in EuroSAT_MS.zip"
+        remedy = "give the archive that has the georeference, for EuroSAT EuroSAT_MS.zip"
         raise InputError(f"{source}: contains no GeoTIFF (.tif or .tiff); {remedy}")
     tiles = pd.Series([path.stem for path in paths])
     if tiles.duplicated().any():

@@ -21,6 +21,7 @@ from landcover import config, files
 from landcover.config import PARAMS, Runtime
 from landcover.constants import METRES_PER_PIXEL, SAMPLES, readable
 from landcover.data.layouts.ben_ge import find_root
+from landcover.data.offsets import ADDED
 from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
@@ -214,7 +215,9 @@ def tabulate_patches(
 ) -> None:
     """Write predictions for the patches of a folder in the ben-ge layout, and print a summary."""
     check_given(options.offset, None)
-    offset = "auto" if options.offset is None else round(options.offset)
+    if options.offset is not None and not options.offset.is_integer():
+        raise InputError(f"--offset {options.offset:g}: the numbers of patches are whole; give one such as {ADDED}")
+    offset = "auto" if options.offset is None else int(options.offset)
     table, suspicion = predict_patches(root, predictor, offset, runtime)
     if suspicion and suspicion.certain and offset == "auto":
         raise InputError(f"{root}: {suspicion.why}: {suspicion.remedy}")
@@ -222,14 +225,19 @@ def tabulate_patches(
         warn(str(root), f"{suspicion.why}; {suspicion.remedy}")
     good = table[table["problem"] == ""]
     bad = table.loc[table["problem"] != "", ["patch_id", "problem"]]
+    if good.empty:
+        raise InputError(
+            f"{root}: all {len(bad)} patches are bad: {tell(dict(bad.to_numpy()))}; correct them, or use a model of "
+            "such patches"
+        )
     if bad.size:
-        print(f"warning: {len(bad)} bad patches: {tell(dict(bad.to_numpy()))}", file=sys.stderr)
+        print(f"warning: {len(bad)} bad patch{'es' * (len(bad) > 1)}: {tell(dict(bad.to_numpy()))}", file=sys.stderr)
     columns = table.columns if options.probabilities else ["patch_id", "predicted", "confidence", "problem"]
     with files.replacing(out) as part:
         part.mkdir()
         files.write_csv(part / PREDICTIONS, table[columns])
     print(f"{out / PREDICTIONS}: {describe_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
-    uncertain = (good["confidence"] < options.threshold).mean() if len(good) else 0
+    uncertain = (good["confidence"] < options.threshold).mean()
     print(f"{percent(uncertain)} of {len(good)} patches are below {100 * options.threshold:g}% confidence")
 
 

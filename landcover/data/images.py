@@ -1,4 +1,4 @@
-"""Datasets of one image file a patch: which files there are, and what they hold, told from a sample."""
+"""Datasets of one image file per patch: which files there are, and what they hold, by a sample of them."""
 
 import math
 import re
@@ -20,7 +20,7 @@ from landcover.data.raster import DAMAGED, PICTURES, SCALES, SIZE_TOLERANCE, Cha
 from landcover.errors import InputError, few
 
 SUFFIXES = (".tif", ".tiff", *PICTURES)
-SAMPLE = 25  # files that tell what all files are like
+SAMPLE = 25  # files by which all are judged
 BAND = re.compile(r"B?0?(\d{1,2}|8A)", re.IGNORECASE)  # of a band in a file's descriptions
 METRES_PER_DEGREE = 111_195  # of latitude, on a sphere
 
@@ -211,7 +211,7 @@ def new_table(patch_ids: Sequence[str], files: Sequence[str], channels: Sequence
 
 
 def rare(table: pd.DataFrame, classes: Sequence[str], entry: Dataset) -> list[str]:
-    """A warning, if classes have a single patch, unless the split tells of classes with too few."""
+    """A warning, if classes have a single patch, unless the split warns of classes with too few."""
     if entry.split.method == "random":
         return []
     counts = table.loc[table["label"] >= 0, "label"].value_counts()

@@ -57,7 +57,7 @@ def has_other_date(patches: pd.DataFrame, others: pd.DataFrame, km: float) -> np
     """
     if not len(patches) or not len(others):
         return np.zeros(len(patches), bool)
-    # Two dates of a position tell as much as all of them, and a position may have thousands.
+    # Two dates of a position count as much as all of them, and a position may have thousands.
     others = others[["lon", "lat", "date"]].drop_duplicates().groupby(["lon", "lat"]).head(2)
     neighbours = KDTree(_on_sphere(others)).query_ball_point(_on_sphere(patches), _chord(km))
     dates = others["date"].to_numpy()

@@ -354,7 +354,7 @@ def _check_aligned(grids: dict[Channel, Grid]) -> None:
         if grid.is_known and not fits:
             raise ValueError(
                 f"{name} has pixels of {a:g} x {-e:g} in the units of its coordinate system"
-                f"{' and is rotated' if b or d else ''}, not {metres} x {metres} m; reproject it to UTM with gdalwarp"
+                f"{' and is rotated' if b or d else ''}, not {metres} x {metres} m; reproject it to UTM with `rio warp`"
             )
     for other, grid in grids.items():
         first, reference = next(iter(grids.items()))

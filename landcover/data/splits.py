@@ -370,7 +370,7 @@ def warnings(split: config.Split, table: pd.DataFrame, classes: Sequence[str]) -
     if tied > len(table) / 2:
         texts.append(
             f"{tied} of {len(table)} labels are ties: two or more classes have the same share of the patch, and the "
-            "first in the list of classes is taken; give shares that differ, or one class a patch"
+            "first in the list of classes is taken; give shares that differ, or one class per patch"
         )
     total = sum(counts.values())
     scarce = np.flatnonzero((total > 0) & (np.minimum.reduce(list(counts.values())) == 0))

@@ -1,4 +1,4 @@
-"""What a test can tell, and how many places and seeds tell a given difference.
+"""What a test can detect, and how many places and seeds it takes to detect a given difference.
 
 Both follow from the variance of a difference and from its components, never from the difference that was seen: a power
 computed from it says nothing that its p-value does not (Hoenig and Heisey, "The abuse of power", The American
@@ -17,7 +17,7 @@ from landcover.evaluation.comparison import Verdict, against_baselines
 from landcover.evaluation.intervals import quantile
 from landcover.evaluation.predictions import Predictions
 
-POWER = 0.8  # the share of tests that tell a difference of the planned size
+POWER = 0.8  # the share of tests that detect a difference of the planned size
 SPREAD = 0.8  # of the range of a planned number: the variance it is computed from is an estimate
 MOST = 1_000_000  # places, beyond which none are planned
 GROUND = ("patches", "places")  # sources of variance that more ground reduces; more seeds reduce the others
@@ -25,13 +25,13 @@ SEEDS = (1, 3, 5)  # on each side, for which places are planned
 
 
 def _reach(freedom: float | None, power: float = POWER) -> float:
-    """By how many standard errors a difference must exceed 0, so that this share of tests tells it."""
+    """By how many standard errors a difference must exceed 0, so that this share of tests detects it."""
     beyond = scipy.stats.norm.ppf(power) if freedom is None else scipy.stats.t.ppf(power, freedom)
     return quantile(freedom) + float(beyond)
 
 
-def least_told(verdict: Verdict) -> float:
-    """The least true difference that 80% of such tests tell, in the unit of the metric."""
+def least_detected(verdict: Verdict) -> float:
+    """The least true difference that 80% of such tests detect, in the unit of the metric."""
     return verdict.standard_error * _reach(verdict.degrees_of_freedom)
 
 
@@ -50,7 +50,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What tells a difference of this size in 80% of tests."""
+    """What it takes to detect a difference of this size in 80% of tests."""
 
     difference: float
     seeds: int  # on each side
@@ -58,10 +58,10 @@ class Plan:
 
 
 def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Plan]:
-    """How many places (or patches, if positions are unknown) tell each difference, by the seeds on each side.
+    """How many places (or patches, if positions are unknown) detect each difference, by the seeds on each side.
 
-    The degrees of freedom are taken to grow with the places, so that as many as this test has tell `least_told`; not
-    so where they are those of folds.
+    The degrees of freedom are taken to grow with the places, so that as many as this test has detect `least_detected`;
+    not so where they are those of folds.
 
     Args:
         differences: in the unit of the metric, above 0.
@@ -83,12 +83,12 @@ def plan(verdict: Verdict, differences: Sequence[float], seeds: int) -> list[Pla
     factors = [freedom / scipy.stats.chi2.ppf((1 + side * SPREAD) / 2, freedom) for side in (1, -1)]
 
     def least(difference: float, factor: float, networks: float) -> int | None:
-        def told(places: int) -> bool:
+        def detects(places: int) -> bool:
             reach = _reach(known if of_folds else known and known * (places - 1) / (count - 1))
             return reach**2 * (factor * of_ground * count / places + networks) <= difference**2
 
         numbers = range(2, MOST)
-        found = bisect.bisect_left(numbers, True, key=told)
+        found = bisect.bisect_left(numbers, True, key=detects)
         return numbers[found] if found < len(numbers) else None
 
     plans = []

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from landcover.constants import NODATA, REFLECTANCE_SCALE
 from landcover.data.raster import resampled_nodata
-from landcover.errors import InputError, redact
+from landcover.errors import CERTIFICATES, UNTRUSTED, InputError, redact
 from landcover.mapping.layers import REMOTE
 
 T = TypeVar("T")
@@ -49,11 +49,12 @@ OPTIONS = {
 }
 PATIENCE = 10  # seconds after which a line says that a host is slow
 PAUSES = (1, 4)  # seconds before a failed read is repeated
-REFUSED = re.compile(r"HTTP response code\D*4\d\d")
+REFUSED = re.compile(rf"HTTP response code\D*4\d\d|{CERTIFICATES.pattern}")
 JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
 # Of several threads that decode tiles of a JPEG 2000, GDAL does not report the errors.
 ONE_THREAD = {"GDAL_NUM_THREADS": 1}
 DENIED = re.compile(r"\b(401|403|409)\b")  # the last by Azure, where it serves the Planetary Computer
+ANEW = {"CPL_VSIL_CURL_NON_CACHED": REMOTE}  # without what GDAL knows of a host, such as that a file was not there
 # Otherwise, GDAL asks the host for a list of files, and for files beside the one that is read.
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
@@ -64,16 +65,21 @@ def file_name(path: str) -> str:
 
 
 @contextmanager
-def open_raster(path: str) -> Iterator[DatasetReader]:
+def open_raster(path: str, anew: bool = False) -> Iterator[DatasetReader]:
     """A raster, opened with a driver that reads no other files or URLs.
+
+    Args:
+        anew: a host that failed is asked again.
 
     Raises:
         InputError: it cannot be opened, or read from while it is open.
     """
     remote = path.startswith(REMOTE)
     driver = "JP2OpenJPEG" if JP2.search(path.partition("?")[0]) else "GTiff"
+    options = OPTIONS | (ALONE if remote else {}) | (ANEW if anew else {})
+    if driver == "JP2OpenJPEG":
+        options |= ONE_THREAD
     try:
-        options = OPTIONS | (ALONE if remote else {}) | (ONE_THREAD if driver == "JP2OpenJPEG" else {})
         with rasterio.Env(**options), warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path, driver=driver) as raster:
@@ -83,11 +89,15 @@ def open_raster(path: str) -> Iterator[DatasetReader]:
         if remote and (query := urlsplit(path).query):  # which may be a key, and GDAL reports it without the URL
             why = why.replace(query, "...")
         remedy = "check the network and the URL, and run again" if remote else "give an intact GeoTIFF or JPEG 2000"
+        if not path.startswith("/vsi") and not Path(path).exists():
+            why, remedy = "there is no such file", f"put it at {path}, or correct the path"
         if remote and DENIED.search(why):
             remedy = (
                 "its host wants a login, or links with a signature: do the signing (for the Planetary Computer, by "
                 "planetary_computer.sign) and give the signed item, or download the product"
             )
+        elif remote and CERTIFICATES.search(why):
+            remedy = UNTRUSTED
         raise InputError(f"{file_name(path)} cannot be read ({why}); {remedy}") from None
 
 
@@ -104,16 +114,17 @@ def reading(path: str, job: Callable[[DatasetReader], T]) -> T:
             return job(raster)
     host = urlsplit(path.removeprefix(REMOTE)).hostname
 
-    def read_into(result: Future[T]) -> None:
+    def read_into(result: Future[T], anew: bool) -> None:
         try:
-            with open_raster(path) as raster:
+            with open_raster(path, anew) as raster:
                 result.set_result(job(raster))
         except BaseException as error:
             result.set_exception(error)
 
-    for pause in (*PAUSES, None):
+    for number, pause in enumerate((*PAUSES, None)):
         result: Future[T] = Future()
-        threading.Thread(target=read_into, args=(result,), daemon=True).start()  # which an interrupt leaves behind
+        # A daemon, which an interrupt leaves behind.
+        threading.Thread(target=read_into, args=(result, number > 0), daemon=True).start()
         try:
             if not wait([result], PATIENCE).done:
                 print(f"waiting for {host}", file=sys.stderr)

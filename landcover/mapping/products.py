@@ -2,11 +2,13 @@
 
 import hashlib
 import math
+import mmap
 import re
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -14,7 +16,7 @@ from xml.etree import ElementTree
 
 from landcover.constants import MAX_OFFSET
 from landcover.errors import InputError, few
-from landcover.mapping.layers import METRES, Layer, Source, band_of, level_of
+from landcover.mapping.layers import METRES, REMOTE, Layer, Source, band_of, level_of
 from landcover.modalities import SENTINEL_2
 
 METADATA = re.compile(r"((?:[^/]+/){0,2})MTD_MSI(L1C|L2A)\.xml")
@@ -22,6 +24,7 @@ IMAGE = re.compile(r"GRANULE/[^/]+/IMG_DATA/(?:R\d0m/)?[^/]+\.(?:jp2|tiff?)", re
 BAND_FILE = re.compile(r"(?:[^/]+/)?[^/]+\.(?:jp2|tiff?)", re.IGNORECASE)
 MANIFEST = "manifest.safe"
 CHUNK = 1 << 20
+HOLE = 1024  # zeros in a row, more than encoders write; gaps in a download are longer
 NOT_OURS = re.compile(r"(?:.*/)?\._[^/]*")  # what macOS puts beside each file
 MAX_METADATA_BYTES = 1 << 24  # a hundred times the usual size
 # The bands in the order of `band_id` in the metadata.
@@ -39,6 +42,10 @@ class _Files(NamedTuple):
 def is_benge(path: Path) -> bool:
     """Whether a folder has patches in the ben-ge layout, rather than a scene."""
     return (path / SENTINEL_2).is_dir()
+
+
+def is_product(folder: Path) -> bool:
+    return any(METADATA.fullmatch(file.name) for file in folder.glob("MTD_MSI*.xml"))
 
 
 def _product_folder(path: Path) -> Path:
@@ -71,65 +78,78 @@ def read_source(path: Path) -> Source:
         paths = [*path.glob("*"), *path.glob("GRANULE/*/IMG_DATA/**/*")]
         names = sorted(file.relative_to(path).as_posix() for file in paths if file.is_file())
         return _read_source(path.name, _Files(names, f"{path}/", lambda name: _read(open(path / name, "rb"))))
+    with _unzipping(path) as archive:
+        prefix = f"/vsizip/{{{path.absolute()}}}/"
+        return _read_source(
+            path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name)))
+        )
+
+
+@contextmanager
+def _unzipping(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            prefix = f"/vsizip/{{{path.absolute()}}}/"
-            return _read_source(
-                path.name, _Files(sorted(archive.namelist()), prefix, lambda name: _read(archive.open(name)))
-            )
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path.name}: is not a readable zip ({error}); download it again") from None
+    except RuntimeError as error:  # it is encrypted, or compressed in another way
+        raise InputError(f"{path.name}: cannot be unpacked here ({error}); unpack it, and give what it holds") from None
 
 
 def only_raster(path: Path) -> str | None:
     """The one raster in a zip, if it has only one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            rasters = [name for name in archive.namelist() if re.search(r"\.(jp2|tiff?)$", name, re.IGNORECASE)]
-    except zipfile.BadZipFile:
-        return None
+    with _unzipping(path) as archive:
+        names = [name for name in archive.namelist() if not NOT_OURS.fullmatch(name)]
+    rasters = [name for name in names if re.search(r"\.(jp2|tiff?)$", name, re.IGNORECASE)]
     return rasters[0] if len(rasters) == 1 else None
 
 
-def check_files(path: Path, needed: Collection[str]) -> None:
-    """Compare files of a product with the sizes and checksums in its manifest.safe, or in its zip.
+def check_files(paths: Iterable[str]) -> None:
+    """Compare files with the sizes and checksums in their zip, or in the manifest.safe of their product.
+
+    Of a JPEG 2000 without either, look for a hole: what is decoded from one passes for nodata, or for an image.
 
     Args:
-        needed: as GDAL opens them.
+        paths: as GDAL opens them; what a host has is not checked.
 
     Raises:
         InputError: one is damaged.
     """
-    damaged = None
-    if path.is_dir():
-        manifest = path / MANIFEST
-        stated = _stated(manifest.read_bytes()) if manifest.is_file() else {}
-        for file in map(Path, needed):
-            size, algorithm, digest = stated.get(file.relative_to(path).as_posix(), (None, None, None))
-            if size is not None and file.stat().st_size != size:
-                damaged = f"{file.name} has {file.stat().st_size} bytes instead of {size}"
-            elif algorithm in hashlib.algorithms_available:
-                with open(file, "rb") as content:
-                    if hashlib.file_digest(content, algorithm).hexdigest() != digest:
-                        damaged = f"{file.name} has another checksum than {MANIFEST} says"
-    else:
-        with zipfile.ZipFile(path) as archive:
-            for name in (file.partition("}/")[2] for file in needed):
-                try:
-                    with archive.open(name) as content:
-                        while content.read(CHUNK):
-                            pass
-                except (zipfile.BadZipFile, zlib.error, EOFError):
-                    damaged = f"{Path(name).name} has another checksum than the zip says"
-    if damaged:
-        raise InputError(f"{damaged}; download the product again")
+    for path in dict.fromkeys(paths):
+        if path.startswith(REMOTE):
+            continue
+        zipped = re.fullmatch(r"/vsizip/\{(.+)\}/(.+)", path)
+        if zipped:
+            with _unzipping(Path(zipped[1])) as archive, archive.open(zipped[2]) as content:
+                while content.read(CHUNK):
+                    pass
+        elif damage := _damage(Path(path)):
+            raise InputError(f"{Path(path).name} {damage}; download it again")
 
 
-def _stated(manifest: bytes) -> dict[str, tuple[int, str, str]]:
+def _damage(file: Path) -> str | None:
+    root = next((folder for folder in file.parents if (folder / MANIFEST).is_file()), None)
+    stated = _stated(root / MANIFEST) if root else {}
+    size, algorithm, digest = stated.get(file.relative_to(root or file.parent).as_posix(), (None, None, None))
+    found = file.stat().st_size
+    if size not in (found, None):
+        return f"has {found} bytes instead of {size}"
+    with open(file, "rb") as content:
+        if algorithm in hashlib.algorithms_available:
+            if hashlib.file_digest(content, algorithm).hexdigest() != digest:
+                return f"has another checksum than {MANIFEST} says"
+        elif found and file.suffix.lower() == ".jp2":
+            with mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                if (place := data.find(bytes(HOLE))) >= 0:
+                    return f"has {HOLE} zeros or more from byte {place} on, as if a part were missing"
+    return None
+
+
+def _stated(manifest: Path) -> dict[str, tuple[int, str, str]]:
     """By file, its size, the name of a checksum as in hashlib, and its value."""
     files = {}
     try:
-        streams = list(ElementTree.fromstring(manifest).iter("byteStream"))
+        streams = list(ElementTree.fromstring(manifest.read_bytes()).iter("byteStream"))
     except ElementTree.ParseError as error:
         raise InputError(f"{MANIFEST} is damaged ({error}); download the product again") from None
     for stream in streams:

@@ -39,7 +39,7 @@ POINTS, POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
 
 def _read_csv(path: Path) -> gpd.GeoDataFrame:
     table = read_cells(path)
-    check_columns(table, ("lon", "lat"), path)
+    check_columns(table, ("lon", "lat"), path, "give degrees in such columns, or a GeoPackage")
     lon, lat = (pd.to_numeric(table[name], errors="coerce") for name in ("lon", "lat"))
     on_earth = (lon.abs() <= 180) & (lat.abs() <= 90)
     points = shapely.points(lon.where(on_earth, 0), lat.where(on_earth, 0))

@@ -24,6 +24,7 @@ MAX_QUANTIFICATION = 1 << 24  # to which float32 is exact
 BROWSERS = 65_535  # for a reflectance of 1, in the GeoTIFFs of 16 bits from the browsers of Copernicus
 PICTURE = 255  # the largest number of 8 bits
 NOISE = 100  # by which a valid number may be below the offset
+ADDED, LEAST_OFFSET = offsets.ADDED / REFLECTANCE_SCALE, 0.001  # as reflectances: the usual offset, and none's
 LEAST_REFLECTANCE = -0.1  # what ESA's products can store; that of their nodata once the offset has been subtracted
 REFLECTANCES = 2.0  # floating-point numbers below it are taken as reflectances
 
@@ -53,6 +54,20 @@ def check_given(offset: float | None, quantification: float | None) -> None:
         )
 
 
+def check_unit(scaling: Scaling) -> None:
+    """Check an offset from the command line against what the numbers are.
+
+    Raises:
+        InputError: it is in reflectance where they are not, or the reverse.
+    """
+    reflectance = scaling.offset / scaling.quantification
+    if scaling.offset_by == ARGUMENT and scaling.offset and not LEAST_OFFSET <= reflectance <= 1:
+        raise InputError(
+            f"--offset {scaling.offset:g} cannot have been added to numbers of which {scaling.quantification:g} is a "
+            f"reflectance of 1; give it in their unit, such as {ADDED * scaling.quantification:g}"
+        )
+
+
 def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]:
     """Offset and quantification from GDAL's or STAC's scale and offset: reflectance = number * scale + offset.
 
@@ -65,7 +80,8 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
     added = -(offset or 0) / scale if scale else math.nan
     if not 0 < scale < 1 or not 0 <= round(added, 3) <= MAX_OFFSET:
         raise InputError(
-            f"scale {scale:g} and offset {offset or 0:g} do not give reflectances; give --offset and --quantification"
+            f"scale {scale:g} and offset {offset or 0:g} do not give reflectances; give both --offset and "
+            "--quantification"
         )
     return None if offset is None else abs(round(added, 3)), round(1 / scale, 3)
 
@@ -191,7 +207,8 @@ def _offset_suspicion(
     if first > offsets.SUSPICIOUS:
         why = f"99% of the blue pixels are above {first * unit + scaling.offset:.4g}"
         certain = first > offsets.BEYOND_DOUBT
-        if not scaling.offset and darkest() >= offsets.ADDED - NOISE:
+        missing = offsets.ADDED - scaling.offset / unit
+        if missing > NOISE and darkest() >= missing - NOISE:
             added = f"{offsets.ADDED * unit:g}"
             return f"{why}, which suggests numbers with an offset of {added}: give --offset {added}{unless}", certain
         if level is None:

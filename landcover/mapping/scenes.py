@@ -29,7 +29,7 @@ from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 T = TypeVar("T")
-NEEDED = "the networks need Sentinel-2"
+NEEDED = "give a scene of Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
 OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
@@ -128,11 +128,11 @@ def strip_rows(scene: Scene, least: int) -> int:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Prefix errors with the scene's name."""
+    """Prefix errors with the scene's name, unless they begin with it."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        raise InputError(str(error) if str(error).startswith(f"{name} ") else f"{name}: {error}") from None
 
 
 def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
@@ -146,19 +146,27 @@ def _by_file(layers: list[Layer]) -> dict[str, list[int]]:
 # -- the parts of a scene
 
 
-def _named_by_gdal(path: str) -> str:
-    """The file or folder behind a name that GDAL has for it, and the product of a folder of its bands."""
-    for form in (r"SENTINEL2_L2A:(?:/vsizip/)?(.+?)/[^/]+\.xml(?::.*)?", r"/vsizip/\{?(.+?\.zip)\}?(?:/.*)?"):
-        if name := re.fullmatch(form, path, re.IGNORECASE):
-            path = name[1]
-    if re.fullmatch(r"R\d0m|IMG_DATA", Path(path).name):
-        return next((str(folder) for folder in Path(path).parents if (folder / "MTD_MSIL2A.xml").is_file()), path)
-    return path
+def _named_by_gdal(path: str) -> tuple[str, str]:
+    """The file, folder or URL behind a name that GDAL has for it, and the file in a zip, '' if it names none.
+
+    A folder inside a product stands for the product.
+    """
+    member = ""
+    path = path.removeprefix(REMOTE)
+    if product := re.fullmatch(r"SENTINEL2_L\w\w:(.+\.xml)(?::.*)?", path, re.IGNORECASE):
+        path = product[1] if product[1].startswith("/vsizip/") else str(Path(product[1]).parent)
+    if zipped := re.fullmatch(r"/vsizip/\{?(.+?\.zip)\}?/?(.*)", path, re.IGNORECASE):
+        path, member = zipped.groups()
+    if re.fullmatch(r"R\d0m|IMG_DATA|L\w\w_T\w+|GRANULE", Path(path).name):
+        path = next((str(folder) for folder in Path(path).absolute().parents if products.is_product(folder)), path)
+    return path, member
 
 
-def _read_source(path: str, bands: list[str], positions: list[int] | None) -> Source:
+def _read_source(path: str, member: str, bands: list[str], positions: list[int] | None) -> Source:
     """The parts of a scene of any format."""
     remote = stac.is_url(path)
+    if "://" in path and not remote:
+        raise InputError(redact(f"{path}: cannot be read; give an http(s) URL or a path, or download it"))
     try:
         file = Path(urlsplit(path).path if remote else path).absolute()
     except ValueError as error:
@@ -172,7 +180,9 @@ def _read_source(path: str, bands: list[str], positions: list[int] | None) -> So
         raise InputError(
             f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"
         )
-    if not remote and suffix == ".zip" and (member := products.only_raster(file)):
+    if Path(member).suffix.lower() not in RASTERS:
+        member = "" if remote or suffix != ".zip" else products.only_raster(file)
+    if member:
         with _named(member):
             return _source_of_raster(f"/vsizip/{{{file}}}/{member}", Path(member), bands, positions)
     if (remote and suffix not in RASTERS) or suffix in (".json", ".geojson"):
@@ -196,11 +206,13 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
         return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
     if are_numbers(descriptions):
         raise InputError(
-            f"its bands are only counted, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
+            f"its bands are only numbered, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
             f"{', '.join(bands)} by --bands, from 1"
         )
     if other := other_satellite(" ".join(text or "" for text in descriptions)):
-        raise InputError(f"its bands are called as those of {other} are; {NEEDED}")
+        raise InputError(f"its bands have the names of those of {other}; {NEEDED}")
+    if count == 1 and len(bands) > 1:
+        raise InputError(f"has one band of {', '.join(bands)}; give the folder with a file of each, or the product")
     layers: dict[str, Layer] = {}
     for index, text in enumerate(descriptions, 1):
         band = band_of(text or (file.stem if count == 1 else ""))
@@ -248,7 +260,10 @@ def _header(layer: Layer) -> Header:
         on_earth = raster.crs and (raster.crs.is_projected or raster.crs.is_geographic)
         degenerate = not np.isfinite(raster.transform).all() or raster.transform.determinant == 0
         if not on_earth or degenerate or raster.transform == Affine.identity():
-            raise InputError(f"{file} has no georeference; add one with `rio edit-info`")
+            raise InputError(
+                f"{file} has no georeference; add one with `rio edit-info --crs EPSG:<code> --transform "
+                f"'[10, 0, <left>, 0, -10, <top>]' {file}`"
+            )
         band = layer.index - 1
         dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
         if dtype.kind not in "uif":
@@ -291,6 +306,7 @@ def _scalings(
         band: scaling.choose(source.layers[band], header.scale, product, offset, quantification, known)
         for band, header in headers.items()
     }
+    scaling.check_unit(scalings[checked[0]])
     gaps = {band: Gaps(fills.get(band, fills[checked[0]]), scaling.least(scalings[band])) for band in headers}
     shares: dict[str, dict[str, float]] = defaultdict(dict)  # of what is remarkable, by band
     for band, (numbers, empty) in samples.items():
@@ -302,7 +318,7 @@ def _scalings(
         shares[f"{what}, which is taken as nodata"][band] = none.mean()
         shares["below 0, and become the darkest value"][band] = below.mean()
     warnings = [
-        f"{100 * max(of.values()):.2g}% of the pixels of {max(of, key=of.get)} are {what}"
+        f"{float(f'{100 * max(of.values()):.2g}'):g}% of the pixels of {max(of, key=of.get)} are {what}"
         for what, of in shares.items()
         if any(of.values())
     ]
@@ -346,18 +362,16 @@ def open_scene(
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
     """
     scaling.check_given(offset, quantification)
-    path = _named_by_gdal(path)
-    source = _read_source(path, bands, positions)
+    source = _read_source(*_named_by_gdal(path), bands, positions)
     with _named(source.name):
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
-        if source.kind.startswith("Level") or path.lower().endswith(".zip"):
-            products.check_files(Path(path), [source.layers[band].path for band in bands])
+        products.check_files(source.layers[band].path for band in bands)
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
-            raise InputError(f"is called as products of {other} are; {NEEDED}")
+            raise InputError(f"has the name of a product of {other}; {NEEDED}, or rename it if it is one")
         if level and source.level and source.level != level:
             raise InputError(
                 f"is Level {source.level}, {LEVELS[source.level]}, but Level {level} is needed; give the "
@@ -370,7 +384,8 @@ def open_scene(
         for band, grid in own.items():
             if not grid.lies_on(own[finest]):
                 raise InputError(
-                    f"{band} is not on the same grid as {finest}; warp all bands to one grid with `rio warp`"
+                    f"{band} is not on the same grid as {finest}; warp it with `rio warp <its file> <new file> --like "
+                    f"<the file of {finest}>`"
                 )
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]

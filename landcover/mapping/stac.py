@@ -12,7 +12,8 @@ from urllib.request import url2pathname
 
 import requests
 
-from landcover.errors import InputError, redact
+from landcover.archives.source import reason
+from landcover.errors import CERTIFICATES, UNTRUSTED, InputError, redact
 from landcover.mapping.layers import METRES, REMOTE, Layer, Source, band_of, level_of
 
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
@@ -51,7 +52,7 @@ def read_source(path: str, bands: Collection[str]) -> Source:
                 by_band[band].append((rank, key, layer))
         satellite = str(properties.get("constellation") or properties.get("platform") or "sentinel-2")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"{type(error).__name__} {error}" if isinstance(error, KeyError) else error
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
         raise InputError(
             f"{name}: is not a STAC item ({why}); give an item, not a catalogue or a search result"
         ) from None
@@ -81,8 +82,9 @@ def _fetch(url: str) -> bytes:
         with requests.get(url, stream=True, timeout=TIMEOUT) as response:
             response.raise_for_status()
             content = b"".join(itertools.islice(response.iter_content(CHUNK), MAX_BYTES // CHUNK + 1))
-    except requests.RequestException as error:
-        raise InputError(redact(f"{url}: cannot be fetched ({error}); check the URL and the network")) from None
+    except OSError as error:  # those of requests, and of a file of certificates that is not there
+        remedy = UNTRUSTED if CERTIFICATES.search(str(error)) else "check the URL and the network"
+        raise InputError(redact(f"{url}: cannot be fetched ({reason(error)}); {remedy}")) from None
     if len(content) > MAX_BYTES:
         raise InputError(redact(f"{url}: has more than {MAX_BYTES} bytes, too many for a STAC item; check the URL"))
     return content

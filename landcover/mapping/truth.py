@@ -34,11 +34,14 @@ def read_labels(
     with open_raster(str(path)) as raster:
         pixels = raster.read(1)
         to_pixels, own = ~raster.transform @ transform, raster.crs
-    if own != CRS.from_user_input(crs):
+    warp = f"warp it to the scene's grid with `rio warp {path} <new file> --like <a band of the scene>`"
+    if not own:
         raise InputError(
-            f"{path}: is in {own.to_string()[:40] if own else 'no coordinate system'}, and the map in {crs[:40]}; warp "
-            "it to the scene's grid with gdalwarp"
+            f"{path}: has no coordinate system; if it is on the scene's grid, add it with `rio edit-info {path} --like "
+            "<a band of the scene> --crs like --transform like`"
         )
+    if own != CRS.from_user_input(crs):
+        raise InputError(f"{path}: is in {own.to_string()[:40]}, and the map in {crs[:40]}; {warp}")
     if not np.isin(pixels, numbers).any():
         found = few([f"{number}" for number in np.unique(pixels)], 10)
         raise InputError(f"{path}: has the numbers {found}, and no class; give those of classes.tif: {numbers}")
@@ -51,7 +54,7 @@ def read_labels(
     bottom, right = top + patch_size, left + patch_size
     inside = min(top[0], left[0]) >= 0 and bottom[-1] <= pixels.shape[0] and right[-1] <= pixels.shape[1]
     if not (inside and np.allclose(exact[0], top, atol=0.01) and np.allclose(exact[1], left, atol=0.01)):
-        raise InputError(f"{path}: is not aligned with the scene's pixels; warp it to the scene's grid with gdalwarp")
+        raise InputError(f"{path}: is not aligned with the scene's pixels; {warp}")
     covered = np.empty((len(numbers), *shape), np.int64)
     for cells, number in zip(covered, numbers, strict=True):
         # The number of the class's pixels above and left of each corner.

@@ -42,7 +42,8 @@ class Windows:
             raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
         if min(height, width) < size:
             raise InputError(
-                f"{scene.name}: {width} x {height} pixels of 10 m hold no window of {size} x {size}; give a larger one"
+                f"{scene.name}: {width} x {height} pixels of 10 m are too few for a window of {size} x {size}; give a "
+                "larger scene"
             )
         return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
 

@@ -39,7 +39,7 @@ def load(path: Path) -> tuple[Model, Metadata]:
     """
     weights, facts = tensors.load(path)
     if {"seeds", "architecture"} <= facts.keys():
-        raise InputError(f"{path}: holds an ensemble, not a single network; add --ensemble, or name another file")
+        raise InputError(f"{path}: holds an ensemble, not a single network; name another file, or map with --ensemble")
     with _refusing(path):
         metadata = Metadata.from_json(facts)
         return _rebuild(weights, metadata), metadata
@@ -72,7 +72,9 @@ def _refusing(path: Path) -> Iterator[None]:
         yield
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a model from this pipeline ({why}); run dvc repro") from None
+        raise InputError(
+            f"{path}: is not a model from this pipeline ({why}); run dvc repro, or name another file"
+        ) from None
 
 
 def _rebuild(weights: dict[str, np.ndarray], metadata: Metadata) -> Model:

@@ -42,7 +42,7 @@ FEW_PLACES = 10  # with fewer, an interval over places is rough
 
 
 def verdict_lines(compared: Comparison, note: str | None = None) -> str:
-    """The verdict, which is the first line of the page, and below it its evidence and what the test can tell.
+    """The verdict, which is the first line of the page, and below it its evidence and what the test can detect.
 
     Args:
         note: why these patches are compared and not others.
@@ -272,7 +272,7 @@ def incomparable_page(
 
 
 def _takes(compared: Comparison) -> dict[str, Any]:
-    """What it takes to tell a difference, for a verdict that is undecided."""
+    """What it takes to detect a difference, for a verdict that is undecided."""
     undecided = compared.verdict in (Answer.UNDECIDED, Answer.NOT_WORSE)
     rows = plan_rows(compared.decisive, min(compared.seeds.values())) if undecided else []
     return {"rows": rows, "places": compared.places, "power": f"{POWER:.0%}"}

@@ -121,7 +121,7 @@ def _by_folds(experiments: Experiments) -> list[str]:
 
 
 def _within_places(experiments: Experiments) -> list[str]:
-    """How alike the differences from the reference are in one place: by as much, more patches there tell less."""
+    """How alike the differences from the reference are in one place: by as much, more patches there add less."""
     reference = experiments.test.get(experiments.reference)
     others = [one for name, one in experiments.test.items() if name != experiments.reference]
     if reference is None or not others or not clustered(reference.places):

@@ -24,7 +24,7 @@ DOT_AREA = {"train": 20, "val": 8, "test": 2}  # points squared
 FILLED = {"train": 1, "val": 0.7, "test": 0.4}  # of a patch's side
 INSET_KM = 14  # side of the detail map
 DEGREE_KM = 111.2  # of latitude
-# Okabe and Ito's blue and vermilion, which colour-blind readers tell apart; the halves tell them apart in grey, too.
+# Okabe and Ito's blue and vermilion, which colour-blind readers can distinguish; the halves are distinct in grey, too.
 FIXED, BROKEN = ("#0072b2", "left"), ("#d55e00", "right")
 PATCH_AREA, LARGEST_AREA = 20, 240  # points squared on the map of changes: of a patch, and at most of a place
 HEIGHT_TO_WIDTH = 0.7

@@ -39,7 +39,7 @@ OWN = (
 
 
 def class_colours(classes: Sequence[str], chosen: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A colour for each class, '#rrggbb': the chosen one, else WorldCover's or EuroSAT's, else one from OWN that is not chosen.
+    """A colour for each class, '#rrggbb': the chosen, else WorldCover's or EuroSAT's, else a free one from OWN.
 
     Args:
         chosen: colours by class, as `colours` in the dataset's entry has them.

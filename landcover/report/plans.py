@@ -1,8 +1,8 @@
-"""What it takes to tell a difference, in words: before anything is trained."""
+"""What it takes to detect a difference, in words: before anything is trained."""
 
 from landcover.evaluation.comparison import Verdict
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.planning import POWER, least_told, over_all, rehearse
+from landcover.evaluation.planning import POWER, least_detected, over_all, rehearse
 from landcover.evaluation.predictions import BASELINES, Predictions
 from landcover.evaluation.reports import Extent, Reports
 from landcover.report import markdown
@@ -11,20 +11,20 @@ from landcover.report.verdicts import plan_rows, rounded
 FOLDS = 5  # of the test that is proposed
 
 
-def _told(verdict: Verdict) -> str:
-    return rounded(METRICS[verdict.metric], least_told(verdict))
+def _detected(verdict: Verdict) -> str:
+    return rounded(METRICS[verdict.metric], least_detected(verdict))
 
 
 def _over_all(verdict: Verdict, run: Predictions, everything: Extent) -> list[str]:
-    """What a test in folds tells: the least, if the number of patches counts alone, and if that of places does."""
+    """What a test in folds detects: the least, if the number of patches counts alone, and if that of places does."""
     known = [(everything.patches, len(run.patch_ids))]
     if run.places is not None and everything.places:
         known.append((everything.places, int(run.places.max() + 1)))
-    return [_told(over_all(verdict, count / tested, FOLDS, len(run.seeds))) for count, tested in known]
+    return [_detected(over_all(verdict, count / tested, FOLDS, len(run.seeds))) for count, tested in known]
 
 
 def plan_page(side: Reports, run: Predictions, baselines: dict[str, Predictions], everything: Extent) -> str:
-    """What this run's tests can tell, and what it takes to tell more.
+    """What this run's tests can detect, and what it takes to detect less.
 
     Args:
         run: the predictions of `side` that another configuration would be compared with.
@@ -42,7 +42,7 @@ def plan_page(side: Reports, run: Predictions, baselines: dict[str, Predictions]
         folds=folds,
         baseline=BASELINES[name],
         power=f"{POWER:.0%}",
-        told=_told(verdict),
+        detected=_detected(verdict),
         over_all=[] if folds else _over_all(verdict, run, everything),
         proposed=FOLDS,
         everything=everything,

@@ -6,7 +6,7 @@ from typing import Any
 from landcover.evaluation.comparison import Answer, Verdict
 from landcover.evaluation.intervals import Component, quantile
 from landcover.evaluation.metrics import METRICS, SHARE, Metric
-from landcover.evaluation.planning import POWER, Plan, least_told, least_tolerance, plan
+from landcover.evaluation.planning import POWER, Plan, least_detected, least_tolerance, plan
 from landcover.evaluation.predictions import BASELINES
 
 
@@ -60,11 +60,11 @@ def largest_loss(verdict: Verdict) -> str:
 
 
 def power(verdict: Verdict) -> str:
-    """One line that says what this test could have told."""
+    """One line that says what this test could have detected."""
     metric = METRICS[verdict.metric]
-    told, equivalent = (rounded(metric, least(verdict)) for least in (least_told, least_tolerance))
+    detected, equivalent = (rounded(metric, least(verdict)) for least in (least_detected, least_tolerance))
     return (
-        f"In {POWER:.0%} of cases, this test tells a true difference of {told}, and shows two equal sides to be "
+        f"In {POWER:.0%} of cases, this test detects a true difference of {detected}, and shows two equal sides to be "
         f"equivalent within a tolerance of {equivalent}."
     )
 
@@ -80,12 +80,12 @@ def differences(verdict: Verdict) -> list[float]:
 
 
 def plan_rows(verdict: Verdict, seeds: int) -> list[dict[str, str]]:
-    """A table: what it takes to tell some differences; a row for each, a column for each number of seeds."""
+    """A table: what it takes to detect some differences; a row for each, a column for each number of seeds."""
     source, rows = "patches", {}
     if verdict.components:
         source = verdict.components[0].source
     for one in plan(verdict, differences(verdict), seeds):
-        row = rows.setdefault(one.difference, {"to tell": amount(METRICS[verdict.metric], one.difference)})
+        row = rows.setdefault(one.difference, {"to detect": amount(METRICS[verdict.metric], one.difference)})
         row[f"{source}, with {one.seeds} seed{'s' if one.seeds > 1 else ''} on each side"] = _places(one)
     return list(rows.values())
 

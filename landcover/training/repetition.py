@@ -85,7 +85,7 @@ class Repetition(NamedTuple):
         """Train, or take what the checkpoint holds; returns the checkpoint's path, too.
 
         Args:
-            tick: is told of epochs that are done, in the end of all `train.epochs`, even if training stops early.
+            tick: gets numbers of epochs done, which add up to `train.epochs`, even if training stops early.
         """
         settings = self.train.model_copy(update={"seed": trial.own_seed})
         train, val = (self.rows[trial.fold][role] for role in ("train", "val"))

@@ -1,11 +1,15 @@
 import os
 import re
+import subprocess
 from pathlib import Path
 from unittest import mock
 
 import pytest
 import rasterio
+import requests
 from conftest import python
+from rasterio.errors import RasterioIOError
+from server import certificate, encrypted
 from tiny import REPOSITORY
 
 from landcover import cli
@@ -33,14 +37,23 @@ def test_the_data_of_another_proj_are_not_read(tmp_path):
     assert python(tmp_path, "-c", before + "cli.clear_environment(); " + code).stdout == "True\n"
 
 
-def test_certificates_for_requests_reach_gdal(tmp_path):
-    bundle = tmp_path / "ours.pem"
-    bundle.touch()
-    for given, variable in ((bundle, "GDAL_CURL_CA_BUNDLE"), (tmp_path, "GDAL_HTTP_CAPATH")):
-        with mock.patch.dict(os.environ, REQUESTS_CA_BUNDLE=str(given)):
-            os.environ.pop(variable, None)
-            cli.clear_environment()
-            assert os.environ[variable] == str(given)
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_certificates_for_requests_reach_gdal(tmp_path, name, kind):
+    known = certificate(tmp_path)
+    if kind == "folder":  # a folder, in which OpenSSL finds certificates by their hashes
+        command = ["openssl", "x509", "-noout", "-hash", "-in", str(known)]
+        given = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        (tmp_path / f"{given}.0").write_bytes(known.read_bytes())
+        known = tmp_path
+    with mock.patch.dict(os.environ), encrypted(tmp_path / "loopback.pem") as server:
+        for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GDAL_CURL_CA_BUNDLE", "GDAL_HTTP_CAPATH"):
+            os.environ.pop(other, None)
+        os.environ[name] = str(known)
+        cli.clear_environment()
+        os.environ.setdefault("GDAL_CURL_CA_BUNDLE", requests.certs.where())  # as rasterio does when it is imported
+        with pytest.raises(RasterioIOError, match="404"), rasterio.Env(CPL_VSIL_CURL_USE_HEAD="NO"):
+            rasterio.open(f"/vsicurl/{server.origin}/x.tif")
 
 
 BARE = """

@@ -16,6 +16,14 @@ def test_a_number_that_yaml_reads_as_a_string_is_a_number(tmp_path, default_para
     assert config.validate("train", Training, default_params["train"] | {"learning_rate": raw}).learning_rate == 1e-5
 
 
+def test_yes_and_no_are_text_as_dvc_writes_them_without_quotes(tmp_path, default_params):
+    (tmp_path / "params.yaml").write_text("train: {shuffle: yes, flips: true}\nclasses: [oak, no, off, on]")
+    raw = config.load(tmp_path / "params.yaml")
+    assert raw["classes"] == ["oak", "no", "off", "on"]
+    training = config.validate("train", Training, default_params["train"] | raw["train"])
+    assert (training.shuffle, training.flips) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("section", "schema", "change", "message"),
     [

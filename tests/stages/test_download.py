@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import tarfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from server import File, Reply, Server
+from server import File, Reply, Server, certificate, encrypted
 from tiny import REPOSITORY
 
 from landcover.archives import archive, source
@@ -120,8 +119,8 @@ def test_download_without_progress_ends_and_says_what_helps_offline(server, wait
     # The whole is begun anew each time and breaks at the same byte.
     message = refused(server.on("/a.tar.gz", File(BODY, cut=1000, ranges=False)), md5=MD5)
     assert message.endswith(
-        "check the network and run again, which resumes at byte 1000, or download it in a browser and set source to "
-        "that file"
+        "check the network and run again, which resumes at byte 1000, or download the archive in a browser and set "
+        "source to that file"
     )
     assert len(waits) == source.ATTEMPTS - 1
 
@@ -165,14 +164,14 @@ def test_retry_after_is_honoured_up_to_a_cap(server, waits):
 @pytest.mark.parametrize(
     ("answer", "tries", "message"),
     [
-        (Reply(404), 1, "responded with 404 Not Found; check source in params.yaml, or download it in a browser"),
+        (Reply(404), 1, "responded with 404 Not Found; check source in params.yaml, or download the"),
         (Reply(403), 1, "403 Forbidden (it may need a key, or refuse programs for a while, as Zenodo does at times)"),
         (Reply(429), 6, "429 Too Many Requests (it had too many requests from your address, or refuses programs"),
-        (Reply(500), 6, "responded with 500 Internal Server Error; check the network and run again, or download it"),
+        (Reply(500), 6, "responded with 500 Internal Server Error; check the network and run again, or download"),
         (Reply(200), 1, "is empty, not a .tar.gz, .tar or .zip"),
         (Reply(302, headers={"Location": "ftp://127.0.0.1/a"}), 1, "check source in params.yaml"),
         (Reply(302, headers={"Location": "/a.tar.gz"}), 31, "Exceeded 30 redirects"),
-        (File(OTHER), 1, f"not {MD5}; run again, or correct md5 in params.yaml"),
+        (File(OTHER), 1, f"not {MD5}; get the file again, or correct md5 in params.yaml"),
     ],
 )  # fmt: skip
 def test_url_that_gives_no_archive_is_told(server, answer, tries, message):
@@ -186,18 +185,13 @@ def test_truncated_file_without_md5_is_refused(server):
 
 
 def test_https_never_becomes_http(server, tmp_path, monkeypatch):
-    certificate = tmp_path / "loopback.pem"
-    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    made = ["openssl", *command.split(), "-keyout", str(certificate), "-out", str(tmp_path / "out.pem")]
-    if subprocess.run(made, capture_output=True).returncode:
-        pytest.skip("needs openssl")
-    certificate.write_bytes(certificate.read_bytes() + (tmp_path / "out.pem").read_bytes())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with Server(context) as https:
+    known = certificate(tmp_path)
+    with encrypted(known) as https:
         url = https.on("/a.tar.gz", File(BODY))
-        assert "CERTIFICATE_VERIFY_FAILED" in refused(url)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert re.search("CERTIFICATE_VERIFY_FAILED.*; check the clock, or name the certificate of", refused(url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "nowhere.pem")
+        assert refused(url).endswith("invalid path: nowhere.pem; correct REQUESTS_CA_BUNDLE")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(known))
         down = https.on("/b.tar.gz", Reply(302, headers={"Location": server.on("/a.tar.gz", File(BODY))}))
         assert "redirects from https to http" in refused(down)
         fetch(server.on("/up.tar.gz", Reply(302, headers={"Location": url})), md5=MD5)

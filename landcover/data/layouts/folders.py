@@ -64,7 +64,7 @@ def _check_kind(folder: Path, files: Sequence[PurePosixPath], entry: Dataset) ->
     if len(single) > len(files) / 2:
         raise InputError(
             f"{folder}: {len(names)} folders hold a band of a patch in each file, for example {single[0]}; add a table "
-            "with path (the patch's folder) and class, or with a column a class with its share (layout: table)"
+            "with path (the patch's folder) and class, or with a column for each class with its share (layout: table)"
         )
     if len(names) == 1 and not entry.layout:
         tables = [path for path in images.list_files(folder) if path.suffix.lower() in (".csv", ".parquet")]

@@ -36,7 +36,7 @@ from landcover.errors import CHOICES, InputError, few
 
 TABLES = (".csv", ".parquet")
 POSITION, TEXTS = ("lon", "lat"), ("class", "patch_id", "date", "split")
-SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must be told from no table
+SEPARATORS = re.compile("[,;\t]")  # only the first is accepted, but a table with another must not pass for no table
 BIGEARTHNET = {"patch_id", "labels"}  # columns of its metadata.parquet
 TAKEN = (
     f"every column besides path, {', '.join(POSITION + TEXTS)} is taken for the share of a class: remove these, or "
@@ -181,15 +181,15 @@ def _dates(cells: pd.Series, path: Path) -> list[str]:
 
 
 def _advise(path: Path) -> None:
-    """Refuse the table of BigEarthNet v2, which has many labels a patch, and say how to go on."""
+    """Refuse the table of BigEarthNet v2, which has many labels per patch, and say how to go on."""
     names, lists = _columns(path), False
     if path.suffix.lower() == ".parquet":
         lists = any(pyarrow.types.is_nested(kind) for kind in pyarrow.parquet.read_schema(path).types)
     if lists or (names >= BIGEARTHNET and "path" not in names):
         raise InputError(
-            f"{path}: lists several labels a patch, as BigEarthNet v2 does, but here a patch has one label, or a share "
-            "of each class; write a table with path (the patch's folder) and class, or with a column a class with its "
-            "share, as ben-ge has it"
+            f"{path}: lists several labels per patch, as BigEarthNet v2 does, but here a patch has one label, or a "
+            "share of each class; write a table with path (the patch's folder) and class, or with a column for each "
+            "class with its share, as ben-ge has it"
         )
 
 

@@ -512,7 +512,7 @@ def test_an_undecided_verdict_says_what_it_takes(repository):
     page = repository.compare()
     assert page.startswith("**Undecided**")
     rows = page.partition("### What it takes\n\n")[2].splitlines()[2:7]
-    assert rows[0] == "| to tell | patches, with 1 seed on each side |"
+    assert rows[0] == "| to detect | patches, with 1 seed on each side |"
     assert [row.split("|")[1] for row in rows[2:]] == [" 3 points ", " 5 points ", " 10 points "]
     repository.write(wrong(0))
     assert "### What it takes" not in repository.compare()

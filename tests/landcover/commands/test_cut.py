@@ -67,7 +67,7 @@ def test_what_may_be_wrong_with_the_points_is_told_once(workspace, capsys):
         "warning: 2 patches overlap one of another class, such as p5 (wood) and p6 (lake); move one, or choose a "
         "smaller --size",
         "warning: 2 of 6 patches overlap another, so a random split would test on ground that was trained on; split by "
-        "place, as below",
+        "place, as below, or choose a smaller --size",
     ]
     split = yaml.safe_load("\n".join(lines[2:-1]))["mine"]["split"]
     assert split == {"method": "place", "block_km": 1, "buffer_km": 0.3, "val": 0.15, "test": 0.15, "seed": 42}
@@ -82,7 +82,9 @@ def test_points_outside_end_in_one_line(workspace, capsys):
         "correct it, or name the scene that shows them"
     )
     points((5, 2, "a"), (8, 5, "b"), swap=True)
-    with pytest.raises(InputError, match=r"extends beyond scene\.tif; their x and y seem to be swapped$"):
+    with pytest.raises(
+        InputError, match=r"extends beyond scene\.tif; their x and y seem to be swapped: exchange them$"
+    ):
         run(capsys)
     assert not (workspace / "mine").exists()
 
@@ -117,7 +119,12 @@ def test_a_size_must_be_of_a_patch(workspace, capsys):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("B2", "unknown band 'B2'; choose from B01"), ("B02,B02", "name each band once"), ("B02=1,B03", "as B02=1,B03=2")],
+    [
+        ("B2", "unknown band 'B2'; choose from B01"),
+        ("1,b4", "name each band before its position, as B02=1,B03=2"),
+        ("B02,B02", "name each band once"),
+        ("B02=1,B03", "as B02=1,B03=2"),
+    ],
 )
 def test_bands_are_checked(text, message):
     with pytest.raises(argparse.ArgumentTypeError, match=re.escape(message)):

@@ -239,13 +239,13 @@ def repository(tmp_path, monkeypatch) -> Path:
 def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_name(repository):
     subprocess.run(["git", "update-ref", "refs/exps/00/11/deep-split", "HEAD~1"], check=True)
     subprocess.run(["git", "branch", "deep-split"], check=True)
-    result = experiment.collect({"deep": "notebook"}, Setting(None, seeds=3))
+    result = experiment.collect(["deep"], {"deep": "notebook"}, Setting(None, seeds=3))
     assert result.reference == "notebook"  # that of its group, even if it is not in the table
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
 
 
 def test_splits_needs_experiments_on_two_datasets(repository):
-    with pytest.raises(InputError, match=r"no experiment of experiments\.yaml was run with --split"):
+    with pytest.raises(InputError, match=r"was run; first python -m landcover experiment run network --split$"):
         experiment.main(["splits"])
     with pytest.raises(InputError, match="--dataset ours: is the dataset of the last commit; name another one"):
         experiment.main(["splits", "--dataset", "ours"])

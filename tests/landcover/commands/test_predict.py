@@ -144,11 +144,18 @@ def test_several_scenes_and_a_folder_of_patches_each_get_a_folder(workspace, cap
     data.tile(data.ids[1], "B02").unlink()
     lines, errors = run(capsys, "scene.tif", str(data.root), "--out", "out")
     assert lines[2:] == ["out/tiny/predictions.csv: 100% cropland", "0% of 1 patches are below 50% confidence"]
-    assert f"warning: 1 bad patches: {data.ids[1]}: B02 is missing" in errors
+    assert f"warning: 1 bad patch: {data.ids[1]}: B02 is missing" in errors
     table = pd.read_csv("out/tiny/predictions.csv", keep_default_na=False)
     assert table.columns.tolist() == ["patch_id", "predicted", "confidence", "problem"]
     assert table["predicted"].tolist() == ["cropland", ""]
     assert (workspace / "out" / "scene" / "map.png").exists()
+
+
+def test_patches_that_are_all_bad_give_no_table(workspace):
+    root = Dataset(workspace / "patches" / "tiny", [0, 3], patch_size=2 * SIZE).root
+    with pytest.raises(InputError, match=r"all 2 patches are bad: .*: B02 is .*; correct them, or use a model of such"):
+        predict.main([str(root)])
+    assert not (workspace / "maps").exists()
 
 
 def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
@@ -157,6 +164,10 @@ def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
         predict.main([root, "--mask", "--step", "5"])
     with pytest.raises(InputError, match=r"^--truth: for scenes"):
         predict.main([root, "--truth", "truth.tif"])
+    with pytest.raises(InputError, match=r"^--offset 0.1: the numbers of patches are whole; give one such as 1000"):
+        predict.main([root, "--offset", "0.1"])
+    with pytest.raises(InputError, match=r"^--offset -1000: give what was added to the numbers, 1000, without the"):
+        predict.main([root, "--offset", "-1000"])
 
 
 def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
@@ -181,7 +192,10 @@ def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("maps/scene: 67% cropland")
     assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
-    assert "error: small.tif: 8 x 8 pixels of 10 m hold no window of 20 x 20; give a larger one\n" in captured.err
+    assert (
+        "error: small.tif: 8 x 8 pixels of 10 m are too few for a window of 20 x 20; give a larger scene\n"
+        in captured.err
+    )
     assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
 
 

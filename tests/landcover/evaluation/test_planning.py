@@ -16,11 +16,11 @@ def verdict(error: float, freedom: float | None, components: list[Component]) ->
 
 def test_a_difference_of_the_least_size_is_told_in_four_of_five_tests():
     rng, error, freedom = np.random.default_rng(0), 0.02, 30
-    least = planning.least_told(verdict(error, freedom, []))
+    least = planning.least_detected(verdict(error, freedom, []))
     # Of tests whose error is estimated with so many degrees of freedom.
     drawn = rng.normal(least, error, 20_000), error * np.sqrt(rng.chisquare(freedom, 20_000) / freedom)
     assert (drawn[0] > scipy.stats.t.ppf(0.975, freedom) * drawn[1]).mean() == pytest.approx(0.8, abs=0.015)
-    assert planning.least_told(verdict(error, None, [])) == pytest.approx(0.02 * (1.959964 + 0.841621))
+    assert planning.least_detected(verdict(error, None, [])) == pytest.approx(0.02 * (1.959964 + 0.841621))
 
 
 def test_equal_sides_are_equivalent_within_the_least_tolerance_in_four_of_five_tests():
@@ -45,14 +45,14 @@ def test_few_places_take_a_larger_difference_and_an_unsure_variance_gives_a_rang
     ((low, high),) = [one.places for one in planning.plan(vague, (0.1,), seeds=1)]
     # 10% of chi-squared variates with 8 degrees of freedom are above 13.3616, and 10% below 3.4895.
     for places, factor in ((low, 8 / 13.3616), (high, 8 / 3.4895)):
-        told = [
+        detected = [
             (scipy.stats.t.ppf(0.975, n - 1) + scipy.stats.t.ppf(0.8, n - 1)) * 0.02 * np.sqrt(factor * 9 / n) <= 0.1
             for n in (places - 1, places)
         ]
-        assert told == [False, True]
-    # What the test itself tells takes as many places as it has, at the variance that it found.
+        assert detected == [False, True]
+    # What the test itself detects takes as many places as it has, at the variance that it found.
     sure = verdict(0.02, 1e9, [Component("places", 9, 1.0)])
-    assert planning.plan(sure, (planning.least_told(sure) + 1e-5,), seeds=1)[0].places == (9, 9)
+    assert planning.plan(sure, (planning.least_detected(sure) + 1e-5,), seeds=1)[0].places == (9, 9)
     assert planning.plan(verdict(0.0, 1, []), (0.1,), seeds=1) == []
 
 

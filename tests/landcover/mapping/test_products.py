@@ -89,6 +89,17 @@ def test_folders_and_zips_without_bands_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"x.zip: is not a readable zip .*; download it again"):
         products.read_source(damaged)
     with zipfile.ZipFile(damaged, "w") as archive:
+        archive.writestr("MTD_MSIL2A.xml", metadata())
+        archive.writestr("GRANULE/x/IMG_DATA/x_B02_10m.jp2", "")
+    content = bytearray(damaged.read_bytes())
+    content[6] |= 1  # in the flags: it is encrypted
+    content[content.index(b"PK\1\2") + 8] |= 1
+    damaged.write_bytes(content)
+    with pytest.raises(
+        InputError, match=r"x.zip: cannot be unpacked here \(.* is encrypted, .*\); unpack it, and give"
+    ):
+        products.read_source(damaged)
+    with zipfile.ZipFile(damaged, "w") as archive:
         for root in "ab":
             archive.writestr(f"{root}.SAFE/MTD_MSIL2A.xml", metadata())
     with pytest.raises(InputError, match=r"the metadata of more than one product .*; give one product"):

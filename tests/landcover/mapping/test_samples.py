@@ -185,7 +185,7 @@ def test_a_layer_is_chosen(tmp_path):
     [
         ("p.csv", "lon,lat,kind\n15,45,a\n", "has no column 'class', only 'lon', 'lat', 'kind'; name it by"),
         ("p.csv", "lon;lat;class\n15;45;a\n", "has no column lon, lat among 'lon;lat;class'; separate"),
-        ("p.csv", "x,y,class\n15,45,a\n", "has no column lon, lat among 'x', 'y', 'class'; add what is missing"),
+        ("p.csv", "x,y,class\n15,45,a\n", "has no column lon, lat among 'x', 'y', 'class'; give degrees"),
         ("p.csv", "lon,lat,class\n", "has no rows; add some"),
         ("p.csv", "", "is not a CSV table: No columns to parse from file; correct it, or get it again"),
         ("p.geojson", '{"type": "FeatureCollection", "features": []}', "has no points or polygons; digitize some"),

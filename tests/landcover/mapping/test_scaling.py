@@ -26,8 +26,18 @@ def test_scale_and_offset_are_the_same_as_quantification_and_offset(scale, offse
     ("scale", "offset"), [(1, -1000), (0.0001, 0.1), (0, 0), (-0.0001, 0), (np.nan, 0), (0.0001, np.nan), (0.0001, -2)]
 )
 def test_scales_that_give_no_reflectances_are_refused(scale, offset):
-    with pytest.raises(InputError, match="do not give reflectances; give --offset and --quantification"):
+    with pytest.raises(InputError, match="do not give reflectances; give both --offset and --quantification"):
         scaling.from_scale(scale, offset)
+
+
+def test_an_offset_is_given_in_the_unit_of_the_numbers():
+    for offset, quantification in ((1000, 10_000), (0.1, 1), (0, 10_000)):
+        scaling.check_unit(Scaling(offset, "argument", quantification, "pixels"))
+    scaling.check_unit(Scaling(0.1, "tags", 10_000, "tags"))
+    for offset, quantification, right in ((0.1, 10_000, "1000"), (1000, 1, "0.1")):
+        why = f"--offset {offset} cannot .* which {quantification} is a reflectance of 1; give .* such as {right}$"
+        with pytest.raises(InputError, match=why):
+            scaling.check_unit(Scaling(offset, "argument", quantification, "pixels"))
 
 
 NO_TAGS = (1, 0)
@@ -121,6 +131,7 @@ def check(scalings, blue: np.ndarray, near_infrared: np.ndarray, level: str | No
         (both(), spread(1100, 3000), spread(1300, 5000), r"above 1119, .* offset of 1000: give --offset 1000", True),
         (both(), spread(950, 3000), spread(1300, 5000), r"above 970, .*: give --offset 1000, or", False),
         (both(0, "argument"), spread(1100, 3000), spread(1300, 5000), "give --offset 1000$", False),
+        (both(100, "argument"), spread(1000, 2900), spread(1200, 4900), r"above 1119, .*: give --offset 1000$", False),
         (both(0, "pixels", 1), spread(1100, 3000), spread(1300, 5000), r"above 0.1119, .* give --offset 0.1, or", True),
         (both(1000, "metadata"), np.full(1001, -500), LAND, "without one: give --offset 0, or --offset 1000 if", True),
         (both(1000, "argument"), np.full(1001, -500), LAND, "without one: give --offset 0$", False),

@@ -9,12 +9,12 @@ import rasterio
 from rasterio import Affine
 from rasterio.enums import ColorInterp
 from scene_files import BANDS, LEFT, PRODUCT, TOP, land, metadata, write, write_item, write_safe, zipped
-from server import File, Reply, Server
+from server import File, Reply, Server, certificate, encrypted
 from tiny import REAL_ARCHIVE, write_tile
 
 from landcover.data import offsets
 from landcover.errors import InputError
-from landcover.mapping import pixels
+from landcover.mapping import pixels, products
 from landcover.mapping.scenes import Provenance, Scene, open_scene
 
 NUMBERS = land()
@@ -82,20 +82,28 @@ def test_a_product_its_zip_and_a_folder_of_its_bands_are_one_scene(tmp_path):
         open_scene(str(safe), [*BANDS], positions=[1, 2, 3, 4])
 
 
-def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path, geotiff):
-    safe = write_safe(tmp_path, WITH_OFFSET)
+def test_a_scene_is_found_under_the_names_that_gdal_has_for_it(tmp_path):
+    small = NUMBERS[:, :60, :60]
+    geotiff, safe = write(tmp_path / "scene.tif", small), write_safe(tmp_path, small + 1000)
     folder = next(safe.glob("GRANULE/*/IMG_DATA/R10m"))
-    for path in (str(folder), f"SENTINEL2_L2A:{safe}/MTD_MSIL2A.xml:10m:EPSG_32633"):
-        scene = open_scene(path, [*BANDS])
-        assert (scene.name, scene.provenance.offset) == (f"{PRODUCT}.SAFE", 1000)
-        assert (whole(scene) == NUMBERS).all()
+    packed, product = f"/vsizip/{zipped(safe)}/{safe.name}", "SENTINEL2_L2A:{}/MTD_MSIL2A.xml:10m:EPSG_32633"
+    for path in (folder, folder.parents[1], product.format(safe), packed, product.format(packed)):
+        scene = open_scene(str(path), [*BANDS])
+        assert scene.name.removesuffix(".SAFE").removesuffix(".zip") == PRODUCT
+        assert scene.provenance.offset == 1000
+        assert (whole(scene) == small).all()
     archive = tmp_path / "one.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.write(geotiff, "scene.tif")
-    for path in (str(archive), f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif"):
+    inside = (f"/vsizip/{archive}/scene.tif", f"/vsizip/{{{archive}}}/scene.tif")
+    for path in (str(archive), *inside):
         scene = open_scene(path, [*BANDS])
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
-        assert (whole(scene) == NUMBERS).all()
+        assert (whole(scene) == small).all()
+    with zipfile.ZipFile(archive, "a") as file:
+        file.write(geotiff, "other.tif")
+    for path in inside:
+        assert open_scene(path, [*BANDS]).name == "scene.tif"
     (tmp_path / "scene.vrt").write_text("<VRTDataset/>")
     with pytest.raises(
         InputError, match=r"scene.vrt: only refers to other files; write .* `rio convert scene.vrt scene.tif`"
@@ -118,41 +126,58 @@ def test_a_stac_item_is_read_from_files_and_from_a_host(tmp_path):
         assert remote.provenance == scene.provenance
 
 
-def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path):
-    path = write(tmp_path / "scene.tif", NUMBERS, driver="COG")
+def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels, "PAUSES", (0,))
+    body = write(tmp_path / "scene.tif", NUMBERS, driver="COG").read_bytes()
     with Server() as server:
-        url = server.on("/scene.tif", File(path.read_bytes()))
+        url = server.on("/scene.tif", File(body))
         scene = open_scene(f"{url}?token=secret", [*BANDS])
         assert (scene.name, scene.provenance.kind) == ("scene.tif", "raster")
         assert (whole(scene) == NUMBERS).all()
         # At other addresses, of which GDAL has nothing yet.
-        answers = ((File(path.read_bytes(), cut=1000), "check the network"), (Reply(403), "its host wants a login"))
+        answers = ((File(body, cut=1000), "check the network"), (Reply(403), "its host wants a login"))
         for number, (answer, remedy) in enumerate(answers):
             server.on("/scene.tif", answer)
             path = f"/vsicurl/{url}?{number}=secret"
             files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
+            with pytest.raises(InputError, match=rf"^scene.tif cannot be read .*{remedy}") as error:
                 whole(replace(scene, files=files))
             assert "secret" not in str(error.value)
 
 
 def test_a_host_that_fails_once_or_stalls_is_asked_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pixels, "PAUSES", (0, 0))
-    monkeypatch.setattr(pixels, "PATIENCE", 0.5)
-    monkeypatch.setitem(pixels.OPTIONS, "GDAL_HTTP_LOW_SPEED_TIME", 1)
+    monkeypatch.setattr(pixels, "PATIENCE", 0.2)
+    for name, value in (("LOW_SPEED_TIME", 1), ("LOW_SPEED_LIMIT", 10**9), ("MAX_RETRY", 0)):
+        monkeypatch.setitem(pixels.OPTIONS, f"GDAL_HTTP_{name}", value)
     numbers = land(720)
     body = write(tmp_path / "scene.tif", numbers, driver="COG", blocksize=256).read_bytes()
     with Server() as server:
-        for name, answer in (("failing", Reply(503)), ("stalling", File(body, cut=100_000, stall=True))):
-            url = server.on(f"/{name}.tif", File(body))
-            scene = open_scene(url, [*BANDS])
-            server.on(f"/{name}.tif", File(body), File(body), answer, File(body))
-            path = f"/vsicurl/{url}?again"  # another address, of which GDAL has nothing yet
-            files = [band._replace(layer=replace(band.layer, path=path)) for band in scene.files]
-            assert (whole(replace(scene, files=files)) == numbers).all()
-            told = capsys.readouterr().err
-            assert "127.0.0.1 failed; trying again in 0 s\n" in told
-        assert "waiting for 127.0.0.1\n" in told
+        url = server.on("/scene.tif", Reply(503), File(body))  # fails when it is opened
+        scene = open_scene(url, [*BANDS])
+        for answers in ([Reply(503)], [File(body)] * 2 + [File(body, cut=100_000, stall=True)]):  # and when it is read
+            server.on("/scene.tif", *answers, File(body))
+            assert (whole(scene) == numbers).all()
+        told = capsys.readouterr().err
+    assert told.count("127.0.0.1 failed; trying again in 0 s\n") == 3
+    assert "waiting for 127.0.0.1\n" in told
+
+
+def test_a_host_with_a_certificate_that_nobody_knows_is_told(tmp_path, monkeypatch):
+    remedy = "; check the clock, or name the certificate of your proxy or of the host in REQUESTS_CA_BUNDLE"
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with encrypted(certificate(tmp_path)) as server:
+        why = "^scene.tif cannot be read \\(CURL error: SSL certificate problem: self.signed certificate\\)"
+        with pytest.raises(InputError, match=f"{why}{remedy}$"):
+            open_scene(server.on("/scene.tif", Reply(200)), [*BANDS])
+        url = server.on("/item.json", Reply(200))
+        with pytest.raises(InputError, match=rf"cannot be fetched \(\[SSL: CERTIFICATE_VERIFY_FAILED\] .*\){remedy}$"):
+            open_scene(url, [*BANDS])
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "nowhere.pem")
+        with pytest.raises(InputError, match=rf"cannot be fetched \(.*invalid path: nowhere.pem\){remedy}$"):
+            open_scene(url, [*BANDS])
+        assert server.seen == []
 
 
 # -- what its numbers mean
@@ -269,6 +294,7 @@ def test_negative_numbers_of_water_are_the_darkest_and_are_counted(tmp_path):
         ({"offset": -1000}, "^--offset -1000: give what was added to the numbers, 1000, without the sign"),
         ({"offset": 70_000}, "^--offset 70000: give what was added to the numbers, from 0 to 10000"),
         ({"offset": np.nan}, "^--offset nan: give what was added"),
+        ({"offset": 0.1}, "scene.tif: --offset 0.1 cannot have been added to numbers of which 10000 is a refl.* 1000$"),
         ({"quantification": 0}, "^--quantification 0: give the number for a reflectance of 1, such as 10000"),
         ({"quantification": -1}, "^--quantification -1: give"),
         ({"quantification": np.inf}, "^--quantification inf: give"),
@@ -371,7 +397,7 @@ def test_a_scene_is_brought_to_another_zone_alike_in_any_strips(tmp_path):
 def test_bands_of_other_grids_are_refused(tmp_path):
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
     write(tmp_path / "x_B08.tif", NUMBERS[3], (), transform=Affine(10, 0, LEFT + 10, 0, -10, TOP))
-    with pytest.raises(InputError, match=r"B08 is not on the same grid as B02; warp all bands to one grid with `rio"):
+    with pytest.raises(InputError, match=r"B08 is not on the same grid as B02; warp it with `rio"):
         open_scene(str(tmp_path), ["B02", "B08"])
 
 
@@ -394,7 +420,7 @@ def test_a_scene_of_level_1c_is_refused_unless_it_is_insisted_upon(tmp_path):
 @pytest.mark.parametrize(
     ("profile", "why"),
     [
-        ({"crs": None}, r"scene.tif: scene.tif has no georeference; add one with `rio edit-info`"),
+        ({"crs": None}, r"^scene.tif has no georeference; add one with `rio edit-info --crs"),
         ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 15, 0, -1e-4, 45)}, "in metres; give --crs EPSG:32633"),
         ({"dtype": "uint8"}, "it is uint8, like a picture"),
         ({"dtype": "complex64"}, "has complex64 numbers, which cannot be reflectances"),
@@ -409,17 +435,21 @@ def test_rasters_that_are_no_scenes_are_refused(tmp_path, profile, why):
 def test_bands_that_are_only_counted_need_positions(tmp_path):
     numbers = np.concatenate([NUMBERS] * 3)
     path = str(write(tmp_path / "scene.tif", numbers, tuple(f"b{index}" for index in range(12))))
-    with pytest.raises(InputError, match=r"are only counted, from b0 to b11; give the positions of B02, .* by --bands"):
+    with pytest.raises(
+        InputError, match=r"are only numbered, from b0 to b11; give the positions of B02, .* by --bands"
+    ):
         open_scene(path, [*BANDS])
     assert (whole(open_scene(path, [*BANDS], positions=[1, 2, 3, 4])) == NUMBERS).all()
 
 
 def test_other_satellites_are_named(tmp_path):
     path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
-    with pytest.raises(InputError, match=r"scene.tif: its bands are called as those of Landsat are; the networks need"):
+    with pytest.raises(InputError, match=r"scene.tif: its bands have the names of those of Landsat; give a scene of"):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
-    with pytest.raises(InputError, match=r"is called as products of PlanetScope are; the networks need Sentinel-2"):
+    with pytest.raises(
+        InputError, match=r"has the name of a product of PlanetScope; give a scene of Sentinel-2, or rename"
+    ):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "scene.tif", NUMBERS, ("blue", "green", "red", "nir"), metres=3)
     (warning,) = open_scene(str(path), [*BANDS]).provenance.warnings
@@ -443,11 +473,13 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
     (tmp_path / "text.tif").write_text("<VRTDataset/>")
     (tmp_path / "text.jp2").write_text("no picture")
     for name in ("scene.jpg", "empty.tif", "text.tif", "text.jp2"):
-        with pytest.raises(InputError, match=rf"^{name}: {name} cannot be read \(.*\); give an intact GeoT") as error:
+        with pytest.raises(InputError, match=rf"^{name} cannot be read \(.*\); give an intact GeoT") as error:
             open_scene(str(tmp_path / name), [*BANDS])
         assert "\n" not in str(error.value)
     with pytest.raises(InputError, match=r"nowhere.tif: not found; give a GeoTIFF, a folder"):
         open_scene(str(tmp_path / "nowhere.tif"), [*BANDS])
+    with pytest.raises(InputError, match=r"^s3://bucket/scene.tif: cannot be read; give an http\(s\) URL or a path"):
+        open_scene("s3://bucket/scene.tif", [*BANDS])
 
 
 def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
@@ -456,6 +488,8 @@ def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
     write(tmp_path / "x_B02.tif", NUMBERS[0], ())
     with pytest.raises(InputError, match=r"has no B08, only B02; give a scene with all"):
         open_scene(str(tmp_path), ["B02", "B08"])
+    with pytest.raises(InputError, match=r"x_B02.tif: has one band of B02, B08; give the folder with a file of each"):
+        open_scene(str(tmp_path / "x_B02.tif"), ["B02", "B08"])
     twice = write(tmp_path / "twice.tif", NUMBERS, ("B02", "blue", "B04", "B08"))
     with pytest.raises(InputError, match="B02 occurs more than once; give the positions"):
         open_scene(str(twice), ["B02"])
@@ -484,7 +518,9 @@ def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, ch
     (root / "manifest.safe").write_text(f"<a>{stream}{checksum}</a>")
     path = root if kind == "folder" else zipped(root)
     assert (whole(open_scene(str(path), [*BANDS])) == NUMBERS).all()
+    names = [path]
     if kind == "folder":
+        names += [root.parent, root / "MTD_MSIL2A.xml", red.parent]
         red.write_bytes(content[:1000] + bytes(1000) + (content[2000:] if change == "changed" else b""))
         why = "has another checksum than manifest.safe says" if change == "changed" else "has 2000 bytes instead of"
     else:
@@ -492,12 +528,28 @@ def test_a_damaged_file_of_a_product_is_met_before_it_is_read(tmp_path, kind, ch
         data = bytearray(path.read_bytes())
         data[place + 1000 : place + 2000] = bytes(1000)
         path.write_bytes(data)
-        why = "has another checksum than the zip says"
-    with pytest.raises(InputError, match=rf"^{path.name}: .*B04_10m.jp2.*{why}.*; download the product again"):
-        open_scene(str(path), [*BANDS])
+        why = "is not a readable zip"
+    for name in names:
+        with pytest.raises(
+            InputError, match=rf"^{path.name}: .*{why}.*B04_10m.jp2|B04_10m.jp2 {why}.*; download it again"
+        ):
+            open_scene(str(name), [*BANDS])
 
 
-def test_a_loose_jpeg_2000_with_a_hole_is_met_in_any_tile(tmp_path):
+def test_a_loose_jpeg_2000_with_a_hole_is_met_before_it_is_read(tmp_path):
+    for position, band in enumerate(BANDS):
+        write(tmp_path / f"x_{band}.jp2", NUMBERS[position], ())
+    red = tmp_path / "x_B04.jp2"
+    content = red.read_bytes()
+    red.write_bytes(content[:40_000] + bytes(2000) + content[42_000:])
+    with pytest.raises(
+        InputError, match=rf"^{tmp_path.name}: x_B04.jp2 has 1024 zeros or more from byte 40000 on, .*;"
+    ):
+        open_scene(str(tmp_path), [*BANDS])
+    products.check_files([str(write(red, np.zeros((2000, 2000), np.uint16), ()))])  # nodata is no hole
+
+
+def test_an_error_in_any_tile_of_a_jpeg_2000_is_met(tmp_path):
     for position, band in enumerate(BANDS):
         write(tmp_path / f"x_{band}.jp2", NUMBERS[position], (), BLOCKXSIZE=64, BLOCKYSIZE=64)
     scene = open_scene(str(tmp_path), [*BANDS])

@@ -80,7 +80,7 @@ def test_windows_fill_the_scene():
 @pytest.mark.parametrize(
     ("height", "width", "step", "message"),
     [
-        (119, 500, 120, "tiny: 500 x 119 pixels of 10 m hold no window of 120 x 120; give a larger one"),
+        (119, 500, 120, "tiny: 500 x 119 pixels of 10 m are too few for a window of 120 x 120; give a larger scene"),
         (500, 500, 121, "--step 121: choose from 1 to 120 pixels, the size of a window"),
         (500, 500, 0, "--step 0: choose from 1 to 120 pixels, the size of a window"),
     ],

@@ -42,7 +42,9 @@ def test_an_ensemble_is_rebuilt_network_by_network(tmp_path, described):
     images, context = torch.rand(2, 4, 64, 64), torch.rand(2, 1)
     for rebuilt, expected in zip(loaded, (network, other), strict=True):
         assert torch.equal(rebuilt.eval()(images, context), expected.eval()(images, context))
-    with pytest.raises(InputError, match="holds an ensemble, not a single network; add --ensemble"):
+    with pytest.raises(
+        InputError, match="holds an ensemble, not a single network; name another file, or map with --ensemble"
+    ):
         weights.load(tmp_path / "e")
     weights.save(tmp_path / "e", network, metadata)
     with pytest.raises(InputError, match="holds a single network, not an ensemble; leave out --ensemble"):

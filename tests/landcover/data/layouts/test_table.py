@@ -197,7 +197,7 @@ def test_the_table_of_bigearthnet_is_answered_with_advice(tmp_path, key):
     rows.to_parquet(tmp_path / "metadata.parquet")
     assert table.matches(tmp_path)
     with pytest.raises(
-        InputError, match=r"lists several labels a patch, as BigEarthNet v2 does, .* write a table with"
+        InputError, match=r"lists several labels per patch, as BigEarthNet v2 does, .* write a table with"
     ):
         table.read_patches(tmp_path, ["B02"], [], entry())
 
