@@ -1,4 +1,4 @@
-"""Divide the patches into folds, if any are asked for.  data/tensors/index.csv -> data/folds.csv"""
+"""Divide the patches into folds, if any are asked for.  data/tensors -> data/folds.csv"""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from landcover.constants import BUFFER_KM
 COLUMNS = ("patch_id", "split", "row", "place", "fold")
 
 
-def folds(index_csv: Path, folds_csv: Path, *, dataset: str, datasets: dict[str, Dataset], repeat: Repetition) -> None:
+def folds(
+    tensors_dir: Path, folds_csv: Path, *, dataset: str, datasets: dict[str, Dataset], repeat: Repetition
+) -> None:
     """Write the place of each patch, the fold that tests it, and its role in each fold; without folds, only a header.
 
     With `test: locked`, the test split stays outside.
@@ -22,8 +24,9 @@ def folds(index_csv: Path, folds_csv: Path, *, dataset: str, datasets: dict[str,
     import pandas as pd
 
     from landcover.data.folds import assign, roles
+    from landcover.data.index import INDEX
 
-    patches = pd.read_csv(index_csv)
+    patches = pd.read_csv(tensors_dir / INDEX)
     if repeat.test == "locked":
         patches = patches[patches["split"] != "test"]
     split = datasets[dataset].split

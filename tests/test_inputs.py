@@ -17,7 +17,7 @@ from landcover.models.weights import load
 EVERYTHING = list(modalities.MODALITIES)
 STAGES = {
     "preprocess": ("data/patches", "data/tensors", "reports/data.json"),
-    "folds": ("data/tensors/index.csv", "data/folds.csv"),
+    "folds": ("data/tensors", "data/folds.csv"),
     "baseline": ("data/tensors", "data/folds.csv", "reports/baselines.json", "reports/baseline_predictions.csv",
                  "reports/fold_baseline_predictions.csv"),
     "train": ("data/tensors", "models/model.safetensors", "models/log.safetensors", "reports/history.csv"),

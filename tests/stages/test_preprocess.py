@@ -300,7 +300,7 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
     }
     done = in_turn(
         "stages preprocess data/patches t data.json",
-        "stages folds t/index.csv f.csv",
+        "stages folds t f.csv",
         "stages baseline t f.csv b.json b.csv fb.csv",
         "stages train t m l h.csv",
         "stages repeat t f.csv s e",

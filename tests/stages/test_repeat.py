@@ -24,7 +24,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
     params = prepared(12, 4, 8) | {"train": {"seed": 8, "epochs": 3, "learning_rate": 0.003, "shuffle": True}}
     params |= {"repeat": {"seeds": [8, 7]}}
     stages = (
-        "stages folds tensors/index.csv folds.csv",
+        "stages folds tensors folds.csv",
         "stages train tensors m.safetensors l.safetensors h.csv",
         f"stages repeat {' '.join(REPEATED)}",
     )

@@ -77,7 +77,7 @@ def write(tmp_path, default_params):
         params["datasets"]["ben-ge-sample-by-place"]["split"]["train"] = train
         sections = dict(config.check(params))
         chosen = {name: sections[name] for name in ("dataset", "datasets", "repeat")}
-        write_folds(tmp_path / "index.csv", tmp_path / "folds.csv", **chosen)
+        write_folds(tmp_path, tmp_path / "folds.csv", **chosen)
         return load_folds(tmp_path / "folds.csv")
 
     return run

@@ -23,7 +23,7 @@ def report(prepared, in_turn, tmp_path):
 
     def run(seeds: list[int], folds: int = 0) -> tuple[str, dict[str, dict]]:
         done = in_turn(
-            "stages folds tensors/index.csv folds.csv",
+            "stages folds tensors folds.csv",
             "stages baseline tensors folds.csv baselines.json b.csv fb.csv",
             "stages train tensors m.safetensors l.safetensors h.csv",
             "stages repeat tensors folds.csv s.safetensors e.safetensors",
