@@ -24,12 +24,11 @@ from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
-from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
+from landcover.mapping.layers import NEEDED, REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
 from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 T = TypeVar("T")
-NEEDED = "the networks need Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
 OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
