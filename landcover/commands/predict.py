@@ -33,6 +33,7 @@ from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
 from landcover.mapping.truth import Agreement, read_labels
+from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
 from landcover.report.palette import class_colours
@@ -175,14 +176,16 @@ def map_scene(
     """Write the map of a scene, and print what it shows."""
     step = predictor.inputs.patch_size if options.step is None else options.step
     classes, threshold = predictor.inputs.classes, options.threshold
+    true_labels = warning = None
+    if truth:  # read before a long computation
+        windows = Windows.over(scene, predictor.inputs.patch_size, step)
+        true_labels, warning = read_labels(truth, rasters.codes(classes), scene, windows)
     land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
     content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
-    agreement = true_labels = None
+    agreement = None
     if truth:
-        place = (land_cover.transform, land_cover.labels.shape, predictor.inputs.patch_size)
-        true_labels = read_labels(truth, rasters.codes(classes), scene.crs, *place)
         agreement = Agreement.of(true_labels, land_cover.labels, classes)
         content["truth"] = agreement._asdict()
     colours = config.chosen_colours(predictor.metadata.dataset)
@@ -197,8 +200,10 @@ def map_scene(
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
             colours=colours, truth=true_labels, synthetic_model=predictor.metadata.synthetic,
         )  # fmt: skip
-    for warning in scene.provenance.warnings:
-        warn(scene.name, warning)
+    for told in scene.provenance.warnings:
+        warn(scene.name, told)
+    if warning:
+        warn(truth.name, warning)
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(scene.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")

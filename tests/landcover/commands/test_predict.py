@@ -248,3 +248,10 @@ def test_a_map_is_held_against_the_truth(workspace, capsys):
     assert lines[2] == "accuracy 1.000 over 6 cells"
     lines, _ = run(capsys, "scene.tif", "--truth", "other.tif")
     assert lines[2] == "accuracy 0.667 over 6 cells"
+    truth[:, :, :10] = 7
+    write_tile(workspace / "other.tif", truth)
+    lines, errors = run(capsys, "scene.tif", "--truth", "other.tif")
+    assert (
+        "warning: other.tif: 17% of its numbers are of no class (7); windows where these cover most do not count\n"
+        in errors
+    )
