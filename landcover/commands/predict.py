@@ -262,22 +262,22 @@ def main(arguments: list[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
-    with tempfile.TemporaryDirectory() as folder:
-        # All are opened before the first is predicted, so that a bad one is known before a long computation.
-        inputs, problems = [], []
-        for name in options.scenes:
-            with collecting(problems, len(options.scenes) > 1):
-                inputs.append(open_input(name, Path(folder), predictor, options))
-        try:
-            for (scene, truth), out in zip(
-                inputs, output_folders([scene.name for scene, _ in inputs], options), strict=True
-            ):
-                with collecting(problems, len(options.scenes) > 1):
+    several, problems = len(options.scenes) > 1, []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            # All are opened before the first is predicted, so that a bad one is known before a long computation.
+            inputs = []
+            for name in options.scenes:
+                with collecting(problems, several):
+                    inputs.append(open_input(name, Path(folder), predictor, options))
+            outs = output_folders([scene.name for scene, _ in inputs], options)
+            for (scene, truth), out in zip(inputs, outs, strict=True):
+                with collecting(problems, several):
                     if isinstance(scene, Path):
                         tabulate_patches(scene, predictor, runtime, options, out)
                     else:
                         map_scene(scene, truth, predictor, runtime, options, out)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
     if problems:
         raise InputError(f"{len(problems)} of {len(options.scenes)} scenes have no map; the lines above say why")
