@@ -53,7 +53,7 @@ PREDICTIONS = "predictions.csv"  # of patches
 OUTPUTS = {
     "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
 }  # fmt: skip
-BESIDE = (".aux.xml", ".qml")  # endings of what QGIS writes beside them
+BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
 SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
 
@@ -94,23 +94,21 @@ def folder_name(scene: str) -> str:
     return re.sub(r"[^\w.-]+", "-", SUFFIX.sub("", scene)).strip(".-") or "scene"
 
 
-def output_folders(scenes: list[str], options: argparse.Namespace) -> list[Path]:
-    """The folder for each scene's results: for a single scene, the given one; for several, one below it for each.
+def output_folder(scene: str, options: argparse.Namespace) -> Path:
+    """The folder for a scene's results: for a single scene, the given one; for several, one below it for each.
 
     Raises:
-        InputError: two scenes have the same folder, or a folder holds something else than a map.
+        InputError: it holds something else than a map.
     """
-    out = options.out
-    folders = [out] if out and len(options.scenes) == 1 else [(out or MAPS) / folder_name(scene) for scene in scenes]
-    for folder, count in Counter(folders).items():
-        if count > 1:
-            raise InputError(f"several scenes would be written to {folder}; map them one by one, with --out")
-        contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-        if folder.exists() and (
-            foreign := [name for name in contents if name not in OUTPUTS and not name.endswith(BESIDE)]
-        ):
-            raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
-    return folders
+    folder = options.out
+    if folder is None or len(options.scenes) > 1:
+        folder = (folder or MAPS) / folder_name(scene)
+    contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    if folder.exists() and (
+        foreign := [name for name in contents if name not in OUTPUTS and not name.endswith(BESIDE)]
+    ):
+        raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
+    return folder
 
 
 def open_input(
@@ -269,9 +267,12 @@ def main(arguments: list[str]) -> None:
             inputs = []
             for name in options.scenes:
                 with collecting(problems, several):
-                    inputs.append(open_input(name, Path(folder), predictor, options))
-            outs = output_folders([scene.name for scene, _ in inputs], options)
-            for (scene, truth), out in zip(inputs, outs, strict=True):
+                    scene, truth = open_input(name, Path(folder), predictor, options)
+                    inputs.append((scene, truth, output_folder(scene.name, options)))
+            for out, count in Counter(out for _, _, out in inputs).items():
+                if count > 1:
+                    raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
+            for scene, truth, out in inputs:
                 with collecting(problems, several):
                     if isinstance(scene, Path):
                         tabulate_patches(scene, predictor, runtime, options, out)

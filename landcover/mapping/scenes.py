@@ -175,6 +175,8 @@ def _read_source(path: str, member: str, bands: list[str], positions: list[int] 
         raise InputError(
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
+    if remote and suffix == ".zip":
+        raise InputError(redact(f"{path}: is a zip on a host; download it, and give the file"))
     if suffix == ".vrt":
         raise InputError(
             f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"

@@ -502,6 +502,10 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
         open_scene(str(tmp_path / "nowhere.tif"), [*BANDS])
     with pytest.raises(InputError, match=r"^s3://bucket/scene.tif: cannot be read; give an http\(s\) URL or a path"):
         open_scene("s3://bucket/scene.tif", [*BANDS])
+    with pytest.raises(
+        InputError, match=r"^https://host/x.SAFE.zip\?\.\.\.: is a zip on a host; download it, and give"
+    ):
+        open_scene("https://host/x.SAFE.zip?token=secret", [*BANDS])
 
 
 def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):
