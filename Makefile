@@ -27,6 +27,8 @@ NAME :=
 OUT :=
 SCENE :=
 export BASE FOLDS GROUP HEAD NAME OUT SCENE
+# As they are: make would take a dollar sign, as in .../$value, for a variable of its own.
+$(foreach name,BASE HEAD NAME OUT SCENE,$(eval override $(name) := $$(value $(name))))
 # DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)

@@ -116,6 +116,8 @@ def test_requirements_that_are_installed_exist():
         (["predict", "SCENE=a b (1).zip", "OUT=the 'map", "ARGS=--step 12"],
          ["predict", "a b (1).zip", "--out", "the 'map", "--step", "12"]),
         (["predict", "SCENE=https://h/a.tif?se=1&sig=s"], ["predict", "https://h/a.tif?se=1&sig=s"]),
+        (["predict", "SCENE=Nodes(a.jp2)/$value", "OUT=$(x) `y` $$ #"],
+         ["predict", "Nodes(a.jp2)/$value", "--out", "$(x) `y` $$ #"]),
         (["compare", "BASE=main"], ["compare", "--base", "main"]),
         (["experiment"], ["experiment", "run", ""]),
     ],
