@@ -27,12 +27,15 @@ NAME :=
 OUT :=
 SCENE :=
 export BASE FOLDS GROUP HEAD NAME OUT SCENE
+# As they are: make would take a dollar sign, as in .../$value, for a variable of its own.
+$(foreach name,BASE HEAD NAME OUT SCENE,$(eval override $(name) := $$(value $(name))))
 # DVC runs each stage with the first `python` in PATH.
 PIP := python -m pip install --disable-pip-version-check
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# Of hooks and aliases, for another repository or index than this folder's; and of those that keep `python -m` from it.
-unexport $(filter-out GIT_CONFIG_%,$(shell git rev-parse --local-env-vars 2> /dev/null)) PYTHONSAFEPATH
+# Of hooks and aliases, for another repository or index than this folder's; and of Python, which keep `python -m` from
+# this folder, or the tests from docstrings.
+unexport $(filter-out GIT_CONFIG_%,$(shell git rev-parse --local-env-vars 2> /dev/null)) PYTHONOPTIMIZE PYTHONSAFEPATH
 
 # In a container, a user id may have no name, which DVC asks for.
 export LOGNAME ?= $(shell id -u)

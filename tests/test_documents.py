@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -116,19 +117,26 @@ def test_requirements_that_are_installed_exist():
         (["predict", "SCENE=a b (1).zip", "OUT=the 'map", "ARGS=--step 12"],
          ["predict", "a b (1).zip", "--out", "the 'map", "--step", "12"]),
         (["predict", "SCENE=https://h/a.tif?se=1&sig=s"], ["predict", "https://h/a.tif?se=1&sig=s"]),
+        (["predict", "SCENE=Nodes(a.jp2)/$value", "OUT=$(x) `y` $$ #"],
+         ["predict", "Nodes(a.jp2)/$value", "--out", "$(x) `y` $$ #"]),
         (["compare", "BASE=main"], ["compare", "--base", "main"]),
         (["experiment"], ["experiment", "run", ""]),
     ],
 )  # fmt: skip
 def test_make_passes_its_arguments_whole(tmp_path, arguments, called):
-    """Names with spaces, and signed addresses, which it does not print."""
+    """Names with spaces, and signed addresses, which it does not print; and no variables of Git's or Python's."""
     for name in ("Makefile", "requirements.txt", "requirements-hashes.txt"):
         (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/bash\n[ "$1" = -c ] || printf "%s\\n" "$@" > called\n')
+    python.write_text('#!/bin/bash\n[ "$1" = -c ] || { printf "%s\\n" "$@" > called; env > variables; }\n')
     python.chmod(0o755)
     (tmp_path / ".venv" / "installed").touch()
-    done = subprocess.run(["make", "--no-print-directory", *arguments], cwd=tmp_path, capture_output=True, text=True)
+    foreign = {"GIT_DIR": "x", "GIT_INDEX_FILE": "x", "PYTHONSAFEPATH": "1", "PYTHONOPTIMIZE": "2"}
+    options = {"cwd": tmp_path, "env": os.environ | foreign, "capture_output": True, "text": True}
+    done = subprocess.run(["make", "--no-print-directory", *arguments], **options)
     assert (done.returncode, done.stdout) == (0, "")
     assert (tmp_path / "called").read_text().splitlines() == ["-m", "landcover", *called]
+    variables = {line.partition("=")[0] for line in (tmp_path / "variables").read_text().splitlines()}
+    assert foreign.keys() & variables == set()
+    assert {"LOGNAME", "PATH"} <= variables

@@ -33,6 +33,7 @@ from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
 from landcover.mapping.truth import Agreement, read_labels
+from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
 from landcover.report.palette import class_colours
@@ -52,7 +53,7 @@ PREDICTIONS = "predictions.csv"  # of patches
 OUTPUTS = {
     "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
 }  # fmt: skip
-BESIDE = (".aux.xml", ".qml")  # endings of what QGIS writes beside them
+BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
 SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
 
@@ -93,23 +94,21 @@ def folder_name(scene: str) -> str:
     return re.sub(r"[^\w.-]+", "-", SUFFIX.sub("", scene)).strip(".-") or "scene"
 
 
-def output_folders(scenes: list[str], options: argparse.Namespace) -> list[Path]:
-    """The folder for each scene's results: for a single scene, the given one; for several, one below it for each.
+def output_folder(scene: str, options: argparse.Namespace) -> Path:
+    """The folder for a scene's results: for a single scene, the given one; for several, one below it for each.
 
     Raises:
-        InputError: two scenes have the same folder, or a folder holds something else than a map.
+        InputError: it holds something else than a map.
     """
-    out = options.out
-    folders = [out] if out and len(options.scenes) == 1 else [(out or MAPS) / folder_name(scene) for scene in scenes]
-    for folder, count in Counter(folders).items():
-        if count > 1:
-            raise InputError(f"several scenes would be written to {folder}; map them one by one, with --out")
-        contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
-        if folder.exists() and (
-            foreign := [name for name in contents if name not in OUTPUTS and not name.endswith(BESIDE)]
-        ):
-            raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
-    return folders
+    folder = options.out
+    if folder is None or len(options.scenes) > 1:
+        folder = (folder or MAPS) / folder_name(scene)
+    contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
+    if folder.exists() and (
+        foreign := [name for name in contents if name not in OUTPUTS and not name.endswith(BESIDE)]
+    ):
+        raise InputError(f"--out {folder}: holds {foreign[0]}, which is not part of a map; name another folder")
+    return folder
 
 
 def open_input(
@@ -175,14 +174,16 @@ def map_scene(
     """Write the map of a scene, and print what it shows."""
     step = predictor.inputs.patch_size if options.step is None else options.step
     classes, threshold = predictor.inputs.classes, options.threshold
+    true_labels = warning = None
+    if truth:  # read before a long computation
+        windows = Windows.over(scene, predictor.inputs.patch_size, step)
+        true_labels, warning = read_labels(truth, rasters.codes(classes), scene, windows)
     land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
     content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
-    agreement = true_labels = None
+    agreement = None
     if truth:
-        place = (land_cover.transform, land_cover.labels.shape, predictor.inputs.patch_size)
-        true_labels = read_labels(truth, rasters.codes(classes), scene.crs, *place)
         agreement = Agreement.of(true_labels, land_cover.labels, classes)
         content["truth"] = agreement._asdict()
     colours = config.chosen_colours(predictor.metadata.dataset)
@@ -197,8 +198,10 @@ def map_scene(
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
             colours=colours, truth=true_labels, synthetic_model=predictor.metadata.synthetic,
         )  # fmt: skip
-    for warning in scene.provenance.warnings:
-        warn(scene.name, warning)
+    for told in scene.provenance.warnings:
+        warn(scene.name, told)
+    if warning:
+        warn(truth.name, warning)
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(scene.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
@@ -262,22 +265,25 @@ def main(arguments: list[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
-    with tempfile.TemporaryDirectory() as folder:
-        # All are opened before the first is predicted, so that a bad one is known before a long computation.
-        inputs, problems = [], []
-        for name in options.scenes:
-            with collecting(problems, len(options.scenes) > 1):
-                inputs.append(open_input(name, Path(folder), predictor, options))
-        try:
-            for (scene, truth), out in zip(
-                inputs, output_folders([scene.name for scene, _ in inputs], options), strict=True
-            ):
-                with collecting(problems, len(options.scenes) > 1):
+    several, problems = len(options.scenes) > 1, []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            # All are opened before the first is predicted, so that a bad one is known before a long computation.
+            inputs = []
+            for name in options.scenes:
+                with collecting(problems, several):
+                    scene, truth = open_input(name, Path(folder), predictor, options)
+                    inputs.append((scene, truth, output_folder(scene.name, options)))
+            for out, count in Counter(out for _, _, out in inputs).items():
+                if count > 1:
+                    raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
+            for scene, truth, out in inputs:
+                with collecting(problems, several):
                     if isinstance(scene, Path):
                         tabulate_patches(scene, predictor, runtime, options, out)
                     else:
                         map_scene(scene, truth, predictor, runtime, options, out)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
     if problems:
         raise InputError(f"{len(problems)} of {len(options.scenes)} scenes have no map; the lines above say why")

@@ -108,7 +108,8 @@ def metric(grid: Grid, wanted: str | None) -> CRS:
     crs = grid.crs
     if wanted is not None:
         try:
-            crs = zone if wanted == "utm" else CRS.from_user_input(wanted)
+            with rasterio.Env():  # without it, PROJ prints its error, too
+                crs = zone if wanted == "utm" else CRS.from_user_input(wanted)
         except rasterio.errors.CRSError:
             raise InputError(f"--crs {wanted} is unknown; give --crs {zone}, or another EPSG:<code>") from None
     if not crs.is_projected:

@@ -19,6 +19,7 @@ REMOTE = "/vsicurl/"  # before a URL, for GDAL
 METRES = re.compile(r"_(10|20|60)m(?![a-z0-9])", re.IGNORECASE)  # in a file's name
 LEVEL = re.compile(r"MSIL?([12][AC])|(?<![a-z0-9])L(?:evel.?)?([12][AC])(?![a-z0-9])", re.IGNORECASE)
 
+NEEDED = "the networks need Sentinel-2"
 # Products of other satellites, by the names of their files or of their bands.
 OTHERS = {
     "Landsat": r"SR_B\d|ST_B\d|(?<![a-z0-9])L[COTEM]0?\d{1,2}_|landsat|HLS[._]?L30|[._]L30[._]",

@@ -9,19 +9,22 @@ import numpy as np
 from landcover.constants import MAX_OFFSET, NODATA, REFLECTANCE_SCALE
 from landcover.data import offsets
 from landcover.errors import InputError
-from landcover.mapping.layers import Layer
+from landcover.mapping.layers import NEEDED, Layer
 
-ARGUMENT, PIXELS, UNSTATED = "argument", "pixels", "nothing"  # sources, besides the scene's own metadata
+# Where offset and quantification come from, besides a STAC item and the tags of files.
+ARGUMENT, METADATA, PIXELS, UNSTATED = "argument", "metadata", "pixels", "nothing"
 BLUE, NEAR_INFRARED = offsets.BLUE, "B08"  # the bands whose pixels are checked
 # The 99th percentile of land in the near infrared is above LAND_DARK if the numbers are reflectance x 10,000: in the
 # darkest of ben-ge's real patches, bare fields in December, it is 1,510. For reflectance x 1,000, it is about 700.
 # Unlike water, land is brighter in the near infrared than in blue, except for noise below LAND_LEAST.
 LAND_RATIO, LAND_LEAST, LAND_SHARE, LAND_DARK = 1.5, 150, 0.05, 1000
+LAND_BRIGHT = 7500  # above that percentile; in the brightest of these patches, 7,240, but for one beside a cloud
 TOO_BRIGHT = 12_000  # above the median of any scene, snow included
 ABOVE_ALL = 20_000  # above the brightest clouds and snow
 TOO_DARK = 100  # below land, even in shadow
 MAX_QUANTIFICATION = 1 << 24  # to which float32 is exact
 BROWSERS = 65_535  # for a reflectance of 1, in the GeoTIFFs of 16 bits from the browsers of Copernicus
+LANDSAT_SCALE, LANDSAT_DARK = 2.75e-5, (6500, 9500)  # of its Collection 2, where 7,273 is a reflectance of 0
 PICTURE = 255  # the largest number of 8 bits
 NOISE = 100  # by which a valid number may be below the offset
 ADDED, LEAST_OFFSET = offsets.ADDED / REFLECTANCE_SCALE, 0.001  # as reflectances: the usual offset, and none's
@@ -77,6 +80,8 @@ def from_scale(scale: float, offset: float | None) -> tuple[float | None, float]
     Raises:
         InputError: they cannot be those of reflectances.
     """
+    if math.isclose(scale, LANDSAT_SCALE):
+        raise InputError(f"its scale, {scale:g}, is that of Landsat; {NEEDED}")
     added = -(offset or 0) / scale if scale else math.nan
     if not 0 < scale < 1 or not 0 <= round(added, 3) <= MAX_OFFSET:
         raise InputError(
@@ -107,7 +112,7 @@ def choose(
     Raises:
         InputError: the scale and the offset in use cannot be those of reflectances, or the numbers are a picture's.
     """
-    sources = [(ARGUMENT, offset, quantification), ("metadata", layer.offset, layer.quantification)]
+    sources = [(ARGUMENT, offset, quantification), (METADATA, layer.offset, layer.quantification)]
     for by, scale in (("STAC item", layer.scale), ("tags", None if tags == (1, 0) else tags)):
         if scale is not None and not all(any(row[column] is not None for row in sources) for column in (1, 2)):
             sources.append((by, *from_scale(*scale)))
@@ -179,15 +184,14 @@ def check_plausible(
         return []
     warnings = []
     by = scalings[BLUE].quantification_by
-    if (
-        NEAR_INFRARED in samples
-        and by in (UNSTATED, ARGUMENT)
-        and (found := _implausible(blue, samples[NEAR_INFRARED]))
-    ):
+    found = None
+    if NEAR_INFRARED in samples and by != METADATA:
+        found = _implausible(blue, samples[NEAR_INFRARED], darkest)
+    if found:
         why, remedy = found
         if by == UNSTATED and remedy:
             raise InputError(f"{why}: {remedy}, or --quantification {REFLECTANCE_SCALE} if the numbers are right")
-        warnings.append(why if remedy is None else f"{why}; do not trust the map")
+        warnings.append(f"{why}; do not trust the map")
     elif found := _offset_suspicion(blue[~np.isnan(blue)], scalings[BLUE], level, darkest):
         why, certain = found
         if certain and scalings[BLUE].offset_by != ARGUMENT:
@@ -227,8 +231,10 @@ def _offset_suspicion(
     return None
 
 
-def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> tuple[str, str | None] | None:
-    """Why the numbers are not reflectance x 10,000, and the remedy; None for what may be true of a lake."""
+def _implausible(
+    blue: np.ndarray, near_infrared: np.ndarray, darkest: Callable[[], float]
+) -> tuple[str, str | None] | None:
+    """Why the levels are not reflectance x 10,000, and the remedy; None if it may be true, of a lake or clouds."""
     valid = ~np.isnan(near_infrared) & ~np.isnan(blue)
     bright, blue = near_infrared[valid], blue[valid]
     if not bright.size:
@@ -236,18 +242,22 @@ def _implausible(blue: np.ndarray, near_infrared: np.ndarray) -> tuple[str, str 
     other = f"which suggests other numbers than reflectance x {REFLECTANCE_SCALE:,}"
     unknown = "give reflectances, or the number for a reflectance of 1 by --quantification"
     median, high = np.percentile(bright, (50, 99))
+    land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
+    brightest = float(np.percentile(land, 99)) if land.size >= LAND_SHARE * bright.size else None
     if median > TOO_BRIGHT or high > ABOVE_ALL:
         why = f"the near infrared reaches {high:.5g}, {other}"
-        return (
-            why,
-            f"give --quantification {BROWSERS} for an image of a Copernicus browser" if high <= BROWSERS else unknown,
-        )
+        if LANDSAT_DARK[0] < darkest() < LANDSAT_DARK[1]:
+            return f"{why}, as of Landsat", f"{NEEDED}; give a scene of it"
+        if max(high, (brightest or 0) / LAND_BRIGHT * REFLECTANCE_SCALE) <= BROWSERS:
+            return why, f"give --quantification {BROWSERS} for an image of a Copernicus browser"
+        return why, unknown
     if PICTURE - 5 <= max(bright.max(), blue.max()) <= PICTURE:
         return f"no number is above {PICTURE}, as in a picture, {other}", unknown
     if high <= TOO_DARK and (bright > blue).mean() > 0.5:  # not so on water
         return f"99% of the near infrared is below {high:.4g}, darker than land, {other}: {unknown}", None
-    land = bright[(bright > LAND_RATIO * blue) & (bright > LAND_LEAST)]
-    if land.size < LAND_SHARE * bright.size or (largest := float(np.percentile(land, 99))) > LAND_DARK:
+    if brightest is None or LAND_DARK < brightest <= LAND_BRIGHT:
         return None
-    why = f"99% of the land is below {largest:.4g} in the near infrared, {other}"
-    return why, unknown if largest <= PICTURE else "give --quantification 1000"
+    if brightest > LAND_BRIGHT:
+        return f"the land reaches {brightest:.4g} in the near infrared, brighter than plants and soil, {other}", None
+    why = f"99% of the land is below {brightest:.4g} in the near infrared, {other}"
+    return why, unknown if brightest <= PICTURE else "give --quantification 1000"

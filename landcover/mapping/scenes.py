@@ -24,12 +24,11 @@ from landcover.data import offsets
 from landcover.errors import InputError, redact
 from landcover.mapping import grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
-from landcover.mapping.layers import REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
+from landcover.mapping.layers import NEEDED, REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
 from landcover.mapping.pixels import Gaps
 from landcover.mapping.scaling import BLUE, NEAR_INFRARED, Scaling
 
 T = TypeVar("T")
-NEEDED = "give a scene of Sentinel-2"
 RASTERS = (".tif", ".tiff", ".jp2")
 OTHER_PIXELS = (0.55, 1.5)  # beyond this ratio, pixels are not Sentinel-2's; in degrees, they are smaller in the north
 MAX_BLOCK_BYTES = 1 << 27  # GDAL holds whole blocks in memory
@@ -176,6 +175,8 @@ def _read_source(path: str, member: str, bands: list[str], positions: list[int] 
         raise InputError(
             f"{path}: not found; give a GeoTIFF, a folder with a file per band, a .SAFE folder or .zip, or a STAC item"
         )
+    if remote and suffix == ".zip":
+        raise InputError(redact(f"{path}: is a zip on a host; download it, and give the file"))
     if suffix == ".vrt":
         raise InputError(
             f"{file.name}: only refers to other files; write one that holds them by `rio convert {file.name} scene.tif`"
@@ -371,7 +372,9 @@ def open_scene(
         products.check_files(source.layers[band].path for band in bands)
         source = _complete(source, bands)
         if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
-            raise InputError(f"has the name of a product of {other}; {NEEDED}, or rename it if it is one")
+            raise InputError(
+                f"has the name of a product of {other}; give a scene of Sentinel-2, or rename it if it is one"
+            )
         if level and source.level and source.level != level:
             raise InputError(
                 f"is Level {source.level}, {LEVELS[source.level]}, but Level {level} is needed; give the "

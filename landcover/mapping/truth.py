@@ -11,57 +11,67 @@ from rasterio.crs import CRS
 from landcover.errors import InputError, few
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.pixels import open_raster
+from landcover.mapping.rasters import NODATA_CODE
+from landcover.mapping.scenes import Scene
+from landcover.mapping.windows import Windows
+
+MOST_OTHER = 0.95  # of the numbers may be of no class: those of a map with more classes than the model
 
 
-def read_labels(
-    path: Path, numbers: Sequence[int], crs: str, transform: Affine, shape: tuple[int, int], patch_size: int
-) -> np.ndarray:
-    """The class that covers most of each cell's window, as for patches' labels: int16 (rows, columns).
-
-    In a tie, it is the first such class; where the raster has no class, it is NOTHING.
+def read_labels(path: Path, numbers: Sequence[int], scene: Scene, windows: Windows) -> tuple[np.ndarray, str | None]:
+    """The class that covers most of each window, as for patches' labels, and a warning about other numbers, if any.
 
     Args:
-        path: a raster of classes.
-        numbers: the number of each class in it.
-        crs: the map's coordinate system, which the raster must have, too.
-        transform: of the map's cells, each at the centre of its window.
-        shape: rows and columns of the map.
-        patch_size: side of a window, in pixels of the raster.
+        path: a raster of classes on the scene's grid; it may be larger.
+        numbers: the number of each class in it. NODATA_CODE and its nodata tag stand for no class.
+        windows: those of the scene.
+
+    Returns:
+        int16 (rows, columns); in a tie, the first such class; NOTHING where there is none, or where a number of no
+        class covers most.
 
     Raises:
-        InputError: the raster cannot be read, has none of the classes, or its pixels are not aligned with the scene's.
+        InputError: the raster cannot be read, is on another grid, or most of its numbers are of no class.
     """
     with open_raster(str(path)) as raster:
-        pixels = raster.read(1)
-        to_pixels, own = ~raster.transform @ transform, raster.crs
+        pixels, crs, transform, tag = raster.read(1), raster.crs, raster.transform, raster.nodata
     warp = f"warp it to the scene's grid with `rio warp {path} <new file> --like <a band of the scene>`"
-    if not own:
+    if not crs:
         raise InputError(
             f"{path}: has no coordinate system; if it is on the scene's grid, add it with `rio edit-info {path} --like "
             "<a band of the scene> --crs like --transform like`"
         )
-    if own != CRS.from_user_input(crs):
-        raise InputError(f"{path}: is in {own.to_string()[:40]}, and the map in {crs[:40]}; {warp}")
-    if not np.isin(pixels, numbers).any():
-        found = few([f"{number}" for number in np.unique(pixels)], 10)
-        raise InputError(f"{path}: has the numbers {found}, and no class; give those of classes.tif: {numbers}")
-    column, row = to_pixels @ (0.5, 0.5)  # the middle of the first cell, and of its window
-    exact = (
-        row - patch_size / 2 + to_pixels.e * np.arange(shape[0]),
-        column - patch_size / 2 + to_pixels.a * np.arange(shape[1]),
+    if crs != CRS.from_user_input(scene.crs):
+        raise InputError(f"{path}: is in {crs.to_string()[:40]}, and the map in {scene.crs[:40]}; {warp}")
+    corners = np.array([(0, 0), (scene.width, 0), (0, scene.height)])
+    there = np.array([~transform @ (Affine(*scene.transform) @ corner) for corner in corners])
+    first = np.rint(there[0]).astype(int)
+    top, left = (
+        start + windows.step * np.arange(count)
+        for start, count in zip(first[::-1], (windows.rows, windows.columns), strict=True)
     )
-    top, left = (np.rint(places).astype(int) for places in exact)
-    bottom, right = top + patch_size, left + patch_size
+    bottom, right = top + windows.size, left + windows.size
     inside = min(top[0], left[0]) >= 0 and bottom[-1] <= pixels.shape[0] and right[-1] <= pixels.shape[1]
-    if not (inside and np.allclose(exact[0], top, atol=0.01) and np.allclose(exact[1], left, atol=0.01)):
+    if not inside or not np.allclose(there, corners + first, rtol=0, atol=0.01):
         raise InputError(f"{path}: is not aligned with the scene's pixels; {warp}")
-    covered = np.empty((len(numbers), *shape), np.int64)
-    for cells, number in zip(covered, numbers, strict=True):
-        # The number of the class's pixels above and left of each corner.
-        before = np.pad(np.cumsum(np.cumsum(pixels == number, axis=0), axis=1), ((1, 0), (1, 0)))
+    known = np.isin(pixels, numbers)
+    other = ~(known | np.isin(pixels, [NODATA_CODE, *([] if tag is None else [tag])]) | np.isnan(pixels))
+    covered = np.empty((len(numbers) + 1, windows.rows, windows.columns), np.int64)
+    for cells, here in zip(covered, (*(pixels == number for number in numbers), other), strict=True):
+        # The number of such pixels above and left of each corner.
+        before = np.pad(np.cumsum(np.cumsum(here, axis=0), axis=1), ((1, 0), (1, 0)))
         cells[:] = before[np.ix_(bottom, right)] - before[np.ix_(top, right)]
         cells -= before[np.ix_(bottom, left)] - before[np.ix_(top, left)]
-    return np.where(covered.any(0), covered.argmax(0), NOTHING).astype(np.int16)
+    most = covered.argmax(0)
+    labels = np.where(covered.any(0) & (most < len(numbers)), most, NOTHING).astype(np.int16)
+    share = 1 - known.sum() / max((known | other).sum(), 1)
+    if not share:
+        return labels, None
+    found = few([f"{number:g}" for number in np.unique(pixels[other] if other.any() else pixels)], 10)
+    told = f"{share:.0%} of its numbers are of no class ({found})"
+    if share > MOST_OTHER:
+        raise InputError(f"{path}: {told}; give those of classes.tif, {numbers}, or {NODATA_CODE} for none")
+    return labels, f"{told}; windows where these cover most do not count"
 
 
 class Agreement(NamedTuple):

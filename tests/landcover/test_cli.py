@@ -70,6 +70,21 @@ def test_a_python_without_the_libraries_is_told_in_one_line(tmp_path):
     assert re.search(r"^error: .*python.* has no (pandas|pydantic); activate the environment", done.stderr)
 
 
+def test_an_interrupted_command_ends_while_a_thread_waits(tmp_path):
+    code = """
+import threading
+from landcover import cli
+
+def command():
+    threading.Thread(target=threading.Event().wait).start()  # without an end, as for a host that stalls
+    raise KeyboardInterrupt("the first is kept")
+
+cli.run(command)
+"""
+    done = python(tmp_path, "-c", code)
+    assert (done.returncode, done.stderr) == (130, "interrupted: run the same command again; the first is kept\n")
+
+
 def test_our_own_missing_module_is_a_bug():
     with pytest.raises(ModuleNotFoundError, match="nonsense"), cli.imports():
         import landcover.nonsense  # noqa: F401

@@ -173,7 +173,7 @@ def test_options_of_scenes_are_refused_for_a_folder_of_patches(workspace):
 def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
     for _ in range(2):
         run(capsys, "scene.tif")
-        for name in ("confidence.tif.aux.xml", "map.png.aux.xml", "confidence.qml"):  # by QGIS
+        for name in ("confidence.tif.aux.xml", "map.png.aux.xml", "confidence.qml", ".DS_Store"):  # by QGIS, by macOS
             (workspace / "maps" / "scene" / name).write_text("")
     (workspace / "maps" / "scene" / "notes.txt").write_text("mine")
     with pytest.raises(
@@ -187,8 +187,11 @@ def test_a_map_replaces_a_map_but_nothing_else(workspace, capsys):
 
 def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
     write_scene(workspace / "small.tif", np.full((2, 8, 8), 400, np.uint16))
-    with pytest.raises(InputError, match=r"^2 of 3 scenes have no map; the lines above say why"):
-        predict.main(["nowhere.tif", "small.tif", "scene.tif"])
+    (workspace / "maps" / "other").mkdir(parents=True)
+    (workspace / "maps" / "other" / "notes.txt").touch()
+    (workspace / "other.tif").write_bytes((workspace / "scene.tif").read_bytes())
+    with pytest.raises(InputError, match=r"^3 of 4 scenes have no map; the lines above say why"):
+        predict.main(["nowhere.tif", "small.tif", "other.tif", "scene.tif"])
     captured = capsys.readouterr()
     assert captured.out.startswith("maps/scene: 67% cropland")
     assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
@@ -196,7 +199,8 @@ def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
         "error: small.tif: 8 x 8 pixels of 10 m are too few for a window of 20 x 20; give a larger scene\n"
         in captured.err
     )
-    assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["scene"]
+    assert "error: --out maps/other: holds notes.txt, which is not part of a map; name another" in captured.err
+    assert sorted(path.name for path in (workspace / "maps").iterdir()) == ["other", "scene"]
 
 
 def test_an_interrupted_map_says_what_is_kept(workspace, capsys, monkeypatch):
@@ -258,3 +262,10 @@ def test_a_map_is_held_against_the_truth(workspace, capsys):
     assert lines[2] == "accuracy 1.000 over 6 cells"
     lines, _ = run(capsys, "scene.tif", "--truth", "other.tif")
     assert lines[2] == "accuracy 0.667 over 6 cells"
+    truth[:, :, :10] = 7
+    write_tile(workspace / "other.tif", truth)
+    lines, errors = run(capsys, "scene.tif", "--truth", "other.tif")
+    assert (
+        "warning: other.tif: 17% of its numbers are of no class (7); windows where these cover most do not count\n"
+        in errors
+    )

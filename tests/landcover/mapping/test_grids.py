@@ -91,6 +91,7 @@ def test_a_scene_is_read_in_its_own_metres_or_in_those_that_are_wanted(layer, wa
         (grid(crs=CRS.from_epsg(2263), left=1_000_000, top=200_000), None, r"is 0\.30 m .*; give --crs EPSG:32618"),
     ],
 )  # fmt: skip
-def test_what_is_not_in_metres_is_refused_with_the_utm_zone_to_give(layer, wanted, why):
+def test_what_is_not_in_metres_is_refused_with_the_utm_zone_to_give(layer, wanted, why, capfd):
     with pytest.raises(InputError, match=why):
         metric(layer, wanted)
+    assert capfd.readouterr().err == ""  # nothing by PROJ

@@ -30,6 +30,11 @@ def test_scales_that_give_no_reflectances_are_refused(scale, offset):
         scaling.from_scale(scale, offset)
 
 
+def test_the_scale_of_landsat_is_known():
+    with pytest.raises(InputError, match=r"its scale, 2.75e-05, is that of Landsat; the networks need Sentinel-2"):
+        scaling.from_scale(0.0000275, -0.2)
+
+
 def test_an_offset_is_given_in_the_unit_of_the_numbers():
     for offset, quantification in ((1000, 10_000), (0.1, 1), (0, 10_000)):
         scaling.check_unit(Scaling(offset, "argument", quantification, "pixels"))
@@ -139,8 +144,13 @@ def check(scalings, blue: np.ndarray, near_infrared: np.ndarray, level: str | No
         (both(1000, "metadata"), np.full(1001, -300), LAND, "with a smaller one: give by --offset what was add", True),
         (both(), spread(20, 100), spread(200, 700), r"land is below 695 .* --quantification 1000, or", True),
         (both(), spread(2, 40), spread(20, 255), "no number is above 255, as in a picture, .* give refl", True),
-        (both(), spread(1, 10), spread(5, 45), "below 45, darker than land, .* by --quantification$", False),
-        (both(), spread(1310, 6500), spread(20_000, 60_000), r"reaches 59600, .* --quantification 65535 for", True),
+        (both(), spread(1, 10), spread(5, 45), "below 45, darker than land, .* by --quantification; do not", False),
+        (both(), spread(1310, 6500), spread(20_000, 45_000), r"reaches 44750, .* --quantification 65535 for", True),
+        (both(), spread(1310, 6500), spread(20_000, 60_000), r"reaches 59600, .*: give reflectances, or the", True),
+        (both(), spread(7300, 12_000), spread(9000, 24_000), r"as of Landsat: the networks need Sentinel-2;", True),
+        (both(0, "argument", 65_535, "argument"), spread(100, 900), spread(300, 8700),
+         r"the land reaches 86\d\d in the near infrared, brighter than plants and soil, .*; do not trust", False),
+        (both(0, "tags", 10_000, "tags"), spread(0, 1), spread(1, 3), "darker than land, .*; do not trust", False),
         (both(), spread(2000, 9000), spread(2000, 40_000), r"reaches 39620, .* --quantification 65535 for", True),
         (both(quantification_by="argument"), spread(20, 100), spread(200, 700), "; do not trust the map$", False),
     ],

@@ -1,7 +1,13 @@
 import hashlib
+import os
 import pickle
+import signal
+import threading
+import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,6 +25,13 @@ from landcover.mapping.scenes import Provenance, Scene, open_scene
 
 NUMBERS = land()
 WITH_OFFSET = NUMBERS + 1000
+
+
+def interrupt_once(condition: Callable[[], bool]) -> None:
+    """Interrupt this process as Ctrl-C does, as soon as the condition is met."""
+    while not condition():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def whole(scene: Scene) -> np.ndarray:
@@ -161,6 +174,25 @@ def test_a_host_that_fails_once_or_stalls_is_asked_again(tmp_path, monkeypatch, 
         told = capsys.readouterr().err
     assert told.count("127.0.0.1 failed; trying again in 0 s\n") == 3
     assert "waiting for 127.0.0.1\n" in told
+
+
+def test_an_interrupt_does_not_wait_for_a_host_that_stalls(tmp_path, monkeypatch):
+    monkeypatch.setattr(pixels, "PAUSES", ())  # what is left behind ends with the server
+    body = write(tmp_path / "scene.tif", land(720), driver="COG", blocksize=256).read_bytes()
+    stalling = File(body, cut=0, stall=True)
+    with Server() as server:
+        url = server.on("/scene.tif", File(body))
+        scene = open_scene(url, [*BANDS])
+        server.on("/scene.tif", stalling)
+        server.on("/other.tif", stalling)
+        for work in (partial(whole, scene), partial(open_scene, url.replace("scene", "other"), [*BANDS])):
+            asked = len(server.seen)
+            watch = threading.Thread(target=interrupt_once, args=(lambda asked=asked: len(server.seen) > asked,))
+            watch.start()
+            with pytest.raises(KeyboardInterrupt):
+                work()
+            watch.join()
+            assert not server.released.is_set()  # it stalls still
 
 
 def test_a_host_with_a_certificate_that_nobody_knows_is_told(tmp_path, monkeypatch):
@@ -480,6 +512,10 @@ def test_files_that_are_no_rasters_are_refused(tmp_path):
         open_scene(str(tmp_path / "nowhere.tif"), [*BANDS])
     with pytest.raises(InputError, match=r"^s3://bucket/scene.tif: cannot be read; give an http\(s\) URL or a path"):
         open_scene("s3://bucket/scene.tif", [*BANDS])
+    with pytest.raises(
+        InputError, match=r"^https://host/x.SAFE.zip\?\.\.\.: is a zip on a host; download it, and give"
+    ):
+        open_scene("https://host/x.SAFE.zip?token=secret", [*BANDS])
 
 
 def test_a_band_that_is_not_there_is_named(geotiff, tmp_path):

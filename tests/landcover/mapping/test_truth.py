@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rasterio import Affine
@@ -7,6 +9,7 @@ from tiny import write_tile
 from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.truth import Agreement, read_labels
+from landcover.mapping.windows import Windows
 
 # Classes 10, 30 and 80 have the labels 0, 1 and 2; 0 is no class.
 TRUTH = np.uint8([
@@ -16,7 +19,6 @@ TRUTH = np.uint8([
     [ 0,  0, 10, 80],
 ])  # fmt: skip
 GRID = from_origin(500_000, 5_000_000, 10, 10)
-UTM = "EPSG:32633"
 
 
 @pytest.fixture
@@ -25,35 +27,45 @@ def truth(tmp_path):
     return tmp_path / "truth.tif"
 
 
-def labels(truth, step: int, side: int, aside: float = 0) -> list[list[int]]:
-    """Of windows of 2 x 2 pixels, whose cells are the step x step pixels in their middle."""
-    margin = (2 - step) / 2 + aside
-    transform = GRID @ Affine.translation(margin, margin) @ Affine.scale(step)
-    return read_labels(truth, [10, 30, 80], UTM, transform, (side, side), 2).tolist()
+def read(truth, numbers=(10, 30, 80), step=2, side=4, aside=0, metres=10, crs="EPSG:32633"):
+    """The labels in windows of 2 x 2 pixels of a scene of so many pixels a side, which starts `aside` in the truth."""
+    transform = GRID @ Affine.translation(aside, aside) @ Affine.scale(metres / 10)
+    scene = SimpleNamespace(crs=crs, transform=tuple(transform)[:6], width=side, height=side)
+    return read_labels(truth, numbers, scene, Windows.over(scene, 2, step))
 
 
 def test_a_window_has_the_class_that_covers_most_of_it(truth):
-    assert labels(truth, 2, 2) == [[0, 1], [NOTHING, 2]]
+    labels, warning = read(truth)
+    assert (labels.tolist(), warning) == ([[0, 1], [NOTHING, 2]], None)
+    assert read(truth, side=2, aside=2)[0].tolist() == [[2]]
 
 
 def test_windows_overlap_where_the_step_is_smaller(truth):
     # In the window below the middle, 10 and 30 cover a pixel each: the first of them counts.
-    assert labels(truth, 1, 3) == [[0, 1, 1], [0, 1, 1], [NOTHING, 0, 2]]
+    assert read(truth, step=1)[0].tolist() == [[0, 1, 1], [0, 1, 1], [NOTHING, 0, 2]]
 
 
-@pytest.mark.parametrize(("step", "side", "aside"), [(2, 2, 0.5), (2, 3, 0), (1, 3, -1)])
-def test_windows_beside_the_pixels_are_refused(truth, step, side, aside):
+@pytest.mark.parametrize("place", [{"aside": 0.5}, {"side": 6}, {"aside": -1}, {"metres": 20, "side": 2}])
+def test_windows_beside_the_pixels_are_refused(truth, place):
     with pytest.raises(InputError, match=r"truth\.tif: is not aligned with the scene's pixels; warp it"):
-        labels(truth, step, side, aside)
+        read(truth, **place)
+    with pytest.raises(InputError, match=r"truth\.tif: is in EPSG:32633, and the map in EPSG:32632; warp it to the sc"):
+        read(truth, crs="EPSG:32632")
 
 
-def test_another_coordinate_system_or_other_numbers_are_refused(truth):
+def test_numbers_of_no_class_are_told(truth, tmp_path):
+    labels, warning = read(truth, (30, 80, 95))
+    assert labels.tolist() == [[NOTHING, 0], [NOTHING, 1]]
+    assert warning == "33% of its numbers are of no class (10); windows where these cover most do not count"
     with pytest.raises(
-        InputError, match=r"truth\.tif: is in EPSG:32633, and the map in EPSG:32632; warp it to the scene"
+        InputError, match=r"100% of its numbers .* \(10, 30, 80\); give those of .* \[1, 2\], or 0 for none"
     ):
-        read_labels(truth, [10, 30, 80], "EPSG:32632", GRID, (2, 2), 2)
-    with pytest.raises(InputError, match=r"has the numbers 0, 10, 30, 80, and no class; .* classes.tif: \[1, 2\]"):
-        read_labels(truth, [1, 2], UTM, GRID, (2, 2), 2)
+        read(truth, [1, 2])
+    write_tile(tmp_path / "tagged.tif", TRUTH, transform=GRID, nodata=10)
+    assert read(tmp_path / "tagged.tif", (30, 80, 95))[1] is None
+    write_tile(tmp_path / "empty.tif", TRUTH * 0, transform=GRID)
+    with pytest.raises(InputError, match=r"100% of its numbers are of no class \(0\)"):
+        read(tmp_path / "empty.tif")
 
 
 def test_agreement_by_hand():
