@@ -253,7 +253,9 @@ def test_splits_needs_experiments_on_two_datasets(repository):
 
 def test_a_killed_experiment_is_said_to_resume(repository):
     (repository / "bin" / "dvc").write_text("#!/bin/bash\nkill -9 $$\n")
-    with pytest.raises(InputError, match="experiment deep: signal 9 ended dvc exp run, .*; run it again, and training"):
+    with pytest.raises(
+        InputError, match=r"experiment deep: signal 9 ended dvc exp run, .*; run it again, and training"
+    ):
         experiment.run("deep", {}, Setting(None))
 
 
