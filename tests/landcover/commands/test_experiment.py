@@ -251,6 +251,14 @@ def test_splits_needs_experiments_on_two_datasets(repository):
         experiment.main(["splits", "--dataset", "ours"])
 
 
+def test_a_killed_experiment_is_said_to_resume(repository):
+    (repository / "bin" / "dvc").write_text("#!/bin/bash\nkill -9 $$\n")
+    with pytest.raises(
+        InputError, match=r"experiment deep: signal 9 ended dvc exp run, .*; run it again, and training"
+    ):
+        experiment.run("deep", {}, Setting(None))
+
+
 def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(repository):
     old = experiment.reference_of_head("deep-b")
     subprocess.run(["git", "update-ref", old, "HEAD"], check=True)
