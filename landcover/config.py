@@ -448,7 +448,7 @@ def load(path: Path = PARAMS) -> dict[str, Any]:
         InputError: there is no such file, or it has no sections.
     """
     try:
-        params = yaml.load(path.read_bytes(), _Loader)
+        params = _Loader(path.read_bytes()).get_single_data()
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run from the root of the repository") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

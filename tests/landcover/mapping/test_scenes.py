@@ -476,7 +476,7 @@ def test_bands_that_are_only_counted_need_positions(tmp_path):
 
 def test_other_satellites_are_named(tmp_path):
     path = write(tmp_path / "scene.tif", NUMBERS, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"))
-    with pytest.raises(InputError, match=r"scene.tif: its bands have the names of those of Landsat; give a scene of"):
+    with pytest.raises(InputError, match=r"scene.tif: its bands have the names of those of Landsat; the networks"):
         open_scene(str(path), [*BANDS])
     path = write(tmp_path / "20230613_100401_3B_AnalyticMS_SR.tif", NUMBERS, ("blue", "green", "red", "nir"))
     with pytest.raises(
