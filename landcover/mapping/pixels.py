@@ -186,16 +186,19 @@ def read(
     return numbers, empty
 
 
-def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+def sample(path: str, index: int, block_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (H, W) and nodata of about SAMPLE pixels a side: from an overview, or else from SAMPLED_STRIPS strips.
 
     Nodata is what the file says, and 0.
+
+    Args:
+        block_rows: of the highest blocks among a scene's files, so that the same strips of all of them are read.
     """
 
     def sampled(raster: DatasetReader) -> list[tuple[np.ndarray, np.ndarray]]:
         parts = []
         step = math.ceil(max(raster.width, raster.height) / SAMPLE)
-        thickness = raster.height if raster.overviews(index) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
+        thickness = raster.height if raster.overviews(index) else max(block_rows, SAMPLED_ROWS)
         starts = range(0, raster.height, thickness)
         for start in starts[:: math.ceil(len(starts) / SAMPLED_STRIPS)]:
             rows = min(thickness, raster.height - start)

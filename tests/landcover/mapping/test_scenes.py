@@ -488,6 +488,22 @@ def test_areas_that_are_not_those_of_the_ground_are_refused(tmp_path):
         open_scene(str(path), [*BANDS])
 
 
+def test_files_of_bands_may_have_other_blocks_and_pixels_but_no_other_bands(tmp_path):
+    blocks = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    numbers = land(1500) // 10
+    for band, own, options in zip(BANDS, numbers, ({}, {}, {}, blocks), strict=True):
+        write(tmp_path / f"x_{band}.tif", own, (), **options)
+    with pytest.raises(InputError, match="give --quantification 1000"):  # pixels of both are compared
+        open_scene(str(tmp_path), [*BANDS])
+    write(tmp_path / "x_B08.tif", numbers[3, ::2, ::2], (), metres=20)
+    assert open_scene(str(tmp_path), [*BANDS]).provenance.resampled_from == {"B08": "EPSG:32633, 20 m"}
+    write(tmp_path / "x_B08.tif", numbers)
+    with pytest.raises(
+        InputError, match=r"x_B08.tif has 4 bands instead of one; give the files of single bands, or it"
+    ):
+        open_scene(str(tmp_path), [*BANDS])
+
+
 def test_files_that_are_no_rasters_are_refused(tmp_path):
     picture = tmp_path / "scene.jpg"
     write(picture, NUMBERS[:3].astype(np.uint8), (), driver="JPEG")
