@@ -157,7 +157,7 @@ def test_a_cog_is_read_from_a_host_until_that_fails(tmp_path, monkeypatch):
         for answer, remedy in ((File(body, cut=1000), "check the network"), (Reply(403), "its host wants a login")):
             server.on("/scene.tif", answer)
             with pytest.raises(InputError, match=rf"^scene.tif: scene.tif cannot be read .*{remedy}") as error:
-                whole(elsewhere(scene, f"{url}?{remedy}=secret"))
+                whole(elsewhere(scene, f"{url}?{len(remedy)}=secret"))
             assert "secret" not in str(error.value)
 
 
@@ -177,9 +177,7 @@ def test_a_host_that_fails_once_or_stalls_is_asked_again(tmp_path, monkeypatch, 
             server.on("/scene.tif", File(body), File(body), answer, File(body))
             assert (whole(elsewhere(scene, f"{url}?{number}")) == numbers).all()
         server.on("/scene.tif", File(body), File(body), torn)
-        with pytest.raises(
-            InputError, match=r"scene.tif cannot be read \(.*\); check the network and the URL, and run"
-        ):
+        with pytest.raises(InputError, match=r"scene.tif cannot be read \(.*\); check the network and the URL"):
             whole(elsewhere(scene, f"{url}?torn"))
     told = capsys.readouterr().err
     assert re.search("^(127.0.0.1 failed; trying again in 0 s\n|waiting for 127.0.0.1\n)+$", told)
