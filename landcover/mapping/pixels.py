@@ -51,7 +51,7 @@ PATIENCE = 10  # seconds after which a line says that a host is slow
 PAUSES = (1, 4)  # seconds before a failed read is repeated
 REFUSED = re.compile(rf"HTTP response code\D*4\d\d|{CERTIFICATES.pattern}")
 JP2 = re.compile(r"\.jp2(?!\w)", re.IGNORECASE)  # in Nodes(<name>.jp2)/$value, too
-# Of several threads that decode tiles of a JPEG 2000, GDAL does not report the errors.
+# Of several threads that decode tiles of a JPEG 2000, or wait for tiles from a host, GDAL does not report the errors.
 ONE_THREAD = {"GDAL_NUM_THREADS": 1}
 DENIED = re.compile(r"\b(401|403|409)\b")  # the last by Azure, where it serves the Planetary Computer
 ANEW = {"CPL_VSIL_CURL_NON_CACHED": REMOTE}  # without what GDAL knows of a host, such as that a file was not there
@@ -77,7 +77,7 @@ def open_raster(path: str, anew: bool = False) -> Iterator[DatasetReader]:
     remote = path.startswith(REMOTE)
     driver = "JP2OpenJPEG" if JP2.search(path.partition("?")[0]) else "GTiff"
     options = OPTIONS | (ALONE if remote else {}) | (ANEW if anew else {})
-    if driver == "JP2OpenJPEG":
+    if remote or driver == "JP2OpenJPEG":
         options |= ONE_THREAD
     try:
         with rasterio.Env(**options), warnings.catch_warnings():
@@ -188,16 +188,19 @@ def read(
     return numbers, empty
 
 
-def sample(path: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+def sample(path: str, index: int, block_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers (H, W) and nodata of about SAMPLE pixels a side: from an overview, or else from SAMPLED_STRIPS strips.
 
     Nodata is what the file says, and 0.
+
+    Args:
+        block_rows: of the highest blocks among a scene's files, so that the same strips of all of them are read.
     """
 
     def sampled(raster: DatasetReader) -> list[tuple[np.ndarray, np.ndarray]]:
         parts = []
         step = math.ceil(max(raster.width, raster.height) / SAMPLE)
-        thickness = raster.height if raster.overviews(index) else max(raster.block_shapes[0][0], SAMPLED_ROWS)
+        thickness = raster.height if raster.overviews(index) else max(block_rows, SAMPLED_ROWS)
         starts = range(0, raster.height, thickness)
         for start in starts[:: math.ceil(len(starts) / SAMPLED_STRIPS)]:
             rows = min(thickness, raster.height - start)

@@ -170,6 +170,8 @@ def _read_source(name: str, files: _Files) -> Source:
     names = [file for file in files.names if not NOT_OURS.fullmatch(file)]
     matches = [match for match in map(METADATA.fullmatch, names) if match]
     if not matches:
+        if any(re.search("(^|/)GRANULE/", file) for file in names):
+            raise InputError(f"{name}: has no MTD_MSIL2A.xml, which says what its numbers mean; download it again")
         images = [file for file in names if BAND_FILE.fullmatch(file)]
         return Source("folder", name, _layers(name, files.prefix, images))
     if len(matches) > 1:

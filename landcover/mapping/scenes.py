@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 from rasterio import Affine
-from rasterio.enums import Interleaving
+from rasterio.enums import ColorInterp, Interleaving
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -254,7 +254,8 @@ class Header(NamedTuple):
     signed: bool  # its numbers may be negative
 
 
-def _header(layer: Layer) -> Header:
+def _header(layer: Layer, alone: bool) -> Header:
+    """The metadata of a layer, which may have to be alone in its file."""
     file = pixels.file_name(layer.path)
 
     def inspect(raster: DatasetReader) -> Header:
@@ -264,6 +265,10 @@ def _header(layer: Layer) -> Header:
             raise InputError(
                 f"{file} has no georeference; add one with `rio edit-info --crs EPSG:<code> --transform "
                 f"'[10, 0, <left>, 0, -10, <top>]' {file}`"
+            )
+        if alone and raster.count - (ColorInterp.alpha in raster.colorinterp) > 1:
+            raise InputError(
+                f"{file} has {raster.count} bands instead of one; give the files of single bands, or it alone"
             )
         band = layer.index - 1
         dtype, block = np.dtype(raster.dtypes[band]), raster.block_shapes[band]
@@ -296,8 +301,10 @@ def _scalings(
     checked = [band for band in (BLUE, NEAR_INFRARED) if band in headers] or list(headers)[:1]
     sampled = dict.fromkeys([*checked, *(band for band, header in headers.items() if header.signed)])
 
+    block_rows = max(header.block_rows for header in headers.values())
+
     def sample(band: str) -> tuple[np.ndarray, np.ndarray]:
-        return pixels.sample(source.layers[band].path, source.layers[band].index)
+        return pixels.sample(source.layers[band].path, source.layers[band].index, block_rows)
 
     samples = dict(zip(sampled, _side_by_side(sample, sampled), strict=True))
     fills = {band: pixels.fill_of(numbers[~empty]) for band, (numbers, empty) in samples.items()}
@@ -333,7 +340,9 @@ def _scalings(
         each = [levels(band, *(samples.get(band) or sample(band))) for band in headers]
         return min(float(np.nanpercentile(level, 0.1)) for level in each if not np.isnan(level).all())
 
-    checked_levels = {band: levels(band, *samples[band]) for band in checked}
+    # Of a coarser band, the pixels are others.
+    alike = [band for band in checked if samples[band][0].shape == samples[checked[0]][0].shape]
+    checked_levels = {band: levels(band, *samples[band]) for band in alike}
     return scalings, gaps, warnings + scaling.check_plausible(scalings, checked_levels, source.level, darkest)
 
 
@@ -381,7 +390,8 @@ def open_scene(
                 f"Level-{level} product, or force it by --level any"
             )
         inspected = list(dict.fromkeys([*bands, *(band for band in (BLUE, NEAR_INFRARED) if band in source.layers)]))
-        headers = {band: _header(source.layers[band]) for band in inspected}
+        a_file_each = source.kind not in ("raster", "STAC item")
+        headers = {band: _header(source.layers[band], a_file_each) for band in inspected}
         own = {band: headers[band].grid for band in bands}
         finest = min(own, key=lambda band: own[band].pixel_area())
         for band, grid in own.items():

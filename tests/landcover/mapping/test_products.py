@@ -64,6 +64,14 @@ def test_damaged_metadata_are_named(tmp_path, content, why):
         products.read_source(root)
 
 
+def test_a_product_without_its_metadata_is_no_folder_of_bands(tmp_path):
+    root = write_safe(tmp_path, land(8))
+    (root / "MTD_MSIL2A.xml").unlink()
+    for path in (root, zipped(root)):
+        with pytest.raises(InputError, match=rf"^{path.name}: has no MTD_MSIL2A.xml, which says .*; download it again"):
+            products.read_source(path)
+
+
 def test_a_folder_has_a_file_a_band(tmp_path):
     for name in ("x_B02_10m.tif", "x_B02_20m.tif", "x_B03.tif", "b4.TIF", "x_B8A_clip.tiff", "notes_B05.txt", "x.tif"):
         (tmp_path / name).write_bytes(b"")
