@@ -371,14 +371,15 @@ def open_scene(
     scaling.check_given(offset, quantification)
     source = _read_source(*_named_by_gdal(path), bands, positions)
     with _named(source.name):
+        names = [source.name, *(pixels.file_name(layer.path) for layer in source.layers.values())]
+        if other := other_satellite(" ".join(names)):
+            raise InputError(f"is called as products of {other} are; {NEEDED}")
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
         products.check_files(source.layers[band].path for band in bands)
         source = _complete(source, bands)
-        if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
-            raise InputError(f"is called as products of {other} are; {NEEDED}")
         if source.level == "1C" and not any_level:
             raise InputError(
                 "is Level 1C, top of atmosphere, but the networks need Level 2A; give the Level-2A product, or force "
