@@ -374,16 +374,17 @@ def open_scene(
     scaling.check_given(offset, quantification)
     source = _read_source(*_named_by_gdal(path), bands, positions)
     with _named(source.name):
+        names = [source.name, *(pixels.file_name(layer.path) for layer in source.layers.values())]
+        if other := other_satellite(" ".join(names)):
+            raise InputError(
+                f"has the name of a product of {other}; give a scene of Sentinel-2, or rename it if it is one"
+            )
         if missing := [band for band in bands if band not in source.layers]:
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
         products.check_files(source.layers[band].path for band in bands)
         source = _complete(source, bands)
-        if other := other_satellite(f"{source.name} {pixels.file_name(source.layers[bands[0]].path)}"):
-            raise InputError(
-                f"has the name of a product of {other}; give a scene of Sentinel-2, or rename it if it is one"
-            )
         if level and source.level and source.level != level:
             raise InputError(
                 f"is Level {source.level}, {LEVELS[source.level]}, but Level {level} is needed; give the "

@@ -491,6 +491,10 @@ def test_other_satellites_are_named(tmp_path):
         InputError, match=r"has the name of a product of PlanetScope; give a scene of Sentinel-2, or rename"
     ):
         open_scene(str(path), [*BANDS])
+    for number in (2, 3, 4, 5):
+        write(tmp_path / "x" / f"LC08_L2SP_190024_20230613_02_T1_SR_B{number}.TIF", NUMBERS[0], (), metres=30)
+    with pytest.raises(InputError, match=r"^x: has the name of a product of Landsat; give a scene"):
+        open_scene(str(tmp_path / "x"), [*BANDS])
     path = write(tmp_path / "scene.tif", NUMBERS, ("blue", "green", "red", "nir"), metres=3)
     (warning,) = open_scene(str(path), [*BANDS]).provenance.warnings
     assert warning.startswith("its pixels are 3 m, those of Sentinel-2 10 m; the networks have not seen such images")
