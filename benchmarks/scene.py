@@ -3,14 +3,14 @@
     python -m benchmarks.scene [--steps 12 120] [--folder FOLDER] [--write]
 
 prints Markdown, and with --write puts it into benchmarks/README.md. It works in a temporary folder, below FOLDER if one
-is given, and needs 1 GB of disk. The networks are the notebook's, `strong` in experiments.yaml, and `strong` without
-padding, all with initial weights.
+is given, and needs 1 GB of disk. The networks are those of experiments in experiments.yaml, with initial weights.
 
 The loop reads a row of windows at a time, and applies the network to batches of 256 windows, channels last, for enough
 evenly spaced rows.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -44,10 +44,11 @@ from landcover.synthetic.scene import SCENE, write_scene
 from landcover.training.determinism import set_deterministic
 
 COMPARED, WHOLE = 5_490, 10_980  # pixels a side: a quarter of a product, and all of it
-NETWORKS = {
+NETWORKS = {  # an experiment, and what is changed in it
     "the notebook's": ("notebook", {}),
     "strong": ("strong", {}),
-    "strong, unpadded": ("strong", {"padding": "valid"}),
+    "strong, unpadded": ("strong", {"model.cnn.padding": "valid"}),
+    "residual, one orientation": ("residual", {"model.symmetries": False}),
 }
 REPETITIONS, BATCH = 3, 256
 LOOPED = 1000  # windows, at least
@@ -74,13 +75,12 @@ def write_models(folder: Path, params: dict) -> None:
     experiments = yaml.safe_load(Path("experiments.yaml").read_text())["network"]
     inputs = Inputs(tuple(params["bands"]), CLASSES, PATCH_SIZE)
     for name, (experiment, changes) in NETWORKS.items():
-        chosen = {key.rpartition(".")[2]: value for key, value in experiments[experiment].items()} | changes
-        model = params["model"]
-        architecture = Architecture(
-            name="cnn",
-            standardize=chosen.get("standardize", model["standardize"]),
-            cnn={key: chosen.get(key, value) for key, value in model["cnn"].items()},
-        )
+        model = copy.deepcopy(params["model"])
+        for key, value in (experiments[experiment] | changes).items():
+            section, *family, last = key.split(".")
+            if section == "model":
+                (model[family[0]] if family else model)[last] = value
+        architecture = Architecture.model_validate(model)
         torch.manual_seed(0)
         network = build(architecture, inputs)
         metadata = Metadata(architecture=architecture, inputs=inputs, parameters=network.parameter_count)
