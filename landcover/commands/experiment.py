@@ -126,17 +126,23 @@ def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
 def give_verdict(name: str, reference: str, setting: Setting) -> None:
     """Compare an experiment with its reference, or the reference itself with the last commit.
 
+    On a dataset of its own, the reference has nothing to be compared with.
+
     Raises:
         InputError: the comparison failed, and has printed why.
     """
     called = setting.called(name)
+    apply = f"To apply it to the workspace, commit what you have changed since, then: dvc exp apply {called}"
+    if setting.dataset and name == reference:
+        print(f"\n{called}: the others of its group are compared with it. {apply}")
+        return
     base = "HEAD" if name == reference else setting.called(reference)
     page = Path("comparison", f"{called}.md")
     command = [sys.executable, "-m", "landcover", "compare", "--base", base, "--head", called, "--output", str(page)]
     print(f"\n{called} against {base}:", flush=True)
     if subprocess.run(command).returncode not in (0, NOT_COMPARABLE):
         raise InputError(f"experiment {called} was run, but has no verdict; fix the error above, and compare again")
-    print(f"To apply it to the workspace, commit what you have changed since, then: dvc exp apply {called}")
+    print(apply)
 
 
 def demand_same_patches(predictions: dict[str, Predictions], split: str) -> None:

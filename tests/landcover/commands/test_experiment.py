@@ -48,8 +48,8 @@ def test_every_experiment_changes_parameters_that_exist_to_valid_values(name, de
     config.check(changed)
 
 
-def test_names_of_experiments_and_groups_are_unique():
-    assert len(CHANGES) == sum(map(len, GROUPS.values()))
+def test_a_name_stands_for_one_experiment_or_group():
+    assert all(CHANGES[name] == changes for group in GROUPS.values() for name, changes in group.items())
     assert not CHANGES.keys() & GROUPS.keys()
 
 
@@ -269,6 +269,14 @@ def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(
     )
     assert (repository / "checkpoints").read_text() == f"{repository}/.partial\n"
     assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
+
+
+def test_a_reference_on_another_dataset_has_nothing_to_be_compared_with(repository, capsys):
+    experiment.main(["run", "notebook", "--dataset", "b"])
+    assert capsys.readouterr().out == (
+        "\nnotebook-b: the others of its group are compared with it. To apply it to the workspace, commit what you "
+        "have changed since, then: dvc exp apply notebook-b\n"
+    )
 
 
 def test_an_experiment_takes_ignored_lists_along(repository):
