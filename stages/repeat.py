@@ -1,4 +1,4 @@
-"""Train again.  data/tensors, models/pretrained.safetensors, data/folds.csv -> models/seeds.safetensors, models/ensemble.safetensors
+"""Train again.  data/tensors, weights to start from, data/folds.csv -> models/seeds.safetensors, ensemble.safetensors
 
 With other seeds, and in folds. The first file holds log-probabilities, for evaluate, and the second the networks of the
 seeds; those of folds are not kept, since they judge the configuration.

@@ -1,6 +1,4 @@
-"""Train the network.  data/tensors, models/pretrained.safetensors -> models/model.safetensors and what it predicts
-
-That is models/log_probabilities.safetensors, beside reports/history.csv.
+"""Train the network.  data/tensors, weights to start from -> models/model.safetensors, log_probabilities, history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
 evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with

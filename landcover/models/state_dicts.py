@@ -1,4 +1,4 @@
-"""Files of weights that anyone saved: this pipeline's, other .safetensors, and what torch.save wrote of named tensors."""
+"""Files of weights that anyone saved: this pipeline's, other .safetensors, and named tensors that torch.save wrote."""
 
 import json
 from collections.abc import Mapping
@@ -23,8 +23,8 @@ FACTS = ("architecture", "bands", "classes", "context", "dataset", "level", "pat
 def read(path: Path, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors of a file by name, float32 or int64, and what is known of them.
 
-    Facts: `order`, the names as the file lists them; `removed`, what was taken off all of them; `left_out`, the sizes of
-    tensors whose names lack it; and FACTS, if the file is this pipeline's.
+    Facts: `order`, the names as the file lists them; `removed`, what was taken off all of them; `left_out`, the sizes
+    of tensors whose names lack it; and FACTS, if the file is this pipeline's.
 
     Args:
         what: the file, for messages.
@@ -56,7 +56,7 @@ def _read_safetensors(path: Path, what: str) -> tuple[dict[str, "torch.Tensor"],
     except (safetensors.SafetensorError, ValueError, OSError) as error:
         raise InputError(f"{what}: is damaged or incomplete ({_line(error)}); get the file again") from None
     if own and "seeds" in stated:
-        raise InputError(f"{what}: holds an ensemble; give a file of a single network, such as models/model.safetensors")
+        raise InputError(f"{what}: holds an ensemble; give a file of one network, such as models/model.safetensors")
     if not weights:
         raise InputError(f"{what}: holds no tensors; give a file of weights")
     return weights, facts

@@ -9,7 +9,7 @@ from landcover import config
 from landcover.constants import BANDS, BUFFER_KM, CLASSES, readable
 from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS, SHARE
-from landcover.evaluation.predictions import BASELINES
+from landcover.evaluation.predictions import BASELINE_LABELS
 from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.models.registry import Architecture
@@ -57,7 +57,7 @@ def how_split(split: dict[str, Any]) -> str:
 def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, str]]:
     """One row per metric: the network beside the baselines."""
     predictors = {"**network**": scores["test"]} | {
-        words: baselines[name] for name, words in BASELINES.items() if name in baselines
+        words: baselines[name] for name, words in BASELINE_LABELS.items() if name in baselines
     }
     predictors |= {"network, on val": scores["val"]}
     rows = [

@@ -75,7 +75,7 @@ def initialize(
     pairs, notes = _pair(own, pretrained, head)
     of_channels = _of_channels(architecture, network.inputs) & pairs.keys()
     by_band = {name for name in of_channels if own[name].ndim == 4 and own[name].shape[1] == len(channels)}
-    taken = _fitting_layers(own, pairs, by_band, head, network.inputs, pretrained)
+    taken = _fitting_layers(own, pairs, by_band, head, network.inputs, pretrained, notes)
     bands = channels
     if of_channels:
         count = pretrained.weights[pairs[min(of_channels)]].shape[1]
@@ -131,7 +131,7 @@ def _pair(own: dict[str, torch.Tensor], pretrained: Pretrained, head: str) -> tu
             f"has {len(theirs)} tensors, none named as one of the {len(mine)} of the model; they are of another "
             "network: choose theirs under model"
         )
-    notes.append("the file's names are others, so its layers were matched by their order; all shapes agree")
+    notes.append("the file's names are others, so its layers were matched by their order")
     return dict(zip(mine, theirs, strict=True)), notes
 
 
@@ -153,8 +153,9 @@ def _fitting_layers(
     head: str,
     inputs: Inputs,
     pretrained: Pretrained,
+    notes: list[str],
 ) -> set[str]:
-    """The layers of which the file has all tensors, in their shapes.
+    """The layers of which the file has all tensors, in their shapes; adds to the notes.
 
     Raises:
         InputError: there is none, or the shapes are those of another network.
@@ -168,6 +169,7 @@ def _fitting_layers(
                 misfits.add(head)
         elif len(mine) == len(theirs) == 2 and mine[0] == theirs[0] and mine != theirs:
             misfits.add(_layer(name))  # after flattening, its inputs are as many as the patch's size makes them
+            notes.append(f"{_layer(name)} is new: it has {mine[1]} inputs, and {_layer(its)} {theirs[1]}")
         elif _without_channels(mine, name in by_band) != _without_channels(theirs, name in by_band):
             raise pretrained.refuse(
                 f"{its} has the shape {_times(theirs)}, the model's {name} {_times(mine)}; they are of another "
@@ -192,9 +194,7 @@ def _times(shape: Sequence[int]) -> str:
 # -- bands and scaling
 
 
-def _bands(
-    channels: list[str], count: int, pretrained: Pretrained, settings: Training, *, matched: bool
-) -> list[str]:
+def _bands(channels: list[str], count: int, pretrained: Pretrained, settings: Training, *, matched: bool) -> list[str]:
     """The bands of the file's first layer, in its order.
 
     Args:
