@@ -1,6 +1,7 @@
 """Files of weights that anyone saved: this pipeline's, other .safetensors, and named tensors that torch.save wrote."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ CONTAINERS = ("state_dict", "model_state_dict", "model")  # keys under which che
 # What training frameworks put before the names of the layers. Names that lack it are of something else, such as the
 # second encoder of contrastive learning.
 PREFIXES = ("module.encoder_q.", "encoder_q.", "backbone.", "encoder.", "model.", "network.", "module.")
+# In torch's messages about pickles that name something else than what tensors are made of.
+FOREIGN = re.compile("GLOBAL|unsafe|blocklisted|Can only (create|build|SETITEM|append|extend)|unrecognized function")
 # What this pipeline's files state that matters for another network.
 FACTS = ("architecture", "bands", "classes", "context", "dataset", "level", "patch_size")
 
@@ -69,7 +72,7 @@ def _read_saved(path: Path, what: str) -> tuple[dict[str, "torch.Tensor"], dict[
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file may raise whatever its bytes lead to
         text = _line(error)
-        if "weights only load failed" in text.lower():
+        if FOREIGN.search(str(error)):
             raise InputError(
                 f"{what}: holds more than tensors, which may be code and is not read; save its state_dict() alone"
             ) from None
