@@ -46,7 +46,7 @@ def test_a_path_becomes_tensors_that_name_their_file_and_its_hash(file, default_
     ("changes", "message"),
     [
         ({"init": "none.pth"}, "train.init = 'none.pth': no such file; give an absolute path, or an http"),
-        ({"init": "mine.pth", "init_sha256": "0" * 64}, "mine.pth: its sha256 is [0-9a-f]{64}, not 0{64}; get the file"),
+        ({"init": "mine.pth", "init_sha256": "0" * 64}, "mine.pth: its sha256 is [0-9a-f]{64}, not 0{64}; get"),
     ],
 )  # fmt: skip
 def test_what_is_not_the_file_is_refused_and_nothing_is_written(file, default_params, tmp_path, changes, message):

@@ -36,7 +36,7 @@ def test_a_state_dict_is_read_in_its_order_on_any_machine(tmp_path):
             "state_dict: module.encoder_q.",
             {"module.encoder_k.conv1.weight": 8},
         ),
-        ({"model.backbone.conv1.weight": CONV, "model.head.bias": torch.ones(2)}, "model.backbone.", {"model.head.bias": 2}),
+        ({"model.backbone.conv1.weight": CONV, "model.fc.b": CONV[0, 0, 0]}, "model.backbone.", {"model.fc.b": 2}),
     ],
 )  # fmt: skip
 def test_what_frameworks_put_before_the_names_is_taken_off_and_told(tmp_path, content, removed, left_out):
