@@ -272,10 +272,22 @@ class Preprocessing(Section):
     max_bad_patches: Annotated[int, pydantic.Field(ge=0)]
 
 
+def _table_of_vectors(path: str) -> str:
+    if not path.lower().endswith((".parquet", ".npz")):
+        raise ValueError("give a .parquet or .npz of patch_id and vector, or null")
+    return path
+
+
 class Baseline(Section):
     percentiles: list[Annotated[float, pydantic.Field(ge=0, le=100)]]
     inverse_regularization: Annotated[list[Positive], pydantic.Field(min_length=1)]
-    embeddings: Annotated[str, pydantic.StringConstraints(pattern=r"(?i)\.(parquet|npz)$")] | None
+    embeddings: Annotated[str, pydantic.AfterValidator(_table_of_vectors)] | None
+
+
+def _epochs_or_all(value: Any) -> int | str:
+    if value != "all" and not (isinstance(value, int) and value >= 0):
+        raise ValueError("choose all, or a number of epochs from 0")
+    return value
 
 
 class Training(Section):
@@ -305,7 +317,7 @@ class Training(Section):
     init_mean: list[float]
     init_std: list[Positive]
     init_batch_norm: Literal["keep", "estimate"]
-    freeze: Annotated[int, pydantic.Field(ge=0)] | Literal["all"]
+    freeze: Annotated[int | Literal["all"], pydantic.PlainValidator(_epochs_or_all)]
     backbone_learning_rate: Positive | None
 
     @pydantic.model_validator(mode="after")
