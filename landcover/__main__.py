@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": "map the land cover of a scene, or predict the patches of a folder",
     "cut": "cut patches out of a scene, around points or in polygons of known land cover",
     "look": "show how a dataset is understood, before training",
+    "embed": "write what the model's last layer sees of each patch, for other programs",
     "export": "write the model as ONNX, for programs without torch",
     "positions": "write where GeoTIFFs lie, for tiles of the same names without a georeference",
     "worker": "a Dask worker with the same environment as the stages",

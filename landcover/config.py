@@ -7,7 +7,7 @@ reported before the first one runs. The module imports nothing heavy, because ev
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 import pydantic
@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from landcover import constants
 from landcover.errors import InputError
-from landcover.modalities import Inputs
+from landcover.modalities import OF_IMAGE, Inputs
 from landcover.models.registry import Architecture
 from landcover.schema import Count, Distinct, Positive, Section, Seed, Share
 
@@ -213,8 +213,8 @@ def _public(source: str) -> str:
         raise ValueError("has a user or a password, which dvc.lock would record; put them in ~/.netrc")
     if not valid:
         raise ValueError(
-            "is no valid http(s) URL; copy the address again, without a user or a password, or download the archive "
-            "and give its path"
+            "is no valid http(s) URL; copy the address again, without a user or a password, or download the file and "
+            "give its path"
         )
     if url.query not in ("", "download=1") and not re.fullmatch(r"\$[A-Za-z_]\w*", url.query):
         raise ValueError(
@@ -222,6 +222,10 @@ def _public(source: str) -> str:
             "for example QUERY, and end the URL with ?$QUERY"
         )
     return source
+
+
+def is_url(source: str) -> bool:
+    return bool(re.match("https?://", source, re.IGNORECASE))
 
 
 class Dataset(Section):
@@ -268,9 +272,22 @@ class Preprocessing(Section):
     max_bad_patches: Annotated[int, pydantic.Field(ge=0)]
 
 
+def _table_of_vectors(path: str) -> str:
+    if not path.lower().endswith((".parquet", ".npz")):
+        raise ValueError("give a .parquet or .npz of patch_id and vector, or null")
+    return path
+
+
 class Baseline(Section):
     percentiles: list[Annotated[float, pydantic.Field(ge=0, le=100)]]
     inverse_regularization: Annotated[list[Positive], pydantic.Field(min_length=1)]
+    embeddings: Annotated[str, pydantic.AfterValidator(_table_of_vectors)] | None
+
+
+def _epochs_or_all(value: Any) -> int | str:
+    if value != "all" and not (isinstance(value, int) and value >= 0):
+        raise ValueError("choose all, or a number of epochs from 0")
+    return value
 
 
 class Training(Section):
@@ -294,6 +311,28 @@ class Training(Section):
     keep: Literal["last", "best"]
     precision: Literal["float32", "bfloat16"]
     modality_dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
+    init: Annotated[str, pydantic.Field(min_length=1), pydantic.AfterValidator(_public)] | None  # weights to start from
+    init_sha256: Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)] | None
+    init_bands: Annotated[list[Literal[OF_IMAGE]], Distinct]
+    init_mean: list[float]
+    init_std: list[Positive]
+    init_batch_norm: Literal["keep", "estimate"]
+    freeze: Annotated[int | Literal["all"], pydantic.PlainValidator(_epochs_or_all)]
+    backbone_learning_rate: Positive | None
+
+    @pydantic.model_validator(mode="after")
+    def _init_is_whole(self) -> Self:
+        if self.init and is_url(self.init) and not self.init_sha256:
+            raise ValueError("init is a URL: give the file's sha256 in init_sha256, as its publisher states it")
+        if (self.init_mean or self.init_std) and not (
+            len(self.init_mean) == len(self.init_std) == len(self.init_bands)
+        ):
+            raise ValueError("init_mean and init_std: give one number for each band in init_bands")
+        return self
+
+    def frozen(self, epoch: int) -> bool:
+        """Whether only the head learns in an epoch, which counts from 1."""
+        return self.freeze == "all" or epoch <= self.freeze
 
 
 class Repetition(Section):
@@ -381,10 +420,15 @@ class Params(Section):
                 f"repeat.test = 'locked': {self.dataset} is split by {entry.split.method}, so neighbours of its test "
                 "patches would be trained on; split by place, or choose folds"
             )
+        if self.train.init_mean and self.model.standardize != "moments":
+            raise ValueError(
+                f"train.init_mean: with model.standardize = {self.model.standardize}, the input would have another "
+                "scaling than that of the weights; set model.standardize to moments"
+            )
         patch_size = entry.patch_size or (constants.PATCH_SIZE if entry.layout == constants.LAYOUT else None)
         try:
             if patch_size:  # else from the files, and training checks it
-                self.model.parameters.check_patch_size(patch_size)
+                self.model.check_patch_size(patch_size)
         except ValueError as error:
             raise ValueError(f"model: {error}") from None
         return self

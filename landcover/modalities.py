@@ -21,6 +21,7 @@ CONTEXT = {
 }
 SENTINEL_2 = "sentinel-2"
 MODALITIES = (SENTINEL_2, *IMAGES, *CONTEXT)
+OF_IMAGE = (*BANDS, *(name for names in IMAGES.values() for name in names))  # the names of image channels
 OF_NAME = dict.fromkeys(BANDS, SENTINEL_2) | {
     name: modality for modality, names in (IMAGES | CONTEXT).items() for name in names
 }

@@ -19,7 +19,9 @@ from landcover import cli, environment, processes
 from landcover.device import demand_device
 from landcover.errors import InputError
 
-STAGES = ("download", "unpack", "preprocess", "folds", "baseline", "train", "repeat", "evaluate", "report")
+STAGES = (
+    "download", "unpack", "preprocess", "folds", "baseline", "pretrained", "train", "repeat", "evaluate", "report",
+)  # fmt: skip
 
 
 def main() -> None:

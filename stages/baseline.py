@@ -11,11 +11,12 @@ from threadpoolctl import threadpool_limits
 from landcover import files
 from landcover.config import Baseline, Evaluation, Runtime
 from landcover.constants import SPLITS
+from landcover.data.embeddings import load_embeddings
 from landcover.data.index import Folds, Index, load_folds, load_index, rows_by_split
 from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
 from landcover.evaluation.metrics import demand
-from landcover.evaluation.predictions import BASELINES, OF_PATCH, tabulate
+from landcover.evaluation.predictions import BASELINE_LABELS, OF_PATCH, tabulate
 from landcover.processes import helpers
 from landcover.terminal import showing
 
@@ -33,12 +34,15 @@ def features(patches: Split, describe: Callable[[Split], np.ndarray]) -> np.ndar
     return of_images if patches.context is None else np.hstack([of_images, patches.context])
 
 
-def from_band_statistics(
-    patches: Split, index: Index, trials: list[Trial], settings: Baseline, threads: int
+def regress(
+    known: np.ndarray, patches: Split, index: Index, trials: list[Trial], candidates: list[float], threads: int
 ) -> tuple[list[np.ndarray], float]:
-    """Log-probabilities (N, K) of each trial's test patches, from logistic regressions, and the C of the first."""
-    known = features(patches, lambda one: baselines.band_statistics(one.images, settings.percentiles, threads))
-    predicted, chosen, candidates = [], [], settings.inverse_regularization
+    """Log-probabilities (N, K) of each trial's test patches, from logistic regressions, and the C of the first.
+
+    Args:
+        known: features of all patches, float64 (N, F).
+    """
+    predicted, chosen = [], []
     with threadpool_limits(threads):
         for train, test in trials:
             given = known[train], patches.labels[train]
@@ -59,7 +63,7 @@ def from_texture(patches: Split, trials: list[Trial], threads: int) -> list[np.n
 
 def tabulate_folds(folds: Folds | None, patches: Split, predicted: dict[str, list[np.ndarray]]) -> pd.DataFrame:
     """The class that each baseline predicts for each patch in the folds, from the trial of the fold that tests it."""
-    columns = [*OF_PATCH, "patch_id", "actual", *BASELINES]
+    columns = [*OF_PATCH, "patch_id", "actual", *predicted]
     if not folds:
         return pd.DataFrame(columns=columns)
     names, count = np.array(patches.classes), len(folds.numbers)
@@ -84,7 +88,7 @@ def baseline(
     evaluate: Evaluation,
     runtime: Runtime,
 ) -> None:
-    """Score the majority class, logistic regression and gradient boosting on the test split; predict in folds, too."""
+    """Score the majority class, logistic regressions and gradient boosting on the test split; predict in folds, too."""
     demand(evaluate.verdict, evaluate.tolerance)  # an unknown metric is reported before anything is trained
     folds = load_folds(folds_csv)
     needed = SPLITS if folds else ("train", "test")
@@ -95,19 +99,27 @@ def baseline(
     if folds:
         trials += [Trial(folds.rows(fold, "train"), folds.rows(fold, "test")) for fold in range(1, folds.count + 1)]
     threads = max(1, runtime.threads // 2)  # of each process
+    embedded = {}
+    if baseline.embeddings:  # a missing patch is reported before anything is computed
+        embedded["embeddings"] = load_embeddings(Path(baseline.embeddings).expanduser(), index.patch_ids)
     with helpers(1) as pool:
         texture = pool.submit(from_texture, patches, trials, threads)  # meanwhile:
-        statistics, chosen = from_band_statistics(patches, index, trials, baseline, threads)
+        statistics = features(patches, lambda one: baselines.band_statistics(one.images, baseline.percentiles, threads))
+        known = {"band_statistics": statistics} | embedded
+        common = patches, index, trials, baseline.inverse_regularization, threads
+        regressions = {name: regress(values, *common) for name, values in known.items()}
         with showing("gradient boosting on texture features"):
             texture = texture.result()
     majority = [baselines.majority(patches.labels[train], len(test), len(patches.classes)) for train, test in trials]
-    predicted = dict(zip(BASELINES, (majority, statistics, texture), strict=True))
+    predicted = {"majority": majority, "texture": texture} | {name: one for name, (one, _) in regressions.items()}
+    predicted = {name: predicted[name] for name in BASELINE_LABELS if name in predicted}
     test, index = load_split(tensors_dir, "test", gigabytes=0), load_index(tensors_dir, "test")
     tables = {name: tabulate(test, index, by_trial[0]) for name, by_trial in predicted.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
-    scores["band_statistics"]["inverse_regularization"] = chosen
-    accuracies = [{"baseline": BASELINES[name], "accuracy": values["accuracy"]} for name, values in scores.items()]
+    for name, (_, chosen) in regressions.items():
+        scores[name]["inverse_regularization"] = chosen
+    accuracies = [{"baseline": BASELINE_LABELS[name], "accuracy": one["accuracy"]} for name, one in scores.items()]
     # A list of records, as `dvc plots` draws them.
     files.write_json(baselines_json, scores | {"accuracies": accuracies})
     predictions = tables["majority"][["patch_id", "actual"]]

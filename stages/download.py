@@ -1,6 +1,5 @@
 """Fetch the dataset's archive.  source -> data/archive"""
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from landcover import files
 from landcover.archives import archive
 from landcover.archives.lock import locked_archive
 from landcover.archives.source import copy_from_cache, fetch, verify
-from landcover.config import Dataset
+from landcover.config import Dataset, is_url
 from landcover.errors import InputError
 
 ROOT = "dataset"  # the folder in the archive, where no table names it
@@ -47,7 +46,7 @@ def download(archive_path: Path, *, dataset: str, datasets: dict[str, Dataset]) 
     entry = datasets[dataset]
     path = Path(entry.source).expanduser()
     with files.replacing(archive_path) as part:
-        if re.match("https?://", entry.source, re.IGNORECASE):
+        if is_url(entry.source):
             _fetch(entry.source, part, entry.md5)  # which verifies it
             return
         if entry.synthetic:

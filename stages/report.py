@@ -32,7 +32,7 @@ def report(
     contents = [json.loads(path.read_bytes()) for path in jsons]
     tables = map(pd.read_csv, (history_csv, predictions_csv, per_class_csv))
     facts = tensors.load(model_path)[1]
-    run = Run(Architecture.from_json(facts["architecture"]), train, *contents)
+    run = Run(Architecture.from_json(facts["architecture"]), train, *contents, facts.get("initialization", {}))
     page = report_page(run, *tables)
     for path, content in ((report_md, page), (card_md, card_page(model_path, facts, run))):
         with files.replacing(path) as part:

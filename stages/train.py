@@ -1,4 +1,4 @@
-"""Train the network.  data/tensors -> models/model.safetensors, log_probabilities.safetensors, reports/history.csv
+"""Train the network.  data/tensors, weights to start from -> models/model.safetensors, log_probabilities, history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
 evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with
@@ -23,6 +23,7 @@ from landcover.training.calibration import fit_temperature
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import own_device, set_deterministic
 from landcover.training.distributed import join
+from landcover.training.initialization import Pretrained, describe_start, initialize
 from landcover.training.inputs import describe, make_network
 from landcover.training.loader import load
 from landcover.training.loop import Epoch, Run
@@ -56,6 +57,7 @@ def fit(run: Run, checkpoint: Path, curves: Path) -> None:
 
 def train(
     tensors_dir: Path,
+    pretrained_path: Path,
     model_path: Path,
     log_probabilities_path: Path,
     history_path: Path,
@@ -73,8 +75,12 @@ def train(
     splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
     network = make_network(splits["train"], model, train.seed, device)
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
-    options = model.to_json(), train.model_dump(), runtime.threads, str(device)
+    pretrained = Pretrained.load(pretrained_path)
+    start = initialize(network, model, pretrained, train, patches["train"])
+    options = model.to_json(), train.model_dump(), pretrained.sha256, runtime.threads, str(device)
     with join(device) as group:
+        if start and group.rank == 0:
+            print(describe_start(start))
         run = Run(network, patches["train"], patches["val"], train, group)
         checkpoint = checkpoint_path("train", tensors_dir, *options, group.size)
         curves = checkpoint.with_suffix(".csv")
@@ -95,6 +101,7 @@ def train(
         temperature=fit_temperature(splits["val"].labels, predicted["val"]),
         epochs=epochs,
         device=device.type,
+        initialization=start,
         **tensors.load_origin(tensors_dir)._asdict(),
     )
     with files.replacing(model_path) as part:

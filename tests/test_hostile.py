@@ -205,7 +205,7 @@ FORBIDDEN = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "allow_pickle", "read_pickle",
     "unsafe_load", "full_load", "hub", "exec", "eval",
 }  # fmt: skip
-LIBRARIES = {"torch", "np", "numpy", "yaml"}  # whose `load` may run code
+LIBRARIES = {"torch", "yaml"}  # whose `load` may run code; NumPy's only with allow_pickle
 
 
 def names(node: ast.AST) -> list[str]:
@@ -222,10 +222,20 @@ def names(node: ast.AST) -> list[str]:
     return []
 
 
+def reads_tensors_alone(call: ast.Call) -> bool:
+    """torch.load(..., weights_only=True), whose unpickler runs no code."""
+    return any(
+        key.arg == "weights_only" and isinstance(key.value, ast.Constant) and key.value.value is True
+        for key in call.keywords
+    )
+
+
 def test_no_module_names_what_runs_code_from_data():
     folders = (REPOSITORY / name for name in ("stages", "landcover"))
     for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        nodes = [*ast.walk(ast.parse(path.read_text()))]
+        safe = {node.func for node in nodes if isinstance(node, ast.Call) and reads_tensors_alone(node)}
+        for node in (node for node in nodes if node not in safe):
             assert not FORBIDDEN & set(names(node)), f"{path.name}: {ast.unparse(node)}"
 
 

@@ -15,10 +15,12 @@ import yaml
 from conftest import call
 from tiny import REPOSITORY, merged
 
+from landcover.data import tensors
 from landcover.training import checkpoints
 
 OUTPUTS = ("models/model.safetensors", "models/log_probabilities.safetensors", "reports/history.csv")
-TRAIN = ("train", "data/tensors", *OUTPUTS)
+WEIGHTS = "models/pretrained.safetensors"
+TRAIN = ("train", "data/tensors", WEIGHTS, *OUTPUTS)
 
 
 @pytest.fixture
@@ -30,7 +32,10 @@ def project(prepared, tmp_path, default_params, monkeypatch) -> Path:
     for room in ("stages", "landcover"):
         shutil.copytree(REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["train"]
-    stage["deps"] = ["data/tensors", *(dep for dep in stage["deps"] if dep.startswith(("stages", "landcover")))]
+    (tmp_path / "models").mkdir()
+    tensors.save(tmp_path / WEIGHTS, {}, {})  # none to start from
+    code = (dep for dep in stage["deps"] if dep.startswith(("stages", "landcover")))
+    stage["deps"] = ["data/tensors", WEIGHTS, *code]
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")

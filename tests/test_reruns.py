@@ -26,11 +26,14 @@ UNTRACKED = {
 REPORT = {"evaluate", "report"}
 TABLE = {
     "a page, a picture, a template": (["landcover/report/**/*.*"], REPORT),
-    "the downloader": (["landcover/archives/source.py", "stages/download.py"], {"download"}),
-    "the reader of archives": (["landcover/archives/archive.py"], {"download", "unpack"}),
+    "the downloader": (["landcover/archives/source.py", "stages/download.py"], {"download", "pretrained"}),
+    "the reader of archives": (["landcover/archives/archive.py"], {"download", "unpack", "pretrained"}),
     "a layout": (["landcover/data/layouts/*.py", "landcover/data/tables.py"], {"unpack", "preprocess"}),
     "an interval, a comparison": (["landcover/evaluation/*.py"], {"baseline"} | REPORT),
-    "loop, model, augmentation": (["landcover/training/*.py", "landcover/models/*.py"], {"train", "repeat"} | REPORT),
+    "loop, model, augmentation": (
+        ["landcover/training/*.py", "landcover/models/*.py"],
+        {"pretrained", "train", "repeat"} | REPORT,
+    ),
     "progress bars, messages, entry points, schema, commands": (
         [*UNTRACKED, "landcover/cli.py", "landcover/__main__.py", "landcover/commands/*.py", "landcover/mapping/*.py"],
         set(),

@@ -31,7 +31,7 @@ TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
 ATTEMPTS = 6  # in a row without a new byte
 MAX_WAIT = 120  # seconds, even if Retry-After asks for more
 CHUNK = 1 << 20
-LOCAL = "download the archive in a browser and set source to that file"
+LOCAL = "download the file in a browser and give its path"
 REFUSALS = {
     403: " (it may need a key, or refuse programs for a while, as Zenodo does at times)",
     429: " (it had too many requests from your address, or refuses programs for a while)",
@@ -83,7 +83,7 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise _TransientError(f"{url}: {reason(error)}") from None
     except (requests.RequestException, ValueError) as error:
-        raise InputError(f"{url}: {error}; check source in {PARAMS}") from None
+        raise InputError(f"{url}: {error}; check the address in {PARAMS}") from None
     except OSError as error:  # the file of certificates is not there
         raise InputError(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from None
     status = response.status_code
@@ -94,7 +94,7 @@ def _get(session: requests.Session, url: str, *, stream: bool = True, **headers:
     if status in (408, 429) or status >= 500:
         after = response.headers.get("Retry-After", "")
         raise _TransientError(problem, wait=int(after) if after.isdecimal() else 0)
-    raise InputError(f"{problem}; check source in {PARAMS}, or {LOCAL}")
+    raise InputError(f"{problem}; check the address in {PARAMS}, or {LOCAL}")
 
 
 def reason(error: OSError) -> str:
@@ -115,10 +115,12 @@ def _published(session: requests.Session, url: str) -> tuple[int | None, str | N
             raise InputError(f"{url}: its record has no file {name!r}; choose from {few(sorted(listed), CHOICES)}")
         return int(listed[name]["size"]), listed[name]["checksum"].removeprefix("md5:").lower()
     except (ValueError, KeyError):  # a page instead, or a record of restricted files
-        raise InputError(f"{api}: lists no size and checksum of {name!r}; check source in {PARAMS}") from None
+        raise InputError(f"{api}: lists no size and checksum of {name!r}; check the address in {PARAMS}") from None
 
 
-def _transfer(session: requests.Session, url: str, partial: Path, size: int | None, md5: str | None) -> None:
+def _transfer(
+    session: requests.Session, url: str, partial: Path, size: int | None, md5: str | None, archived: bool
+) -> None:
     """Download a file, or the rest of it, to `partial`."""
     version_path = partial.with_suffix(".version")
     kept = partial.stat().st_size if partial.exists() else 0
@@ -139,7 +141,8 @@ def _transfer(session: requests.Session, url: str, partial: Path, size: int | No
         try:
             piece = response.raw.read(archive.HEAD, decode_content=False)
             if not resumes:
-                archive.detect(piece, url)
+                if archived:
+                    archive.detect(piece, url)
                 partial.parent.mkdir(exist_ok=True)
                 partial.unlink(missing_ok=True)
                 etag = response.headers.get("ETag", "")
@@ -188,12 +191,13 @@ def copy_from_cache(md5: str, path: Path) -> bool:
     return True
 
 
-def fetch(url: str, path: Path, md5: str | None) -> None:
+def fetch(url: str, path: Path, md5: str | None, *, archived: bool = True) -> None:
     """Download a URL to `path` and verify it, through a partial file that outlives the process.
 
     Args:
         url: its query may be $NAME, an environment variable. It may hold a key, so no message shows a query.
         md5: the required one; for a file on Zenodo, the published one is always required.
+        archived: it is an archive; another file is not verified without an md5.
 
     Raises:
         InputError: the server does not provide the file, or another one than was published or required.
@@ -215,9 +219,10 @@ def fetch(url: str, path: Path, md5: str | None) -> None:
             md5 = published or md5
             if published and copy_from_cache(md5, path):
                 return
-            _retrying(lambda: _transfer(session, address, partial, size, md5))
+            _retrying(lambda: _transfer(session, address, partial, size, md5, archived))
         try:
-            verify(partial, address, md5)
+            if archived or md5:
+                verify(partial, address, md5)
         except InputError:
             partial.unlink()
             raise

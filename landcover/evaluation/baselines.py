@@ -20,6 +20,7 @@ from landcover.data.places import blocks
 from landcover.data.tensors import Shards
 
 FOLDS = 5
+MANY = 256  # features, beyond which Newton's method takes too much memory: (features x classes) squared numbers
 BLOCK_KM = 50
 LAGS = (1, 2, 4, 8, 16)  # pixels
 TINY = np.float32(1e-6)  # a reflectance that replaces 0 as a divisor
@@ -155,11 +156,12 @@ def _predict(
     return np.log(counts / (len(labels) + classes))
 
 
-def _regression(inverse_regularization: float) -> ClassifierMixin:
+def _regression(inverse_regularization: float, features: int) -> ClassifierMixin:
     # Newton's method takes a few steps where others take hundreds, and fewer still from a fit with another C. A step is
     # expensive with many bands and classes: lbfgs, the default, is slower on the sample but faster on thousands of
     # patches with 12 bands.
-    regression = LogisticRegression(C=inverse_regularization, solver="newton-cholesky", warm_start=True)
+    solver = {"solver": "newton-cholesky"} if features <= MANY else {"solver": "lbfgs", "max_iter": 1000}
+    regression = LogisticRegression(C=inverse_regularization, warm_start=True, **solver)
     return make_pipeline(StandardScaler(), regression)
 
 
@@ -167,7 +169,7 @@ def logistic_regression(
     features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int, inverse_regularization: float
 ) -> np.ndarray:
     """Log-probabilities (N, K) for the features `test`, from a regression fitted to `features` and `labels`."""
-    return _predict(_regression(inverse_regularization), features, labels, test, classes)
+    return _predict(_regression(inverse_regularization, features.shape[1]), features, labels, test, classes)
 
 
 def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
@@ -205,7 +207,7 @@ def choose_regularization(
     hits = np.zeros(len(candidates), int)
     for train, held_out in tqdm(folds, desc="cross-validation", unit="fold", disable=None):
         if len(held_out):  # few groups of odd sizes may leave a fold without any
-            model = _regression(candidates[0])
+            model = _regression(candidates[0], features.shape[1])
             for number, candidate in enumerate(candidates):
                 model.set_params(logisticregression__C=candidate)
                 predicted = _predict(model, features[train], labels[train], features[held_out], len(counts))

@@ -17,6 +17,7 @@ BASELINES = {
     "band_statistics": "logistic regression on band statistics",
     "texture": "gradient boosting on texture features",
 }
+BASELINE_LABELS = BASELINES | {"embeddings": "logistic regression on embeddings"}  # the last if a parameter asks for it
 REQUIRED = ("patch_id", "actual", "predicted")
 # Columns that a table may lack, with their limits: positions, purity, and what some metrics need.
 OPTIONAL = {
@@ -174,7 +175,7 @@ def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Prediction
         InputError: the patches differ.
     """
     baselines = {}
-    for name in BASELINES:
+    for name in BASELINE_LABELS:
         if name in table:
             baseline = parse(table.assign(predicted=table[name]))
             if mismatches(baseline, like):

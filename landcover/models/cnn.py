@@ -135,7 +135,7 @@ class ConvolutionalNetwork(Model):
 
     def as_layers(self, present: torch.Tensor | None = None) -> list[nn.Module] | None:
         layers, channels = [*self.features], self.channels
-        if not all(map(_is_unpadded, layers)):
+        if self.resize or not all(map(_is_unpadded, layers)):
             return None
         context = len(self.inputs.context)
         if context and (present is None or present[len(self.inputs.image_modalities) :].any()):

@@ -48,6 +48,8 @@ class Metadata:
     synthetic: bool = False
     level: str = SURFACE  # of the Sentinel-2 images that it was trained on, 1C or 2A
     device: str = "cpu"
+    # The weights that training started from: their file, its hash, and what was taken of it; {} for random ones.
+    initialization: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)  # of an ensemble's networks
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class Metadata:
         inputs = facts.pop("inputs")
         facts |= {"architecture": self.architecture.to_json(), "patch_size": inputs.patch_size}
         facts |= {"bands": list(inputs.channels), "classes": list(inputs.classes), "context": list(inputs.context)}
-        absent = [key for key in ("context", "modality_dropout", "seeds") if not facts[key]]
+        absent = [key for key in ("context", "modality_dropout", "initialization", "seeds") if not facts[key]]
         absent += ["level"] * (self.level == SURFACE)
         return {key: value for key, value in facts.items() if key not in absent}
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from landcover.models.metadata import Inputs
@@ -31,6 +32,7 @@ class Model(nn.Module, ABC):
         self.modalities = [*inputs.image_modalities, *inputs.context_modalities]
         self.standardize = "none"
         self.symmetries = False
+        self.resize: int | None = None
 
     @abstractmethod
     def encode(self, images: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
@@ -83,7 +85,10 @@ class Model(nn.Module, ABC):
     ) -> torch.Tensor:
         """What the last layer sees (N, E); see `forward`."""
         context = self.normalize_context(context, present) if self.inputs.context else None
-        return self.encode(self.normalize(images, present), context)
+        images = self.normalize(images, present)
+        if self.resize:
+            images = F.interpolate(images, (self.resize, self.resize), mode="bilinear", antialias=True)
+        return self.encode(images, context)
 
     def set_standardization(
         self, method: str, center: torch.Tensor | None = None, spread: torch.Tensor | None = None

@@ -3,11 +3,13 @@
 It imports no torch, because parameters are checked before the instruction set is pinned.
 """
 
+import dataclasses
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
 
+from landcover.constants import LARGEST_SIZE, LEAST_SIZE
 from landcover.schema import Section
 
 if TYPE_CHECKING:
@@ -107,6 +109,15 @@ class ResNet(Parameters):
         return f"a residual network of {len(self.widths)} blocks ({channels} channels){dropout}"
 
 
+class StandardResNet(Parameters):
+    """The ResNet that published weights are of, with torchvision's names of weights."""
+
+    depth: Literal[18, 50]
+
+    def describe(self) -> str:
+        return f"ResNet-{self.depth}"
+
+
 class Family(NamedTuple):
     parameters: type[Parameters]
     network: str  # its class, derived from `Model`: "<module>:<class>"
@@ -115,6 +126,7 @@ class Family(NamedTuple):
 FAMILIES = {
     "cnn": Family(CNN, "landcover.models.cnn:ConvolutionalNetwork"),
     "resnet": Family(ResNet, "landcover.models.resnet:ResidualNetwork"),
+    "standard_resnet": Family(StandardResNet, "landcover.models.standard_resnet:StandardResidualNetwork"),
 }
 
 
@@ -124,6 +136,7 @@ class _Shared(Section):
     name: Literal[tuple(FAMILIES)]
     standardize: Literal["none", "moments", "quantiles"]
     symmetries: bool = False
+    resize: Annotated[int, pydantic.Field(ge=LEAST_SIZE, le=LARGEST_SIZE)] | None = None  # None: the patch's own size
 
     @pydantic.model_validator(mode="after")
     def _has_parameters(self) -> Self:
@@ -136,16 +149,22 @@ class _Shared(Section):
         """Those of the chosen family."""
         return getattr(self, self.name)
 
+    def check_patch_size(self, patch_size: int) -> None:
+        """Raise a ValueError, which says what to change, if patches of so many pixels a side are too small."""
+        self.parameters.check_patch_size(self.resize or patch_size)
+
     def describe(self) -> str:
         """The network in words, for the report."""
         shared = "" if self.standardize == "none" else f"; input standardized by {self.standardize}"
         shared += "; mean over eight symmetries" if self.symmetries else ""
+        shared += f"; patches resized to {self.resize} x {self.resize} pixels" if self.resize else ""
         return self.parameters.describe() + shared
 
     def to_json(self) -> dict[str, Any]:
         """For a model's file, without what other families would have: {"name": "cnn", "standardize": ..., ...}."""
-        symmetries = {"symmetries": True} if self.symmetries else {}
-        return {"name": self.name, "standardize": self.standardize} | symmetries | self.parameters.model_dump()
+        shared = {"symmetries": True} if self.symmetries else {}
+        shared |= {"resize": self.resize} if self.resize else {}
+        return {"name": self.name, "standardize": self.standardize} | shared | self.parameters.model_dump()
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Self:
@@ -177,7 +196,9 @@ def build(
         center, spread: of each image channel and context feature, (C + F,), if `model.standardize` is not none.
     """
     module, _, name = FAMILIES[architecture.name].network.partition(":")
-    network = getattr(import_module(module), name)(architecture.parameters, inputs)
+    seen = inputs if architecture.resize is None else dataclasses.replace(inputs, patch_size=architecture.resize)
+    network = getattr(import_module(module), name)(architecture.parameters, seen)
+    network.inputs, network.resize = inputs, architecture.resize
     network.set_standardization(architecture.standardize, center, spread)
     network.symmetries = architecture.symmetries
     return network

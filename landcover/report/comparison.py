@@ -12,7 +12,7 @@ from landcover.errors import redact
 from landcover.evaluation.comparison import Answer, Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.planning import POWER
-from landcover.evaluation.predictions import BASELINES, Predictions
+from landcover.evaluation.predictions import BASELINE_LABELS, Predictions
 from landcover.evaluation.reports import Paired, Reports, grown_leakage, stale
 from landcover.evaluation.slices import LEAST_PLACES, slices
 from landcover.evaluation.staleness import flatten
@@ -139,7 +139,7 @@ def _baseline_rows(against: dict[str, dict[str, Verdict]]) -> Rows:
     return [
         {"accuracy compared with": words}
         | {when: f"{answer(one)}: {change(one)}" if (one := of.get(name)) else None for when, of in against.items()}
-        for name, words in BASELINES.items()
+        for name, words in BASELINE_LABELS.items()
         if any(name in verdicts for verdicts in against.values())
     ]
 
@@ -266,7 +266,8 @@ def incomparable_page(
         verdict=stale_line(sides) if sides else not_comparable(reasons),
         scores=scores,
         baseline_rows=_baseline_rows(against),
-        margin=margin and {"over": BASELINES[margin[0]], "answer": answer(margin[1]), "change": change(margin[1])},
+        margin=margin
+        and {"over": BASELINE_LABELS[margin[0]], "answer": answer(margin[1]), "change": change(margin[1])},
         **_common(base, head),
     )
 
@@ -330,7 +331,7 @@ def comparison_page(
         "comparison.md",
         verdict=stale_line(sides) if sides else verdict_lines(compared, paired.note),
         cautions=_cautions(compared),
-        below=[BASELINES[name] for name, one in against["after"].items() if one.verdict == "worse"],
+        below=[BASELINE_LABELS[name] for name, one in against["after"].items() if one.verdict == "worse"],
         of_two_runs=compared.scope == "two runs" and compared.verdict != Answer.SAME,
         epochs=head.metrics.get("model", {}).get("epochs"),
         decided_by=METRICS[compared.metric].label,

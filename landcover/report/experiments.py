@@ -8,7 +8,7 @@ import pandas as pd
 from landcover.evaluation.comparison import Verdict, compare_scores
 from landcover.evaluation.intervals import CONFIDENCE, Estimate, clustered, independent, intraclass_correlation, mean
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import BASELINES, Predictions, of_baselines
+from landcover.evaluation.predictions import BASELINE_LABELS, Predictions, of_baselines
 from landcover.evaluation.selection import choose, choose_within_folds, holm, optimism
 from landcover.report.verdicts import change, points
 
@@ -31,7 +31,7 @@ class Experiments(NamedTuple):
     def all_of_test(self) -> dict[str, Predictions]:
         """The baselines by their words, then the experiments."""
         like = next(iter(self.test.values()))
-        return {BASELINES[name]: one for name, one in of_baselines(self.baselines, like).items()} | self.test
+        return {BASELINE_LABELS[name]: one for name, one in of_baselines(self.baselines, like).items()} | self.test
 
 
 def _over_patches(predictions: Predictions) -> Estimate:
@@ -53,7 +53,7 @@ def summarize(experiments: Experiments) -> list[dict[str, str]]:
     tested = "accuracy over folds" if experiments.by_folds else "test accuracy"
     scores = {name: ACCURACY.scores(one) for name, one in predictors.items()}
     own = [experiments.reference] if experiments.reference in scores else []
-    references = own + [BASELINES[name] for name in AGAINST]
+    references = own + [BASELINE_LABELS[name] for name in AGAINST]
 
     verdicts: dict[tuple[str, str], Verdict] = {}
     for name in scores:

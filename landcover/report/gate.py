@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from landcover.errors import few
 from landcover.evaluation.comparison import Answer, Comparison, Verdict
 from landcover.evaluation.metrics import METRICS
-from landcover.evaluation.predictions import BASELINES
+from landcover.evaluation.predictions import BASELINE_LABELS
 from landcover.report.verdicts import answer, largest_loss
 
 
@@ -85,6 +85,6 @@ def judge_unpaired(
     why = f"no paired comparison was possible: {'; '.join(reasons)}"
     if margin is None:
         return Gate(False, f"{why}, and both sides have no baseline in common", [])
-    subject = f"margin over {BASELINES[margin[0]]}"
+    subject = f"margin over {BASELINE_LABELS[margin[0]]}"
     gate = judge({subject: margin[1]}, leaks=leaks, accepted=accepted, strict=strict)
     return replace(gate, notes=[*gate.notes, why])

@@ -9,7 +9,7 @@ from landcover import config
 from landcover.constants import BANDS, BUFFER_KM, CLASSES, readable
 from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS, SHARE
-from landcover.evaluation.predictions import BASELINES
+from landcover.evaluation.predictions import BASELINE_LABELS
 from landcover.evaluation.reports import NEARNESS
 from landcover.modalities import PERMUTATIONS, modalities
 from landcover.models.registry import Architecture
@@ -29,6 +29,7 @@ class Run(NamedTuple):
     baselines: dict[str, Any]
     scores: dict[str, Any]  # metrics.json
     seeds: dict[str, Any]
+    initialization: dict[str, Any] = {}  # noqa: RUF012 (of the model's file; nobody writes to it)
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
@@ -55,7 +56,9 @@ def how_split(split: dict[str, Any]) -> str:
 
 def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, str]]:
     """One row per metric: the network beside the baselines."""
-    predictors = {"**network**": scores["test"]} | {words: baselines[name] for name, words in BASELINES.items()}
+    predictors = {"**network**": scores["test"]} | {
+        words: baselines[name] for name, words in BASELINE_LABELS.items() if name in baselines
+    }
     predictors |= {"network, on val": scores["val"]}
     rows = [
         {"metric (95% interval)": direction(metric)}
@@ -166,7 +169,7 @@ def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def facts_of(run: Run) -> dict[str, Any]:
     """What both pages say of the run."""
-    _, train, data, baselines, scores, seeds = run
+    _, train, data, baselines, scores, seeds, start = run
     inputs = list(data["bands"]["train"]) + list(modalities(data.get("context", {}).get("train", [])))
     leakage = data["leakage"]  # None if it is unknown
     return {
@@ -186,6 +189,8 @@ def facts_of(run: Run) -> dict[str, Any]:
         ],
         "results": result_rows(scores, baselines),
         "few": FEW,
+        "start": start,
+        "start_rows": start.get("rows", []),
     }
 
 

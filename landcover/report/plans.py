@@ -3,7 +3,7 @@
 from landcover.evaluation.comparison import Verdict
 from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.planning import POWER, least_detected, over_all, rehearse
-from landcover.evaluation.predictions import BASELINES, Predictions
+from landcover.evaluation.predictions import BASELINE_LABELS, Predictions
 from landcover.evaluation.reports import Extent, Reports
 from landcover.report import markdown
 from landcover.report.verdicts import plan_rows, rounded
@@ -40,7 +40,7 @@ def plan_page(side: Reports, run: Predictions, baselines: dict[str, Predictions]
         places=None if run.places is None else int(run.places.max() + 1),
         seeds=len(run.seeds),
         folds=folds,
-        baseline=BASELINES[name],
+        baseline=BASELINE_LABELS[name],
         power=f"{POWER:.0%}",
         detected=_detected(verdict),
         over_all=[] if folds else _over_all(verdict, run, everything),

@@ -7,7 +7,7 @@ from landcover.evaluation.comparison import Answer, Verdict
 from landcover.evaluation.intervals import Component, quantile
 from landcover.evaluation.metrics import METRICS, SHARE, Metric
 from landcover.evaluation.planning import POWER, Plan, least_detected, least_tolerance, plan
-from landcover.evaluation.predictions import BASELINES
+from landcover.evaluation.predictions import BASELINE_LABELS
 
 
 def p_value(p: float) -> str:
@@ -129,5 +129,5 @@ def against_baselines(verdicts: dict[str, dict[str, Any]]) -> list[str]:
     for name, facts in verdicts.items():
         verdict = Verdict(**facts | {"components": [Component(**one) for one in facts["components"]]})
         summary = f"**{answer(verdict)}, {change(verdict)}**, {p_value(verdict.p)}"
-        lines.append(f"{BASELINES[name]}: {summary}.\n  {evidence(verdict)}")
+        lines.append(f"{BASELINE_LABELS[name]}: {summary}.\n  {evidence(verdict)}")
     return lines

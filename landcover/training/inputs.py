@@ -29,7 +29,7 @@ def make_network(train: tensors.Split, architecture: Architecture, seed: int, de
     inputs = inputs_of(train)
     size = inputs.patch_size
     try:
-        architecture.parameters.check_patch_size(size)
+        architecture.check_patch_size(size)
     except ValueError as error:
         raise InputError(f"model.{architecture.name}: patches have {size} x {size} pixels: {error}") from None
     method = architecture.standardize

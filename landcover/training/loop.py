@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,8 +66,21 @@ def draw_batches(
         yield positions, positions if order is None else order[positions]
 
 
-def make_optimizer(weights: Iterable[torch.Tensor], settings: Training) -> Optimizer:
-    """Adam, AdamW, or SGD with Nesterov momentum; each step is one fused operator over all weights."""
+def backbone(network: Model) -> list[torch.nn.Parameter]:
+    """The weights of all layers but the last."""
+    head = {*network.head.parameters()}
+    return [weights for weights in network.parameters() if weights not in head]
+
+
+def make_optimizer(network: Model, settings: Training) -> Optimizer:
+    """Adam, AdamW, or SGD with Nesterov momentum; each step is one fused operator over all weights of a group.
+
+    One group, or with `train.backbone_learning_rate` first that of the last layer, then that of all others.
+    """
+    weights: Iterable[Any] = network.parameters()
+    if settings.backbone_learning_rate:
+        head = {"params": list(network.head.parameters())}
+        weights = [head, {"params": backbone(network), "lr": settings.backbone_learning_rate}]
     nesterov = functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": nesterov}[settings.optimizer]
     return kind(weights, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -85,7 +98,10 @@ def make_schedule(optimizer: Optimizer, settings: Training, steps: int) -> LRSch
             return lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
         case "one_cycle":
             return lr_scheduler.OneCycleLR(
-                optimizer, max_lr=settings.learning_rate, total_steps=steps, cycle_momentum=False
+                optimizer,
+                max_lr=[group["lr"] for group in optimizer.param_groups],
+                total_steps=steps,
+                cycle_momentum=False,
             )
 
 
@@ -149,13 +165,13 @@ class Run:
         self.watch = watch or settings.keep == "best" or settings.patience is not None
         self.device, count, classes = train.labels.device, len(train.labels), network.head.out_features
         refuse_misfits(network, count, len(val.labels), settings, group)
-        self.forward = torch.nn.parallel.DistributedDataParallel(network) if group.size > 1 else network
+        self._freeze(settings.frozen(1))
         # They average over the processes, too.
         accuracy = MulticlassAccuracy(classes, average="micro", ignore_index=UNSEEN, validate_args=False)
         loss = MeanMetric(nan_strategy="disable")  # a loss of NaN must not be left out
         self.metrics = MetricCollection({"loss": loss, "accuracy": accuracy}, compute_groups=False).to(self.device)
         self.class_weights = balanced_weights(train.labels, classes) if settings.class_weights == "balanced" else None
-        self.optimizer = make_optimizer(network.parameters(), settings)
+        self.optimizer = make_optimizer(network, settings)
         # Folds have all kinds of sizes, and batch norm cannot normalize by a patch that is left over alone.
         self.least = 2 if has_batch_norm(network) else 1
         batches = len(batch_starts(count, settings.batch_size, self.least))
@@ -202,6 +218,15 @@ class Run:
         if self.best_weights:
             self.network.load_state_dict(self.best_weights)
 
+    def _freeze(self, frozen: bool) -> None:
+        """Let only the last layer learn, or all."""
+        self.frozen = frozen
+        for weights in backbone(self.network):
+            weights.requires_grad_(not frozen)
+        # DDP takes note of what learns when it is made.
+        parallel = torch.nn.parallel.DistributedDataParallel
+        self.forward = parallel(self.network) if self.group.size > 1 else self.network
+
     def _train(self, number: int) -> tuple[float, float]:
         """One pass over the train split: the mean over batches of the loss, and the accuracy while training."""
         settings, group, labels = self.settings, self.group, self.train.labels
@@ -217,7 +242,11 @@ class Run:
         gains = draw_gains(count, len(bands), settings, generator)
         mixture = draw_mixture(count, settings, np.random.default_rng(derived_seed(settings.seed, number)))
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=settings.precision == "bfloat16")
-        self.network.train()
+        if self.frozen != settings.frozen(number):
+            self._freeze(settings.frozen(number))
+        # Without gradients alone, the running means of batch norm would still move.
+        self.network.train(not self.frozen)
+        self.network.head.train()
         # Kept on the device until the end: reading a value here would make the host wait for each batch. Allocated in
         # advance: a small tensor per batch between large temporary ones would fragment the memory.
         losses = torch.zeros(len(order), device=self.device)
@@ -300,7 +329,7 @@ class Run:
         for name, array in arrays.items():
             part, _, key = name.partition(".")
             parts[part][key] = torch.from_numpy(array)
-        weights = list(self.network.parameters())
+        weights = [one for group in self.optimizer.param_groups for one in group["params"]]
         state: dict[int, dict[str, torch.Tensor]] = defaultdict(dict)
         for key, value in parts["optimizer"].items():
             number, _, name = key.partition(".")

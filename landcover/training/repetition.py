@@ -24,6 +24,7 @@ from landcover.processes import end_if_orphaned, helpers
 from landcover.training.calibration import fit_temperature
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import set_deterministic
+from landcover.training.initialization import Pretrained, initialize
 from landcover.training.inputs import describe, make_network
 from landcover.training.loader import Patches, load
 from landcover.training.loop import Run, derived_seed
@@ -64,10 +65,19 @@ class Repetition(NamedTuple):
     split: tensors.Split  # all patches, once
     patches: Patches  # the same
     rows: list[dict[str, np.ndarray]]  # by fold, the rows of its train, val and test patches
+    pretrained: Pretrained
     checkpoint: Path  # of no trial: `fit` adds which one it is
 
     @classmethod
-    def load(cls, tensors_dir: Path, folds_csv: Path, model: Architecture, train: Training, runtime: Runtime) -> Self:
+    def load(
+        cls,
+        tensors_dir: Path,
+        pretrained_path: Path,
+        folds_csv: Path,
+        model: Architecture,
+        train: Training,
+        runtime: Runtime,
+    ) -> Self:
         device = choose_device(runtime.device)
         set_deterministic(runtime.threads, device)
         folds = load_folds(folds_csv)
@@ -77,12 +87,13 @@ class Repetition(NamedTuple):
             rows += [{role: folds.rows(fold, role) for role in SPLITS} for fold in range(1, folds.count + 1)]
         split = tensors.load_split(tensors_dir, *names, gigabytes=0)
         patches = load(split, device, runtime.resident_gigabytes)
-        options = model.to_json(), train.model_dump(exclude={"seed"}), runtime.threads, str(device)
+        pretrained = Pretrained.load(pretrained_path)
+        options = model.to_json(), train.model_dump(exclude={"seed"}), pretrained.sha256, runtime.threads, str(device)
         checkpoint = checkpoint_path("repeat", tensors_dir, *options, folds.roles.tolist() if folds else None)
-        return cls(model, train, device, folds, split, patches, rows, checkpoint)
+        return cls(model, train, device, folds, split, patches, rows, pretrained, checkpoint)
 
-    def fit(self, trial: Trial, tick: Callable[[int], Any]) -> tuple[Run, Path]:
-        """Train, or take what the checkpoint holds; returns the checkpoint's path, too.
+    def fit(self, trial: Trial, tick: Callable[[int], Any]) -> tuple[Run, dict[str, Any], Path]:
+        """Train, or take what the checkpoint holds; returns what `initialize` did and the checkpoint's path, too.
 
         Args:
             tick: gets numbers of epochs done, which add up to `train.epochs`, even if training stops early.
@@ -90,12 +101,14 @@ class Repetition(NamedTuple):
         settings = self.train.model_copy(update={"seed": trial.own_seed})
         train, val = (self.rows[trial.fold][role] for role in ("train", "val"))
         network = make_network(self.split.select(train), self.model, settings.seed, self.device)
-        run = Run(network, self.patches.select(train), self.patches.select(val), settings, watch=False)
+        patches = self.patches.select(train)
+        start = initialize(network, self.model, self.pretrained, settings, patches)
+        run = Run(network, patches, self.patches.select(val), settings, watch=False)
         checkpoint = self.checkpoint.with_stem(f"{self.checkpoint.stem}-{trial.seed}-{trial.fold}")
         for _ in run.epochs(checkpoint):
             tick(1)
         tick(settings.epochs - len(run.history))
-        return run, checkpoint
+        return run, start, checkpoint
 
     def predict(self, trial: Trial, run: Run) -> Arrays:
         """Log-probabilities of the trial's val and test patches."""
@@ -111,7 +124,7 @@ def _fit_ahead(trials: Sequence[Trial], ticks: Path, *common: Any) -> dict[Trial
     with open(ticks, "ab", buffering=0) as file:
         repetition, predicted = Repetition.load(*common), {}
         for trial in trials:
-            run, _ = repetition.fit(trial, lambda epochs: file.write(b"." * epochs))
+            run, *_ = repetition.fit(trial, lambda epochs: file.write(b"." * epochs))
             predicted[trial] = repetition.predict(trial, run)
         return predicted
 
@@ -127,7 +140,13 @@ class Repeated(NamedTuple):
 
 
 def repeat_training(
-    tensors_dir: Path, folds_csv: Path, seeds: Sequence[int], model: Architecture, train: Training, runtime: Runtime
+    tensors_dir: Path,
+    pretrained_path: Path,
+    folds_csv: Path,
+    seeds: Sequence[int],
+    model: Architecture,
+    train: Training,
+    runtime: Runtime,
 ) -> Repeated:
     """Train with each seed, and in each fold if there are folds.
 
@@ -137,7 +156,7 @@ def repeat_training(
     """
     folds = load_folds(folds_csv)
     trials = [Trial(seed, fold) for seed in seeds for fold in (range(1, folds.count + 1) if folds else [0])]
-    common = tensors_dir, folds_csv, model, train
+    common = tensors_dir, pretrained_path, folds_csv, model, train
     ahead: dict[Trial, Arrays] = {}
     count = at_once(len(trials), runtime)
     names = f"{len(trials)} networks" if len(trials) > 1 else "1 network"
@@ -164,7 +183,7 @@ def _collect(
     predicted = {name: np.full((len(seeds), len(split.labels), len(split.classes)), np.nan) for name in PREDICTED}
     networks, epochs, checkpoints = {}, [], []
     for trial in trials:
-        run, checkpoint = repetition.fit(trial, tick)
+        run, start, checkpoint = repetition.fit(trial, tick)
         checkpoints.append(checkpoint)
         for name, values in (ahead.get(trial) or repetition.predict(trial, run)).items():
             predicted[name][seeds.index(trial.seed), repetition.rows[trial.fold][name]] = values
@@ -189,5 +208,6 @@ def _collect(
         epochs=epochs,
         device=repetition.device.type,
         seeds=seeds,
+        initialization=start,
     )
     return Repeated(predicted, facts, networks, metadata, checkpoints)

@@ -39,6 +39,14 @@ def test_yes_and_no_are_text_as_dvc_writes_them_without_quotes(tmp_path, default
         ("baseline", Baseline, {"inverse_regularization": []}, "regularization = []: List should have at least 1"),
         ("baseline", Baseline, {"inverse_regularization": [1, 0]}, "regularization.1 = 0: Input should be greater"),
         ("train", Training, {"modality_dropout": 1}, "train.modality_dropout = 1: Input should be less than 1"),
+        ("train", Training, {"freeze": -1}, "train.freeze = -1: choose all, or a number of epochs from 0"),
+        ("train", Training, {"freeze": "some"}, "train.freeze = 'some': choose all, or a number"),
+        ("train", Training, {"init": "https://h/w.pth"}, "train: init is a URL: give the file's sha256 in init_sha256"),
+        ("train", Training, {"init": "https://u:s@h/w.pth"}, "put them in ~/.netrc"),
+        ("train", Training, {"init_sha256": "abc"}, "train.init_sha256 = 'abc': String should match"),
+        ("train", Training, {"init_bands": ["B99"]}, "train.init_bands.0 = 'B99': Input should be 'B01'"),
+        ("train", Training, {"init_mean": [0.1]}, "train: init_mean and init_std: give one number for each band in"),
+        ("baseline", Baseline, {"embeddings": "e.csv"}, "baseline.embeddings = 'e.csv': give a .parquet or .npz of"),
         ("runtime", Runtime, {"device": "gpu"}, "device = 'gpu': choose auto, cpu, cuda, cuda:<number> or mps"),
     ],
 )
@@ -198,6 +206,32 @@ def test_what_does_not_fit_the_patches_is_told(default_params, mine, size, chang
     with pytest.raises(InputError) as error:
         config.check(wrong)
     assert str(error.value).startswith(f"params.yaml: {message}")
+
+
+def test_the_scaling_of_weights_needs_a_standardized_input(default_params):
+    train = default_params["train"] | {"init_bands": ["B02"], "init_mean": [0.1], "init_std": [0.1]}
+    with pytest.raises(InputError, match=r"params\.yaml: train\.init_mean: .*; set model\.standardize to moments"):
+        config.check(default_params | {"train": train})
+    model = default_params["model"] | {"standardize": "moments"}
+    assert config.check(default_params | {"train": train, "model": model}).train.frozen(1) is False
+
+
+def test_epochs_are_frozen_as_asked(default_params):
+    def frozen(freeze: int | str) -> list[bool]:
+        settings = Training.model_validate(default_params["train"] | {"freeze": freeze})
+        return [settings.frozen(epoch) for epoch in (1, 2, 3)]
+
+    assert frozen(0) == [False, False, False]
+    assert frozen(2) == [True, True, False]
+    assert frozen("all") == [True, True, True]
+
+
+def test_resized_patches_may_be_small_or_too_small(default_params, mine):
+    params = default_params | {"dataset": "mine", "datasets": {"mine": mine | {"patch_size": 20}}}
+    config.check(params | {"model": default_params["model"] | {"resize": 64}})
+    large = params | {"datasets": {"mine": mine | {"patch_size": 120}}}
+    with pytest.raises(InputError, match="convolutional layer 2 gets only 4 x 4 pixels"):
+        config.check(large | {"model": default_params["model"] | {"resize": 20}})
 
 
 def test_folds_are_none_or_at_least_four_and_a_locked_test_split_is_by_place(default_params):

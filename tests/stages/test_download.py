@@ -119,8 +119,8 @@ def test_download_without_progress_ends_and_says_what_helps_offline(server, wait
     # The whole is begun anew each time and breaks at the same byte.
     message = refused(server.on("/a.tar.gz", File(BODY, cut=1000, ranges=False)), md5=MD5)
     assert message.endswith(
-        "check the network and run again, which resumes at byte 1000, or download the archive in a browser and set "
-        "source to that file"
+        "check the network and run again, which resumes at byte 1000, or download the file in a browser and give "
+        "its path"
     )
     assert len(waits) == source.ATTEMPTS - 1
 
@@ -164,12 +164,12 @@ def test_retry_after_is_honoured_up_to_a_cap(server, waits):
 @pytest.mark.parametrize(
     ("answer", "tries", "message"),
     [
-        (Reply(404), 1, "responded with 404 Not Found; check source in params.yaml, or download the"),
+        (Reply(404), 1, "responded with 404 Not Found; check the address in params.yaml, or download the"),
         (Reply(403), 1, "403 Forbidden (it may need a key, or refuse programs for a while, as Zenodo does at times)"),
         (Reply(429), 6, "429 Too Many Requests (it had too many requests from your address, or refuses programs"),
         (Reply(500), 6, "responded with 500 Internal Server Error; check the network and run again, or download"),
         (Reply(200), 1, "is empty, not a .tar.gz, .tar or .zip"),
-        (Reply(302, headers={"Location": "ftp://127.0.0.1/a"}), 1, "check source in params.yaml"),
+        (Reply(302, headers={"Location": "ftp://127.0.0.1/a"}), 1, "check the address in params.yaml"),
         (Reply(302, headers={"Location": "/a.tar.gz"}), 31, "Exceeded 30 redirects"),
         (File(OTHER), 1, f"not {MD5}; get the file again, or correct md5 in params.yaml"),
     ],
@@ -230,7 +230,7 @@ def test_zenodos_size_and_md5_are_required(server, record):
 def test_zenodo_without_the_record_is_told(server, record, answer):
     url = record()
     server.on("/api/records/12", answer)
-    assert "check source in params.yaml" in refused(url)
+    assert "check the address in params.yaml" in refused(url)
 
 
 # -- from DVC's cache

@@ -302,8 +302,9 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
         "stages preprocess data/patches t data.json",
         "stages folds t f.csv",
         "stages baseline t f.csv b.json b.csv fb.csv",
-        "stages train t m l h.csv",
-        "stages repeat t f.csv s e",
+        "stages pretrained w",
+        "stages train t w m l h.csv",
+        "stages repeat t w f.csv s e",
         "stages evaluate t f.csv l s h.csv b.csv fb.csv r",
         "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
         "r/report.md card.md",

@@ -17,7 +17,7 @@ from landcover.training.loop import Run, derived_seed
 from landcover.training.prediction import predict
 from landcover.training.repetition import Trial, at_once
 
-REPEATED = ("tensors", "folds.csv", "s.safetensors", "e.safetensors")
+REPEATED = ("tensors", "w.safetensors", "folds.csv", "s.safetensors", "e.safetensors")
 
 
 def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp_path):
@@ -25,7 +25,8 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
     params |= {"repeat": {"seeds": [8, 7]}}
     stages = (
         "stages folds tensors folds.csv",
-        "stages train tensors m.safetensors l.safetensors h.csv",
+        "stages pretrained w.safetensors",
+        "stages train tensors w.safetensors m.safetensors l.safetensors h.csv",
         f"stages repeat {' '.join(REPEATED)}",
     )
     done = in_turn(*stages, params=params)
@@ -49,7 +50,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})
         try:
-            run_stage("repeat", "tensors", "folds.csv", "s2.safetensors", "e2.safetensors", params=params)
+            run_stage("repeat", *REPEATED[:3], "s2.safetensors", "e2.safetensors", params=params)
         finally:
             os.sched_setaffinity(0, cores)
         assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
@@ -65,7 +66,7 @@ def test_without_a_seed_nothing_is_trained(tmp_path, run_stage):
     """Not even the tensors are needed."""
     done = run_stage("repeat", *REPEATED)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in REPEATED[2:]:
+    for name in REPEATED[3:]:
         assert tensors.load(tmp_path / name) == ({}, {"seeds": []})
 
 
@@ -89,6 +90,7 @@ def test_a_fold_trains_on_its_own_patches_alone_with_a_seed_of_its_own(tmp_path,
     table.loc[0, "role_2"] = "left_out"
     table.to_csv(tmp_path / "folds.csv", index=False)
 
+    tensors.save(tmp_path / "w.safetensors", {}, {})  # no weights to start from
     monkeypatch.setattr(repetition, "set_deterministic", lambda threads, device: None)  # which is for good
     monkeypatch.chdir(tmp_path)
     settings = Training(**default_params["train"] | {"epochs": 2, "batch_size": 2, "shuffle": True, "keep": "best"})
@@ -96,7 +98,7 @@ def test_a_fold_trains_on_its_own_patches_alone_with_a_seed_of_its_own(tmp_path,
     done = {}
     for count in (1, 2):
         monkeypatch.setattr(repetition, "at_once", lambda trials, runtime, count=count: count)
-        common = tmp_path / "tensors", tmp_path / "folds.csv", [3, 5], model, settings
+        common = tmp_path / "tensors", tmp_path / "w.safetensors", tmp_path / "folds.csv", [3, 5], model, settings
         done[count] = repetition.repeat_training(*common, LOCAL)
         assert len(done[count].checkpoints) == len({path for path in done[count].checkpoints if path.is_file()}) == 8
         for path in done[count].checkpoints:

@@ -21,7 +21,7 @@ from landcover.training.loader import load as load_patches
 from landcover.training.prediction import predict
 
 FILES = "m.safetensors l.safetensors h.csv"
-TRAIN = f"stages train tensors {FILES}"
+TRAIN = f"stages train tensors w.safetensors {FILES}"
 BANDS = ["B02", "B08"]
 
 
@@ -32,6 +32,7 @@ def small(tmp_path) -> dict:
     facts = {"bands": BANDS, "classes": ["oak", "fir", "sea"], "scale": {"divisor": 10_000}}
     (tmp_path / "tensors").mkdir()
     tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
+    tensors.save(tmp_path / "w.safetensors", {}, {})  # no weights to start from
     for split, count in (("train", 8), ("val", 4), ("test", 5)):
         images = rng.uniform(0.01, 1, (count, 2, 32, 32)).astype(np.float32)
         arrays = {"images": images, "labels": np.arange(count) % 3}

@@ -25,8 +25,9 @@ def report(prepared, in_turn, tmp_path):
         done = in_turn(
             "stages folds tensors folds.csv",
             "stages baseline tensors folds.csv baselines.json b.csv fb.csv",
-            "stages train tensors m.safetensors l.safetensors h.csv",
-            "stages repeat tensors folds.csv s.safetensors e.safetensors",
+            "stages pretrained w.safetensors",
+            "stages train tensors w.safetensors m.safetensors l.safetensors h.csv",
+            "stages repeat tensors w.safetensors folds.csv s.safetensors e.safetensors",
             "stages evaluate tensors folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
             REPORT,
             params=params | {"repeat": {"seeds": seeds, "folds": folds}},

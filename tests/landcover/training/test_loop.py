@@ -24,7 +24,7 @@ from landcover.training.loader import Patches, load
 from landcover.training.loop import Epoch, Run, balanced_weights, draw_batches, make_schedule, refuse_misfits
 from landcover.training.prediction import predict
 
-TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
+TRAIN = ("train", "tensors", "w.safetensors", "m.safetensors", "l.safetensors", "h.csv")
 KILLED = ("killed.safetensors", "killed.l.safetensors", "killed.csv")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 CHANNELS = ("B02", "B03", "B04", "B08")
@@ -62,6 +62,7 @@ def fused(tmp_path) -> dict:
     facts = {"bands": ALL_CHANNELS, "classes": list("abcdefghijk"), "scale": {"divisor": 10_000}, "context": CONTEXT}
     (tmp_path / "tensors").mkdir()
     tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
+    tensors.save(tmp_path / "w.safetensors", {}, {})  # no weights to start from
     for split, count in (("train", 21), ("val", 7), ("test", 8)):
         for number, size in enumerate((count - 3, 3)):
             arrays = {
@@ -88,8 +89,12 @@ def test_history_equals_that_of_the_notebooks_loop(in_turn, tmp_path):
             write_tile(data.tile(patch_id, band), pixels)
     split = {"method": "order", "train": 12, "val": 17, "test": 1}
     params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "train": {"epochs": 10}}
-    train = "stages train tensors model.safetensors log.safetensors history.csv"
-    done = in_turn("stages preprocess patches tensors data.json", train, params=params)
+    done = in_turn(
+        "stages preprocess patches tensors data.json",
+        "stages pretrained w.safetensors",
+        "stages train tensors w.safetensors model.safetensors log.safetensors history.csv",
+        params=params,
+    )
     assert done.returncode == 0, done.stderr
 
     rows = {"train": slice(0, 12), "val": slice(12, 29)}
@@ -327,7 +332,7 @@ def test_two_processes_learn_as_one_does(fused, run_stage, default_params, tmp_p
     alone = trained(fused, default_params, tmp_path, 4)
     history = pd.read_csv(tmp_path / TRAIN[-1]).to_numpy()
     assert history == pytest.approx(np.array(alone.history), abs=2e-5)
-    together, _ = load_network(tmp_path / TRAIN[2])
+    together, _ = load_network(tmp_path / TRAIN[3])
     for name, value in alone.network.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value, atol=1e-4, rtol=0)
 
