@@ -3,9 +3,10 @@
 Every figure is a ratio of two population totals, so one estimator serves all: that of Stehman (2014), in which strata
 need not be the classes of the map. Where they are, it equals the estimators of Olofsson et al. (2014).
 
-Sources: Olofsson, Foody, Herold, Stehman, Woodcock and Wulder, "Good practices for estimating area and assessing accuracy
-of land change", Remote Sensing of Environment 148, 2014. Stehman, "Estimating area and map accuracy for stratified random
-sampling when the strata are different from the map classes", International Journal of Remote Sensing 35, 2014.
+Sources: Olofsson, Foody, Herold, Stehman, Woodcock and Wulder, "Good practices for estimating area and assessing
+accuracy of land change", Remote Sensing of Environment 148, 2014. Stehman, "Estimating area and map accuracy for
+stratified random sampling when the strata are different from the map classes", International Journal of Remote Sensing
+35, 2014.
 """
 
 from dataclasses import dataclass
@@ -105,6 +106,16 @@ def shares(sample: Sample, y: np.ndarray, x: np.ndarray) -> list[Share]:
     parts = _ratio(sample.sizes, sample.strata, y.astype(float), x.astype(float))
     errors = np.sqrt(parts.variances.sum(0))
     return [share(*one) for one in zip(parts.value, errors, x.sum(0), strict=True)]
+
+
+def bounds(sample: Sample, y: np.ndarray, x: np.ndarray, unlabelled: np.ndarray) -> list[tuple[float, float]]:
+    """The least and the largest share of x that is y, whatever the unlabelled points (N,) are; y and x as in `shares`.
+
+    They bound what is missing, not the error of sampling.
+    """
+    ends = [y & ~unlabelled[:, None], y | unlabelled[:, None]]
+    low, high = (_ratio(sample.sizes, sample.strata, (end & x).astype(float), x.astype(float)).value for end in ends)
+    return [(float(least), float(most)) for least, most in zip(low, high, strict=True)]
 
 
 def accuracy(sample: Sample, classes: int) -> Accuracy:
