@@ -38,7 +38,11 @@ class ClassMap:
         return abs(self.transform.determinant) / 1e6
 
     def at(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The classes at points (N,) in its coordinate system, UNKNOWN outside and on nodata; whether each is inside."""
+        """The classes at points (N,), UNKNOWN outside and on nodata, and whether each is inside.
+
+        Args:
+            x, y: in the map's coordinate system.
+        """
         columns, rows = (np.floor(places).astype(np.int64) for places in ~self.transform @ (x, y))
         height, width = self.labels.shape
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from landcover.assessment.maps import transformed
 from landcover.assessment.points import CONFIDENCES, PIXEL, WINDOW, Design
-from landcover.constants import METRES_PER_PIXEL, readable
+from landcover.constants import METRES_PER_PIXEL, REFLECTANCE_SCALE, readable
 from landcover.evaluation.comparison import Answer, Verdict
 from landcover.evaluation.intervals import Component
 from landcover.evaluation.metrics import METRICS
@@ -29,6 +29,7 @@ from landcover.report.verdicts import amount, answer, change, evidence, largest_
 
 AROUND = {PIXEL: 60, WINDOW: 0.25}  # what a picture shows around its unit on each side: pixels, or a share of its side
 LARGEST = 181  # pixels of a picture's side; larger ones are thinned
+GAMMA = 0.6  # so that forest and water are not black beside fields
 ZOOM = 3  # of the second picture of a pixel
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -99,8 +100,8 @@ def report_page(content: Mapping[str, Any], picture: str) -> str:
     total = {name: f"{100 * matrix[:, column].sum():.1f}" for name, column in zip(names, seen, strict=True)}
     shown.append({"on the map": "total", **total, "total": "100.0", "points": int(np.sum(content["counts"]))})
     unlabelled = [
-        {"stratum": readable(row["class"]), "share of the area, %": f"{100 * row['share']:.1f}", "points": row["points"],
-         "without a class": row["unlabelled"]}
+        {"stratum": readable(row["class"]), "share of the area, %": f"{100 * row['share']:.1f}",
+         "points": row["points"], "without a class": row["unlabelled"]}
         for row in content["strata"] if row["unlabelled"]
     ]  # fmt: skip
     ranges = [
@@ -190,7 +191,8 @@ def _crops(scene: Scene, bands: Sequence[str], design: Design) -> tuple[np.ndarr
     for point, rows in zip(order, rows_of(scene, starts[order, 1].tolist(), side), strict=True):
         column = starts[point, 0]
         crops[point] = rows[positions, ::every, column : column + side : every]
-    pictures = (255 * to_pictures(crops / np.float32(10_000), bands)).round().astype(np.uint8)
+    bright = to_pictures(crops / np.float32(REFLECTANCE_SCALE), bands) ** GAMMA
+    pictures = (255 * bright).round().astype(np.uint8)
     return pictures, (corners - starts) / side, unit / side
 
 
@@ -217,6 +219,6 @@ def sheet(scene: Scene, design: Design) -> str:
     return _render(
         "sheet.html", points=points, classes={name: readable(name) for name in design.classes},
         confidences=CONFIDENCES, unit=design.unit, metres=design.metres, shown=describe_picture(bands), wide=metres,
-        zoomed=round(metres / ZOOM), date=scene.provenance.date, key=f"{design.sha256[:16]}-{design.seed}-{len(points)}",
-        is_pixel=design.unit == PIXEL,
+        zoomed=round(metres / ZOOM), date=scene.provenance.date,
+        key=f"{design.sha256[:16]}-{design.seed}-{len(points)}", is_pixel=design.unit == PIXEL,
     )  # fmt: skip

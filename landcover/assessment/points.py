@@ -98,8 +98,8 @@ class Design:
         """
         if not path.is_file():
             raise InputError(
-                f"{path}: not found; the points must lie beside the {DESIGN} that `assess sample` wrote with them, since "
-                "it says how likely each was to be drawn"
+                f"{path}: not found; points must lie beside the {DESIGN} that `assess sample` wrote with them, which "
+                "says how likely each was to be drawn"
             )
         try:
             table = json.loads(path.read_text(encoding="utf-8"))

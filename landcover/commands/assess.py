@@ -1,8 +1,8 @@
-"""How right is a map, and how large are its classes?  a map, and points that a person labels -> estimates with intervals
+"""How right is a map, and how large are its classes?  a map, and points that a person labels -> estimates, intervals
 
-    python -m landcover assess sample MAP [--scene SCENE] [--points 300] [--support window]     points to label
-    python -m landcover assess report MAP POINTS [POINTS]           accuracy and areas; two interpreters: their agreement
-    python -m landcover assess compare MAP OTHER POINTS             which of two maps is better on the same points
+    python -m landcover assess sample MAP [--scene SCENE] [--points 300] [--support window]    points to label
+    python -m landcover assess report MAP POINTS [POINTS]          accuracy and areas; two interpreters: their agreement
+    python -m landcover assess compare MAP OTHER POINTS            which of two maps is better on the same points
 
 MAP is a folder that `predict` wrote, POINTS the layer of `sample` or the CSV of its sheet, labelled, beside the
 design.json that came with it. docs/assessment.md has the steps.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover import config, files
+from landcover import files
 from landcover.assessment import page, results
 from landcover.assessment.design import sample_size
 from landcover.assessment.maps import ClassMap, read_map
