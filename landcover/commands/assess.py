@@ -32,11 +32,11 @@ from landcover.assessment.points import (
     units_of,
     write_layer,
 )
-from landcover.commands.predict import positions
 from landcover.constants import SAMPLES, readable
 from landcover.errors import InputError
 from landcover.evaluation.intervals import NORMAL
 from landcover.evaluation.metrics import METRICS
+from landcover.mapping.layers import positions
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.report import plots
 from landcover.report.sheets import picture_bands

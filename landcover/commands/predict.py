@@ -26,6 +26,7 @@ from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping import maps, rasters
+from landcover.mapping.layers import positions
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.products import is_benge
@@ -56,13 +57,6 @@ OUTPUTS = {
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
 SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
-
-
-def positions(text: str) -> list[int]:
-    """Positions of bands in a file, from 1: 'b1,b2,b3,b7', or '1,2,3,7'."""
-    if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: give the positions of the model's bands, as b1,b2,b3,b7")
-    return [int(position.removeprefix("b")) for position in text.split(",")]
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:

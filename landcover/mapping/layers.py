@@ -1,5 +1,6 @@
 """The bands of a scene: their names, their files, and what their source says about their numbers."""
 
+import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,3 +83,10 @@ def are_numbers(names: Sequence[str | None]) -> bool:
         return False
     first = int(numbers[0][1])
     return first <= 1 and [int(number[1]) for number in numbers] == [*range(first, first + len(names))]
+
+
+def positions(text: str) -> list[int]:
+    """Positions of bands in a file, from 1: 'b1,b2,b3,b7', or '1,2,3,7'."""
+    if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give the positions of the model's bands, as b1,b2,b3,b7")
+    return [int(position.removeprefix("b")) for position in text.split(",")]
