@@ -1,6 +1,6 @@
 """Map the land cover of scenes.  scenes, models/model.safetensors -> maps/<scene>/
 
-    python -m landcover predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities]
+    python -m landcover predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask [KINDS]] [--probabilities]
 
 A scene is a GeoTIFF, a folder with one file per band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
 a synthetic one whose truth is known. For a folder in the ben-ge layout, it predicts the patches, and writes a table.
@@ -26,6 +26,7 @@ from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping import maps, rasters
+from landcover.mapping.classification import KINDS
 from landcover.mapping.layers import positions
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.predictor import Predictor
@@ -55,8 +56,17 @@ OUTPUTS = {
     "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
+UNCERTAIN = "uncertain"  # cells, as something to mask
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
 SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
+
+
+def kinds(text: str) -> list[str]:
+    """What is masked: 'clouds,shadows'."""
+    found = text.split(",")
+    if not set(found) <= {UNCERTAIN, *KINDS}:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {UNCERTAIN}, {', '.join(KINDS)}; scenes come before")
+    return found
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
@@ -68,7 +78,10 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--ensemble", action="store_true", help="average the networks that were trained with repeat.seeds")
     add("--step", type=int, help="pixels from one window to the next; default: a window's size")
     add("--threshold", type=float, default=0.5, help="hatch cells with less confidence; default: 0.5")
-    add("--mask", action="store_true", help="set these cells to nodata in classes.tif")
+    add(
+        "--mask", type=kinds, nargs="?", const=[UNCERTAIN], default=[], metavar="KINDS",
+        help=f"what has no class: {UNCERTAIN} (default), these cells; {', '.join(KINDS)}, of the scene's SCL",
+    )  # fmt: skip
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
     add("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
     add("--bands", type=positions, help="positions of the model's bands in the file, as b1,b2,b3,b7")
@@ -130,6 +143,7 @@ def open_input(
         quantification=options.quantification,
         crs=options.crs,
         level=None if options.level else predictor.metadata.level,
+        mask=[kind for kind in KINDS if kind in options.mask],
     )
     if is_sample:
         return replace(scene, name=name), options.truth or folder / name / TRUTH
@@ -175,7 +189,9 @@ def map_scene(
     land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
-    content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
+    content = summary.to_json(land_cover, scene, predictor) | {"masked": UNCERTAIN in options.mask}
+    if scene.mask:
+        content["masked_pixels"] = scene.mask.shares
     agreement = None
     if truth:
         agreement = Agreement.of(true_labels, land_cover.labels, classes)
@@ -183,7 +199,7 @@ def map_scene(
     colours = config.chosen_colours(predictor.metadata.dataset)
     with files.replacing(out) as part:
         part.mkdir()
-        masked = uncertain if options.mask else None
+        masked = uncertain if UNCERTAIN in options.mask else None
         rasters.write(part, land_cover, scene.crs, classes, class_colours(classes, colours), masked)
         files.write_json(part / "summary.json", content)
         plots.draw(
@@ -203,6 +219,9 @@ def map_scene(
         f"{percent(summary.uncertain_share)} of the cells are below {100 * threshold:g}% confidence, "
         f"{percent(summary.nodata_share)} have no data"
     )
+    if scene.mask:
+        shares = ", ".join(f"{percent(share)} {kind}" for kind, share in scene.mask.shares.items())
+        print(f"masked in the scene: {shares}")
     if agreement and agreement.cells:
         print(f"accuracy {agreement.accuracy:.3f} over {agreement.cells} cells")
 

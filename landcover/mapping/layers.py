@@ -54,6 +54,7 @@ class Source:
     level: str | None = None  # 2A, 1C
     baseline: str = ""  # of the processing, 05.09; '' if the source does not say
     date: str | None = None  # YYYY-MM-DD
+    classification: Layer | None = None  # of its pixels (SCL), which names clouds
 
 
 def band_of(text: str) -> str | None:

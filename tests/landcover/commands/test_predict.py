@@ -269,3 +269,24 @@ def test_a_map_is_held_against_the_truth(workspace, capsys):
         "warning: other.tif: 17% of its numbers are of no class (7); windows where these cover most do not count\n"
         in errors
     )
+
+
+def test_clouds_are_masked_and_counted(workspace, capsys):
+    classes = np.full((1, 20, 30), 4, np.uint8)
+    classes[0, 0, 0] = 9
+    write_tile(workspace / "scene_SCL.tif", classes)
+    with rasterio.open(workspace / "scene_SCL.tif", "r+") as raster:
+        raster.transform = raster.transform @ rasterio.Affine.scale(2)  # pixels of 20 m
+    lines, _ = run(capsys, "scene.tif", "--mask", "clouds,snow")
+    assert lines[1:] == [
+        "0% of the cells are below 50% confidence, 17% have no data",
+        "masked in the scene: < 1% clouds, 0% snow",
+    ]
+    with rasterio.open(workspace / "maps" / "scene" / "classes.tif") as raster:
+        assert raster.read(1).tolist() == [[0, 40, 40], [10, 40, 40]]
+    summary = json.loads((workspace / "maps" / "scene" / "summary.json").read_text())
+    assert summary["masked_pixels"] == {"clouds": pytest.approx(1 / 600, abs=1e-6), "snow": 0}
+    assert not summary["masked"]
+    with pytest.raises(SystemExit):
+        predict.main(["--mask", "scene.tif"])
+    assert "'scene.tif': choose from uncertain, clouds, shadows, snow; scenes come before" in capsys.readouterr().err
