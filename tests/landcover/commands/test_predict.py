@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import torch
@@ -59,7 +60,8 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     ]
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
-    names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "map.png", "summary.json"}
+    names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "confidence.qml", "map.png"}
+    names |= {"summary.json"}
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
@@ -290,3 +292,14 @@ def test_clouds_are_masked_and_counted(workspace, capsys):
     with pytest.raises(SystemExit):
         predict.main(["--mask", "scene.tif"])
     assert "'scene.tif': choose from uncertain, clouds, shadows, snow; scenes come before" in capsys.readouterr().err
+
+
+def test_a_map_of_a_known_date_is_a_stac_item_and_polygons_are_asked_for(workspace, capsys):
+    (workspace / "scene.tif").rename("S2B_MSIL2A_20230613T101031_N0509.tif")
+    run(capsys, "S2B_MSIL2A_20230613T101031_N0509.tif", "--polygons", "--out", "map")
+    item = json.loads((workspace / "map" / "item.json").read_text())
+    assert item["properties"]["datetime"] == "2023-06-13T00:00:00Z"
+    polygons = pyogrio.read_dataframe("map/polygons.gpkg")
+    assert sorted(zip(polygons["class"], polygons["hectares"], strict=True)) == [("cropland", 16), ("tree_cover", 8)]
+    run(capsys, "S2B_MSIL2A_20230613T101031_N0509.tif", "--polygons", "10", "--out", "map")
+    assert pyogrio.read_dataframe("map/polygons.gpkg")["hectares"].tolist() == [24]
