@@ -63,7 +63,7 @@ class Design:
             raise InputError(f"{drawn_from.name}: has no cell with a class; map another scene")
         if points > sizes.sum():
             raise InputError(f"{drawn_from.name}: has only {sizes.sum()} {unit}s; choose fewer --points")
-        if points < (fewest := 2 * len(strata)):
+        if points < (fewest := int(np.minimum(least or 2, sizes).sum())):
             raise InputError(f"--points {points}: {len(strata)} mapped classes need at least {fewest}")
         counts = allocate(sizes, points, least)
         drawn = draw(drawn_from.labels, strata, counts, per_cell, np.random.default_rng(seed))

@@ -115,6 +115,12 @@ def test_the_number_of_points_is_planned(workspace, capsys):
         run(capsys, "sample", "maps/scene", "--expected-accuracy", "water=1", "--out", "none")
 
 
+def test_every_class_has_its_least_number(workspace, capsys):
+    with pytest.raises(InputError, match="--points 20: 2 mapped classes need at least 30"):
+        sample(capsys, "--points", "20", "--least", "15")
+    assert (sample(capsys, "--points", "40", "--least", "20")["stratum"].value_counts() == 20).all()
+
+
 def test_labels_become_accuracy_and_areas(workspace, capsys):
     points = sample(capsys, "--points", "44")
     truth = points["stratum"].copy()
