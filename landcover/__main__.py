@@ -15,6 +15,7 @@ COMMANDS = {
     "compare": "is one revision better than another? writes a page for a pull request",
     "experiment": "run the experiments in experiments.yaml and compare them",
     "predict": "map the land cover of a scene, or predict the patches of a folder",
+    "assess": "estimate a map's accuracy and the areas of its classes from points that people label",
     "cut": "cut patches out of a scene, around points or in polygons of known land cover",
     "look": "show how a dataset is understood, before training",
     "embed": "write what the model's last layer sees of each patch, for other programs",

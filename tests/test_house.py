@@ -9,7 +9,9 @@ from imports import OURS, PACKAGES, imports, our_imports
 from tiny import REPOSITORY
 
 # From the top to the ground: a room imports rooms of lower floors only, and the modules in landcover/ import no room.
-FLOORS = ("stages commands", "report mapping", "evaluation training", "models", "synthetic", "archives", "data")
+FLOORS = (
+    "stages commands", "assessment", "report mapping", "evaluation training", "models", "synthetic", "archives", "data",
+)  # fmt: skip
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()} | {"landcover": len(FLOORS)}
 SCHEMA = "landcover.config"  # knows the parameters of each family of models
 OPTIONAL = {"distributed", "onnx_ir", "onnxruntime"}  # imported only where they are used

@@ -1,6 +1,6 @@
 """Map the land cover of scenes.  scenes, models/model.safetensors -> maps/<scene>/
 
-    python -m landcover predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask] [--probabilities]
+    python -m landcover predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask [KINDS]] [--probabilities]
 
 A scene is a GeoTIFF, a folder with one file per band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
 a synthetic one whose truth is known. For a folder in the ben-ge layout, it predicts the patches, and writes a table.
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from landcover import config, files
 from landcover.config import PARAMS, Runtime
 from landcover.constants import METRES_PER_PIXEL, SAMPLES, readable
@@ -26,7 +28,11 @@ from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping import maps, rasters
+from landcover.mapping.classification import KINDS
+from landcover.mapping.item import ITEM, to_item
+from landcover.mapping.layers import positions
 from landcover.mapping.patches import predict_patches
+from landcover.mapping.polygons import POLYGONS, write_polygons
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.products import is_benge
 from landcover.mapping.scaling import check_given
@@ -51,18 +57,21 @@ SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not
 PREDICTIONS = "predictions.csv"  # of patches
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", PREDICTIONS,
+    "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", ITEM, POLYGONS,
+    PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
+UNCERTAIN = "uncertain"  # cells, as something to mask
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
-SCENE_OPTIONS = ("step", "mask", "truth", "bands", "quantification", "crs", "level")
+SCENE_OPTIONS = ("step", "mask", "polygons", "truth", "bands", "quantification", "crs", "level")
 
 
-def positions(text: str) -> list[int]:
-    """Positions of bands in a file, from 1: 'b1,b2,b3,b7', or '1,2,3,7'."""
-    if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: give the positions of the model's bands, as b1,b2,b3,b7")
-    return [int(position.removeprefix("b")) for position in text.split(",")]
+def kinds(text: str) -> list[str]:
+    """What is masked: 'clouds,shadows'."""
+    found = text.split(",")
+    if not set(found) <= {UNCERTAIN, *KINDS}:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {UNCERTAIN}, {', '.join(KINDS)}; scenes come before")
+    return found
 
 
 def parse_options(arguments: list[str]) -> argparse.Namespace:
@@ -74,8 +83,15 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--ensemble", action="store_true", help="average the networks that were trained with repeat.seeds")
     add("--step", type=int, help="pixels from one window to the next; default: a window's size")
     add("--threshold", type=float, default=0.5, help="hatch cells with less confidence; default: 0.5")
-    add("--mask", action="store_true", help="set these cells to nodata in classes.tif")
+    add(
+        "--mask", type=kinds, nargs="?", const=[UNCERTAIN], default=[], metavar="KINDS",
+        help=f"what has no class: {UNCERTAIN} (default), these cells; {', '.join(KINDS)}, of the scene's SCL",
+    )  # fmt: skip
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
+    add(
+        "--polygons", type=float, nargs="?", const=0, metavar="HECTARES",
+        help="also write polygons.gpkg; smaller polygons get the class of their largest neighbour",
+    )  # fmt: skip
     add("--truth", type=Path, help="a raster of the true classes, to report the map's accuracy")
     add("--bands", type=positions, help="positions of the model's bands in the file, as b1,b2,b3,b7")
     add("--offset", type=float, help="what was added to the scene's numbers; default: from its metadata")
@@ -85,6 +101,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.truth and len(options.scenes) > 1:
         raise InputError("--truth: applies to a single scene; name only one")
+    if options.polygons is not None and not options.polygons >= 0:
+        raise InputError(f"--polygons {options.polygons:g}: give hectares, 0 or more")
     if not 0 <= options.threshold <= 1:
         raise InputError(f"--threshold {options.threshold:g}: give a share from 0 to 1")
     return options
@@ -136,6 +154,7 @@ def open_input(
         quantification=options.quantification,
         crs=options.crs,
         level=None if options.level else predictor.metadata.level,
+        mask=[kind for kind in KINDS if kind in options.mask],
     )
     if is_sample:
         return replace(scene, name=name), options.truth or folder / name / TRUTH
@@ -181,17 +200,27 @@ def map_scene(
     land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold)
-    content = summary.to_json(land_cover, scene, predictor) | {"masked": options.mask}
+    content = summary.to_json(land_cover, scene, predictor) | {"masked": UNCERTAIN in options.mask}
+    if scene.mask:
+        content["masked_pixels"] = scene.mask.shares
     agreement = None
     if truth:
         agreement = Agreement.of(true_labels, land_cover.labels, classes)
         content["truth"] = agreement._asdict()
     colours = config.chosen_colours(predictor.metadata.dataset)
+    legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
         part.mkdir()
-        masked = uncertain if options.mask else None
-        rasters.write(part, land_cover, scene.crs, classes, class_colours(classes, colours), masked)
+        masked = uncertain if UNCERTAIN in options.mask else None
+        rasters.write(part, land_cover, scene.crs, classes, legend, masked)
         files.write_json(part / "summary.json", content)
+        if options.polygons is not None:
+            kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
+            write_polygons(part, kept, scene.crs, classes, options.polygons)
+        if scene.provenance.date:
+            place = scene.name, scene.provenance.date, scene.crs, land_cover.transform, labels.shape
+            names = [path.name for path in part.iterdir()]
+            files.write_json(part / ITEM, to_item(*place, classes, legend, names))
         plots.draw(
             part / "map.png", False, scene_map, scene.name, land_cover.thumbnail, scene.bands,
             (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL), land_cover.labels,
@@ -209,6 +238,9 @@ def map_scene(
         f"{percent(summary.uncertain_share)} of the cells are below {100 * threshold:g}% confidence, "
         f"{percent(summary.nodata_share)} have no data"
     )
+    if scene.mask:
+        shares = ", ".join(f"{percent(share)} {kind}" for kind, share in scene.mask.shares.items())
+        print(f"masked in the scene: {shares}")
     if agreement and agreement.cells:
         print(f"accuracy {agreement.accuracy:.3f} over {agreement.cells} cells")
 

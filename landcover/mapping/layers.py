@@ -1,5 +1,6 @@
 """The bands of a scene: their names, their files, and what their source says about their numbers."""
 
+import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Source:
     level: str | None = None  # 2A, 1C
     baseline: str = ""  # of the processing, 05.09; '' if the source does not say
     date: str | None = None  # YYYY-MM-DD
+    classification: Layer | None = None  # of its pixels (SCL), which names clouds
 
 
 def band_of(text: str) -> str | None:
@@ -82,3 +84,10 @@ def are_numbers(names: Sequence[str | None]) -> bool:
         return False
     first = int(numbers[0][1])
     return first <= 1 and [int(number[1]) for number in numbers] == [*range(first, first + len(names))]
+
+
+def positions(text: str) -> list[int]:
+    """Positions of bands in a file, from 1: 'b1,b2,b3,b7', or '1,2,3,7'."""
+    if not re.fullmatch(r"b?[1-9]\d*(,b?[1-9]\d*)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: give the positions of the model's bands, as b1,b2,b3,b7")
+    return [int(position.removeprefix("b")) for position in text.split(",")]

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from landcover.constants import MAX_OFFSET
 from landcover.errors import InputError, few
+from landcover.mapping import classification
 from landcover.mapping.layers import METRES, REMOTE, Layer, Source, band_of, level_of
 from landcover.modalities import SENTINEL_2
 
@@ -173,7 +174,7 @@ def _read_source(name: str, files: _Files) -> Source:
         if any(re.search("(^|/)GRANULE/", file) for file in names):
             raise InputError(f"{name}: has no MTD_MSIL2A.xml, which says what its numbers mean; download it again")
         images = [file for file in names if BAND_FILE.fullmatch(file)]
-        return Source("folder", name, _layers(name, files.prefix, images))
+        return Source("folder", name, _layers(name, files.prefix, images), classification=_classes(files, images))
     if len(matches) > 1:
         paths = few([match[0] for match in matches])
         raise InputError(f"{name}: contains the metadata of more than one product ({paths}); give one product")
@@ -187,7 +188,13 @@ def _read_source(name: str, files: _Files) -> Source:
     layers = {
         band: replace(layer, offset=offsets.get(band), quantification=quantification) for band, layer in layers.items()
     }
-    return Source(f"Level-{level_of(level)} product", name, layers, level_of(level), baseline, date)
+    classes = _classes(files, images)
+    return Source(f"Level-{level_of(level)} product", name, layers, level_of(level), baseline, date, classes)
+
+
+def _classes(files: _Files, images: list[str]) -> Layer | None:
+    found = classification.find(images)
+    return Layer(files.prefix + found) if found else None
 
 
 def _layers(name: str, prefix: str, images: list[str]) -> dict[str, Layer]:

@@ -12,6 +12,8 @@ from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
 
 NODATA_CODE = 0  # which no class has
+# From matplotlib's YlGnBu, which is safe for colour-blind readers.
+CONFIDENCE_COLOURS = {0: "#ffffd9", 0.25: "#c7e9b4", 0.5: "#41b6c4", 0.75: "#225ea8", 1: "#081d58"}
 
 
 def codes(classes: Sequence[str]) -> list[int]:
@@ -62,9 +64,29 @@ def _write_style(raster: Path, names: Mapping[int, str], colours: Mapping[int, t
     for number, name in names.items():
         colour = "#{:02x}{:02x}{:02x}".format(*colours[number])
         ET.SubElement(palette, "paletteEntry", value=str(number), label=name, color=colour, alpha="255")
+    _save_style(style, raster)
+
+
+def _save_style(style: ET.Element, raster: Path) -> None:
     ET.indent(style)
     doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
     raster.with_suffix(".qml").write_text(f"{doctype}{ET.tostring(style, encoding='unicode')}\n", encoding="utf-8")
+
+
+def _write_confidence_style(raster: Path) -> None:
+    """Write a style in which the most certain cells are the darkest, from 0 to 1, whatever a map's own range is."""
+    style = ET.Element("qgis", version="3.0", styleCategories="Symbology")
+    limits = {"classificationMin": "0", "classificationMax": "1"}
+    renderer = ET.SubElement(
+        ET.SubElement(style, "pipe"), "rasterrenderer", type="singlebandpseudocolor", band="1", opacity="1", **limits
+    )
+    shader = ET.SubElement(
+        ET.SubElement(renderer, "rastershader"), "colorrampshader", colorRampType="INTERPOLATED", minimumValue="0",
+        maximumValue="1", classificationMode="1",
+    )  # fmt: skip
+    for value, colour in CONFIDENCE_COLOURS.items():
+        ET.SubElement(shader, "item", value=f"{value:g}", label=f"{100 * value:g}%", color=colour, alpha="255")
+    _save_style(style, raster)
 
 
 def write(
@@ -93,5 +115,6 @@ def write(
     _write_style(path, names, rgb)
     options = place | {"nodata": np.nan, "overview_resampling": "average"}
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
+    _write_confidence_style(folder / "confidence.tif")
     if land_cover.probabilities is not None:
         _write(folder / "probabilities.tif", land_cover.probabilities, classes, **options)

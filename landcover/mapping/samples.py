@@ -195,7 +195,7 @@ def find_overlaps(windows: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndar
 # -- patches
 
 
-def _rows_of(scene: Scene, tops: Sequence[int], size: int) -> Iterator[np.ndarray]:
+def rows_of(scene: Scene, tops: Sequence[int], size: int) -> Iterator[np.ndarray]:
     """The rows of windows with these first rows, which must ascend: uint16 (C, size, width) each.
 
     The scene is read in strips, each once, and those without a window not at all.
@@ -237,7 +237,7 @@ def cut(scene: Scene, windows: pd.DataFrame, size: int, folder: Path) -> pd.Data
     profile |= {"crs": scene.crs, "nodata": NODATA}
     to_scene = Affine(*scene.transform)
     order = windows[windows["problem"] == ""].sort_values(["top", "left"])
-    tiles = zip(order.itertuples(), _rows_of(scene, order["top"].tolist(), size), strict=True)
+    tiles = zip(order.itertuples(), rows_of(scene, order["top"].tolist(), size), strict=True)
     for window, rows in tqdm(tiles, total=len(order), desc="cut", unit="patch", disable=None):
         pixels = rows[:, :, window.left : window.left + size]
         if (pixels == NODATA).any():

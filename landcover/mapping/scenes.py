@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ from rasterio.enums import ColorInterp, Interleaving
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, LEVELS, METRES_PER_PIXEL, SURFACE
+from landcover.constants import BANDS, BASELINE, CIRRUS, DATE, LEVELS, METRES_PER_PIXEL, NODATA, SURFACE
 from landcover.data import offsets
 from landcover.errors import InputError, redact
-from landcover.mapping import grids, pixels, products, scaling, stac
+from landcover.mapping import classification, grids, pixels, products, scaling, stac
 from landcover.mapping.grids import Grid
 from landcover.mapping.layers import NEEDED, REMOTE, Layer, Source, are_numbers, band_of, level_of, other_satellite
 from landcover.mapping.pixels import Gaps
@@ -86,6 +86,7 @@ class Scene:
     files: list[SceneBand]  # by band
     warped: bool  # the files are not on Sentinel-2's grids, or in another coordinate system
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
+    mask: classification.Mask | None = None
 
     def read(self, row: int, rows: int) -> np.ndarray:
         """Numbers of some rows, uint16 (C, rows, width): reflectance x 10,000 without offset; NODATA where empty.
@@ -116,6 +117,9 @@ class Scene:
 
         files = _by_file([band.layer for band in self.files])
         _side_by_side(read, files.keys(), files.values())
+        if self.mask:
+            with _named(self.name):
+                output[:, self.mask.read(grid, row, rows)] = NODATA
         return output
 
 
@@ -204,7 +208,8 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
     if positions is not None:
         if len(positions) != len(bands) or not all(1 <= position <= count for position in positions):
             raise InputError(f"--bands takes {len(bands)} positions from 1 to {count}, those of {', '.join(bands)}")
-        return Source("raster", file.name, dict(zip(bands, (Layer(path, index) for index in positions), strict=True)))
+        layers = dict(zip(bands, (Layer(path, index) for index in positions), strict=True))
+        return Source("raster", file.name, layers, classification=_classes_of(path, file, descriptions))
     if are_numbers(descriptions):
         raise InputError(
             f"its bands are only numbered, from {descriptions[0]} to {descriptions[-1]}; give the positions of "
@@ -227,7 +232,20 @@ def _source_of_raster(path: str, file: Path, bands: list[str], positions: list[i
             f"has no {', '.join(missing)}, only {named or f'{count} bands without names'}; if they are among these, "
             f"give the positions of {', '.join(bands)} by --bands"
         )
-    return Source("raster", file.name, layers)
+    return Source("raster", file.name, layers, classification=_classes_of(path, file, descriptions))
+
+
+def _classes_of(path: str, file: Path, descriptions: Sequence[str | None]) -> Layer | None:
+    """The classification of a single raster: one of its bands, or the file beside it, <name>_SCL.tif or SCL.tif."""
+    for index, text in enumerate(descriptions, 1):
+        if classification.NAME.fullmatch(text or ""):
+            return Layer(path, index)
+    if not Path(path).is_file():
+        return None
+    beside = [other for other in file.parent.iterdir() if other.suffix.lower() in RASTERS and other != file]
+    own = [other for other in beside if other.stem.startswith(file.stem) or classification.NAME.fullmatch(other.stem)]
+    found = classification.find(map(str, own))
+    return Layer(found) if found else None
 
 
 def _complete(source: Source, bands: list[str]) -> Source:
@@ -355,6 +373,7 @@ def open_scene(
     quantification: float | None = None,
     crs: str | None = None,
     level: str | None = SURFACE,
+    mask: Collection[str] = (),
 ) -> Scene:
     """Inspect a scene: its parts, its location, and what its numbers mean.
 
@@ -367,6 +386,7 @@ def open_scene(
             quantification.
         crs: the coordinate system to reproject to, EPSG:<code>, or `utm` for the UTM zone of its centre.
         level: which the scene must have, 1C or 2A, as far as it is known; None: any.
+        mask: kinds of pixels that count as nodata, of `classification.KINDS`.
 
     Raises:
         InputError: it is not such a scene, lacks a band, or its pixels contradict what is known about them.
@@ -383,7 +403,13 @@ def open_scene(
             raise InputError(
                 f"has no {', '.join(missing)}, only {', '.join(sorted(source.layers))}; give a scene with all bands"
             )
-        products.check_files(source.layers[band].path for band in bands)
+        if mask and not source.classification:
+            raise InputError(
+                f"has no scene classification (SCL), which names its {' and '.join(mask)}; give the Level-2A product, "
+                "or put <name>_SCL.tif beside a GeoTIFF <name>.tif"
+            )
+        masked = [source.classification.path] if mask and source.classification else []
+        products.check_files([*(source.layers[band].path for band in bands), *masked])
         source = _complete(source, bands)
         if level and source.level and source.level != level:
             raise InputError(
@@ -404,6 +430,9 @@ def open_scene(
         target = grids.around(own[finest], grids.metric(own[finest], crs))
         warped = target.crs != own[finest].crs or None in [grid.factor() for grid in own.values()]
         assumed = source.level or (None if level == SURFACE else level or "any")
+        kept = None
+        if mask and source.classification:
+            kept = classification.mask(source.classification, mask, target._asdict())
         scalings, gaps, warnings = _scalings(replace(source, level=assumed), headers, offset, quantification)
     scales = {
         band: grid.pixel_side(target.crs) / METRES_PER_PIXEL if warped else grid.factor() for band, grid in own.items()
@@ -442,6 +471,7 @@ def open_scene(
         files=[SceneBand(source.layers[band], scalings[band], scales[band], gaps[band]) for band in bands],
         warped=warped,
         block_rows=max(math.ceil(headers[band].block_rows * scales[band]) for band in bands),
+        mask=kept,
     )
 
 

@@ -14,6 +14,7 @@ import requests
 
 from landcover.archives.source import reason
 from landcover.errors import CERTIFICATES, UNTRUSTED, InputError, redact
+from landcover.mapping import classification
 from landcover.mapping.layers import METRES, REMOTE, Layer, Source, band_of, level_of
 
 TIMEOUT = (15, 60)  # seconds: to connect, and between two reads
@@ -50,6 +51,8 @@ def read_source(path: str, bands: Collection[str]) -> Source:
         for key, asset in assets.items():
             for band, rank, layer in _bands(path, key, asset, any(properties.get(word) for word in REMOVED)):
                 by_band[band].append((rank, key, layer))
+        found = [asset for key, asset in assets.items() if classification.NAME.fullmatch(key)]
+        hrefs = [href for href in (_href(path, asset) for asset in found) if _is_readable(href)]
         satellite = str(properties.get("constellation") or properties.get("platform") or "sentinel-2")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else error
@@ -58,6 +61,7 @@ def read_source(path: str, bands: Collection[str]) -> Source:
         ) from None
     if not re.match(r"sentinel[-_ ]?2", satellite, re.IGNORECASE):
         raise InputError(f"{name}: is of {satellite}, not of Sentinel-2, on which the networks are trained")
+    classes = Layer(hrefs[0]) if hrefs else None
     layers = {}
     for band, candidates in by_band.items():
         candidates.sort(key=lambda candidate: candidate[:2])
@@ -74,7 +78,7 @@ def read_source(path: str, bands: Collection[str]) -> Source:
     texts = " ".join(str(text) for text in (name, item.get("collection"), *map(properties.get, LEVEL)))
     baseline = next((str(properties[word]) for word in BASELINE if properties.get(word)), "")
     date = str(properties.get("datetime") or "")[:10] or None
-    return Source("STAC item", name, layers, level_of(texts), baseline, date)
+    return Source("STAC item", name, layers, level_of(texts), baseline, date, classes)
 
 
 def _fetch(url: str) -> bytes:

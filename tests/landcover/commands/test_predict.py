@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 import torch
@@ -59,7 +60,8 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     ]
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
-    names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "map.png", "summary.json"}
+    names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "confidence.qml", "map.png"}
+    names |= {"summary.json"}
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
@@ -269,3 +271,35 @@ def test_a_map_is_held_against_the_truth(workspace, capsys):
         "warning: other.tif: 17% of its numbers are of no class (7); windows where these cover most do not count\n"
         in errors
     )
+
+
+def test_clouds_are_masked_and_counted(workspace, capsys):
+    classes = np.full((1, 20, 30), 4, np.uint8)
+    classes[0, 0, 0] = 9
+    write_tile(workspace / "scene_SCL.tif", classes)
+    with rasterio.open(workspace / "scene_SCL.tif", "r+") as raster:
+        raster.transform = raster.transform @ rasterio.Affine.scale(2)  # pixels of 20 m
+    lines, _ = run(capsys, "scene.tif", "--mask", "clouds,snow")
+    assert lines[1:] == [
+        "0% of the cells are below 50% confidence, 17% have no data",
+        "masked in the scene: < 1% clouds, 0% snow",
+    ]
+    with rasterio.open(workspace / "maps" / "scene" / "classes.tif") as raster:
+        assert raster.read(1).tolist() == [[0, 40, 40], [10, 40, 40]]
+    summary = json.loads((workspace / "maps" / "scene" / "summary.json").read_text())
+    assert summary["masked_pixels"] == {"clouds": pytest.approx(1 / 600, abs=1e-6), "snow": 0}
+    assert not summary["masked"]
+    with pytest.raises(SystemExit):
+        predict.main(["--mask", "scene.tif"])
+    assert "'scene.tif': choose from uncertain, clouds, shadows, snow; scenes come before" in capsys.readouterr().err
+
+
+def test_a_map_of_a_known_date_is_a_stac_item_and_polygons_are_asked_for(workspace, capsys):
+    (workspace / "scene.tif").rename("S2B_MSIL2A_20230613T101031_N0509.tif")
+    run(capsys, "S2B_MSIL2A_20230613T101031_N0509.tif", "--polygons", "--out", "map")
+    item = json.loads((workspace / "map" / "item.json").read_text())
+    assert item["properties"]["datetime"] == "2023-06-13T00:00:00Z"
+    polygons = pyogrio.read_dataframe("map/polygons.gpkg")
+    assert sorted(zip(polygons["class"], polygons["hectares"], strict=True)) == [("cropland", 16), ("tree_cover", 8)]
+    run(capsys, "S2B_MSIL2A_20230613T101031_N0509.tif", "--polygons", "10", "--out", "map")
+    assert pyogrio.read_dataframe("map/polygons.gpkg")["hectares"].tolist() == [24]

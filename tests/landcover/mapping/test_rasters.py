@@ -88,6 +88,13 @@ def test_a_style_shows_the_classes_alone_in_an_old_qgis(land_cover, tmp_path):
     ]  # fmt: skip
 
 
+def test_confidence_has_a_style_from_0_to_1(land_cover, tmp_path):
+    rasters.write(tmp_path, land_cover, UTM, CLASSES, COLOURS, None)
+    renderer = rasters.ET.parse(tmp_path / "confidence.qml").find("pipe/rasterrenderer")
+    assert renderer.get("type") == "singlebandpseudocolor"
+    assert [entry.get("label") for entry in renderer.iter("item")] == ["0%", "25%", "50%", "75%", "100%"]
+
+
 def test_many_classes_of_ones_own_have_numbers_too(land_cover, tmp_path):
     classes = [f"c{number}" for number in range(300)]
     colours = dict.fromkeys(classes, "#010203")

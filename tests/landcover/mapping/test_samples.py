@@ -127,7 +127,7 @@ def test_rows_are_read_once_and_only_where_there_are_windows(monkeypatch):
     pixels = np.arange(100, dtype=np.float32)[None, :, None].repeat(3, 2) / 10_000
     scene = ArrayScene(pixels, ["B02"], block_rows=4, rows_read=[])  # strips of 12 rows
     tops = [0, 5, 8, 30, 70, 92]
-    for top, rows in zip(tops, samples._rows_of(scene, tops, 8), strict=True):
+    for top, rows in zip(tops, samples.rows_of(scene, tops, 8), strict=True):
         assert rows[0, :, 0].tolist() == list(range(top, top + 8))
     assert scene.rows_read == [*range(48), *range(60, 100)][:24] + [*range(24, 48), *range(60, 100)]
 

@@ -17,7 +17,8 @@ TAGS = {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
 def test_an_item_tells_its_bands_by_their_common_names(tmp_path):
     source = stac.read_source(str(write_item(tmp_path, NUMBERS)), TEN)
     layers = {band: Layer(str(tmp_path / f"{band}.tif")) for band in ("B02", "B03", "B04", "B08")}
-    assert source == Source("STAC item", "S2B_33UUP_20230613_0_L2A", layers, "2A", "", "2023-06-13")
+    classes = Layer(str(tmp_path / "SCL.tif"))
+    assert source == Source("STAC item", "S2B_33UUP_20230613_0_L2A", layers, "2A", "", "2023-06-13", classes)
 
 
 @pytest.mark.parametrize(

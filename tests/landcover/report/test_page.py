@@ -3,6 +3,7 @@ import re
 
 import pandas as pd
 import pytest
+import yaml
 
 from landcover.data import tensors
 from landcover.evaluation.metrics import METRICS
@@ -70,6 +71,8 @@ def test_one_run_is_told_with_its_intervals_and_beside_the_baselines(report, in_
     assert "_" not in re.sub(r"`[^`]*`|\([a-z_]*\.(png|csv)\)", "", page)  # names are for people, except those of files
 
     card = re.sub(" +", " ", (tmp_path / "card.md").read_text())
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert (front["license"], front["pipeline_tag"], front["datasets"]) == ("mit", "image-classification", ["small"])
     facts = tensors.load(tmp_path / "m.safetensors")[1]
     assert f"temperature {facts['temperature']:.3f}, " in card
     assert f"negative log-likelihood then goes from {test['nll']:.3f} to {test['calibrated']['nll']:.3f}," in card

@@ -1,0 +1,1 @@
+"""The accuracy of a map, and the areas of its classes, from a sample that people label."""
