@@ -274,6 +274,7 @@ class Baseline(Section):
 
 
 class Training(Section):
+    target: Literal["majority", "shares"]
     seed: Seed
     epochs: Count
     batch_size: Count
@@ -294,6 +295,15 @@ class Training(Section):
     keep: Literal["last", "best"]
     precision: Literal["float32", "bfloat16"]
     modality_dropout: Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _fit_the_target(self):
+        if self.target == "shares" and (self.class_weights != "none" or self.label_smoothing):
+            raise ValueError(
+                "target = 'shares' takes neither class_weights nor label_smoothing, which would change the shares; set "
+                "class_weights to none and label_smoothing to 0"
+            )
+        return self
 
 
 class Repetition(Section):
