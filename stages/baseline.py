@@ -1,4 +1,4 @@
-"""Predict without a network.  data/tensors, data/folds.csv -> reports/baselines.json, *baseline_predictions.csv"""
+"""Predict without a network.  data/tensors, data/shares.safetensors, data/folds.csv -> reports/*baseline*"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +16,7 @@ from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
 from landcover.evaluation.metrics import demand
 from landcover.evaluation.predictions import BASELINES, OF_PATCH, tabulate
+from landcover.evaluation.shares import of_test
 from landcover.processes import helpers
 from landcover.terminal import showing
 
@@ -34,10 +35,9 @@ def features(patches: Split, describe: Callable[[Split], np.ndarray]) -> np.ndar
 
 
 def from_band_statistics(
-    patches: Split, index: Index, trials: list[Trial], settings: Baseline, threads: int
+    known: np.ndarray, patches: Split, index: Index, trials: list[Trial], settings: Baseline, threads: int
 ) -> tuple[list[np.ndarray], float]:
     """Log-probabilities (N, K) of each trial's test patches, from logistic regressions, and the C of the first."""
-    known = features(patches, lambda one: baselines.band_statistics(one.images, settings.percentiles, threads))
     predicted, chosen, candidates = [], [], settings.inverse_regularization
     with threadpool_limits(threads):
         for train, test in trials:
@@ -46,6 +46,22 @@ def from_band_statistics(
             chosen.append(baselines.choose_regularization(*given, groups, candidates))
             predicted.append(baselines.logistic_regression(*given, known[test], len(patches.classes), chosen[-1]))
     return predicted, chosen[0]
+
+
+def of_shares(
+    known: np.ndarray, patches: Split, index: Index, trial: Trial, settings: Baseline, threads: int
+) -> dict[str, np.ndarray]:
+    """The logarithms of the shares (N, K) of a trial's test patches, by baseline; none if there are no shares."""
+    if patches.shares is None:
+        return {}
+    train, test = trial
+    given = known[train], patches.shares[train]
+    groups = baselines.ground_groups(index.lon[train], index.lat[train])
+    with threadpool_limits(threads):
+        candidates = settings.inverse_regularization
+        chosen = baselines.choose_regularization(known[train], patches.labels[train], groups, candidates, given[1])
+        regression = baselines.share_regression(*given, known[test], chosen)
+    return {"mean_shares": baselines.mean_shares(given[1], len(test)), "share_regression": regression}
 
 
 def from_texture(patches: Split, trials: list[Trial], threads: int) -> list[np.ndarray]:
@@ -75,6 +91,7 @@ def tabulate_folds(folds: Folds | None, patches: Split, predicted: dict[str, lis
 
 def baseline(
     tensors_dir: Path,
+    shares_path: Path,
     folds_csv: Path,
     baselines_json: Path,
     predictions_csv: Path,
@@ -89,7 +106,8 @@ def baseline(
     folds = load_folds(folds_csv)
     needed = SPLITS if folds else ("train", "test")
     # Images stay on disk: each is read once, patch by patch.
-    patches, index = load_split(tensors_dir, *needed, gigabytes=0), load_index(tensors_dir, *needed)
+    patches = load_split(tensors_dir, *needed, gigabytes=0, shares=shares_path)
+    index = load_index(tensors_dir, *needed)
     rows = rows_by_split(tensors_dir, *needed)
     trials = [Trial(rows["train"], rows["test"])]
     if folds:
@@ -97,16 +115,21 @@ def baseline(
     threads = max(1, runtime.threads // 2)  # of each process
     with helpers(1) as pool:
         texture = pool.submit(from_texture, patches, trials, threads)  # meanwhile:
-        statistics, chosen = from_band_statistics(patches, index, trials, baseline, threads)
+        known = features(patches, lambda one: baselines.band_statistics(one.images, baseline.percentiles, threads))
+        statistics, chosen = from_band_statistics(known, patches, index, trials, baseline, threads)
+        shares = of_shares(known, patches, index, trials[0], baseline, threads)
         with showing("gradient boosting on texture features"):
             texture = texture.result()
     majority = [baselines.majority(patches.labels[train], len(test), len(patches.classes)) for train, test in trials]
     predicted = dict(zip(BASELINES, (majority, statistics, texture), strict=True))
-    test, index = load_split(tensors_dir, "test", gigabytes=0), load_index(tensors_dir, "test")
+    test = load_split(tensors_dir, "test", gigabytes=0, shares=shares_path)
+    index = load_index(tensors_dir, "test")
     tables = {name: tabulate(test, index, by_trial[0]) for name, by_trial in predicted.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen
+    if shares:
+        scores["shares"] = {name: of_test(test, index, logs[None]) for name, logs in shares.items()}
     accuracies = [{"baseline": BASELINES[name], "accuracy": values["accuracy"]} for name, values in scores.items()]
     # A list of records, as `dvc plots` draws them.
     files.write_json(baselines_json, scores | {"accuracies": accuracies})

@@ -59,7 +59,7 @@ def trained(prepared, run_stage, tmp_path):
             "model": architecture(**model or {}).model_dump(),
             "runtime": {"device": device, "resident_gigabytes": gigabytes},
         }
-        done = run_stage("train", "tensors", *map(str, paths), params=params | changes, launcher=launcher)
+        done = run_stage("train", "tensors", "shares", *map(str, paths), params=params | changes, launcher=launcher)
         assert done.returncode == 0, done.stderr
         assert launcher or not done.stderr  # torchrun may tell of its own
         return paths

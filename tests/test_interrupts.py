@@ -18,7 +18,7 @@ from tiny import REPOSITORY, merged
 from landcover.training import checkpoints
 
 OUTPUTS = ("models/model.safetensors", "models/log_probabilities.safetensors", "reports/history.csv")
-TRAIN = ("train", "data/tensors", *OUTPUTS)
+TRAIN = ("train", "data/tensors", "data/shares.safetensors", *OUTPUTS)
 
 
 @pytest.fixture

@@ -49,10 +49,15 @@ def load_index(directory: Path, *splits: str) -> Index:
     return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy(), lon, lat)
 
 
+def split_of_each(directory: Path, *splits: str) -> np.ndarray:
+    """The split of each patch of these splits, str (N,)."""
+    names = pd.read_csv(directory / INDEX)["split"]
+    return names[names.isin(splits)].to_numpy(str)
+
+
 def rows_by_split(directory: Path, *splits: str) -> dict[str, np.ndarray]:
     """The rows of each of these splits, int64, in the tensors of them together."""
-    names = pd.read_csv(directory / INDEX)["split"]
-    names = names[names.isin(splits)].to_numpy()
+    names = split_of_each(directory, *splits)
     return {split: np.flatnonzero(names == split) for split in splits}
 
 

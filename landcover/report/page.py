@@ -64,6 +64,7 @@ def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[
             for words, of in predictors.items()
         }
         for name, metric in METRICS.items()
+        if name in scores["test"]
     ]
     rows.append(
         {"metric (95% interval)": "expected calibration error, lower is better"}
@@ -82,6 +83,7 @@ def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
         }
         | ({deviation: seeds[name]["std"]} if seeds["seeds"] > 1 else {})
         for name, metric in METRICS.items()
+        if name in seeds
     ]
 
 

@@ -187,7 +187,9 @@ def test_all_bad_patches_are_named_in_one_line_and_nothing_is_written(dataset, r
     dataset.write_tables()
     entry = {"source": "x", "split": SPLIT}
     params = {"dataset": "tiny", "datasets": {"tiny": entry}, "bands": ["B02", "B08"], "inputs": EVERYTHING}
-    done = run_stage("preprocess", "data/patches", "data/tensors", "reports/data.json", params=params)
+    done = run_stage(
+        "preprocess", "data/patches", "data/tensors", "data/shares.safetensors", "reports/data.json", params=params
+    )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: 6 of 8 patches are bad, and none is left for val, test: ")
     reasons = {
@@ -299,12 +301,12 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
         "runtime": {"workers": 1},
     }
     done = in_turn(
-        "stages preprocess data/patches t data.json",
+        "stages preprocess data/patches t sh data.json",
         "stages folds t f.csv",
-        "stages baseline t f.csv b.json b.csv fb.csv",
-        "stages train t m l h.csv",
-        "stages repeat t f.csv s e",
-        "stages evaluate t f.csv l s h.csv b.csv fb.csv r",
+        "stages baseline t sh f.csv b.json b.csv fb.csv",
+        "stages train t sh m l h.csv",
+        "stages repeat t sh f.csv s e",
+        "stages evaluate t sh f.csv l s h.csv b.csv fb.csv r",
         "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
         "r/report.md card.md",
         params=changed,

@@ -17,7 +17,7 @@ from landcover.training.loop import Run, derived_seed
 from landcover.training.prediction import predict
 from landcover.training.repetition import Trial, at_once
 
-REPEATED = ("tensors", "folds.csv", "s.safetensors", "e.safetensors")
+REPEATED = ("tensors", "shares", "folds.csv", "s.safetensors", "e.safetensors")
 
 
 def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp_path):
@@ -25,7 +25,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
     params |= {"repeat": {"seeds": [8, 7]}}
     stages = (
         "stages folds tensors folds.csv",
-        "stages train tensors m.safetensors l.safetensors h.csv",
+        "stages train tensors shares m.safetensors l.safetensors h.csv",
         f"stages repeat {' '.join(REPEATED)}",
     )
     done = in_turn(*stages, params=params)
@@ -49,7 +49,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})
         try:
-            run_stage("repeat", "tensors", "folds.csv", "s2.safetensors", "e2.safetensors", params=params)
+            run_stage("repeat", "tensors", "shares", "folds.csv", "s2.safetensors", "e2.safetensors", params=params)
         finally:
             os.sched_setaffinity(0, cores)
         assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
@@ -96,7 +96,7 @@ def test_a_fold_trains_on_its_own_patches_alone_with_a_seed_of_its_own(tmp_path,
     done = {}
     for count in (1, 2):
         monkeypatch.setattr(repetition, "at_once", lambda trials, runtime, count=count: count)
-        common = tmp_path / "tensors", tmp_path / "folds.csv", [3, 5], model, settings
+        common = tmp_path / "tensors", tmp_path / "shares", tmp_path / "folds.csv", [3, 5], model, settings
         done[count] = repetition.repeat_training(*common, LOCAL)
         assert len(done[count].checkpoints) == len({path for path in done[count].checkpoints if path.is_file()}) == 8
         for path in done[count].checkpoints:

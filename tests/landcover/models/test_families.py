@@ -21,7 +21,7 @@ from landcover.training.loader import load as load_patches
 from landcover.training.prediction import predict
 
 FILES = "m.safetensors l.safetensors h.csv"
-TRAIN = f"stages train tensors {FILES}"
+TRAIN = f"stages train tensors shares {FILES}"
 BANDS = ["B02", "B08"]
 
 

@@ -24,10 +24,10 @@ def report(prepared, in_turn, tmp_path):
     def run(seeds: list[int], folds: int = 0) -> tuple[str, dict[str, dict]]:
         done = in_turn(
             "stages folds tensors folds.csv",
-            "stages baseline tensors folds.csv baselines.json b.csv fb.csv",
-            "stages train tensors m.safetensors l.safetensors h.csv",
-            "stages repeat tensors folds.csv s.safetensors e.safetensors",
-            "stages evaluate tensors folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
+            "stages baseline tensors shares folds.csv baselines.json b.csv fb.csv",
+            "stages train tensors shares m.safetensors l.safetensors h.csv",
+            "stages repeat tensors shares folds.csv s.safetensors e.safetensors",
+            "stages evaluate tensors shares folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
             REPORT,
             params=params | {"repeat": {"seeds": seeds, "folds": folds}},
         )

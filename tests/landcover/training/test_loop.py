@@ -24,7 +24,7 @@ from landcover.training.loader import Patches, load
 from landcover.training.loop import Epoch, Run, balanced_weights, draw_batches, make_schedule, refuse_misfits
 from landcover.training.prediction import predict
 
-TRAIN = ("train", "tensors", "m.safetensors", "l.safetensors", "h.csv")
+TRAIN = ("train", "tensors", "shares", "m.safetensors", "l.safetensors", "h.csv")
 KILLED = ("killed.safetensors", "killed.l.safetensors", "killed.csv")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 CHANNELS = ("B02", "B03", "B04", "B08")
@@ -88,8 +88,8 @@ def test_history_equals_that_of_the_notebooks_loop(in_turn, tmp_path):
             write_tile(data.tile(patch_id, band), pixels)
     split = {"method": "order", "train": 12, "val": 17, "test": 1}
     params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "train": {"epochs": 10}}
-    train = "stages train tensors model.safetensors log.safetensors history.csv"
-    done = in_turn("stages preprocess patches tensors data.json", train, params=params)
+    train = "stages train tensors shares model.safetensors log.safetensors history.csv"
+    done = in_turn("stages preprocess patches tensors shares data.json", train, params=params)
     assert done.returncode == 0, done.stderr
 
     rows = {"train": slice(0, 12), "val": slice(12, 29)}
