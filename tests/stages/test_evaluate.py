@@ -117,7 +117,8 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     pictures = sorted(p.name for p in reports.glob("*.png"))
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
-        "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png", "shares.png", "suspects.png",
+        "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png", "shares.png",
+        "suspects.png",
     ]  # fmt: skip
     assert json.loads((reports / "seeds.json").read_text()) == {"seeds": 0}
     for name in ("seed_predictions.csv", "seed_val_predictions.csv"):
