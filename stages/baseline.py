@@ -128,11 +128,12 @@ def baseline(
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
     scores["band_statistics"]["inverse_regularization"] = chosen
-    if shares:
-        scores["shares"] = {name: of_test(test, index, logs[None]) for name, logs in shares.items()}
     accuracies = [{"baseline": BASELINES[name], "accuracy": values["accuracy"]} for name, values in scores.items()]
     # A list of records, as `dvc plots` draws them.
-    files.write_json(baselines_json, scores | {"accuracies": accuracies})
+    content = scores | {"accuracies": accuracies}
+    if shares:
+        content["shares"] = {name: of_test(test, index, logs[None]) for name, logs in shares.items()}
+    files.write_json(baselines_json, content)
     predictions = tables["majority"][["patch_id", "actual"]]
     files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))
     files.write_csv(fold_predictions_csv, tabulate_folds(folds, patches, predicted))
