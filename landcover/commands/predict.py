@@ -173,8 +173,8 @@ def describe_bias(share_bias: Mapping[str, float], most: int = 3) -> str:
     by_size = sorted(share_bias.items(), key=lambda item: -abs(item[1]))
     found = ", ".join(f"{readable(name)} {100 * bias:+.1f} points" for name, bias in by_size[:most])
     return (
-        f"areas are sums of shares, without a correction; on the test split, mean shares were wrong by up to {found}, "
-        "and on other ground it may be more"
+        f"areas are sums of shares, without a correction; on the test split, mean shares were most wrong for {found}; "
+        "on other ground, errors are others, and may be larger"
     )
 
 

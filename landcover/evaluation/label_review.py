@@ -44,7 +44,7 @@ def expected_wrong(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """How many of the labels, int (N,), are expected to be wrong, by confident learning.
 
     A patch counts for another class if its probability is at least the mean one of the patches with that label. Errors
-    that the networks share, as between classes that look alike, count, too, so it is rather too high.
+    of the networks count, too, as between classes that look alike, so it is too high unless the networks are good.
 
     Args:
         probabilities: (N, K), from networks that were not trained on these patches.
@@ -89,6 +89,7 @@ def review(split: Split, index: Index, splits: np.ndarray, log_probabilities: np
     figures = {
         "patches": len(labels),
         "near_ties": int(ties.sum()),
+        "predicted_otherwise": int((suggested != labels)[~ties].sum()),
         "expected_wrong": expected_wrong(labels[~ties], probabilities[~ties]),
         "listed": len(rows),
     }

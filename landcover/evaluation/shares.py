@@ -59,10 +59,10 @@ def areas(
         row: dict[str, Any] = {"class": name, "share": float(true[:, label].mean())}
         for way, of_patches in (("summed", predicted), ("counted", counted)):
             errors = of_patches[..., label] - true[:, label]
-            row[way] = {
-                "bias": _figures(mean(errors, places, folds)),
-                "area": _figures(ratio(errors, true[:, label], places, folds)),
-            }
+            area = _figures(ratio(errors, true[:, label], places, folds))
+            if area:
+                area["low"] = max(area["low"], -1.0)  # no area is below 0
+            row[way] = {"bias": _figures(mean(errors, places, folds)), "area": area}
         rows.append(row)
     return rows
 

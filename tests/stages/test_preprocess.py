@@ -29,7 +29,7 @@ class Written(NamedTuple):
     stderr: str
 
     def split(self, name: str) -> tensors.Split:
-        return tensors.load_split(self.folder, name)
+        return tensors.load_split(self.folder, name, shares=self.folder.parent / "shares.safetensors")
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[..., Written]:
         preprocess(
             Path("data/patches"),
             Path("data/tensors"),
+            Path("data/shares.safetensors"),
             Path("reports/data.json"),
             dataset="tiny",
             datasets={"tiny": entry},
@@ -69,6 +70,7 @@ def test_tensors_index_and_data_contract(dataset, run):
     assert (train.labels.tolist(), train.labels.dtype) == ([0, 3, 0, 3], np.int64)
     assert (train.bands, train.classes[3]) == (["B02", "B08"], "cropland")
     assert train.scale == {"divisor": 10_000, "offset": 0, "minimum": 0, "maximum": 1}
+    assert np.array_equal(train.shares, np.eye(11)[train.labels])  # of 75 %, the rest is of no class
 
     index = pd.read_csv(written.folder / "index.csv")
     assert index.columns.tolist() == ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]

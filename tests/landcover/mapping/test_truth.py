@@ -28,7 +28,7 @@ def truth(tmp_path):
 
 
 def read(truth, numbers=(10, 30, 80), step=2, side=4, aside=0, metres=10, crs="EPSG:32633") -> Truth:
-    """What is true of windows of 2 x 2 pixels of a scene of so many pixels a side, which starts `aside` in the truth."""
+    """What is true of windows of 2 x 2 pixels of a scene of `side` pixels, which starts `aside` in the truth."""
     transform = GRID @ Affine.translation(aside, aside) @ Affine.scale(metres / 10)
     scene = SimpleNamespace(crs=crs, transform=tuple(transform)[:6], width=side, height=side)
     return read_truth(truth, numbers, scene, Windows.over(scene, 2, step))

@@ -129,6 +129,18 @@ def test_losses_are_means_over_batches_and_accuracies_over_patches(six_patches, 
     assert first.train_accuracy == first.val_accuracy == pytest.approx(2 / 6)
 
 
+def test_a_network_learns_the_shares_of_the_classes(six_patches, default_params):
+    shares = torch.tensor([[0.6, 0.4], [0.3, 0.7]] * 3)
+    mixed = six_patches._replace(labels=shares.argmax(1), shares=shares)
+    torch.manual_seed(42)
+    learner = build(architecture(), Inputs(CHANNELS, ("a", "b"), 120))
+    hard = settings(default_params, target="shares", epochs=60, learning_rate=0.003)
+    last = list(fit(learner, mixed, mixed, hard))[-1]
+    entropy = float(-(shares * shares.log()).sum(1).mean())  # the least that a cross-entropy to them can be
+    assert entropy - 1e-6 < last.val_loss < entropy + 0.01
+    assert np.exp(predict(learner, mixed, 6)) == pytest.approx(shares.numpy(), abs=0.1)
+
+
 def rows_of(seed: int, chosen: Training) -> list[list[int]]:
     every = torch.arange(6)
     return [every[rows].tolist() for _, rows in draw_batches(6, chosen, torch.Generator().manual_seed(seed))]
@@ -356,3 +368,27 @@ def test_the_model_file_states_how_it_was_made_and_predicts_as_train_did(fused, 
     assert predicted["test"] == pytest.approx(predict(saved, load(test, torch.device("cpu")), 16), abs=1e-5)
     assert np.exp(predicted["test"]).sum(1) == pytest.approx(1, abs=1e-12)
     assert not list((tmp_path / ".partial").iterdir())
+
+
+def test_shares_go_from_the_tables_to_the_models_file(prepared, run_stage, tmp_path):
+    """Of patches of a single class each, as here: the same losses as with labels, and another target in the file."""
+    params = prepared(12, 4, 8)
+    histories = []
+    for target in ("majority", "shares"):
+        params["train"] = {"epochs": 2, "batch_size": 4, "target": target}
+        done = run_stage(*TRAIN, params=params)
+        assert (done.returncode, done.stderr) == (0, "")
+        histories.append(pd.read_csv(tmp_path / "h.csv"))
+        _, metadata = load_network(tmp_path / "m.safetensors")
+        assert metadata.target == target
+    pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+    assert list(metadata.share_bias) == list(metadata.inputs.classes)
+    assert sum(metadata.share_bias.values()) == pytest.approx(0, abs=1e-6)
+
+    tensors.save(tmp_path / "shares", {}, {})
+    done = run_stage(*TRAIN, params=params)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: train.target = 'shares': small states one class for each patch, and no shares; choose majority, or "
+        "give a table with a column for each class\n",
+    )
