@@ -258,7 +258,9 @@ def tabulate_patches(
         files.write_csv(part / PREDICTIONS, table[columns])
     print(f"{out / PREDICTIONS}: {describe_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
     uncertain = (good["confidence"] < options.threshold).mean()
-    print(f"{percent(uncertain)} of {len(good)} patches are below {100 * options.threshold:g}% confidence")
+    limit = f"{100 * options.threshold:g}%"
+    below = f"have no class above {limit}" if predictor.metadata.target == "shares" else f"are below {limit} confidence"
+    print(f"{percent(uncertain)} of {len(good)} patches {below}")
 
 
 @contextmanager

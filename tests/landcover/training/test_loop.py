@@ -339,7 +339,7 @@ def test_two_processes_learn_as_one_does(fused, run_stage, default_params, tmp_p
     alone = trained(fused, default_params, tmp_path, 4)
     history = pd.read_csv(tmp_path / TRAIN[-1]).to_numpy()
     assert history == pytest.approx(np.array(alone.history), abs=2e-5)
-    together, _ = load_network(tmp_path / TRAIN[2])
+    together, _ = load_network(tmp_path / TRAIN[3])
     for name, value in alone.network.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value, atol=1e-4, rtol=0)
 
