@@ -291,6 +291,7 @@ def _epochs_or_all(value: Any) -> int | str:
 
 
 class Training(Section):
+    target: Literal["majority", "shares"]
     seed: Seed
     epochs: Count
     batch_size: Count
@@ -333,6 +334,15 @@ class Training(Section):
     def frozen(self, epoch: int) -> bool:
         """Whether only the head learns in an epoch, which counts from 1."""
         return self.freeze == "all" or epoch <= self.freeze
+
+    @pydantic.model_validator(mode="after")
+    def _fit_the_target(self):
+        if self.target == "shares" and (self.class_weights != "none" or self.label_smoothing):
+            raise ValueError(
+                "target = 'shares' takes neither class_weights nor label_smoothing, which would change the shares; set "
+                "class_weights to none and label_smoothing to 0"
+            )
+        return self
 
 
 class Repetition(Section):

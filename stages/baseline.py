@@ -1,4 +1,4 @@
-"""Predict without a network.  data/tensors, data/folds.csv -> reports/baselines.json, *baseline_predictions.csv"""
+"""Predict without a network.  data/tensors, data/shares.safetensors, data/folds.csv -> reports/*baseline*"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +17,7 @@ from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
 from landcover.evaluation.metrics import demand
 from landcover.evaluation.predictions import BASELINE_LABELS, OF_PATCH, tabulate
+from landcover.evaluation.shares import of_test
 from landcover.processes import helpers
 from landcover.terminal import showing
 
@@ -52,6 +53,22 @@ def regress(
     return predicted, chosen[0]
 
 
+def of_shares(
+    known: np.ndarray, patches: Split, index: Index, trial: Trial, settings: Baseline, threads: int
+) -> dict[str, np.ndarray]:
+    """The logarithms of the shares (N, K) of a trial's test patches, by baseline; none if there are no shares."""
+    if patches.shares is None:
+        return {}
+    train, test = trial
+    given = known[train], patches.shares[train]
+    groups = baselines.ground_groups(index.lon[train], index.lat[train])
+    with threadpool_limits(threads):
+        candidates = settings.inverse_regularization
+        chosen = baselines.choose_regularization(known[train], patches.labels[train], groups, candidates, given[1])
+        regression = baselines.share_regression(*given, known[test], chosen)
+    return {"mean_shares": baselines.mean_shares(given[1], len(test)), "share_regression": regression}
+
+
 def from_texture(patches: Split, trials: list[Trial], threads: int) -> list[np.ndarray]:
     """Log-probabilities (N, K) of each trial's test patches, from boosted trees."""
     known = features(patches, lambda one: baselines.texture(one.images, one.bands, threads, line=1))
@@ -79,6 +96,7 @@ def tabulate_folds(folds: Folds | None, patches: Split, predicted: dict[str, lis
 
 def baseline(
     tensors_dir: Path,
+    shares_path: Path,
     folds_csv: Path,
     baselines_json: Path,
     predictions_csv: Path,
@@ -93,7 +111,8 @@ def baseline(
     folds = load_folds(folds_csv)
     needed = SPLITS if folds else ("train", "test")
     # Images stay on disk: each is read once, patch by patch.
-    patches, index = load_split(tensors_dir, *needed, gigabytes=0), load_index(tensors_dir, *needed)
+    patches = load_split(tensors_dir, *needed, gigabytes=0, shares=shares_path)
+    index = load_index(tensors_dir, *needed)
     rows = rows_by_split(tensors_dir, *needed)
     trials = [Trial(rows["train"], rows["test"])]
     if folds:
@@ -108,12 +127,14 @@ def baseline(
         known = {"band_statistics": statistics} | embedded
         common = patches, index, trials, baseline.inverse_regularization, threads
         regressions = {name: regress(values, *common) for name, values in known.items()}
+        shares = of_shares(statistics, patches, index, trials[0], baseline, threads)
         with showing("gradient boosting on texture features"):
             texture = texture.result()
     majority = [baselines.majority(patches.labels[train], len(test), len(patches.classes)) for train, test in trials]
     predicted = {"majority": majority, "texture": texture} | {name: one for name, (one, _) in regressions.items()}
     predicted = {name: predicted[name] for name in BASELINE_LABELS if name in predicted}
-    test, index = load_split(tensors_dir, "test", gigabytes=0), load_index(tensors_dir, "test")
+    test = load_split(tensors_dir, "test", gigabytes=0, shares=shares_path)
+    index = load_index(tensors_dir, "test")
     tables = {name: tabulate(test, index, by_trial[0]) for name, by_trial in predicted.items()}
     chance = evaluate.model_dump(include={"resamples", "seed"})
     scores = {name: results.of_run(table, **chance) for name, table in tables.items()}
@@ -121,7 +142,10 @@ def baseline(
         scores[name]["inverse_regularization"] = chosen
     accuracies = [{"baseline": BASELINE_LABELS[name], "accuracy": one["accuracy"]} for name, one in scores.items()]
     # A list of records, as `dvc plots` draws them.
-    files.write_json(baselines_json, scores | {"accuracies": accuracies})
+    content = scores | {"accuracies": accuracies}
+    if shares:
+        content["shares"] = {name: of_test(test, index, logs[None]) for name, logs in shares.items()}
+    files.write_json(baselines_json, content)
     predictions = tables["majority"][["patch_id", "actual"]]
     files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))
     files.write_csv(fold_predictions_csv, tabulate_folds(folds, patches, predicted))

@@ -1,4 +1,4 @@
-"""Turn the tiles into normalized tensors.  data/patches -> data/tensors, reports/data.json"""
+"""Turn the tiles into normalized tensors.  data/patches -> data/tensors, data/shares.safetensors, reports/data.json"""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,10 @@ from landcover.constants import SURFACE
 from landcover.data import offsets, pairing, positions, splits
 from landcover.data.contract import describe
 from landcover.data.conversion import Reading, Summary, convert
-from landcover.data.index import write_index
+from landcover.data.index import in_order, write_index
 from landcover.data.layout import read_dataset
 from landcover.data.problems import check_bad_patches
-from landcover.data.tensors import Origin, save_origin
+from landcover.data.tensors import Origin, save_origin, save_shares
 from landcover.errors import InputError
 from landcover.modalities import Inputs
 from landcover.processes import executor
@@ -61,6 +61,7 @@ def tell(dataset: str, warnings: list[str]) -> None:
 def preprocess(
     patches_dir: Path,
     tensors_dir: Path,
+    shares_path: Path,
     data_json: Path,
     *,
     dataset: str,
@@ -70,7 +71,7 @@ def preprocess(
     preprocess: Preprocessing,
     runtime: Runtime,
 ) -> None:
-    """Join the labels, split the patches and check each tile; write tensors, index and data contract."""
+    """Join the labels, split the patches and check each tile; write tensors, index, shares and data contract."""
     entry = datasets[dataset]
     locked = locked_archive()
     # Download does not depend on md5, as not every entry has one; this stage depends on the whole entry.
@@ -105,6 +106,7 @@ def preprocess(
         doubts = numbers_warnings(total, reading, entry, dataset) + pairing.warnings(used, total)
         tell(dataset, doubts)
         warnings += doubts
+        used = in_order(used)
         write_index(part, used)
         save_origin(part, Origin(dataset, entry.synthetic, patches.level or SURFACE))
         made = {"split_facts": split_facts, "excluded": int(excluded.sum()), "problems": bad, "warnings": warnings}
@@ -112,4 +114,7 @@ def preprocess(
         if patches.level:
             of_entry["level"] = patches.level
         contract = describe(used, summaries, reading, patches.classes, **made)
+        shares = None if patches.shares is None else patches.shares[used.index]
+        with files.replacing(shares_path) as path:
+            save_shares(path, used["split"].to_numpy(str), shares, patches.classes)
         files.write_json(data_json, of_entry | {"split_by": entry.split.model_dump()} | contract)

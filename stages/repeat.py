@@ -1,4 +1,4 @@
-"""Train again.  data/tensors, weights to start from, data/folds.csv -> models/seeds.safetensors, ensemble.safetensors
+"""Train again.  tensors, shares, weights to start from, folds -> models/seeds.safetensors, ensemble.safetensors
 
 With other seeds, and in folds. The first file holds log-probabilities, for evaluate, and the second the networks of the
 seeds; those of folds are not kept, since they judge the configuration.
@@ -15,6 +15,7 @@ from landcover.models.registry import Architecture
 
 def repeat(
     tensors_dir: Path,
+    shares_path: Path,
     pretrained_path: Path,
     folds_csv: Path,
     log_probabilities_path: Path,
@@ -37,7 +38,7 @@ def repeat(
         from landcover.models.weights import save_ensemble
         from landcover.training.repetition import repeat_training
 
-    repeated = repeat_training(tensors_dir, pretrained_path, folds_csv, seeds, model, train, runtime)
+    repeated = repeat_training(tensors_dir, shares_path, pretrained_path, folds_csv, seeds, model, train, runtime)
     with files.replacing(log_probabilities_path) as part:
         tensors.save(part, repeated.log_probabilities, repeated.facts)
     with files.replacing(ensemble_path) as part:

@@ -1,4 +1,4 @@
-"""Train the network.  data/tensors, weights to start from -> models/model.safetensors, log_probabilities, history.csv
+"""Train the network.  tensors, shares, weights to start from -> models/*.safetensors, reports/history.csv
 
 The log-probabilities of each split are computed here, where torch and the device are available, so that the stages that
 evaluate them need neither. If the network has several modalities, without/<modality> are those of the test split with
@@ -19,7 +19,7 @@ from landcover.device import choose_device
 from landcover.modalities import PERMUTED_PREFIX
 from landcover.models.registry import Architecture
 from landcover.models.weights import save
-from landcover.training.calibration import fit_temperature
+from landcover.training import targets
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import own_device, set_deterministic
 from landcover.training.distributed import join
@@ -57,6 +57,7 @@ def fit(run: Run, checkpoint: Path, curves: Path) -> None:
 
 def train(
     tensors_dir: Path,
+    shares_path: Path,
     pretrained_path: Path,
     model_path: Path,
     log_probabilities_path: Path,
@@ -72,12 +73,13 @@ def train(
     """
     device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
-    splits = {name: tensors.load_split(tensors_dir, name, gigabytes=0) for name in SPLITS}
+    splits = {name: targets.load_split(train, tensors_dir, shares_path, name) for name in SPLITS}
     network = make_network(splits["train"], model, train.seed, device)
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
     pretrained = Pretrained.load(pretrained_path)
     start = initialize(network, model, pretrained, train, patches["train"])
-    options = model.to_json(), train.model_dump(), pretrained.sha256, runtime.threads, str(device)
+    digests = targets.sha256(splits["train"]), pretrained.sha256
+    options = model.to_json(), train.model_dump(), *digests, runtime.threads, str(device)
     with join(device) as group:
         if start and group.rank == 0:
             print(describe_start(start))
@@ -98,7 +100,7 @@ def train(
         model,
         splits["train"],
         modality_dropout=train.modality_dropout,
-        temperature=fit_temperature(splits["val"].labels, predicted["val"]),
+        **targets.facts(splits["val"], predicted["val"], splits["test"], predicted["test"]),
         epochs=epochs,
         device=device.type,
         initialization=start,

@@ -151,7 +151,7 @@ def prepared(tmp_path, run_stage) -> Callable[[int, int, int], dict]:
                 write_tile(data.tile(patch_id, band), pixels)
         split = {"method": "order", "train": train, "val": val, "test": test}
         params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "bands": ["B02", "B08"]}
-        done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
+        done = run_stage("preprocess", "patches", "tensors", "shares", "data.json", params=params)
         assert done.returncode == 0, done.stderr
         return params
 

@@ -33,7 +33,7 @@ def noisy(tmp_path) -> Dataset:
 def prepared(noisy, run_stage, tmp_path):
     split = {"method": "order", "train": 12, "val": 17, "test": 1}
     params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}}
-    done = run_stage("preprocess", "patches", "tensors", "data.json", params=params)
+    done = run_stage("preprocess", "patches", "tensors", "shares", "data.json", params=params)
     assert done.returncode == 0, done.stderr
     return {split: tensors.load_split(tmp_path / "tensors", split) for split in ROWS}
 

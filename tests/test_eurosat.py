@@ -87,8 +87,8 @@ def prepare(name: str, datasets: dict[str, config.Dataset], default_params: dict
     download.download(Path("data/archive"), **chosen)
     unpack(Path("data/archive"), Path("data/patches"), **chosen, **layers, unpack=params.unpack)
     preprocess(
-        Path("data/patches"), Path("data/tensors"), Path("reports/data.json"), **chosen, **layers,
-        preprocess=params.preprocess, runtime=LOCAL,
+        Path("data/patches"), Path("data/tensors"), Path("data/shares.safetensors"), Path("reports/data.json"),
+        **chosen, **layers, preprocess=params.preprocess, runtime=LOCAL,
     )  # fmt: skip
     return json.loads(Path("reports/data.json").read_text())
 

@@ -60,7 +60,8 @@ def trained(prepared, run_stage, tmp_path):
             "runtime": {"device": device, "resident_gigabytes": gigabytes},
         }
         tensors.save(tmp_path / "w", {}, {})  # no weights to start from
-        done = run_stage("train", "tensors", "w", *map(str, paths), params=params | changes, launcher=launcher)
+        arguments = "tensors", "shares", "w", *map(str, paths)
+        done = run_stage("train", *arguments, params=params | changes, launcher=launcher)
         assert done.returncode == 0, done.stderr
         assert launcher or not done.stderr  # torchrun may tell of its own
         return paths

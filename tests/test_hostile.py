@@ -115,7 +115,15 @@ def test_damaged_tables_and_tiles_are_left_out_or_refused_in_one_line(tmp_path, 
             path.write_bytes(damaged(path.read_bytes(), rng))
         params = merged(default_params, small(data, preprocess={"max_bad_patches": 1}))
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
-        done = call(folder, "stages", "preprocess", "data/patches", "data/tensors", "reports/data.json")
+        done = call(
+            folder,
+            "stages",
+            "preprocess",
+            "data/patches",
+            "data/tensors",
+            "data/shares.safetensors",
+            "reports/data.json",
+        )
         codes.add(done.returncode)
         if done.returncode:
             assert re.fullmatch("error: [^\n]+\n", done.stderr)

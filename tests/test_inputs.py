@@ -15,14 +15,15 @@ from landcover.mapping.predictor import Predictor
 from landcover.models.weights import load
 
 EVERYTHING = list(modalities.MODALITIES)
+SHARES = "data/shares.safetensors"
 STAGES = {
-    "preprocess": ("data/patches", "data/tensors", "reports/data.json"),
+    "preprocess": ("data/patches", "data/tensors", SHARES, "reports/data.json"),
     "folds": ("data/tensors", "data/folds.csv"),
-    "baseline": ("data/tensors", "data/folds.csv", "reports/baselines.json", "reports/baseline_predictions.csv",
+    "baseline": ("data/tensors", SHARES, "data/folds.csv", "reports/baselines.json", "reports/baseline_predictions.csv",
                  "reports/fold_baseline_predictions.csv"),
-    "train": ("data/tensors", "models/model.safetensors", "models/log.safetensors", "reports/history.csv"),
-    "repeat": ("data/tensors", "data/folds.csv", "models/seeds.safetensors", "models/ensemble.safetensors"),
-    "evaluate": ("data/tensors", "data/folds.csv", "models/log.safetensors", "models/seeds.safetensors",
+    "train": ("data/tensors", SHARES, "models/model.safetensors", "models/log.safetensors", "reports/history.csv"),
+    "repeat": ("data/tensors", SHARES, "data/folds.csv", "models/seeds.safetensors", "models/ensemble.safetensors"),
+    "evaluate": ("data/tensors", SHARES, "data/folds.csv", "models/log.safetensors", "models/seeds.safetensors",
                  "reports/history.csv", "reports/baseline_predictions.csv", "reports/fold_baseline_predictions.csv",
                  "reports"),
     "report": ("models/model.safetensors", "reports/data.json", "reports/baselines.json", "reports/history.csv",

@@ -20,7 +20,7 @@ from landcover.training import checkpoints
 
 OUTPUTS = ("models/model.safetensors", "models/log_probabilities.safetensors", "reports/history.csv")
 WEIGHTS = "models/pretrained.safetensors"
-TRAIN = ("train", "data/tensors", WEIGHTS, *OUTPUTS)
+TRAIN = ("train", "data/tensors", "data/shares.safetensors", WEIGHTS, *OUTPUTS)
 
 
 @pytest.fixture

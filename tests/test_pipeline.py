@@ -113,16 +113,17 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
     made = {str(p.relative_to(repository)) for p in repository.rglob("*") if p.is_file()}
     expected = {
         "data/archive", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
+        "data/shares.safetensors",
         "reports/report.md", "models/card.md",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
         *(f"reports/{name}.json" for name in ("data", "baselines", "headline", "metrics", "seeds")),
         *(f"reports/{name}.csv" for name in (
             "history", "predictions", "baseline_predictions", "confusion_matrix", "per_class", "seed_predictions",
-            "seed_val_predictions")),
+            "seed_val_predictions", "label_review")),
         *(f"reports/{name}.png" for name in (
             "confusion_matrix", "confusion_matrix_normalized", "learning_curves",
-            "examples", "errors", "places", "purity", "reliability")),
+            "examples", "errors", "places", "purity", "reliability", "shares", "suspects")),
     }  # fmt: skip
     assert expected <= made
     reports = {name for name in made if name.startswith("reports/")}
@@ -159,7 +160,7 @@ def test_plots_show_the_curves_the_confusion_and_the_pictures(repository, tmp_pa
     page = (tmp_path / "index.html").read_text()
     for part in ("Loss", "Accuracy", "train_loss", "val_accuracy", "errors.png", "max-width"):
         assert part in page
-    assert len(list((tmp_path / "static").glob("*.png"))) == 9
+    assert len(list((tmp_path / "static").glob("*.png"))) == 11
     specs = dict(re.findall(r'<div id = "(.*?)">.*?var spec = (.*?);\n', page, re.DOTALL))
     assert "DVC_METRIC" not in page
     matrix = json.loads(specs["reports_confusion_matrix_csv"])

@@ -121,7 +121,8 @@ def compare_revisions(names: tuple[str, str], metric: str | None, tensors_dir: P
         outcome = Outcome(names, headline, lambda folder: page, word, reasons=paired.reasons, margin=over, **known)
     else:
         decisive = named(metric or settings.verdict)
-        compared = compare(paired.before, paired.after, decisive, settings.tolerance)
+        same_target = base.target == head.target
+        compared = compare(paired.before, paired.after, decisive, settings.tolerance, same_target=same_target)
         word = judge(counted(compared), **gated)
         page = partial(pages.comparison_page, compared, paired, against, base, head, tensors_dir)
         outcome = Outcome(names, pages.verdict_lines(compared, paired.note), page, word, compared, **known)

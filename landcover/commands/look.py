@@ -109,6 +109,7 @@ def examine(folder: Path, entry: Dataset, params: Params, *, split: bool) -> Loo
     if split:
         try:
             table["split"] = splits.assign(entry.split, patches.table, patches.name, patches.classes).splits
+            excluded = splits.excluded(entry.exclude, LISTS_DIR, table)  # of a label review, no test patch
             used = table[(table["split"] != "") & (table["problem"] == "") & ~excluded]
             warnings = splits.warnings(entry.split, used, patches.classes) + warnings
         except InputError as error:

@@ -12,7 +12,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +38,7 @@ from landcover.mapping.products import is_benge
 from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
-from landcover.mapping.truth import Agreement, read_labels
+from landcover.mapping.truth import Agreement, read_truth, score_areas
 from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
@@ -57,7 +57,7 @@ SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not
 PREDICTIONS = "predictions.csv"  # of patches
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "confidence.tif", "probabilities.tif", "map.png", "summary.json", ITEM, POLYGONS,
+    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", "summary.json", ITEM, POLYGONS,
     PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
@@ -187,32 +187,45 @@ def describe_unlike(unlike: Unlike) -> str:
     )
 
 
+def describe_bias(share_bias: Mapping[str, float], most: int = 3) -> str:
+    """The largest errors of mean shares on the test split, as a warning about areas."""
+    by_size = sorted(share_bias.items(), key=lambda item: -abs(item[1]))
+    found = ", ".join(f"{readable(name)} {100 * bias:+.1f} points" for name, bias in by_size[:most])
+    return (
+        f"areas are sums of shares, without a correction; on the test split, mean shares were most wrong for {found}; "
+        "on other ground, errors are others, and may be larger"
+    )
+
+
 def map_scene(
     scene: Scene, truth: Path | None, predictor: Predictor, runtime: Runtime, options: argparse.Namespace, out: Path
 ) -> None:
     """Write the map of a scene, and print what it shows."""
     step = predictor.inputs.patch_size if options.step is None else options.step
     classes, threshold = predictor.inputs.classes, options.threshold
-    true_labels = warning = None
+    shares, bias = predictor.metadata.target == "shares", predictor.metadata.share_bias
+    known = None
     if truth:  # read before a long computation
         windows = Windows.over(scene, predictor.inputs.patch_size, step)
-        true_labels, warning = read_labels(truth, rasters.codes(classes), scene, windows)
-    land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=options.probabilities)
+        known = read_truth(truth, rasters.codes(classes), scene, windows)
+    layers = ["shares.tif"] * shares + ["probabilities.tif"] * options.probabilities
+    land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=bool(layers))
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
-    summary = Summary.of(land_cover, classes, threshold)
+    summary = Summary.of(land_cover, classes, threshold, bias if shares else None)
     content = summary.to_json(land_cover, scene, predictor) | {"masked": UNCERTAIN in options.mask}
     if scene.mask:
         content["masked_pixels"] = scene.mask.shares
-    agreement = None
-    if truth:
-        agreement = Agreement.of(true_labels, land_cover.labels, classes)
-        content["truth"] = agreement._asdict()
+    agreement = areas = None
+    if known:
+        agreement = Agreement.of(known.labels, land_cover.labels, classes)
+        areas = score_areas(known.pixels, land_cover, classes, shares=shares)
+        content["truth"] = agreement._asdict() | {"areas": areas}
     colours = config.chosen_colours(predictor.metadata.dataset)
     legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
         part.mkdir()
         masked = uncertain if UNCERTAIN in options.mask else None
-        rasters.write(part, land_cover, scene.crs, classes, legend, masked)
+        rasters.write(part, land_cover, scene.crs, classes, legend, masked, layers)
         files.write_json(part / "summary.json", content)
         if options.polygons is not None:
             kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
@@ -225,24 +238,27 @@ def map_scene(
             part / "map.png", False, scene_map, scene.name, land_cover.thumbnail, scene.bands,
             (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL), land_cover.labels,
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
-            colours=colours, truth=true_labels, synthetic_model=predictor.metadata.synthetic,
+            colours=colours, truth=known and known.labels, synthetic_model=predictor.metadata.synthetic,
+            of_shares=shares,
         )  # fmt: skip
     for told in scene.provenance.warnings:
         warn(scene.name, told)
-    if warning:
-        warn(truth.name, warning)
+    if known and known.warning:
+        warn(truth.name, known.warning)
+    if bias:
+        warn(scene.name, describe_bias(bias))
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(scene.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
-    print(
-        f"{percent(summary.uncertain_share)} of the cells are below {100 * threshold:g}% confidence, "
-        f"{percent(summary.nodata_share)} have no data"
-    )
+    below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
+    print(f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data")
     if scene.mask:
-        shares = ", ".join(f"{percent(share)} {kind}" for kind, share in scene.mask.shares.items())
-        print(f"masked in the scene: {shares}")
+        print("masked in the scene: " + ", ".join(f"{percent(one)} {kind}" for kind, one in scene.mask.shares.items()))
     if agreement and agreement.cells:
         print(f"accuracy {agreement.accuracy:.3f} over {agreement.cells} cells")
+        if shares:
+            wrong = areas["put_wrong"]
+            print(f"area in a wrong class: {wrong['counted']:.1%} by counting cells, {wrong['summed']:.1%} by shares")
 
 
 def tabulate_patches(
@@ -273,7 +289,9 @@ def tabulate_patches(
         files.write_csv(part / PREDICTIONS, table[columns])
     print(f"{out / PREDICTIONS}: {describe_shares(good['predicted'].value_counts(normalize=True).to_dict())}")
     uncertain = (good["confidence"] < options.threshold).mean()
-    print(f"{percent(uncertain)} of {len(good)} patches are below {100 * options.threshold:g}% confidence")
+    limit = f"{100 * options.threshold:g}%"
+    below = f"have no class above {limit}" if predictor.metadata.target == "shares" else f"are below {limit} confidence"
+    print(f"{percent(uncertain)} of {len(good)} patches {below}")
 
 
 @contextmanager

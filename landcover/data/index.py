@@ -29,12 +29,16 @@ class Index(NamedTuple):
     lat: np.ndarray  # likewise
 
 
-def write_index(directory: Path, patches: pd.DataFrame) -> None:
-    """Write the index: one row per patch, split by split, in the order of the shards' rows."""
-    columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
+def in_order(patches: pd.DataFrame) -> pd.DataFrame:
+    """The patches split by split, in the order of the shards' rows; `row` counts within a split."""
     patches = patches.assign(row=patches.groupby("split").cumcount())
-    in_order = patches.sort_values("split", key=lambda names: names.map(SPLITS.index), kind="stable")
-    in_order[columns].to_csv(directory / INDEX, index=False, lineterminator="\n")
+    return patches.sort_values("split", key=lambda names: names.map(SPLITS.index), kind="stable")
+
+
+def write_index(directory: Path, patches: pd.DataFrame) -> None:
+    """Write the index: one row per patch, as `in_order` has them."""
+    columns = ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
+    patches[columns].to_csv(directory / INDEX, index=False, lineterminator="\n")
 
 
 def load_index(directory: Path, *splits: str) -> Index:
@@ -45,10 +49,15 @@ def load_index(directory: Path, *splits: str) -> Index:
     return Index(table["patch_id"].to_numpy(str), table["majority_fraction"].to_numpy(), lon, lat)
 
 
+def split_of_each(directory: Path, *splits: str) -> np.ndarray:
+    """The split of each patch of these splits, str (N,)."""
+    names = pd.read_csv(directory / INDEX)["split"]
+    return names[names.isin(splits)].to_numpy(str)
+
+
 def rows_by_split(directory: Path, *splits: str) -> dict[str, np.ndarray]:
     """The rows of each of these splits, int64, in the tensors of them together."""
-    names = pd.read_csv(directory / INDEX)["split"]
-    names = names[names.isin(splits)].to_numpy()
+    names = split_of_each(directory, *splits)
     return {split: np.flatnonzero(names == split) for split in splits}
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Protocol, get_args
 
+import numpy as np
 import pandas as pd
 
 from landcover.config import Dataset, LayoutName
@@ -47,6 +48,7 @@ class Patches:
         metres_per_pixel: of the finest channel.
         level: of Sentinel-2, 1C or 2A; None if unknown.
         warnings: what looks wrong with the dataset as a whole.
+        shares: of each class in each row of `table`, float64 (N, K); None if the dataset states one class a patch.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Patches:
     metres_per_pixel: float = METRES_PER_PIXEL
     level: str | None = None
     warnings: list[str] = field(default_factory=list)
+    shares: np.ndarray | None = None
 
 
 class Layout(Protocol):

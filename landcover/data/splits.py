@@ -13,7 +13,7 @@ from landcover import config
 from landcover.constants import CLASSES, PATCH_SIZE, SPLITS, readable
 from landcover.data import places
 from landcover.data.problems import tell
-from landcover.data.tables import read_list
+from landcover.data.tables import read_list, read_review
 from landcover.errors import InputError, few
 
 
@@ -156,16 +156,27 @@ def by_files(table: pd.DataFrame, name: str) -> Assignment:
 def excluded(names: list[str], lists_dir: Path, table: pd.DataFrame) -> np.ndarray:
     """Whether a list excludes the patch in each row of the table; bool (N,).
 
+    A label review leaves out no test patch: it holds what a network says, which test patches are to judge.
+
+    Args:
+        table: with columns `patch_id` and `split`.
+
     Raises:
         InputError: a list is missing or invalid.
     """
     listed: set[str] = set()
+    reviewed: set[str] = set()
     for name in names:
         path = lists_dir / name
         if not path.is_file():
             raise InputError(f"{path}: no such list of patches to exclude; create it with one patch id per line")
-        listed.update(read_list(path))
-    return table["patch_id"].isin(listed).to_numpy()
+        review = read_review(path)
+        if review is None:
+            listed.update(read_list(path))
+        else:
+            reviewed.update(review)
+    ids = table["patch_id"]
+    return (ids.isin(listed) | (ids.isin(reviewed) & (table["split"] != "test"))).to_numpy()
 
 
 def draw_groups(counts: np.ndarray, shares: dict[str, float], seed: int, *, every_class: bool) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 from landcover.errors import CHOICES, InputError, few
 
 SEPARATORS = re.compile(r"[;\t|]")  # of columns, other than the comma
+REVIEW = ("patch_id", "self_confidence")  # columns by which a label review is known
 SHARE_TOLERANCE = 0.01  # by which the rounded shares of a patch may exceed 1 in sum
 # As numpy and spreadsheets write numbers; float() would also accept spaces, 1_000, nan, infinity and non-ASCII digits.
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -26,6 +27,17 @@ def read_list(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not a text file of patch ids: {error}; download it again") from None
     return [name for line in lines if (name := line.strip().strip('"'))]
+
+
+def read_review(path: Path) -> list[str] | None:
+    """The patch ids in a label review, as evaluate writes it; None if a file is no such table.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline().strip().split(",")
+    return read_cells(path)["patch_id"].tolist() if set(REVIEW) <= set(header) else None
 
 
 def check_columns(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NotRequired, Self, TypedDict
 import numpy as np
 import safetensors
 
-from landcover.constants import METRES_PER_PIXEL, SURFACE
+from landcover.constants import METRES_PER_PIXEL, SPLITS, SURFACE
 from landcover.errors import InputError
 
 ORIGIN = "dataset.json"
@@ -153,11 +153,13 @@ class Split(NamedTuple):
     scale: Scale
     context: np.ndarray | None = None  # float32 (N, F), from 0 to 1
     context_names: Sequence[str] = ()
+    shares: np.ndarray | None = None  # float32 (N, K), of the classes in each patch, in sum 1; None if not asked for
 
     def select(self, rows: np.ndarray) -> Self:
         """These patches alone, from int64 (N,)."""
-        context = None if self.context is None else self.context[rows]
-        return self._replace(images=Selection(self.images, rows), labels=self.labels[rows], context=context)
+        context, shares = (None if of_each is None else of_each[rows] for of_each in (self.context, self.shares))
+        images = Selection(self.images, rows)
+        return self._replace(images=images, labels=self.labels[rows], context=context, shares=shares)
 
     @property
     def metres_per_pixel(self) -> float:
@@ -168,11 +170,30 @@ def shard_name(split: str, number: int) -> str:
     return f"{split}-{number:05d}.safetensors"
 
 
-def load_split(directory: Path, *splits: str, gigabytes: float = math.inf) -> Split:
+def save_shares(path: Path, splits: np.ndarray, shares: np.ndarray | None, classes: Sequence[str]) -> None:
+    """Write the shares of the classes, one array a split, with the rows of its shards; none if there are no shares.
+
+    A patch's shares are divided by their sum, since some of its ground may be of no class.
+
+    Args:
+        splits: of each patch, str (N,).
+        shares: float64 (N, K).
+    """
+    arrays = {}
+    if shares is not None:
+        shares = (shares / shares.sum(1, keepdims=True)).astype(np.float32)
+        arrays = {split: shares[splits == split] for split in SPLITS}
+    save(path, arrays, {"classes": list(classes)})
+
+
+def load_split(directory: Path, *splits: str, gigabytes: float = math.inf, shares: Path | None = None) -> Split:
     """Read a split, or several as one, into memory; images that exceed `gigabytes` stay on disk.
 
+    Args:
+        shares: the file of the classes' shares, to read them, too, if the dataset has any.
+
     Raises:
-        InputError: there is no such split.
+        InputError: there is no such split, or the shares are not of its patches.
     """
     paths = []
     for split in splits:
@@ -187,4 +208,11 @@ def load_split(directory: Path, *splits: str, gigabytes: float = math.inf) -> Sp
     if images.nbytes <= gigabytes * 1e9:
         images = images[:]
     own = (*context, facts["context"]) if context else ()
-    return Split(images, labels, *(facts[key] for key in ("bands", "classes", "scale")), *own)
+    split = Split(images, labels, *(facts[key] for key in ("bands", "classes", "scale")), *own)
+    by_split = load(shares)[0] if shares else {}
+    if not by_split:
+        return split
+    known = np.concatenate([by_split[name] for name in splits])
+    if known.shape != (len(labels), len(split.classes)):
+        raise InputError(f"{shares}: does not cover the {len(labels)} patches in {directory}; run dvc repro")
+    return split._replace(shares=known)

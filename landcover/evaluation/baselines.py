@@ -172,6 +172,32 @@ def logistic_regression(
     return _predict(_regression(inverse_regularization, features.shape[1]), features, labels, test, classes)
 
 
+def mean_shares(train_shares: np.ndarray, count: int) -> np.ndarray:
+    """Log-shares (count, K) equal to the train split's mean shares, float (N, K), for every patch."""
+    # As in `majority`, one patch is added to each class.
+    means = (train_shares.sum(0, dtype=np.float64) + 1) / (len(train_shares) + train_shares.shape[1])
+    return np.tile(np.log(means), (count, 1))
+
+
+def share_regression(
+    features: np.ndarray, shares: np.ndarray, test: np.ndarray, inverse_regularization: float
+) -> np.ndarray:
+    """Log-shares (N, K) for the features `test`, from a multinomial regression fitted to `features` and `shares`.
+
+    Each patch is a row for each of its classes, weighted by the class's share: the regression's loss is then the
+    cross-entropy to the shares.
+    """
+    rows, labels = np.nonzero(shares)
+    weights = {"logisticregression__sample_weight": shares[rows, labels].astype(np.float64)}
+    model, counts = _regression(inverse_regularization), np.ones((len(test), shares.shape[1]))
+    known = np.unique(labels)
+    if len(known) == 1:
+        counts[:, known] += len(shares)
+    else:
+        counts[:, known] += len(shares) * model.fit(features[rows], labels, **weights).predict_proba(test)
+    return np.log(counts / (len(shares) + shares.shape[1]))
+
+
 def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """The number of the block of ground that each patch lies in, int (N,); all different if positions are unknown.
 
@@ -184,9 +210,15 @@ def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
 
 
 def choose_regularization(
-    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, candidates: list[float]
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    candidates: list[float],
+    shares: np.ndarray | None = None,
 ) -> float:
     """The C of a logistic regression with the highest accuracy in a cross-validation; the smallest of ties.
+
+    With shares, float (N, K), it is that of `share_regression` with the lowest cross-entropy to them.
 
     The five folds are stratified by class as far as whole groups allow. With fewer than five groups, no class of five
     patches, or a single class, no choice is possible: the result is the middle candidate (of two, the smaller).
@@ -204,15 +236,19 @@ def choose_regularization(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # may be missing in a fold, which is harmless
         folds = list(StratifiedGroupKFold(FOLDS).split(features, labels, groups))
-    hits = np.zeros(len(candidates), int)
+    score = np.zeros(len(candidates))
     for train, held_out in tqdm(folds, desc="cross-validation", unit="fold", disable=None):
         if len(held_out):  # few groups of odd sizes may leave a fold without any
             model = _regression(candidates[0], features.shape[1])
             for number, candidate in enumerate(candidates):
+                if shares is not None:
+                    logs = share_regression(features[train], shares[train], features[held_out], candidate)
+                    score[number] += (shares[held_out] * logs).sum()
+                    continue
                 model.set_params(logisticregression__C=candidate)
                 predicted = _predict(model, features[train], labels[train], features[held_out], len(counts))
-                hits[number] += np.count_nonzero(predicted.argmax(1) == labels[held_out])
-    return candidates[hits.argmax()]
+                score[number] += np.count_nonzero(predicted.argmax(1) == labels[held_out])
+    return candidates[score.argmax()]
 
 
 def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:

@@ -169,21 +169,32 @@ def compare(
     after: Predictions,
     decisive: Metric = METRICS["accuracy"],
     tolerances: Mapping[str, float] | None = None,
+    *,
+    same_target: bool = True,
 ) -> Comparison:
     """Compare the predictions `after` with those `before`, for the same patches; if both have folds, for the same ones.
 
     Args:
         tolerances: by metric; those of other metrics are the list's.
+        same_target: both sides predict the same, the class or the shares of all classes. If not, likelihoods of labels
+            are left out: a network of shares gives a class the share that it expects, not the probability that it is
+            the largest, so that its likelihood is low by design.
 
     Raises:
-        InputError: a table lacks what the decisive metric needs.
+        InputError: a table lacks what the decisive metric needs, or the decisive metric is left out.
     """
     before, after = complete(before, after)
     places, folds = after.places, after.folds
     metrics = {
         name: compare_scores(METRICS[name], *both, places, folds, tolerance=(tolerances or {}).get(name))
         for name, both in all_scores(before, after).items()
+        if same_target or not METRICS[name].of_labels
     }
+    if decisive.of_labels and not same_target:
+        raise InputError(
+            f"the verdict by {decisive.name} is of labels, and one side was trained on shares (train.target); choose "
+            "accuracy or cross_entropy"
+        )
     if decisive.name not in metrics:
         raise InputError(
             f"the verdict by {decisive.name} needs a column {decisive.column} on both sides; choose accuracy"

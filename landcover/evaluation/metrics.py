@@ -12,9 +12,8 @@ import numpy as np
 
 from landcover.errors import InputError
 from landcover.evaluation.intervals import Interval, mean, share_interval
-from landcover.evaluation.predictions import Predictions
+from landcover.evaluation.predictions import LEAST_PROBABILITY, Predictions
 
-LEAST_PROBABILITY = 1e-15  # lower ones are clipped, as in scikit-learn's log_loss
 SHARE = "points"  # the unit of the differences of a share: percentage points
 
 
@@ -30,6 +29,7 @@ class Metric:
     higher_is_better: bool = True
     gated: bool = False  # a significant loss is a regression, whichever metric decides
     tolerance: float = 0.03  # the least difference that matters, where `evaluate.tolerance` does not say
+    of_labels: bool = False  # of the probability of labels, which a network of shares does not predict
 
     def scores(self, predictions: Predictions) -> np.ndarray | None:
         """Scores, float64 (S, N); None if the table lacks the column."""
@@ -77,14 +77,24 @@ def _by_seed(linear: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Callable
     return lambda p: np.stack([linear(p.actual, of_seed) for of_seed in p.predicted])
 
 
+def linear_root(squares: np.ndarray) -> np.ndarray:
+    """Scores whose mean is the root of the mean of these squares, float64 (N,)."""
+    root = np.sqrt(squares.mean())
+    return root + (squares - root**2) / (2 * root) if root else squares
+
+
 _LIST = (
     Metric("accuracy", "accuracy", lambda p: p.predicted == p.actual, gated=True),
     Metric("macro_f1", "macro F1", _by_seed(linear_f1)),
     Metric("balanced_accuracy", "balanced accuracy", _by_seed(linear_recall)),
     Metric("top2_accuracy", "top-2 accuracy", lambda p: p.rank_actual <= 2, "rank_actual"),
     Metric("nll", "negative log-likelihood", lambda p: -np.log(np.clip(p.p_actual, LEAST_PROBABILITY, 1)), "p_actual",
-           unit="nats", higher_is_better=False, gated=True, tolerance=0.1),
-    Metric("brier", "Brier score", lambda p: p.brier, "brier", unit="", higher_is_better=False),
+           unit="nats", higher_is_better=False, gated=True, tolerance=0.1, of_labels=True),
+    Metric("brier", "Brier score", lambda p: p.brier, "brier", unit="", higher_is_better=False, of_labels=True),
+    Metric("cross_entropy", "cross-entropy to the shares", lambda p: p.cross_entropy, "cross_entropy", unit="nats",
+           higher_is_better=False, tolerance=0.1),
+    Metric("rmse", "root mean squared error of the shares", lambda p: np.stack([*map(linear_root, p.squared_error)]),
+           "squared_error", unit="", higher_is_better=False, tolerance=0.01),
 )  # fmt: skip
 METRICS = {metric.name: metric for metric in _LIST}
 

@@ -22,10 +22,11 @@ REQUIRED = ("patch_id", "actual", "predicted")
 # Columns that a table may lack, with their limits: positions, purity, and what some metrics need.
 OPTIONAL = {
     "p_actual": (0, 1), "brier": (0, 2), "lon": (-180, 180), "lat": (-90, 90), "rank_actual": (1, 100_000),
-    "majority_fraction": (0, 1),
+    "majority_fraction": (0, 1), "cross_entropy": (0, 100), "squared_error": (0, 1),
 }  # fmt: skip
 OF_PATCH = ("fold", "place")  # likewise: the number of the fold that tests a patch, and any name of its place
 ROUNDING = 1e-6  # beyond the limits above
+LEAST_PROBABILITY = 1e-15  # lower ones are clipped, as in scikit-learn's log_loss
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Predictions:
     folds: np.ndarray | None = None  # int (N,), the fold that each patch is tested in
     stated_places: np.ndarray | None = None  # int (N,), as `places`, where a table states them
     majority_fractions: np.ndarray | None = None  # float64 (N,), the share of the patch that its class covers
+    cross_entropy: np.ndarray | None = None  # float64 (S, N), to the shares of the classes, as `tabulate` defines it
+    squared_error: np.ndarray | None = None  # float64 (S, N), of the shares, likewise
 
     @cached_property
     def places(self) -> np.ndarray | None:
@@ -63,17 +66,25 @@ class Predictions:
         return np.where(right.mean(0) > 0.5, self.actual, classes[votes.argmax(0)])
 
 
-def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.DataFrame:
+def tabulate(
+    split: Split, index: Index, log_probabilities: np.ndarray, as_shares: np.ndarray | None = None
+) -> pd.DataFrame:
     """A network's predictions for a split, from log-probabilities (N, K): one row per patch, in index order.
 
     Columns: `patch_id`, `actual`, `predicted`, `confidence`, `p_actual`, `brier`, `majority_fraction`, `lon`, `lat`,
-    `rank_actual`. The Brier score is the squared distance between the probabilities and the one-hot truth, 0 to 2.
-    Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    `rank_actual`; and if the split has shares, `cross_entropy` to them, in nats, and `squared_error`, the mean over
+    classes of the squared difference between predicted and true shares.
+
+    The Brier score is the squared distance between the probabilities and the one-hot truth, 0 to 2. Source: Brier,
+    "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+
+    Args:
+        as_shares: the logarithms of the predicted shares, (N, K), after temperature; None: the log-probabilities.
     """
     names, labels = np.array(split.classes), split.labels
     probabilities = np.exp(log_probabilities)
     order = (-log_probabilities).argsort(1, kind="stable")  # of equals, the first class comes first, as in argmax
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "patch_id": index.patch_ids,
             "actual": names[labels],
@@ -86,6 +97,13 @@ def tabulate(split: Split, index: Index, log_probabilities: np.ndarray) -> pd.Da
             "lat": index.lat,
             "rank_actual": 1 + (order == labels[:, None]).argmax(1),
         }
+    )
+    if split.shares is None:
+        return table
+    as_shares = log_probabilities if as_shares is None else as_shares
+    return table.assign(
+        cross_entropy=-(split.shares * np.maximum(as_shares, np.log(LEAST_PROBABILITY))).sum(1),
+        squared_error=((np.exp(as_shares) - split.shares) ** 2).mean(1),
     )
 
 

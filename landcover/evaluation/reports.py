@@ -49,6 +49,11 @@ class Reports:
         """On the test split: the runs over seeds if there are any, else the single run."""
         return self.run if self.seeds is None else self.seeds
 
+    @property
+    def target(self) -> str:
+        """What its network predicts, as `train.target` says; revisions without it know labels only."""
+        return self.params.get("train", {}).get("target", "majority")
+
     def of_baselines(self, predictions: Predictions) -> dict[str, Predictions]:
         """Those of each baseline for the same patches; empty if there are none.
 

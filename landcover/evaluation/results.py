@@ -100,19 +100,24 @@ def tabulate_seeds(
     splits: dict[str, Split],
     indices: dict[str, Index],
     folds: Folds | None = None,
+    as_shares: dict[str, np.ndarray] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The predictions for each split from log-probabilities (S, N, K), per seed and patch; empty without seeds.
 
     With folds, `fold` is the one that tests the patch, in val, too, where the network is that of the fold before.
+
+    Args:
+        as_shares: as for `tabulate`, (S, N, K).
     """
+    as_shares = as_shares or log_probabilities
     of_patch = {"fold": folds.numbers, "place": folds.places} if folds else dict.fromkeys(OF_PATCH)
     tables = {}
     for name in REPEATED:
         parts = [
-            tabulate(splits[name], indices[name], of_seed).assign(seed=seed, **of_patch)
-            for seed, of_seed in zip(seeds, log_probabilities.get(name, ()), strict=True)
+            tabulate(splits[name], indices[name], *of_seed).assign(seed=seed, **of_patch)
+            for seed, *of_seed in zip(seeds, log_probabilities.get(name, ()), as_shares.get(name, ()), strict=True)
         ]
-        tables[name] = pd.concat(parts)[SEED_COLUMNS] if parts else pd.DataFrame(columns=SEED_COLUMNS)
+        tables[name] = (pd.concat(parts) if parts else pd.DataFrame()).reindex(columns=SEED_COLUMNS)
     return tables
 
 

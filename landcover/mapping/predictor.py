@@ -18,7 +18,7 @@ from landcover.models.weights import load, load_ensemble
 
 # What a map's summary says of its model.
 FACTS = (
-    "dataset", "synthetic", "bands", "context", "temperature", "architecture", "parameters", "epochs", "seeds"
+    "dataset", "synthetic", "bands", "context", "target", "temperature", "architecture", "parameters", "epochs", "seeds"
 )  # fmt: skip
 
 

@@ -96,12 +96,14 @@ def write(
     classes: Sequence[str],
     colours: Mapping[str, str],
     uncertain: np.ndarray | None,
+    probabilities: Sequence[str] = ("probabilities.tif",),
 ) -> None:
-    """Write classes.tif, confidence.tif and, if the map has them, probabilities.tif.
+    """Write classes.tif, confidence.tif and, if the map has them, probabilities.
 
     Args:
         colours: of each class, as '#rrggbb'.
         uncertain: cells to write without a class, bool (rows, columns).
+        probabilities: the files to write them to, a band for each class.
     """
     numbers = codes(classes)
     lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING, -1, selects the last
@@ -117,4 +119,5 @@ def write(
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
     _write_confidence_style(folder / "confidence.tif")
     if land_cover.probabilities is not None:
-        _write(folder / "probabilities.tif", land_cover.probabilities, classes, **options)
+        for name in probabilities:
+            _write(folder / name, land_cover.probabilities, classes, **options)

@@ -1,5 +1,6 @@
 """A map in figures: shares and areas of the classes, and how far it can be trusted."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +24,9 @@ class Unlike:
 class Summary:
     """A map in figures; all shares but `nodata_share` are of the cells with data."""
 
-    classes: list[dict[str, Any]]  # class, its code in classes.tif, share and km2
+    # Class, its code in classes.tif, share and km2. These are of the cells of the class; of a model of shares, sums of
+    # shares, with `counted_share`, that of the cells, and `bias_on_test`, the mean error of the share in test patches.
+    classes: list[dict[str, Any]]
     nodata_share: float
     mean_confidence: float | None  # None if no cell has data
     threshold: float  # the confidence below which a cell is uncertain
@@ -31,17 +34,31 @@ class Summary:
     unlike_train: Unlike | None  # None if the model file has no range
 
     @classmethod
-    def of(cls, land_cover: Map, classes: list[str], threshold: float) -> "Summary":
+    def of(
+        cls, land_cover: Map, classes: list[str], threshold: float, share_bias: Mapping[str, float] | None = None
+    ) -> "Summary":
+        """Sum up a map.
+
+        Args:
+            share_bias: by class, if the map's probabilities are shares; None if they are not.
+        """
         has_data = land_cover.labels != NOTHING
         count = max(int(has_data.sum()), 1)
         confidence = land_cover.confidence[has_data]
         counts = np.bincount(land_cover.labels[has_data], minlength=len(classes)).tolist()
         square_km = abs(land_cover.transform.determinant) / 1e6
+        sums = counts
+        if share_bias is not None:
+            sums = land_cover.probabilities[:, has_data].sum(1, dtype=np.float64).tolist()
+        rows = [
+            {"class": name, "code": code, "share": cells / count, "km2": cells * square_km}
+            for name, code, cells in zip(classes, codes(classes), sums, strict=True)
+        ]
+        if share_bias is not None:
+            for row, cells in zip(rows, counts, strict=True):
+                row |= {"counted_share": cells / count, "bias_on_test": share_bias.get(row["class"])}
         return cls(
-            classes=[
-                {"class": name, "code": code, "share": cells / count, "km2": cells * square_km}
-                for name, code, cells in zip(classes, codes(classes), counts, strict=True)
-            ],
+            classes=rows,
             nodata_share=1 - len(confidence) / land_cover.labels.size,
             mean_confidence=float(confidence.mean(dtype=np.float64)) if len(confidence) else None,
             threshold=threshold,

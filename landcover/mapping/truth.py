@@ -9,7 +9,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from landcover.errors import InputError, few
-from landcover.mapping.maps import NOTHING
+from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.pixels import open_raster
 from landcover.mapping.rasters import NODATA_CODE
 from landcover.mapping.scenes import Scene
@@ -18,17 +18,23 @@ from landcover.mapping.windows import Windows
 MOST_OTHER = 0.95  # of the numbers may be of no class: those of a map with more classes than the model
 
 
-def read_labels(path: Path, numbers: Sequence[int], scene: Scene, windows: Windows) -> tuple[np.ndarray, str | None]:
-    """The class that covers most of each window, as for patches' labels, and a warning about other numbers, if any.
+class Truth(NamedTuple):
+    """What is true of a map's windows and cells."""
+
+    labels: np.ndarray  # int16 (rows, columns), the class that covers most of a window; NOTHING where there is none
+    pixels: np.ndarray  # int64 (K, rows, columns), how many pixels of a cell, not of its window, are of each class
+    warning: str | None  # about numbers of no class, if there are any
+
+
+def read_truth(path: Path, numbers: Sequence[int], scene: Scene, windows: Windows) -> Truth:
+    """The class that covers most of each window, as for patches' labels, and the classes' pixels in each cell.
 
     Args:
         path: a raster of classes on the scene's grid; it may be larger.
         numbers: the number of each class in it. NODATA_CODE and its nodata tag stand for no class.
         windows: those of the scene.
 
-    Returns:
-        int16 (rows, columns); in a tie, the first such class; NOTHING where there is none, or where a number of no
-        class covers most.
+    In a tie, the label is the first such class; it is NOTHING, too, where a number of no class covers most.
 
     Raises:
         InputError: the raster cannot be read, is on another grid, or most of its numbers are of no class.
@@ -56,22 +62,66 @@ def read_labels(path: Path, numbers: Sequence[int], scene: Scene, windows: Windo
         raise InputError(f"{path}: is not aligned with the scene's pixels; {warp}")
     known = np.isin(pixels, numbers)
     other = ~(known | np.isin(pixels, [NODATA_CODE, *([] if tag is None else [tag])]) | np.isnan(pixels))
-    covered = np.empty((len(numbers) + 1, windows.rows, windows.columns), np.int64)
-    for cells, here in zip(covered, (*(pixels == number for number in numbers), other), strict=True):
+    shape = (len(numbers) + 1, windows.rows, windows.columns)
+    covered, in_cells = np.empty(shape, np.int64), np.empty(shape, np.int64)
+    margin, step = int(windows.margin), windows.step
+    corners_of_cells = (top + margin, left + margin, top + margin + step, left + margin + step)
+    for number, here in enumerate((*(pixels == number for number in numbers), other)):
         # The number of such pixels above and left of each corner.
         before = np.pad(np.cumsum(np.cumsum(here, axis=0), axis=1), ((1, 0), (1, 0)))
-        cells[:] = before[np.ix_(bottom, right)] - before[np.ix_(top, right)]
-        cells -= before[np.ix_(bottom, left)] - before[np.ix_(top, left)]
+        for counts, (north, west, south, east) in (
+            (covered, (top, left, bottom, right)),
+            (in_cells, corners_of_cells),
+        ):
+            counts[number] = before[np.ix_(south, east)] - before[np.ix_(north, east)]
+            counts[number] -= before[np.ix_(south, west)] - before[np.ix_(north, west)]
     most = covered.argmax(0)
     labels = np.where(covered.any(0) & (most < len(numbers)), most, NOTHING).astype(np.int16)
     share = 1 - known.sum() / max((known | other).sum(), 1)
     if not share:
-        return labels, None
+        return Truth(labels, in_cells[:-1], None)
     found = few([f"{number:g}" for number in np.unique(pixels[other] if other.any() else pixels)], 10)
     told = f"{share:.0%} of its numbers are of no class ({found})"
     if share > MOST_OTHER:
         raise InputError(f"{path}: {told}; give those of classes.tif, {numbers}, or {NODATA_CODE} for none")
-    return labels, f"{told}; windows where these cover most do not count"
+    return Truth(labels, in_cells[:-1], f"{told}; windows where these cover most do not count")
+
+
+def score_areas(pixels: np.ndarray, land_cover: Map, classes: Sequence[str], *, shares: bool) -> dict[str, Any]:
+    """The true area of each class in the cells with data, and that on the map: cells counted, and shares summed.
+
+    A share is of a whole window, and so of more ground than its cell where windows overlap.
+
+    Args:
+        pixels: as in `Truth`.
+        shares: whether the map's probabilities are shares.
+
+    Returns:
+        `classes`: class, `true_km2`, `counted_km2` and with shares `summed_km2`; and under `put_wrong`, for each way,
+        half the sum of the absolute errors, relative to the whole area.
+    """
+    has_data = land_cover.labels != NOTHING
+    cell_km2 = abs(land_cover.transform.determinant) / 1e6
+    sizes = pixels[:, has_data].sum(0)
+    parts = np.divide(pixels[:, has_data], sizes, out=np.zeros((len(classes), len(sizes))), where=sizes > 0)
+    known = sizes > 0
+    areas = {
+        "true_km2": parts.sum(1),
+        "counted_km2": np.bincount(land_cover.labels[has_data][known], minlength=len(classes)),
+    }
+    if shares:
+        areas["summed_km2"] = land_cover.probabilities[:, has_data][:, known].sum(1, dtype=np.float64)
+    total = max(int(known.sum()), 1)
+    ways = [name for name in areas if name != "true_km2"]
+    return {
+        "classes": [
+            {"class": name} | {way: float(of_class[label]) * cell_km2 for way, of_class in areas.items()}
+            for label, name in enumerate(classes)
+        ],
+        "put_wrong": {
+            way.removesuffix("_km2"): float(np.abs(areas[way] - areas["true_km2"]).sum()) / (2 * total) for way in ways
+        },
+    }
 
 
 class Agreement(NamedTuple):

@@ -44,6 +44,9 @@ class Metadata:
     # For each image channel, the smallest and the largest mean of a train patch; {} if unknown.
     patch_means: dict[str, list[float]] = field(default_factory=dict)
     temperature: float = 1.0  # by which to divide logits for calibrated confidences
+    target: str = "majority"  # what it was trained to predict; or shares, as which its probabilities are then read
+    # Of a network of shares, by class: the mean over the test split of the predicted share less the true one.
+    share_bias: dict[str, float] = field(default_factory=dict)
     dataset: str = ""
     synthetic: bool = False
     level: str = SURFACE  # of the Sentinel-2 images that it was trained on, 1C or 2A
@@ -58,7 +61,9 @@ class Metadata:
         inputs = facts.pop("inputs")
         facts |= {"architecture": self.architecture.to_json(), "patch_size": inputs.patch_size}
         facts |= {"bands": list(inputs.channels), "classes": list(inputs.classes), "context": list(inputs.context)}
-        absent = [key for key in ("context", "modality_dropout", "initialization", "seeds") if not facts[key]]
+        optional = "context", "modality_dropout", "initialization", "seeds", "share_bias"
+        absent = [key for key in optional if not facts[key]]
+        absent += ["target"] * (self.target == "majority")
         absent += ["level"] * (self.level == SURFACE)
         return {key: value for key, value in facts.items() if key not in absent}
 

@@ -84,9 +84,15 @@ def stale_line(stale: Sequence[str]) -> str:
     return f"**Stale**: {'; '.join(stale)}. No verdict is given: run `dvc repro` there."
 
 
-def _cautions(compared: Comparison) -> list[str]:
+def _cautions(compared: Comparison, *, same_target: bool = True) -> list[str]:
     """What limits how far the verdict can be trusted."""
     cautions, places, seeds = [], compared.places, compared.seeds.values()
+    if not same_target:
+        cautions.append(
+            "One side was trained on the largest class, the other on shares (`train.target`). Likelihoods and "
+            "calibration errors of labels do not compare; accuracy, cross-entropy to the shares and their root mean "
+            "squared error do."
+        )
     if compared.folds and not compared.whole_places:
         why = "Where the patches lie is not known" if places is None else "Places lie in several folds"
         cautions.append(
@@ -330,7 +336,7 @@ def comparison_page(
     return markdown.render(
         "comparison.md",
         verdict=stale_line(sides) if sides else verdict_lines(compared, paired.note),
-        cautions=_cautions(compared),
+        cautions=_cautions(compared, same_target=base.target == head.target),
         below=[BASELINE_LABELS[name] for name, one in against["after"].items() if one.verdict == "worse"],
         of_two_runs=compared.scope == "two runs" and compared.verdict != Answer.SAME,
         epochs=head.metrics.get("model", {}).get("epochs"),

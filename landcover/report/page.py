@@ -16,6 +16,8 @@ from landcover.models.registry import Architecture
 from landcover.report import markdown
 from landcover.report.verdicts import against_baselines, change_in, direction, points, sources
 
+# The baselines under `shares` in baselines.json, and their labels.
+SHARE_BASELINES = {"mean_shares": "mean shares", "share_regression": "regression on band statistics"}
 WORST = 12  # errors in the table, as in the picture
 FEW = 10  # a class with fewer test patches is marked
 
@@ -67,6 +69,7 @@ def result_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[
             for words, of in predictors.items()
         }
         for name, metric in METRICS.items()
+        if name in scores["test"]
     ]
     rows.append(
         {"metric (95% interval)": "expected calibration error, lower is better"}
@@ -85,6 +88,7 @@ def _seed_rows(seeds: dict[str, Any]) -> list[dict[str, Any]]:
         }
         | ({deviation: seeds[name]["std"]} if seeds["seeds"] > 1 else {})
         for name, metric in METRICS.items()
+        if name in seeds
     ]
 
 
@@ -167,6 +171,38 @@ def _importance_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def share_rows(scores: dict[str, Any], baselines: dict[str, Any]) -> list[dict[str, str]]:
+    """One row per predictor of shares: the network, and the two baselines that predict shares."""
+    predictors = {"**network**": scores["test"]["shares"]}
+    predictors |= {SHARE_BASELINES[name]: figures for name, figures in baselines["shares"].items()}
+    names = {"cross_entropy": "cross-entropy", "rmse": "root mean squared error", "put_wrong": "ground put wrong"}
+    return [
+        {"predictor (95% interval)": words}
+        | {label: _with_interval(*figures[name].values()) for name, label in names.items()}
+        for words, figures in predictors.items()
+    ]
+
+
+def area_rows(shares: dict[str, Any]) -> list[dict[str, str]]:
+    """One row per class that covers some ground: its share of the test patches, and by how much it is missed."""
+    return [
+        {"class": readable(row["class"]), "true share": f"{row['share']:.1%}"}
+        | {
+            f"{words} (95% interval)": points(*row[way]["bias"].values())
+            for way, words in (("summed", "sum of shares"), ("counted", "patches counted"))
+        }
+        | {"area by shares": _percent(row["summed"]["area"]), "area by counting": _percent(row["counted"]["area"])}
+        for row in shares["classes"]
+        if row["share"]
+    ]
+
+
+def _percent(figures: dict[str, float]) -> str:
+    """'+12% (-3% to +27%)', of the error of an area."""
+    value, low, high = (f"{100 * figures[key]:+.0f}%" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
 def facts_of(run: Run) -> dict[str, Any]:
     """What both pages say of the run."""
     _, train, data, baselines, scores, seeds, start = run
@@ -188,6 +224,7 @@ def facts_of(run: Run) -> dict[str, Any]:
             if leakage and what in leakage["test"]
         ],
         "results": result_rows(scores, baselines),
+        "of_shares": train.target == "shares",
         "few": FEW,
         "start": start,
         "start_rows": start.get("rows", []),
@@ -216,6 +253,10 @@ def report_page(run: Run, history: pd.DataFrame, predictions: pd.DataFrame, per_
         against=against_baselines(test["against"]),
         importance=_importance_rows(test.get("importance", [])),
         permutations=PERMUTATIONS,
+        shares=test.get("shares"),
+        share_rows=share_rows(run.scores, run.baselines) if "shares" in test else [],
+        area_rows=area_rows(test["shares"]) if "shares" in test else [],
+        review=seeds.get("label_review"),
         classes=present,
         absent=[row["class"] for row in classes if row not in present],
         unvalidated=[row["class"] for row in present if not row["val"]],

@@ -15,6 +15,7 @@ from landcover.data.tensors import Split
 from landcover.evaluation.calibration import reliability
 from landcover.evaluation.confusion import confusion_matrix
 from landcover.evaluation.results import accuracy_by_purity
+from landcover.evaluation.shares import bins
 from landcover.report import maps, plots, sheets
 
 EXAMPLES = 12  # patches in a picture; few, because Git stores one picture per experiment
@@ -70,6 +71,23 @@ class Pictures:
             self.draw("purity", plots.note, "Each label is of the whole patch, so there is no purity to compare.")
         else:
             self.draw("purity", plots.accuracy_by_purity, accuracy_by_purity(correct, index.majority_fractions))
+
+    def draw_shares(self, test: Split, as_shares: np.ndarray | None) -> None:
+        """Draw true against predicted shares, from the logarithms of the latter (N, K); None without shares."""
+        if as_shares is None:
+            self.draw("shares", plots.note, "The dataset states one class for each patch, and no shares to compare.")
+        else:
+            self.draw("shares", plots.shares, bins(test.shares, np.exp(as_shares)), test.classes, self.colours)
+
+    def draw_suspects(self, split: Split, rows: np.ndarray, review: pd.DataFrame) -> None:
+        """Draw the most suspect of the patches in a label review, and below each its label and what is suggested."""
+        if not len(rows):
+            self.draw("suspects", plots.note, "No label is suspect. Labels are reviewed in folds (repeat.folds).")
+            return
+        positions = {name: label for label, name in enumerate(split.classes)}
+        both = review[["actual", "suggested"]].map(positions.get).to_numpy(int)[:EXAMPLES]
+        subtitle = "below each patch: its label, then the suggested class"
+        self.draw_patches("suspects", split, rows[:EXAMPLES], both, "The most suspect labels", subtitle)
 
     def draw_places(self, patches: pd.DataFrame, metres: float) -> None:
         """Draw where patches lie, from the columns `split`, `lon` and `lat`; `metres`: side of a patch."""

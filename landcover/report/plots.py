@@ -210,3 +210,31 @@ def accuracy_by_purity(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set(ylim=(0, 1), ylabel="accuracy", xlabel="purity: share of the patch that its class covers")
     axes.set_title("Accuracy by purity on the test split", fontsize=11)
     return figure
+
+
+def shares(
+    bins: Sequence[Mapping[str, np.ndarray]], classes: Sequence[str], colours: Mapping[str, str] | None = None
+) -> Figure:
+    """Draw mean true against mean predicted shares, from shares.bins, in a panel for each class that has any.
+
+    Args:
+        colours: chosen for classes; others have the palette's.
+    """
+    colours, columns = class_colours(classes, colours), 4
+    occurs = [(name, of) for name, of in zip(classes, bins, strict=True) if of["true"].any()]
+    rows = -(-len(occurs) // columns)
+    figure = Figure(figsize=(7.6, 0.9 + 1.75 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in panels[len(occurs) :]:
+        axes.set_axis_off()
+    for axes, (name, of) in zip(panels, occurs, strict=False):
+        axes.plot([0, 1], [0, 1], color=COLOURS["muted"], linestyle="--", linewidth=1)
+        axes.plot(of["predicted"], of["true"], color="#555555", linewidth=1)
+        sizes = 12 + 60 * of["count"] / of["count"].sum()
+        axes.scatter(of["predicted"], of["true"], sizes, color=colours[name], edgecolors="#555555", linewidths=0.7)
+        axes.set_title(shorten(readable(name), NAME_LETTERS), fontsize=9)
+        axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    figure.supxlabel("predicted share of the patch (mean of a bin; larger points: more patches)", fontsize=9)
+    figure.supylabel("true share", fontsize=9)
+    figure.suptitle("Shares of the classes in test patches", fontsize=11, x=0.01, ha="left")
+    return figure

@@ -55,6 +55,7 @@ def scene_map(
     colours: Mapping[str, str] | None = None,
     truth: np.ndarray | None = None,
     synthetic_model: bool,
+    of_shares: bool = False,
 ) -> Figure:
     """Draw a scene's picture, beside it its classes with their shares, and the truth; uncertain cells are hatched.
 
@@ -69,6 +70,7 @@ def scene_map(
         colours: chosen for classes; others have the palette's.
         truth: as labels, where it is known.
         synthetic_model: whether the model was trained on synthetic data.
+        of_shares: whether the confidence is the largest share of a class, not a probability.
     """
     colours = class_colours(classes, colours)
     has_data = labels >= 0
@@ -85,8 +87,8 @@ def scene_map(
     ]
     if uncertain.any():
         share = percent((uncertain & has_data).sum() / count)
-        label = f"below {100 * threshold:g}% confidence: {share}"
-        legend.append(entry(label, "white", edgecolor="#404040", hatch=HATCH))
+        label = f"no class above {100 * threshold:g}%" if of_shares else f"below {100 * threshold:g}% confidence"
+        legend.append(entry(f"{label}: {share}", "white", edgecolor="#404040", hatch=HATCH))
     if not has_data.all():
         legend.append(entry(f"no data: {percent(1 - has_data.mean())} of the map", NO_DATA))
     columns = min(3, LEGEND_LETTERS // max(len(patch.get_label()) + 4 for patch in legend)) or 1

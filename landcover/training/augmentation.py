@@ -77,13 +77,13 @@ def draw_mixture(count: int, settings: Training, generator: np.random.Generator)
 
 
 def mix(
-    images: torch.Tensor, labels: torch.Tensor, classes: int, mixture: Mixture
+    images: torch.Tensor, targets: torch.Tensor, classes: int, mixture: Mixture
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix each patch of a batch with its counterpart from the batch's other end.
 
     Args:
         images: (N, C, H, H).
-        labels: int64 (N,).
+        targets: labels, int64 (N,), or shares of the classes, float32 (N, K).
 
     Returns:
         The images, and the shares of the classes in them, float32 (N, K).
@@ -98,7 +98,7 @@ def mix(
     pasted = mixture.pasted.to(device)
     kept = torch.where(pasted, 1 - (square / side) ** 2, kept)
     taken = torch.where(pasted.view(-1, 1, 1, 1), mask, 1 - kept.view(-1, 1, 1, 1))
-    own = F.one_hot(labels, classes).float()
+    own = targets if targets.is_floating_point() else F.one_hot(targets, classes).float()
     return torch.lerp(images, images.flip(0), taken), torch.lerp(own, own.flip(0), 1 - kept[:, None])
 
 

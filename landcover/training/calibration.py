@@ -7,14 +7,21 @@ from scipy.special import log_softmax
 TEMPERATURES = (0.02, 50)
 
 
-def fit_temperature(labels: np.ndarray, log_probabilities: np.ndarray) -> float:
-    """The temperature by which to divide logits to minimize the negative log-likelihood.
+def fit_temperature(targets: np.ndarray, log_probabilities: np.ndarray) -> float:
+    """The temperature by which to divide logits to minimize the mean cross-entropy to the targets.
 
     Above 1, the predictions were overconfident. Source: Guo et al., ICML 2017, section 4.2.
-    """
-    actual = log_probabilities[np.arange(len(labels)), labels].mean()
 
-    # The negative log-likelihood is convex in the inverse of the temperature: its slope changes sign at most once.
+    Args:
+        targets: labels, int (N,), whose cross-entropy is the negative log-likelihood; or shares, (N, K), in sum 1.
+        log_probabilities: float64 (N, K).
+    """
+    if targets.ndim == 2:
+        actual = (targets * log_probabilities).sum(1).mean()
+    else:
+        actual = log_probabilities[np.arange(len(targets)), targets].mean()
+
+    # The cross-entropy is convex in the inverse of the temperature: its slope changes sign at most once.
     def slope(logarithm: float) -> float:
         softened = log_softmax(log_probabilities / np.exp(logarithm), axis=1)
         return actual - (np.exp(softened) * log_probabilities).sum(1).mean()

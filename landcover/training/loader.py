@@ -26,12 +26,18 @@ class Patches(NamedTuple):
     labels: torch.Tensor  # int64 (N,), on the device
     context: torch.Tensor | None = None  # float32 (N, F), on the device, if there are context features
     rows: torch.Tensor | None = None  # int64 (N,), on the device, of `images`, if they are of more patches than these
+    shares: torch.Tensor | None = None  # float32 (N, K), on the device, if the network is to predict them
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """What the network is to predict: shares, or labels."""
+        return self.labels if self.shares is None else self.shares
 
     def select(self, rows: np.ndarray) -> Self:
         """These patches alone, from int64 (M,), without a copy of their images."""
         rows = torch.from_numpy(rows).to(self.labels.device)
-        context = None if self.context is None else self.context[rows]
-        return Patches(self.images, self.labels[rows], context, rows)
+        context, shares = (None if values is None else values[rows] for values in (self.context, self.shares))
+        return Patches(self.images, self.labels[rows], context, rows, shares)
 
     def batches(self, order: Iterable[Rows]) -> Iterator[Self]:
         """The patches of each item of `order`, on the device."""
@@ -61,7 +67,8 @@ class Patches(NamedTuple):
         rows = rows if isinstance(rows, slice) else rows.to(self.labels.device, non_blocking=True)
         if images is None:
             images = self.images[rows if self.rows is None else self.rows[rows]]
-        return Patches(images, self.labels[rows], None if self.context is None else self.context[rows])
+        context, shares = (None if values is None else values[rows] for values in (self.context, self.shares))
+        return Patches(images, self.labels[rows], context, shares=shares)
 
     def in_order(self, batch_size: int, group: Group = ALONE) -> Iterator[Self]:
         """This process's share of the patches, batch by batch."""
@@ -88,5 +95,7 @@ def load(split: tensors.Split, device: torch.device, gigabytes: float = math.inf
         for start in range(0, len(images), PIECE):  # to avoid a second copy of the whole split
             held[start : start + PIECE] = torch.from_numpy(images[start : start + PIECE])
         images = held
-    context = None if split.context is None else torch.from_numpy(split.context).to(device)
-    return Patches(images, torch.from_numpy(split.labels).to(device), context)
+    context, shares = (
+        None if values is None else torch.from_numpy(values).to(device) for values in (split.context, split.shares)
+    )
+    return Patches(images, torch.from_numpy(split.labels).to(device), context, shares=shares)

@@ -259,7 +259,7 @@ class Run:
                 factors = images.new_ones(len(images), images.shape[1])
                 factors[:, bands] = gains[own].to(self.device)
                 images = images * factors[..., None, None]
-            targets = batch.labels
+            targets = batch.targets
             if mixture is not None:
                 images, targets = mix(images, targets, len(self.network.inputs.classes), mixture.select(own))
             shown = None if present is None else present[own].to(self.device, non_blocking=True)
@@ -283,13 +283,13 @@ class Run:
         return self._compute(losses, predicted, actual, f"in epoch {number}")
 
     def _validate(self, number: int) -> tuple[float, float]:
-        """For the val split, the mean over batches of the negative log-likelihood, and the accuracy over patches."""
+        """For the val split, the mean over batches of the cross-entropy, and the accuracy over patches."""
         size, labels = self.settings.eval_batch_size, self.val.labels
         own = slice(self.group.rank, None, self.group.size)
         logits = infer(self.network, self.val, size, self.group, once=True)
         # Each process fills in its own patches, so that each patch counts once.
         losses = torch.zeros(len(labels), device=self.device)
-        losses[own] = F.cross_entropy(logits, labels[own], reduction="none")
+        losses[own] = F.cross_entropy(logits, self.val.targets[own], reduction="none")
         means = torch.stack([batch.mean() for batch in self.group.sum(losses).split(size)])
         return self._compute(means, logits.argmax(1), labels[own], f"of the val split after epoch {number}")
 

@@ -21,7 +21,7 @@ from landcover.models.metadata import Metadata
 from landcover.models.model import Model
 from landcover.models.registry import Architecture
 from landcover.processes import end_if_orphaned, helpers
-from landcover.training.calibration import fit_temperature
+from landcover.training import targets
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import set_deterministic
 from landcover.training.initialization import Pretrained, initialize
@@ -72,6 +72,7 @@ class Repetition(NamedTuple):
     def load(
         cls,
         tensors_dir: Path,
+        shares_path: Path,
         pretrained_path: Path,
         folds_csv: Path,
         model: Architecture,
@@ -85,10 +86,10 @@ class Repetition(NamedTuple):
         rows = [rows_by_split(tensors_dir, *names)]
         if folds:
             rows += [{role: folds.rows(fold, role) for role in SPLITS} for fold in range(1, folds.count + 1)]
-        split = tensors.load_split(tensors_dir, *names, gigabytes=0)
+        split = targets.load_split(train, tensors_dir, shares_path, *names)
         patches = load(split, device, runtime.resident_gigabytes)
-        pretrained = Pretrained.load(pretrained_path)
-        options = model.to_json(), train.model_dump(exclude={"seed"}), pretrained.sha256, runtime.threads, str(device)
+        pretrained, settings = Pretrained.load(pretrained_path), train.model_dump(exclude={"seed"})
+        options = model.to_json(), settings, targets.sha256(split), pretrained.sha256, runtime.threads, str(device)
         checkpoint = checkpoint_path("repeat", tensors_dir, *options, folds.roles.tolist() if folds else None)
         return cls(model, train, device, folds, split, patches, rows, pretrained, checkpoint)
 
@@ -141,6 +142,7 @@ class Repeated(NamedTuple):
 
 def repeat_training(
     tensors_dir: Path,
+    shares_path: Path,
     pretrained_path: Path,
     folds_csv: Path,
     seeds: Sequence[int],
@@ -156,7 +158,7 @@ def repeat_training(
     """
     folds = load_folds(folds_csv)
     trials = [Trial(seed, fold) for seed in seeds for fold in (range(1, folds.count + 1) if folds else [0])]
-    common = tensors_dir, pretrained_path, folds_csv, model, train
+    common = tensors_dir, shares_path, pretrained_path, folds_csv, model, train
     ahead: dict[Trial, Arrays] = {}
     count = at_once(len(trials), runtime)
     names = f"{len(trials)} networks" if len(trials) > 1 else "1 network"
@@ -198,13 +200,15 @@ def _collect(
         return Repeated(predicted, facts | {"folds": folds.count, "folds_sha256": folds.sha256}, {}, None, checkpoints)
     rows = repetition.rows[0]
     predicted = {name: values[:, rows[name]] for name, values in predicted.items()}
-    ensemble = logsumexp(predicted["val"], axis=0, b=1 / len(seeds))  # of the mean of the probabilities
+    # Of the mean of the probabilities.
+    of_val, of_test = (logsumexp(predicted[name], axis=0, b=1 / len(seeds)) for name in PREDICTED)
+    val, test = (split.select(rows[name]) for name in PREDICTED)
     metadata = describe(
         networks[seeds[0]],
         repetition.model,
         split.select(rows["train"]),
         modality_dropout=repetition.train.modality_dropout,
-        temperature=fit_temperature(split.labels[rows["val"]], ensemble),
+        **targets.facts(val, of_val, test, of_test),
         epochs=epochs,
         device=repetition.device.type,
         seeds=seeds,

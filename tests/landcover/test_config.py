@@ -109,6 +109,18 @@ def test_whatever_is_wrong_is_told_before_any_stage_works(default_params, mine, 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("change", [{"label_smoothing": 0.1}, {"class_weights": "balanced"}])
+def test_what_changes_labels_is_refused_with_shares(default_params, change):
+    train = default_params["train"] | {"target": "shares"}
+    assert config.check(default_params | {"train": train}).train.target == "shares"
+    with pytest.raises(InputError) as error:
+        config.check(default_params | {"train": train | change})
+    assert str(error.value) == (
+        "params.yaml: train: target = 'shares' takes neither class_weights nor label_smoothing, which would change the "
+        "shares; set class_weights to none and label_smoothing to 0"
+    )
+
+
 @pytest.fixture
 def mine() -> dict:
     return {"source": "x", "split": {"method": "order", "train": 1, "val": 1, "test": 1}}

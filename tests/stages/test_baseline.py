@@ -11,7 +11,7 @@ def test_the_baselines_are_scored_and_the_chosen_regularization_is_told(tmp_path
     for threads in (1, 2):
         params["runtime"] = {"threads": threads}
         done = run_stage(
-            "baseline", "tensors", "folds.csv", f"{threads}.json", f"{threads}.csv", "f.csv", params=params
+            "baseline", "tensors", "shares", "folds.csv", f"{threads}.json", f"{threads}.csv", "f.csv", params=params
         )
         assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "1.json").read_bytes() == (tmp_path / "2.json").read_bytes()

@@ -16,7 +16,7 @@ FACTS = {"bands": ["B04"], "classes": list(constants.CLASSES), "scale": {"diviso
 # With this temperature it is sure to 80 %, as it is right.
 NETWORK = FACTS | {"temperature": 6 / np.log(4), "parameters": 99, "epochs": 2, "device": "cpu"}
 PATHS = (
-    "tensors", "folds.csv", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv",
+    "tensors", "shares", "folds.csv", "log.safetensors", "seeds.safetensors", "history.csv", "baselines.csv",
     "fold_baselines.csv", "reports",
 )  # fmt: skip
 SURE = 1 / (1 + np.exp(-6))  # logits 6 apart
@@ -41,8 +41,8 @@ def bright_or_dark(tmp_path):
     wrong = np.array([3, 3, 3, 3, 0, 0, 0, 0, 0, 3])
     labels = {"train": np.where(bright, 3, 0), "val": wrong, "test": wrong}
     images = np.broadcast_to((0.2 + 0.6 * bright)[:, None, None, None], (10, 1, 120, 120)).astype(np.float32)
-    tensors.save(tmp_path / PATHS[2], dict.fromkeys(labels, log_probabilities(bright)), NETWORK)
-    tensors.save(tmp_path / PATHS[3], {}, {"seeds": []})
+    tensors.save(tmp_path / PATHS[3], dict.fromkeys(labels, log_probabilities(bright)), NETWORK)
+    tensors.save(tmp_path / PATHS[4], {}, {"seeds": []})
     rows = []
     (tmp_path / "tensors").mkdir()
     tensors.save_origin(tmp_path / "tensors", tensors.Origin("tiny", synthetic=True))
@@ -55,6 +55,7 @@ def bright_or_dark(tmp_path):
     names = np.array(constants.CLASSES)[wrong]
     baselines = {"patch_id": [f"test{i}" for i in range(10)], "actual": names, "majority": "cropland"}
     pd.DataFrame(baselines | {"band_statistics": names}).to_csv(tmp_path / "baselines.csv", index=False)
+    tensors.save(tmp_path / "shares", {}, {})
     (tmp_path / "folds.csv").write_text("patch_id,split,row,place,fold\n")
     (tmp_path / "fold_baselines.csv").write_text("fold,place,patch_id,actual,majority,band_statistics,texture\n")
     return tmp_path
@@ -116,7 +117,8 @@ def test_every_file_says_what_the_model_does(bright_or_dark, run_stage):
     pictures = sorted(p.name for p in reports.glob("*.png"))
     assert pictures == [
         "confusion_matrix.png", "confusion_matrix_normalized.png", "errors.png", "examples.png",
-        "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png",
+        "inputs.png", "learning_curves.png", "places.png", "purity.png", "reliability.png", "shares.png",
+        "suspects.png",
     ]  # fmt: skip
     assert json.loads((reports / "seeds.json").read_text()) == {"seeds": 0}
     for name in ("seed_predictions.csv", "seed_val_predictions.csv"):
@@ -128,7 +130,7 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
     bright = np.array([1, 1, 1, 1, 0, 0, 0, 0, 1, 0])
     erring, right = log_probabilities(bright), log_probabilities(np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 1]))
     repeated = {"val": np.stack([erring, erring]), "test": np.stack([erring, right])}
-    tensors.save(bright_or_dark / PATHS[3], repeated, {"seeds": [3, 7]} | FACTS)
+    tensors.save(bright_or_dark / PATHS[4], repeated, {"seeds": [3, 7]} | FACTS)
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, done.stderr) == (0, "")
     reports = bright_or_dark / "reports"
@@ -166,7 +168,7 @@ def test_other_seeds_are_summed_up_with_their_noise(bright_or_dark, run_stage):
 
     # Of one seed alone, no noise is known.
     alone = {name: values[:1] for name, values in repeated.items()}
-    tensors.save(bright_or_dark / PATHS[3], alone, {"seeds": [3]} | FACTS)
+    tensors.save(bright_or_dark / PATHS[4], alone, {"seeds": [3]} | FACTS)
     assert run_stage("evaluate", *PATHS).returncode == 0
     result = json.loads((reports / "seeds.json").read_text())
     assert (result["seeds"], result["accuracy"]) == (1, {"mean": 0.8})
@@ -180,13 +182,13 @@ def test_pictures_of_synthetic_data_differ_from_those_of_other_data_and_figures_
         runs.append({path.name: path.read_bytes() for path in (bright_or_dark / "reports").iterdir()})
     sample, again, other = runs
     assert sample == again  # and so two runs give the same bytes
-    assert len(sample) == 17
+    assert len(sample) == 20
     assert all((sample[name] != other[name]) == name.endswith(".png") for name in sample)
 
 
 def test_predictions_of_other_patches_end_in_one_line(bright_or_dark, run_stage):
-    tensors.save(bright_or_dark / PATHS[2], dict.fromkeys(constants.SPLITS, np.zeros((9, 11))), NETWORK)
+    tensors.save(bright_or_dark / PATHS[3], dict.fromkeys(constants.SPLITS, np.zeros((9, 11))), NETWORK)
     done = run_stage("evaluate", *PATHS)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert done.stderr.startswith(f"error: {PATHS[2]}: is not finite, or does not cover the 10 ")
+    assert done.stderr.startswith(f"error: {PATHS[3]}: is not finite, or does not cover the 10 ")
     assert not list((bright_or_dark / "reports").glob("*.[!p]*"))  # a picture at most

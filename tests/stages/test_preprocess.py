@@ -29,7 +29,7 @@ class Written(NamedTuple):
     stderr: str
 
     def split(self, name: str) -> tensors.Split:
-        return tensors.load_split(self.folder, name)
+        return tensors.load_split(self.folder, name, shares=self.folder.parent / "shares.safetensors")
 
 
 @pytest.fixture
@@ -46,6 +46,7 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[..., Written]:
         preprocess(
             Path("data/patches"),
             Path("data/tensors"),
+            Path("data/shares.safetensors"),
             Path("reports/data.json"),
             dataset="tiny",
             datasets={"tiny": entry},
@@ -69,6 +70,7 @@ def test_tensors_index_and_data_contract(dataset, run):
     assert (train.labels.tolist(), train.labels.dtype) == ([0, 3, 0, 3], np.int64)
     assert (train.bands, train.classes[3]) == (["B02", "B08"], "cropland")
     assert train.scale == {"divisor": 10_000, "offset": 0, "minimum": 0, "maximum": 1}
+    assert np.array_equal(train.shares, np.eye(11)[train.labels])  # of 75 %, the rest is of no class
 
     index = pd.read_csv(written.folder / "index.csv")
     assert index.columns.tolist() == ["split", "row", "patch_id", "label", "majority_fraction", "lon", "lat"]
@@ -187,7 +189,9 @@ def test_all_bad_patches_are_named_in_one_line_and_nothing_is_written(dataset, r
     dataset.write_tables()
     entry = {"source": "x", "split": SPLIT}
     params = {"dataset": "tiny", "datasets": {"tiny": entry}, "bands": ["B02", "B08"], "inputs": EVERYTHING}
-    done = run_stage("preprocess", "data/patches", "data/tensors", "reports/data.json", params=params)
+    done = run_stage(
+        "preprocess", "data/patches", "data/tensors", "data/shares.safetensors", "reports/data.json", params=params
+    )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("error: 6 of 8 patches are bad, and none is left for val, test: ")
     reasons = {
@@ -299,13 +303,13 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
         "runtime": {"workers": 1},
     }
     done = in_turn(
-        "stages preprocess data/patches t data.json",
+        "stages preprocess data/patches t sh data.json",
         "stages folds t f.csv",
-        "stages baseline t f.csv b.json b.csv fb.csv",
+        "stages baseline t sh f.csv b.json b.csv fb.csv",
         "stages pretrained w",
-        "stages train t w m l h.csv",
-        "stages repeat t w f.csv s e",
-        "stages evaluate t f.csv l s h.csv b.csv fb.csv r",
+        "stages train t sh w m l h.csv",
+        "stages repeat t sh w f.csv s e",
+        "stages evaluate t sh f.csv l s h.csv b.csv fb.csv r",
         "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
         "r/report.md card.md",
         params=changed,

@@ -17,7 +17,7 @@ from landcover.training.loop import Run, derived_seed
 from landcover.training.prediction import predict
 from landcover.training.repetition import Trial, at_once
 
-REPEATED = ("tensors", "w.safetensors", "folds.csv", "s.safetensors", "e.safetensors")
+REPEATED = ("tensors", "shares", "w.safetensors", "folds.csv", "s.safetensors", "e.safetensors")
 
 
 def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp_path):
@@ -26,7 +26,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
     stages = (
         "stages folds tensors folds.csv",
         "stages pretrained w.safetensors",
-        "stages train tensors w.safetensors m.safetensors l.safetensors h.csv",
+        "stages train tensors shares w.safetensors m.safetensors l.safetensors h.csv",
         f"stages repeat {' '.join(REPEATED)}",
     )
     done = in_turn(*stages, params=params)
@@ -50,7 +50,7 @@ def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})
         try:
-            run_stage("repeat", *REPEATED[:3], "s2.safetensors", "e2.safetensors", params=params)
+            run_stage("repeat", *REPEATED[:4], "s2.safetensors", "e2.safetensors", params=params)
         finally:
             os.sched_setaffinity(0, cores)
         assert (tmp_path / "s2.safetensors").read_bytes() == (tmp_path / "s.safetensors").read_bytes()
@@ -98,8 +98,8 @@ def test_a_fold_trains_on_its_own_patches_alone_with_a_seed_of_its_own(tmp_path,
     done = {}
     for count in (1, 2):
         monkeypatch.setattr(repetition, "at_once", lambda trials, runtime, count=count: count)
-        common = tmp_path / "tensors", tmp_path / "w.safetensors", tmp_path / "folds.csv", [3, 5], model, settings
-        done[count] = repetition.repeat_training(*common, LOCAL)
+        inputs = (tmp_path / name for name in REPEATED[:4])
+        done[count] = repetition.repeat_training(*inputs, [3, 5], model, settings, LOCAL)
         assert len(done[count].checkpoints) == len({path for path in done[count].checkpoints if path.is_file()}) == 8
         for path in done[count].checkpoints:
             path.unlink()

@@ -118,7 +118,7 @@ def read_patches(
     """The patches in the meta table, with all that is joined to them by their ids; see `Layout.read_patches`."""
     root = find_root(folder.resolve())
     path = root / f"{root.name}_meta.csv"
-    classes, size = [], PATCH_SIZE
+    classes, size, shares = [], PATCH_SIZE, None
     if entry is None:
         available = _available(root, path)
         channels, features = ([name for name in names if modality(name) in available] for names in (channels, features))
@@ -136,7 +136,8 @@ def read_patches(
         absent = "add them, or list the columns that are classes in `classes` of the dataset's entry"
         cover = _table(root / f"{root.name}_esaworldcover.csv", classes, absent=absent)
         add_problem(table, meta.index.isin(cover.index), f"has no row in the {name} table")
-        add_labels(table, cover.reindex(meta.index).to_numpy(), name)
+        shares = cover.reindex(meta.index).to_numpy()
+        add_labels(table, shares, name)
         check_positions(table, "the meta table")
         table.loc[table["problem"] != "", ["label", "tied"]] = -1, False
         table["date"] = table["patch_id"].str.extract(DATE, expand=False).fillna("")
@@ -148,7 +149,7 @@ def read_patches(
     scale = entry.scale if entry else None
     stored = [Channel(name, DTYPES[name], BANDS.get(name, 10), scale=scale) for name in channels]
     level = (entry.level if entry else None) or SURFACE  # as BigEarthNet is
-    return Patches(root.name, root, stored, list(features), table, classes, size, level=level)
+    return Patches(root.name, root, stored, list(features), table, classes, size, level=level, shares=shares)
 
 
 def _check_bands(channels: Collection[str], patch_size: int, entry: Dataset) -> None:

@@ -292,4 +292,5 @@ def read_patches(folder: Path, channels: Sequence[str], features: Sequence[str],
         table["split"] = cells["split"]
     warnings += images.rare(table, classes, entry)
     facts = {"metres_per_pixel": files.metres_per_pixel, "level": entry.level, "warnings": warnings}
+    facts["shares"] = None if "class" in cells else shares
     return Patches(path.parent.name, path.parent, files.channels, [], table, list(classes), files.size, **facts)

@@ -303,3 +303,36 @@ def test_a_map_of_a_known_date_is_a_stac_item_and_polygons_are_asked_for(workspa
     assert sorted(zip(polygons["class"], polygons["hectares"], strict=True)) == [("cropland", 16), ("tree_cover", 8)]
     run(capsys, "S2B_MSIL2A_20230613T101031_N0509.tif", "--polygons", "10", "--out", "map")
     assert pyogrio.read_dataframe("map/polygons.gpkg")["hectares"].tolist() == [24]
+
+
+def test_a_model_of_shares_maps_shares_and_sums_areas(workspace, capsys):
+    """Also where windows overlap: a share is of the window, and the truth of the cell."""
+    network, metadata = brighter_band(SIZE)
+    bias = {"tree_cover": 0.02, "cropland": -0.02}
+    facts = FACTS | {"target": "shares", "share_bias": bias}
+    save(workspace / "models" / "model.safetensors", network, replace(metadata, **facts))
+    truth = np.full((40, 60), 10, np.uint8)
+    truth[:, 30:] = 40
+    write_tile(workspace / "truth.tif", truth)
+    lines, errors = run(capsys, "scene.tif", "--truth", "truth.tif", "--threshold", "0.9")
+    summary = json.loads((workspace / "maps" / "scene" / "summary.json").read_text())
+    with rasterio.open(workspace / "maps" / "scene" / "shares.tif") as raster:
+        assert raster.descriptions == ("tree_cover", "cropland")
+        shares = raster.read()
+    assert not (workspace / "maps" / "scene" / "probabilities.tif").exists()
+    assert shares.sum(0) == pytest.approx(np.ones((2, 3)))
+    tree, crop = summary["classes"]
+    assert tree["share"] == pytest.approx(shares[0].mean(), abs=1e-6)
+    assert tree["km2"] == pytest.approx(shares[0].sum() * 0.04, abs=1e-6)  # cells of 200 m
+    assert (tree["counted_share"], tree["bias_on_test"], crop["bias_on_test"]) == (
+        pytest.approx(1 / 3, abs=1e-6),
+        *bias.values(),
+    )
+    areas = summary["truth"]["areas"]
+    assert [row["true_km2"] for row in areas["classes"]] == [0.12, 0.12]
+    assert [row["counted_km2"] for row in areas["classes"]] == [0.08, 0.16]
+    assert areas["classes"][0]["summed_km2"] == tree["km2"]
+    assert areas["put_wrong"]["counted"] == pytest.approx(0.04 / 0.24, abs=1e-6)
+    assert "on the test split, mean shares were most wrong for tree cover +2.0 points, cropland -2.0 points;" in errors
+    assert lines[1] == "100% of the cells have no class above 90%, 0% have no data"
+    assert lines[3].startswith("area in a wrong class: 16.7% by counting cells, ")

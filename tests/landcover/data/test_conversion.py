@@ -153,7 +153,7 @@ def test_the_stage_converts_on_a_cluster(dataset, run_stage, tmp_path, cluster):
     }
     made = {}
     for dask in (None, cluster.address):
-        done = run_stage("preprocess", "data/patches", "t", "d.json", params=params | {"runtime": {"dask": dask}})
+        done = run_stage("preprocess", "data/patches", "t", "sh", "d.json", params=params | {"runtime": {"dask": dask}})
         assert (done.returncode, done.stderr) == (0, ""), cluster.logs()
         made[dask] = [path.read_bytes() for path in sorted((tmp_path / "t").iterdir())]
     assert made[None] == made[cluster.address]

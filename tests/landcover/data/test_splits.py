@@ -10,6 +10,7 @@ from landcover import config
 from landcover.constants import CLASSES
 from landcover.data import places, splits
 from landcover.errors import InputError
+from landcover.evaluation import label_review
 
 
 def parse(split: dict) -> config.Split:
@@ -345,10 +346,15 @@ def test_leakage_by_hand():
 
 
 def test_lists_of_patches_to_exclude(tmp_path):
-    patches = table(10.0 + np.arange(4), 50.0)
+    patches = table(10.0 + np.arange(4), 50.0).assign(split=["train", "train", "val", "test"])
     (tmp_path / "clouds.csv").write_text("p1\np9\n")
     (tmp_path / "snow.csv").write_text("p3\r\np1\r\n")
     assert splits.excluded([], tmp_path, patches).tolist() == [False] * 4
     assert splits.excluded(["clouds.csv", "snow.csv"], tmp_path, patches).tolist() == [False, True, False, True]
     with pytest.raises(InputError, match=r"haze.csv: no such list of patches to exclude"):
         splits.excluded(["haze.csv"], tmp_path, patches)
+    # A network's suspicion of a test patch leaves it where it is; a list of ids is a person's own word.
+    suspects = pd.DataFrame(columns=[*label_review.COLUMNS]).assign(patch_id=["p3", "p2", "p0"])
+    suspects.to_csv(tmp_path / "label_review.csv", index=False)
+    assert splits.excluded(["label_review.csv"], tmp_path, patches).tolist() == [True, False, True, False]
+    assert splits.excluded(["label_review.csv", "snow.csv"], tmp_path, patches).tolist() == [True] * 4

@@ -86,3 +86,22 @@ def test_an_array_is_saved_by_its_values_however_it_lies_in_memory(tmp_path):
     found, _ = tensors.load(tmp_path / "x.safetensors")
     for name, array in arrays.items():
         assert (found[name] == array).all(), name
+
+
+def test_shares_are_kept_by_split_and_in_sum_1(tmp_path):
+    splits = np.array(["train", "val", "val", "test"])
+    shares = np.array([[0.5, 0.5], [0.75, 0.25], [0.2, 0.2], [0, 1]])
+    for split in ("train", "val", "test"):
+        count = (splits == split).sum()
+        shard = {"images": np.ones((count, 1, 2, 2), np.float32), "labels": np.zeros(count, int)}
+        tensors.save(tmp_path / tensors.shard_name(split, 0), shard, METADATA | {"classes": ["a", "b"]})
+    tensors.save_shares(tmp_path / "shares", splits, shares, ["a", "b"])
+    both = tensors.load_split(tmp_path, "val", "test", shares=tmp_path / "shares")
+    assert both.shares.tolist() == [[0.75, 0.25], [0.5, 0.5], [0, 1]]
+    assert both.select(np.array([2, 0])).shares.tolist() == [[0, 1], [0.75, 0.25]]
+    assert tensors.load_split(tmp_path, "val").shares is None
+    tensors.save_shares(tmp_path / "none", splits, None, ["a", "b"])
+    assert tensors.load_split(tmp_path, "val", shares=tmp_path / "none").shares is None
+    tensors.save_shares(tmp_path / "others", splits[[0, 1, 3]], shares[:3], ["a", "b"])
+    with pytest.raises(InputError, match=r"others: does not cover the 2 patches in .*; run dvc repro"):
+        tensors.load_split(tmp_path, "val", shares=tmp_path / "others")

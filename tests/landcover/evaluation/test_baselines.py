@@ -213,3 +213,14 @@ def test_nodata_is_in_no_statistic():
     result, intact = (baselines.texture(patch[None], bands)[0].reshape(-1, PER_BAND) for patch in (holed, image))
     assert not result[0].any()
     assert result[1:].tolist() == intact[1:].tolist()
+
+
+def test_shares_are_predicted_by_their_mean_and_from_band_statistics():
+    features = np.repeat([[-1.0], [1.0]], 50, axis=0)
+    shares = np.repeat([[0.8, 0.2, 0], [0.4, 0.6, 0]], 50, axis=0)
+    assert np.exp(baselines.mean_shares(shares, 2)) == pytest.approx(np.tile([61, 41, 1], (2, 1)) / 103)
+    predicted = np.exp(baselines.share_regression(features, shares, np.array([[-1.0], [1.0]]), 1000))
+    assert predicted == pytest.approx((100 * shares[[0, 50]] + 1) / 103, abs=0.01)
+    groups = np.arange(100) % 10
+    choice = baselines.choose_regularization(features, shares.argmax(1), groups, [0.001, 1000], shares)
+    assert choice == 1000  # the other one hardly moves from the mean

@@ -195,6 +195,13 @@ def test_a_loss_in_nll_is_listed_whatever_metric_decides():
     assert comparison.compare(unlikely, likely, METRICS["nll"]).verdict == "better"
     with pytest.raises(InputError, match="needs a column p_actual"):
         comparison.compare(predictions(right), unlikely, METRICS["nll"])
+    # A network of shares gives no probability of labels.
+    result = comparison.compare(likely, unlikely, same_target=False)
+    assert (result.losses, "nll" in result.metrics, "accuracy" in result.metrics) == ([], False, True)
+    with pytest.raises(
+        InputError, match=r"one side was trained on shares \(train.target\); choose accuracy or cross_en"
+    ):
+        comparison.compare(likely, unlikely, METRICS["nll"], same_target=False)
 
 
 def test_baselines_have_no_seed():

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -57,14 +58,20 @@ def test_a_score_is_the_influence_of_its_patch(linear):
 def test_scores_of_probabilities_by_hand():
     two = np.array(list("ab"))
     given = Predictions(
-        two, two, two[None], [0], np.array([[0.5, 0.0]]), np.array([[0.5, 2.0]]), rank_actual=np.array([[2, 3]])
-    )
+        two, two, two[None], [0], np.array([[0.5, 0.0]]), np.array([[0.5, 2.0]]), rank_actual=np.array([[2, 3]]),
+        cross_entropy=np.array([[0.5, 1.5]]), squared_error=np.array([[0.0, 0.08]]),
+    )  # fmt: skip
     scores = {name: one.tolist() for name, (one,) in metrics.all_scores(given).items()}
     assert list(scores) == list(METRICS)
     assert scores["nll"] == [[-np.log(0.5), -np.log(metrics.LEAST_PROBABILITY)]]
     assert scores["brier"] == [[0.5, 2.0]]
     assert scores["accuracy"] == [[1, 1]]
     assert scores["top2_accuracy"] == [[1, 0]]
+    assert scores["cross_entropy"] == [[0.5, 1.5]]
+    # The root of 0.04; each patch by its square's distance from the mean, over twice the root.
+    assert scores["rmse"] == [pytest.approx([0.2 - 0.1, 0.2 + 0.1])]
+    exact = np.zeros((1, 2))
+    assert METRICS["rmse"].scores(replace(given, squared_error=exact)).tolist() == exact.tolist()
 
 
 def test_metrics_are_left_out_where_the_table_lacks_their_column():

@@ -12,6 +12,20 @@ TABLE = pd.DataFrame(
 )
 
 
+def test_shares_are_scored_by_hand_after_temperature():
+    split = Split(np.zeros((2, 1, 1, 1)), np.array([0, 1]), ["B02"], ["tree", "water"], {})
+    split = split._replace(shares=np.array([[0.75, 0.25], [0.5, 0.5]], np.float32))
+    index = Index(np.array(["a", "b"]), split.shares.max(1), *np.zeros((2, 2)))
+    plain = np.log([[0.9, 0.1], [0.5, 0.5]])
+    table = predictions.tabulate(split, index, plain, np.log([[0.5, 0.5], [0.25, 0.75]]))
+    assert table["cross_entropy"].tolist() == pytest.approx([np.log(2), -(np.log(0.25) + np.log(0.75)) / 2])
+    assert table["squared_error"].tolist() == pytest.approx([0.25**2, 0.25**2])
+    assert table["p_actual"].tolist() == pytest.approx([0.9, 0.5])  # which the temperature does not change
+    table = predictions.tabulate(split, index, plain)
+    assert table["squared_error"].tolist() == pytest.approx([0.15**2, 0])
+    assert predictions.parse(table).squared_error == pytest.approx(np.array([[0.15**2, 0]]))
+
+
 def test_a_table_of_one_run_is_put_in_the_order_of_the_patches():
     result = predictions.parse(TABLE.assign(p_actual=[0.5, 0.25, 1], lon=[2, 1, 3], lat=[50, 51, 52]))
     assert result.patch_ids.tolist() == ["a", "b", "c"]

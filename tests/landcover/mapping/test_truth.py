@@ -8,7 +8,7 @@ from tiny import write_tile
 
 from landcover.errors import InputError
 from landcover.mapping.maps import NOTHING
-from landcover.mapping.truth import Agreement, read_labels
+from landcover.mapping.truth import Agreement, Truth, read_truth
 from landcover.mapping.windows import Windows
 
 # Classes 10, 30 and 80 have the labels 0, 1 and 2; 0 is no class.
@@ -27,22 +27,25 @@ def truth(tmp_path):
     return tmp_path / "truth.tif"
 
 
-def read(truth, numbers=(10, 30, 80), step=2, side=4, aside=0, metres=10, crs="EPSG:32633"):
-    """The labels in windows of 2 x 2 pixels of a scene of so many pixels a side, which starts `aside` in the truth."""
+def read(truth, numbers=(10, 30, 80), step=2, side=4, aside=0, metres=10, crs="EPSG:32633") -> Truth:
+    """What is true of windows of 2 x 2 pixels of a scene of `side` pixels, which starts `aside` in the truth."""
     transform = GRID @ Affine.translation(aside, aside) @ Affine.scale(metres / 10)
     scene = SimpleNamespace(crs=crs, transform=tuple(transform)[:6], width=side, height=side)
-    return read_labels(truth, numbers, scene, Windows.over(scene, 2, step))
+    return read_truth(truth, numbers, scene, Windows.over(scene, 2, step))
 
 
 def test_a_window_has_the_class_that_covers_most_of_it(truth):
-    labels, warning = read(truth)
+    labels, pixels, warning = read(truth)
+    assert pixels[:, 0].tolist() == [[3, 0], [1, 3], [0, 1]]  # of the windows in the first row, as cells are the same
     assert (labels.tolist(), warning) == ([[0, 1], [NOTHING, 2]], None)
     assert read(truth, side=2, aside=2)[0].tolist() == [[2]]
 
 
 def test_windows_overlap_where_the_step_is_smaller(truth):
     # In the window below the middle, 10 and 30 cover a pixel each: the first of them counts.
-    assert read(truth, step=1)[0].tolist() == [[0, 1, 1], [0, 1, 1], [NOTHING, 0, 2]]
+    labels, pixels, _ = read(truth, step=1)
+    assert labels.tolist() == [[0, 1, 1], [0, 1, 1], [NOTHING, 0, 2]]
+    assert pixels[1].tolist() == [[0, 0, 1], [0, 1, 1], [0, 0, 1]]  # whether the cell, a pixel, is of class 30
 
 
 @pytest.mark.parametrize("place", [{"aside": 0.5}, {"side": 6}, {"aside": -1}, {"metres": 20, "side": 2}])
@@ -54,7 +57,7 @@ def test_windows_beside_the_pixels_are_refused(truth, place):
 
 
 def test_numbers_of_no_class_are_told(truth, tmp_path):
-    labels, warning = read(truth, (30, 80, 95))
+    labels, _, warning = read(truth, (30, 80, 95))
     assert labels.tolist() == [[NOTHING, 0], [NOTHING, 1]]
     assert warning == "33% of its numbers are of no class (10); windows where these cover most do not count"
     with pytest.raises(
@@ -62,7 +65,7 @@ def test_numbers_of_no_class_are_told(truth, tmp_path):
     ):
         read(truth, [1, 2])
     write_tile(tmp_path / "tagged.tif", TRUTH, transform=GRID, nodata=10)
-    assert read(tmp_path / "tagged.tif", (30, 80, 95))[1] is None
+    assert read(tmp_path / "tagged.tif", (30, 80, 95)).warning is None
     write_tile(tmp_path / "empty.tif", TRUTH * 0, transform=GRID)
     with pytest.raises(InputError, match=r"100% of its numbers are of no class \(0\)"):
         read(tmp_path / "empty.tif")

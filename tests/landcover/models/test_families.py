@@ -21,7 +21,7 @@ from landcover.training.loader import load as load_patches
 from landcover.training.prediction import predict
 
 FILES = "m.safetensors l.safetensors h.csv"
-TRAIN = f"stages train tensors w.safetensors {FILES}"
+TRAIN = f"stages train tensors shares w.safetensors {FILES}"
 BANDS = ["B02", "B08"]
 
 

@@ -25,11 +25,11 @@ def report(prepared, in_turn, tmp_path):
     def run(seeds: list[int], folds: int = 0) -> tuple[str, dict[str, dict]]:
         done = in_turn(
             "stages folds tensors folds.csv",
-            "stages baseline tensors folds.csv baselines.json b.csv fb.csv",
+            "stages baseline tensors shares folds.csv baselines.json b.csv fb.csv",
             "stages pretrained w.safetensors",
-            "stages train tensors w.safetensors m.safetensors l.safetensors h.csv",
-            "stages repeat tensors w.safetensors folds.csv s.safetensors e.safetensors",
-            "stages evaluate tensors folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
+            "stages train tensors shares w.safetensors m.safetensors l.safetensors h.csv",
+            "stages repeat tensors shares w.safetensors folds.csv s.safetensors e.safetensors",
+            "stages evaluate tensors shares folds.csv l.safetensors s.safetensors h.csv b.csv fb.csv reports",
             REPORT,
             params=params | {"repeat": {"seeds": seeds, "folds": folds}},
         )

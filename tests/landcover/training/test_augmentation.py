@@ -66,6 +66,8 @@ def test_patches_are_blended_or_pasted_by_hand():
     square[:2, 1:3] = 0  # of the places from 0 to 2, the last that 0.999 reaches
     assert torch.equal(mixed[1, 0], square)
     assert shares.tolist() == [[0.25, 0, 0.75], [0.75, 0, 0.25]]
+    _, shares = mix(images, torch.tensor([[0, 0.5, 0.5], [1, 0, 0]]), 3, mixture)
+    assert shares.tolist() == [[0.25, 0.375, 0.375], [0.75, 0.125, 0.125]]
 
 
 def test_the_shares_of_a_mixture_follow_its_distribution(default_params):

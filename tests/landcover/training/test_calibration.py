@@ -27,3 +27,9 @@ def test_a_temperature_stays_in_its_range():
     assert fit_temperature(LABELS, apart(1e3)) == high
     assert fit_temperature(np.zeros(10, int), apart(1)) == low  # all are right
     assert fit_temperature(np.ones(10, int), apart(1)) == high  # none is
+
+
+def test_a_temperature_can_be_fitted_to_shares():
+    """Each patch is to 80 % of one class, as all of them together are."""
+    shares = np.tile([0.8, 0.2], (10, 1))
+    assert fit_temperature(shares, apart(6)) == pytest.approx(fit_temperature(LABELS, apart(6)))

@@ -24,7 +24,7 @@ from landcover.training.loader import Patches, load
 from landcover.training.loop import Epoch, Run, balanced_weights, draw_batches, make_schedule, refuse_misfits
 from landcover.training.prediction import predict
 
-TRAIN = ("train", "tensors", "w.safetensors", "m.safetensors", "l.safetensors", "h.csv")
+TRAIN = ("train", "tensors", "shares", "w.safetensors", "m.safetensors", "l.safetensors", "h.csv")
 KILLED = ("killed.safetensors", "killed.l.safetensors", "killed.csv")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 CHANNELS = ("B02", "B03", "B04", "B08")
@@ -90,9 +90,9 @@ def test_history_equals_that_of_the_notebooks_loop(in_turn, tmp_path):
     split = {"method": "order", "train": 12, "val": 17, "test": 1}
     params = {"dataset": "small", "datasets": {"small": {"source": "x", "split": split}}, "train": {"epochs": 10}}
     done = in_turn(
-        "stages preprocess patches tensors data.json",
+        "stages preprocess patches tensors shares data.json",
         "stages pretrained w.safetensors",
-        "stages train tensors w.safetensors model.safetensors log.safetensors history.csv",
+        "stages train tensors shares w.safetensors model.safetensors log.safetensors history.csv",
         params=params,
     )
     assert done.returncode == 0, done.stderr
@@ -132,6 +132,18 @@ def test_losses_are_means_over_batches_and_accuracies_over_patches(six_patches, 
     assert first.train_loss == pytest.approx(((2 * right + 2 * wrong) / 4 + wrong) / 2, abs=1e-6)
     assert first.val_loss == pytest.approx(((2 * right + 3 * wrong) / 5 + wrong) / 2, abs=1e-6)
     assert first.train_accuracy == first.val_accuracy == pytest.approx(2 / 6)
+
+
+def test_a_network_learns_the_shares_of_the_classes(six_patches, default_params):
+    shares = torch.tensor([[0.6, 0.4], [0.3, 0.7]] * 3)
+    mixed = six_patches._replace(labels=shares.argmax(1), shares=shares)
+    torch.manual_seed(42)
+    learner = build(architecture(), Inputs(CHANNELS, ("a", "b"), 120))
+    hard = settings(default_params, target="shares", epochs=60, learning_rate=0.003)
+    last = list(fit(learner, mixed, mixed, hard))[-1]
+    entropy = float(-(shares * shares.log()).sum(1).mean())  # the least that a cross-entropy to them can be
+    assert entropy - 1e-6 < last.val_loss < entropy + 0.01
+    assert np.exp(predict(learner, mixed, 6)) == pytest.approx(shares.numpy(), abs=0.1)
 
 
 def rows_of(seed: int, chosen: Training) -> list[list[int]]:
@@ -361,3 +373,27 @@ def test_the_model_file_states_how_it_was_made_and_predicts_as_train_did(fused, 
     assert predicted["test"] == pytest.approx(predict(saved, load(test, torch.device("cpu")), 16), abs=1e-5)
     assert np.exp(predicted["test"]).sum(1) == pytest.approx(1, abs=1e-12)
     assert not list((tmp_path / ".partial").iterdir())
+
+
+def test_shares_go_from_the_tables_to_the_models_file(prepared, run_stage, tmp_path):
+    """Of patches of a single class each, as here: the same losses as with labels, and another target in the file."""
+    params = prepared(12, 4, 8)
+    histories = []
+    for target in ("majority", "shares"):
+        params["train"] = {"epochs": 2, "batch_size": 4, "target": target}
+        done = run_stage(*TRAIN, params=params)
+        assert (done.returncode, done.stderr) == (0, "")
+        histories.append(pd.read_csv(tmp_path / "h.csv"))
+        _, metadata = load_network(tmp_path / "m.safetensors")
+        assert metadata.target == target
+    pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+    assert list(metadata.share_bias) == list(metadata.inputs.classes)
+    assert sum(metadata.share_bias.values()) == pytest.approx(0, abs=1e-6)
+
+    tensors.save(tmp_path / "shares", {}, {})
+    done = run_stage(*TRAIN, params=params)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: train.target = 'shares': small states one class for each patch, and no shares; choose majority, or "
+        "give a table with a column for each class\n",
+    )
