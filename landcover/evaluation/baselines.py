@@ -189,8 +189,8 @@ def share_regression(
     """
     rows, labels = np.nonzero(shares)
     weights = {"logisticregression__sample_weight": shares[rows, labels].astype(np.float64)}
-    model, counts = _regression(inverse_regularization), np.ones((len(test), shares.shape[1]))
-    known = np.unique(labels)
+    model, known = _regression(inverse_regularization, features.shape[1]), np.unique(labels)
+    counts = np.ones((len(test), shares.shape[1]))
     if len(known) == 1:
         counts[:, known] += len(shares)
     else:

@@ -40,7 +40,9 @@ def test_it_is_a_baseline(network, run_stage, tmp_path):
     embed.main(["--model", "m", "--tensors", "tensors", "--out", "e.npz"])
     (tmp_path / "folds.csv").write_text("patch_id,split,row,place,fold\n")
     outputs = ("b.json", "b.csv", "fb.csv")
-    done = run_stage("baseline", "tensors", "shares", "folds.csv", *outputs, params={"baseline": {"embeddings": "e.npz"}})
+    done = run_stage(
+        "baseline", "tensors", "shares", "folds.csv", *outputs, params={"baseline": {"embeddings": "e.npz"}}
+    )
     assert (done.returncode, done.stderr) == (0, "")
     header = (tmp_path / "b.csv").read_text().partition("\n")[0]
     assert header == "patch_id,actual,majority,band_statistics,texture,embeddings"
