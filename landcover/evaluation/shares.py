@@ -16,7 +16,6 @@ from landcover.evaluation.metrics import METRICS
 from landcover.evaluation.predictions import parse, tabulate
 
 EDGES = (0, 0.05, 0.15, 0.3, 0.5, 0.7, 0.9, 1)  # of predicted shares in the picture; most lie near 0 or 1
-LEAST = 3  # patches in a bin
 OF_PATCH = ("cross_entropy", "rmse")
 
 
@@ -104,7 +103,7 @@ def bins(true: np.ndarray, predicted: np.ndarray) -> list[dict[str, np.ndarray]]
         place = np.searchsorted(EDGES[1:-1], of_predicted, side="right")
         count = np.bincount(place, minlength=len(EDGES) - 1)
         sums = [np.bincount(place, values, len(count)) for values in (of_predicted, of_true)]
-        kept = count >= LEAST
+        kept = count > 0
         of_bins = [values[kept] / count[kept] for values in sums]
         found.append({"count": count[kept], "predicted": of_bins[0], "true": of_bins[1]})
     return found

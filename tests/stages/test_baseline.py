@@ -18,7 +18,9 @@ def test_the_baselines_are_scored_and_the_chosen_regularization_is_told(tmp_path
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
 
     scores, table = json.loads((tmp_path / "1.json").read_text()), pd.read_csv(tmp_path / "1.csv")
-    charted = scores.pop("accuracies")
+    charted, of_shares = scores.pop("accuracies"), scores.pop("shares")
+    assert list(of_shares) == ["mean_shares", "share_regression"]
+    assert of_shares["share_regression"]["rmse"]["value"] < of_shares["mean_shares"]["rmse"]["value"]
     assert list(scores) == list(BASELINES) == ["majority", "band_statistics", "texture"]
     assert [row["accuracy"] for row in charted] == [scores[name]["accuracy"] for name in BASELINES]
     assert list(table) == ["patch_id", "actual", *BASELINES]

@@ -50,6 +50,6 @@ def test_bins_hold_the_means_of_their_patches():
     predicted = np.array([[0.01], [0.02], [0.03], [0.4], [0.6], [0.6], [0.66]])
     true = np.array([[0.1], [0.0], [0.2], [0.4], [0.5], [0.6], [0.7]])
     (only,) = shares.bins(true, predicted)
-    assert only["count"].tolist() == [3, 3]  # the bin of a single patch is left out
-    assert only["predicted"] == pytest.approx([0.02, 0.62])
-    assert only["true"] == pytest.approx([0.1, 0.6])
+    assert only["count"].tolist() == [3, 1, 3]  # bins without a patch are left out
+    assert only["predicted"] == pytest.approx([0.02, 0.4, 0.62])
+    assert only["true"] == pytest.approx([0.1, 0.4, 0.6])
