@@ -148,8 +148,8 @@ def test_labels_may_be_written_in_qgis(workspace, capsys):
     points = sample(capsys, "--points", "20")
     layer = pyogrio.read_dataframe("points/points.gpkg")
     layer["class"] = points["stratum"].to_numpy()
-    pyogrio.write_dataframe(layer, "points/anna.gpkg", layer="points")
-    lines, _ = run(capsys, "report", "maps/scene", "points/anna.gpkg")
+    pyogrio.write_dataframe(layer, "points/first.gpkg", layer="points")
+    lines, _ = run(capsys, "report", "maps/scene", "points/first.gpkg")
     assert re.fullmatch(r"overall accuracy 100\.0 \(\d\d\.\d to 100\.0\) % from 20 points", lines[1])
 
 
@@ -189,7 +189,7 @@ def test_two_interpreters_are_compared(workspace, capsys):
     points = sample(capsys, "--points", "20")
     one, two = points["stratum"], points["stratum"].copy()
     two[two[two == "cropland"].index[0]] = "tree_cover"
-    run(capsys, "report", "maps/scene", label(one, "anna.csv"), label(two, "ben.csv"))
+    run(capsys, "report", "maps/scene", label(one, "first.csv"), label(two, "second.csv"))
     agreement = json.loads((workspace / "points" / "report" / "report.json").read_text())["agreement"]
     assert (agreement["share"], agreement["points"]) == (0.95, 20)
     assert agreement["differ"] == [{"classes": CLASSES, "points": 1}]
