@@ -82,7 +82,7 @@ class Pictures:
     def draw_suspects(self, split: Split, rows: np.ndarray, review: pd.DataFrame) -> None:
         """Draw the most suspect of the patches in a label review, and below each its label and what is suggested."""
         if not len(rows):
-            self.draw("suspects", plots.note, "No label is listed as suspect. Labels are reviewed only in folds (repeat.folds).")
+            self.draw("suspects", plots.note, "No suspect labels: they are looked for in folds only (repeat.folds).")
             return
         positions = {name: label for label, name in enumerate(split.classes)}
         both = review[["actual", "suggested"]].map(positions.get).to_numpy(int)[:EXAMPLES]
