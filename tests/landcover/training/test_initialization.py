@@ -268,10 +268,10 @@ def test_training_states_where_it_started(prepared, in_turn, tmp_path):
     done = in_turn(
         "stages pretrained w",
         "stages folds tensors f.csv",
-        "stages baseline tensors f.csv b.json b.csv fb.csv",
+        "stages baseline tensors shares f.csv b.json b.csv fb.csv",
         "stages train tensors shares w m l h.csv",
         "stages repeat tensors shares w f.csv s e",
-        "stages evaluate tensors f.csv l s h.csv b.csv fb.csv r",
+        "stages evaluate tensors shares f.csv l s h.csv b.csv fb.csv r",
         "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
         "r.md card.md",
         params=params | {"evaluate": {"resamples": 100}},

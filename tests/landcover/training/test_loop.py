@@ -344,7 +344,7 @@ def test_two_processes_learn_as_one_does(fused, run_stage, default_params, tmp_p
     alone = trained(fused, default_params, tmp_path, 4)
     history = pd.read_csv(tmp_path / TRAIN[-1]).to_numpy()
     assert history == pytest.approx(np.array(alone.history), abs=2e-5)
-    together, _ = load_network(tmp_path / TRAIN[3])
+    together, _ = load_network(tmp_path / TRAIN[4])
     for name, value in alone.network.state_dict().items():
         torch.testing.assert_close(together.state_dict()[name], value, atol=1e-4, rtol=0)
 
@@ -378,6 +378,7 @@ def test_the_model_file_states_how_it_was_made_and_predicts_as_train_did(fused, 
 def test_shares_go_from_the_tables_to_the_models_file(prepared, run_stage, tmp_path):
     """Of patches of a single class each, as here: the same losses as with labels, and another target in the file."""
     params = prepared(12, 4, 8)
+    tensors.save(tmp_path / "w.safetensors", {}, {})  # no weights to start from
     histories = []
     for target in ("majority", "shares"):
         params["train"] = {"epochs": 2, "batch_size": 4, "target": target}
