@@ -331,18 +331,18 @@ class Training(Section):
             raise ValueError("init_mean and init_std: give one number for each band in init_bands")
         return self
 
-    def frozen(self, epoch: int) -> bool:
-        """Whether only the head learns in an epoch, which counts from 1."""
-        return self.freeze == "all" or epoch <= self.freeze
-
     @pydantic.model_validator(mode="after")
-    def _fit_the_target(self):
+    def _fits_the_target(self) -> Self:
         if self.target == "shares" and (self.class_weights != "none" or self.label_smoothing):
             raise ValueError(
                 "target = 'shares' takes neither class_weights nor label_smoothing, which would change the shares; set "
                 "class_weights to none and label_smoothing to 0"
             )
         return self
+
+    def frozen(self, epoch: int) -> bool:
+        """Whether only the head learns in an epoch, which counts from 1."""
+        return self.freeze == "all" or epoch <= self.freeze
 
 
 class Repetition(Section):

@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from landcover import files
 from landcover.config import Baseline, Evaluation, Runtime
 from landcover.constants import SPLITS
 from landcover.data.embeddings import load_embeddings
-from landcover.data.index import Folds, Index, load_folds, load_index, rows_by_split
+from landcover.data.index import Index, load_folds, load_index, rows_by_split
 from landcover.data.tensors import Split, load_split
 from landcover.evaluation import baselines, results
 from landcover.evaluation.metrics import demand
-from landcover.evaluation.predictions import BASELINE_LABELS, OF_PATCH, tabulate
+from landcover.evaluation.predictions import BASELINE_LABELS, tabulate, tabulate_baselines_in_folds
 from landcover.evaluation.shares import of_test
 from landcover.processes import helpers
 from landcover.terminal import showing
@@ -54,7 +53,7 @@ def regress(
 
 
 def of_shares(
-    known: np.ndarray, patches: Split, index: Index, trial: Trial, settings: Baseline, threads: int
+    known: np.ndarray, patches: Split, index: Index, trial: Trial, candidates: list[float], threads: int
 ) -> dict[str, np.ndarray]:
     """The logarithms of the shares (N, K) of a trial's test patches, by baseline; none if there are no shares."""
     if patches.shares is None:
@@ -63,8 +62,7 @@ def of_shares(
     given = known[train], patches.shares[train]
     groups = baselines.ground_groups(index.lon[train], index.lat[train])
     with threadpool_limits(threads):
-        candidates = settings.inverse_regularization
-        chosen = baselines.choose_regularization(known[train], patches.labels[train], groups, candidates, given[1])
+        chosen = baselines.choose_share_regularization(*given, groups, candidates)
         regression = baselines.share_regression(*given, known[test], chosen)
     return {"mean_shares": baselines.mean_shares(given[1], len(test)), "share_regression": regression}
 
@@ -76,22 +74,6 @@ def from_texture(patches: Split, trials: list[Trial], threads: int) -> list[np.n
         baselines.gradient_boosting(known[train], patches.labels[train], known[test], len(patches.classes))
         for train, test in trials
     ]
-
-
-def tabulate_folds(folds: Folds | None, patches: Split, predicted: dict[str, list[np.ndarray]]) -> pd.DataFrame:
-    """The class that each baseline predicts for each patch in the folds, from the trial of the fold that tests it."""
-    columns = [*OF_PATCH, "patch_id", "actual", *predicted]
-    if not folds:
-        return pd.DataFrame(columns=columns)
-    names, count = np.array(patches.classes), len(folds.numbers)
-    table = {"fold": folds.numbers, "place": folds.places, "patch_id": folds.patch_ids}
-    table["actual"] = names[patches.labels[:count]]
-    for baseline, by_trial in predicted.items():
-        labels = np.empty(count, int)
-        for fold, log_probabilities in enumerate(by_trial[1:], 1):
-            labels[folds.rows(fold, "test")] = log_probabilities.argmax(1)
-        table[baseline] = names[labels]
-    return pd.DataFrame(table)
 
 
 def baseline(
@@ -116,7 +98,7 @@ def baseline(
     rows = rows_by_split(tensors_dir, *needed)
     trials = [Trial(rows["train"], rows["test"])]
     if folds:
-        trials += [Trial(folds.rows(fold, "train"), folds.rows(fold, "test")) for fold in range(1, folds.count + 1)]
+        trials += [Trial(rows["train"], rows["test"]) for rows in folds.trials()]
     threads = max(1, runtime.threads // 2)  # of each process
     embedded = {}
     if baseline.embeddings:  # a missing patch is reported before anything is computed
@@ -125,9 +107,11 @@ def baseline(
         texture = pool.submit(from_texture, patches, trials, threads)  # meanwhile:
         statistics = features(patches, lambda one: baselines.band_statistics(one.images, baseline.percentiles, threads))
         known = {"band_statistics": statistics} | embedded
-        common = patches, index, trials, baseline.inverse_regularization, threads
-        regressions = {name: regress(values, *common) for name, values in known.items()}
-        shares = of_shares(statistics, patches, index, trials[0], baseline, threads)
+        candidates = baseline.inverse_regularization
+        regressions = {
+            name: regress(values, patches, index, trials, candidates, threads) for name, values in known.items()
+        }
+        shares = of_shares(statistics, patches, index, trials[0], candidates, threads)
         with showing("gradient boosting on texture features"):
             texture = texture.result()
     majority = [baselines.majority(patches.labels[train], len(test), len(patches.classes)) for train, test in trials]
@@ -148,4 +132,4 @@ def baseline(
     files.write_json(baselines_json, content)
     predictions = tables["majority"][["patch_id", "actual"]]
     files.write_csv(predictions_csv, predictions.assign(**{name: table["predicted"] for name, table in tables.items()}))
-    files.write_csv(fold_predictions_csv, tabulate_folds(folds, patches, predicted))
+    files.write_csv(fold_predictions_csv, tabulate_baselines_in_folds(folds, patches, predicted))

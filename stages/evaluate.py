@@ -9,8 +9,8 @@ from scipy.special import log_softmax
 from landcover import files
 from landcover.config import Dataset, Evaluation
 from landcover.constants import SPLITS
-from landcover.data.index import INDEX, Folds, load_folds, load_index, split_of_each
-from landcover.data.tensors import Split, load_origin, load_split
+from landcover.data.index import INDEX, load_folds, load_index, split_of_each
+from landcover.data.tensors import load_origin, load_split
 from landcover.evaluation import confusion, label_review, results
 from landcover.evaluation.calibration import ece
 from landcover.evaluation.importance import importance
@@ -21,41 +21,7 @@ from landcover.evaluation.shares import of_test as of_shares
 from landcover.processes import helpers
 from landcover.report import plots
 from landcover.report.pictures import Pictures
-from landcover.training.calibration import fit_temperature
-
-Arrays = dict[str, np.ndarray]  # log-probabilities by split, float64 (..., N, K)
-
-
-def fitted_to_shares(val: Split, of_val: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Log-probabilities at the temperature that brings those of the val patches closest to their shares."""
-    temperature = fit_temperature(val.shares, of_val)
-    return [log_softmax(values / temperature, axis=-1) for values in (of_val, *others)]
-
-
-def run_as_shares(splits: dict[str, Split], log_probabilities: Arrays) -> Arrays:
-    """A run's log-probabilities of each split, read as shares; whatever its target, so that targets compare."""
-    if splits["val"].shares is None:
-        return {}
-    fitted = fitted_to_shares(splits["val"], *(log_probabilities[name] for name in ("val", "test", "train")))
-    return dict(zip(("val", "test", "train"), fitted, strict=True))
-
-
-def repeated_as_shares(splits: dict[str, Split], repeated: Arrays, folds: Folds | None) -> Arrays:
-    """The same of each seed, and of each fold by its own val patches; (S, N, K)."""
-    if not repeated or splits["val"].shares is None:
-        return {}
-    fitted = {name: np.empty_like(values) for name, values in repeated.items()}
-    every = {name: np.arange(len(split.labels)) for name, split in splits.items()}
-    trials = [every]
-    if folds:
-        trials = [{name: folds.rows(fold, name) for name in every} for fold in range(1, folds.count + 1)]
-    for rows in trials:
-        val = splits["val"].select(rows["val"])
-        for seed in range(len(repeated["val"])):
-            given = (repeated[name][seed, rows[name]] for name in ("val", "test"))
-            for name, values in zip(("val", "test"), fitted_to_shares(val, *given), strict=True):
-                fitted[name][seed, rows[name]] = values
-    return fitted
+from landcover.training.calibration import repeated_as_shares, run_as_shares
 
 
 def evaluate(
@@ -102,7 +68,8 @@ def evaluate(
         else:
             tested, theirs = ({name: of[name] for name in results.REPEATED} for of in (splits, indices))
         seeds, repeated = load_seeds(seeds_path, tested, folds)
-        seeds_as_shares = repeated_as_shares(tested, repeated, folds)
+        every = [{name: np.arange(len(split.labels)) for name, split in tested.items()}]
+        seeds_as_shares = repeated_as_shares(tested, repeated, folds.trials() if folds else every)
         tables = results.tabulate_seeds(seeds, repeated, tested, theirs, folds, seeds_as_shares)
         tolerance, same_patches = evaluate.tolerance.get("accuracy"), baselines
         if folds:

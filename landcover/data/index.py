@@ -84,6 +84,10 @@ class Folds:
         """The patches with a role in a fold, int64: rows of this table, and of the tensors of its splits together."""
         return np.flatnonzero(self.roles[fold - 1] == role)
 
+    def trials(self) -> list[dict[str, np.ndarray]]:
+        """By fold, the rows of its train, val and test patches."""
+        return [{role: self.rows(fold, role) for role in SPLITS} for fold in range(1, self.count + 1)]
+
 
 def load_folds(path: Path) -> Folds | None:
     """Read data/folds.csv; None if there are no folds."""

@@ -143,17 +143,27 @@ def majority(train_labels: np.ndarray, count: int, classes: int) -> np.ndarray:
 
 
 def _predict(
-    model: ClassifierMixin, features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int
+    model: ClassifierMixin,
+    features: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    classes: int,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Log-probabilities (N, K) for the features `test`, from a model fitted to `features` and `labels`."""
+    """Log-probabilities (N, K) for the features `test`, from a model fitted to `features` and `labels`.
+
+    Args:
+        weights: of the rows, for a logistic regression; they add up to the number of patches.
+    """
     known = np.unique(labels)
     # As in `majority`, one patch is added to each class, or a class absent from train would have probability 0.
-    counts = np.ones((len(test), classes))
+    counts, patches = np.ones((len(test), classes)), len(labels) if weights is None else weights.sum()
     if len(known) == 1:
-        counts[:, known] += len(labels)  # a single class
+        counts[:, known] += patches  # a single class
     else:
-        counts[:, known] += len(labels) * model.fit(features, labels).predict_proba(test)
-    return np.log(counts / (len(labels) + classes))
+        options = {} if weights is None else {"logisticregression__sample_weight": weights}
+        counts[:, known] += patches * model.fit(features, labels, **options).predict_proba(test)
+    return np.log(counts / (patches + classes))
 
 
 def _regression(inverse_regularization: float, features: int) -> ClassifierMixin:
@@ -182,20 +192,15 @@ def mean_shares(train_shares: np.ndarray, count: int) -> np.ndarray:
 def share_regression(
     features: np.ndarray, shares: np.ndarray, test: np.ndarray, inverse_regularization: float
 ) -> np.ndarray:
-    """Log-shares (N, K) for the features `test`, from a multinomial regression fitted to `features` and `shares`.
+    """Log-shares (N, K) for the features `test`, from a multinomial regression fitted to `features` and `shares`."""
+    return _predict_shares(_regression(inverse_regularization, features.shape[1]), features, shares, test)
 
-    Each patch is a row for each of its classes, weighted by the class's share: the regression's loss is then the
-    cross-entropy to the shares.
-    """
+
+def _predict_shares(model: ClassifierMixin, features: np.ndarray, shares: np.ndarray, test: np.ndarray) -> np.ndarray:
+    # A row for each class of a patch, weighted by its share: the loss is then the cross-entropy to the shares.
     rows, labels = np.nonzero(shares)
-    weights = {"logisticregression__sample_weight": shares[rows, labels].astype(np.float64)}
-    model, known = _regression(inverse_regularization, features.shape[1]), np.unique(labels)
-    counts = np.ones((len(test), shares.shape[1]))
-    if len(known) == 1:
-        counts[:, known] += len(shares)
-    else:
-        counts[:, known] += len(shares) * model.fit(features[rows], labels, **weights).predict_proba(test)
-    return np.log(counts / (len(shares) + shares.shape[1]))
+    weights = shares[rows, labels].astype(np.float64)
+    return _predict(model, features[rows], labels, test, shares.shape[1], weights)
 
 
 def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
@@ -210,25 +215,58 @@ def ground_groups(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
 
 
 def choose_regularization(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray, candidates: list[float]
+) -> float:
+    """The C of `logistic_regression` with the highest accuracy; see `_cross_validate`.
+
+    By accuracy, because networks are compared by it. The likelihood would choose a smaller C, with a lower accuracy,
+    and so a baseline that is easier to beat.
+    """
+
+    def hits(train: np.ndarray, held_out: np.ndarray, candidates: list[float]) -> list[int]:
+        model, found = _regression(candidates[0], features.shape[1]), []
+        for candidate in candidates:
+            model.set_params(logisticregression__C=candidate)  # which starts from the fit before
+            predicted = _predict(model, features[train], labels[train], features[held_out], labels.max() + 1)
+            found.append(np.count_nonzero(predicted.argmax(1) == labels[held_out]))
+        return found
+
+    return _cross_validate(hits, features, labels, groups, candidates)
+
+
+def choose_share_regularization(
+    features: np.ndarray, shares: np.ndarray, groups: np.ndarray, candidates: list[float]
+) -> float:
+    """The C of `share_regression` with the lowest cross-entropy; see `_cross_validate`."""
+
+    def likelihoods(train: np.ndarray, held_out: np.ndarray, candidates: list[float]) -> list[float]:
+        model, found = _regression(candidates[0], features.shape[1]), []
+        for candidate in candidates:
+            model.set_params(logisticregression__C=candidate)
+            predicted = _predict_shares(model, features[train], shares[train], features[held_out])
+            found.append((shares[held_out] * predicted).sum())
+        return found
+
+    return _cross_validate(likelihoods, features, shares.argmax(1), groups, candidates)
+
+
+def _cross_validate(
+    score: Callable[[np.ndarray, np.ndarray, list[float]], list[float]],
     features: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
     candidates: list[float],
-    shares: np.ndarray | None = None,
 ) -> float:
-    """The C of a logistic regression with the highest accuracy in a cross-validation; the smallest of ties.
-
-    With shares, float (N, K), it is that of `share_regression` with the lowest cross-entropy to them.
+    """The candidate with the highest score in a cross-validation; the smallest of ties.
 
     The five folds are stratified by class as far as whole groups allow. With fewer than five groups, no class of five
     patches, or a single class, no choice is possible: the result is the middle candidate (of two, the smaller).
 
     Args:
+        score: of each candidate, in order of size, from the rows to fit to and those held out; added up over folds.
         features: float64 (N, F), of the train split.
         groups: int (N,); the patches of a group stay in one fold, because similar neighbours would leak between folds.
     """
-    # By accuracy, because networks are compared by it. The likelihood would choose a smaller C, with a lower accuracy,
-    # and so a baseline that is easier to beat.
     candidates = sorted(candidates)
     counts = np.bincount(labels)
     if len(np.unique(groups)) < FOLDS or counts.max() < FOLDS or np.count_nonzero(counts) == 1:
@@ -236,19 +274,11 @@ def choose_regularization(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # may be missing in a fold, which is harmless
         folds = list(StratifiedGroupKFold(FOLDS).split(features, labels, groups))
-    score = np.zeros(len(candidates))
+    total = np.zeros(len(candidates))
     for train, held_out in tqdm(folds, desc="cross-validation", unit="fold", disable=None):
         if len(held_out):  # few groups of odd sizes may leave a fold without any
-            model = _regression(candidates[0], features.shape[1])
-            for number, candidate in enumerate(candidates):
-                if shares is not None:
-                    logs = share_regression(features[train], shares[train], features[held_out], candidate)
-                    score[number] += (shares[held_out] * logs).sum()
-                    continue
-                model.set_params(logisticregression__C=candidate)
-                predicted = _predict(model, features[train], labels[train], features[held_out], len(counts))
-                score[number] += np.count_nonzero(predicted.argmax(1) == labels[held_out])
-    return candidates[score.argmax()]
+            total += score(train, held_out, candidates)
+    return candidates[total.argmax()]
 
 
 def gradient_boosting(features: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from landcover.data.index import Index
+from landcover.data.index import Folds, Index
 from landcover.data.places import PLACE_KM, gather
 from landcover.data.tensors import Split
 from landcover.errors import InputError
@@ -182,6 +182,28 @@ def complete(before: Predictions, after: Predictions) -> tuple[Predictions, Pred
     """Both with the facts of the patches that one of them has, those of `after` first."""
     facts = {name: getattr(before if getattr(after, name) is None else after, name) for name in OF_PATCHES}
     return replace(before, **facts), replace(after, **facts)
+
+
+def tabulate_baselines_in_folds(
+    folds: Folds | None, patches: Split, predicted: dict[str, list[np.ndarray]]
+) -> pd.DataFrame:
+    """The class that each baseline predicts for each patch in the folds, from the trial of the fold that tests it.
+
+    Args:
+        predicted: by baseline, the log-probabilities of the test patches of the split, then of each fold.
+    """
+    columns = [*OF_PATCH, "patch_id", "actual", *predicted]
+    if not folds:
+        return pd.DataFrame(columns=columns)
+    names, count = np.array(patches.classes), len(folds.numbers)
+    table = {"fold": folds.numbers, "place": folds.places, "patch_id": folds.patch_ids}
+    table["actual"] = names[patches.labels[:count]]
+    for baseline, by_trial in predicted.items():
+        labels = np.empty(count, int)
+        for fold, log_probabilities in enumerate(by_trial[1:], 1):
+            labels[folds.rows(fold, "test")] = log_probabilities.argmax(1)
+        table[baseline] = names[labels]
+    return pd.DataFrame(table)
 
 
 def of_baselines(table: pd.DataFrame, like: Predictions) -> dict[str, Predictions]:

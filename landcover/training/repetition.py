@@ -85,7 +85,7 @@ class Repetition(NamedTuple):
         names = folds.splits if folds else SPLITS
         rows = [rows_by_split(tensors_dir, *names)]
         if folds:
-            rows += [{role: folds.rows(fold, role) for role in SPLITS} for fold in range(1, folds.count + 1)]
+            rows += folds.trials()
         split = targets.load_split(train, tensors_dir, shares_path, *names)
         patches = load(split, device, runtime.resident_gigabytes)
         pretrained, settings = Pretrained.load(pretrained_path), train.model_dump(exclude={"seed"})

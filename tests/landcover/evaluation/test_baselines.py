@@ -222,5 +222,5 @@ def test_shares_are_predicted_by_their_mean_and_from_band_statistics():
     predicted = np.exp(baselines.share_regression(features, shares, np.array([[-1.0], [1.0]]), 1000))
     assert predicted == pytest.approx((100 * shares[[0, 50]] + 1) / 103, abs=0.01)
     groups = np.arange(100) % 10
-    choice = baselines.choose_regularization(features, shares.argmax(1), groups, [0.001, 1000], shares)
+    choice = baselines.choose_share_regularization(features, shares, groups, [0.001, 1000])
     assert choice == 1000  # the other one hardly moves from the mean

@@ -6,7 +6,7 @@ from landcover.mapping.item import to_item
 
 def test_a_map_is_an_item_that_names_its_classes():
     transform = Affine(120, 0, 500_000, 0, -120, 5_000_000)  # on the central meridian of zone 33, 15 degrees east
-    names = ["classes.tif", "classes.qml", "confidence.tif"]
+    names = ["classes.tif", "classes.qml", "confidence.tif", "shares.tif"]
     colours = {"tree_cover": "#006400", "cropland": "#f096ff"}
     item = to_item("scene", "2023-06-13", "EPSG:32633", transform, (20, 10), list(colours), colours, names)
     assert item["properties"]["datetime"] == "2023-06-13T00:00:00Z"
@@ -18,7 +18,7 @@ def test_a_map_is_an_item_that_names_its_classes():
     assert (edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1) > 0).all()  # to the left
     np.testing.assert_allclose(ring[3], [15, 45.153], atol=0.001)
     np.testing.assert_allclose(item["bbox"], [*ring.min(0), *ring.max(0)])
-    assert set(item["assets"]) == {"classes", "confidence", "overview", "metadata"}
+    assert set(item["assets"]) == {"classes", "confidence", "shares", "overview", "metadata"}
     assert item["assets"]["classes"]["href"] == "./classes.tif"
     assert item["assets"]["classes"]["classification:classes"] == [
         {"value": 0, "name": "nodata", "description": "no data", "nodata": True},
