@@ -293,6 +293,7 @@ def _epochs_or_all(value: Any) -> int | str:
 class Training(Section):
     target: Literal["majority", "shares"]
     seed: Seed
+    patches: Count | None
     epochs: Count
     batch_size: Count
     eval_batch_size: Count

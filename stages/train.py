@@ -23,6 +23,7 @@ from landcover.training import targets
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import own_device, set_deterministic
 from landcover.training.distributed import join
+from landcover.training.drawing import draw_patches
 from landcover.training.initialization import Pretrained, describe_start, initialize
 from landcover.training.inputs import describe, make_network
 from landcover.training.loader import load
@@ -74,16 +75,20 @@ def train(
     device = own_device(choose_device(runtime.device))
     set_deterministic(runtime.threads, device)
     splits = {name: targets.load_split(train, tensors_dir, shares_path, name) for name in SPLITS}
-    network = make_network(splits["train"], model, train.seed, device)
     patches = {name: load(split, device, runtime.resident_gigabytes) for name, split in splits.items()}
+    learnt, learnt_patches = splits["train"], patches["train"]
+    if train.patches:
+        rows = draw_patches(learnt.labels, train)
+        learnt, learnt_patches = learnt.select(rows), learnt_patches.select(rows)
+    network = make_network(learnt, model, train.seed, device)
     pretrained = Pretrained.load(pretrained_path)
-    start = initialize(network, model, pretrained, train, patches["train"])
+    start = initialize(network, model, pretrained, train, learnt_patches)
     digests = targets.sha256(splits["train"]), pretrained.sha256
     options = model.to_json(), train.model_dump(), *digests, runtime.threads, str(device)
     with join(device) as group:
         if start and group.rank == 0:
             print(describe_start(start))
-        run = Run(network, patches["train"], patches["val"], train, group)
+        run = Run(network, learnt_patches, patches["val"], train, group)
         checkpoint = checkpoint_path("train", tensors_dir, *options, group.size)
         curves = checkpoint.with_suffix(".csv")
         fit(run, checkpoint, curves)
@@ -98,7 +103,7 @@ def train(
     metadata = describe(
         network,
         model,
-        splits["train"],
+        learnt,
         modality_dropout=train.modality_dropout,
         **targets.facts(splits["val"], predicted["val"], splits["test"], predicted["test"]),
         epochs=epochs,

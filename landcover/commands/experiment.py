@@ -3,11 +3,13 @@
     python -m landcover experiment run [NAME ...]    experiments, or whole groups; ends with a verdict on each NAME
     python -m landcover experiment table [GROUP]     from the last run of each; by default, of the first group
     python -m landcover experiment splits [GROUP]    their accuracies on two datasets, as by row order and by place
+    python -m landcover experiment curve [GROUP]     their accuracies by --patches, as a table and a picture
 
 Each runs as `dvc exp run --temp --name NAME -S ...`, in a folder of its own with the code and parameters of the
 workspace, which it leaves as they are. It is repeated over FOLDS folds; with --split, which adds -split to its name, it
 runs on the dataset's split, over three seeds or as many as given. With --dataset, it runs on another entry of
-`datasets` in params.yaml, under the name NAME-DATASET.
+`datasets` in params.yaml, under the name NAME-DATASET; with --patches, on so many of the train patches, drawn anew for
+each seed.
 """
 
 import argparse
@@ -22,12 +24,19 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from landcover.config import PARAMS
+from landcover.config import PARAMS, is_url
 from landcover.errors import InputError, few
 from landcover.evaluation.predictions import Predictions, mismatches, parse
 from landcover.evaluation.revisions import Revision, git
-from landcover.report import markdown
-from landcover.report.experiments import Experiments, recommendation, summarize, summarize_splits
+from landcover.report import markdown, plots
+from landcover.report.experiments import (
+    Experiments,
+    curve,
+    recommendation,
+    summarize,
+    summarize_sizes,
+    summarize_splits,
+)
 
 EXPERIMENTS = Path("experiments.yaml")
 LISTS = "data/lists"
@@ -57,17 +66,27 @@ class Setting(NamedTuple):
 
     dataset: str | None  # None: that of params.yaml
     seeds: int = 0  # on the dataset's split, over so many seeds; 0: over folds
+    patches: int | None = None  # of those to train on; None: all
 
     def called(self, name: str) -> str:
         """The name under which DVC keeps the experiment."""
-        return "-".join([name, *([self.dataset] if self.dataset else []), *(["split"] if self.seeds else [])])
+        parts = [name, self.dataset, "split" if self.seeds else None, self.patches]
+        return "-".join(str(part) for part in parts if part)
 
     def parameters(self) -> dict[str, Any]:
         seeds = [*range(1, self.seeds + 1)] if self.seeds > 1 else []  # one is that of train
         split = {"repeat.folds": 0, "repeat.seeds": seeds, "repeat.test": "folds"}
         # Of several networks, one on each core is faster than all cores on one.
         threads = {} if self.seeds == 1 else {"runtime.threads": 1}
-        return (split if self.seeds else FOLDS) | threads | ({"dataset": self.dataset} if self.dataset else {})
+        changes = (split if self.seeds else FOLDS) | threads
+        changes |= {"dataset": self.dataset} if self.dataset else {}
+        return changes | ({"train.patches": self.patches} if self.patches else {})
+
+    def options(self) -> list[str]:
+        """Those of the command line that ask for it."""
+        given = {"--dataset": self.dataset, "--patches": self.patches}
+        texts = [text for option, value in given.items() if value for text in (option, str(value))]
+        return texts + ["--split"] * bool(self.seeds)
 
 
 def reference_of_head(called: str) -> str:
@@ -98,6 +117,8 @@ def run(name: str, changes: dict[str, Any], setting: Setting) -> None:
     """
     called = setting.called(name)
     parameters = changes | setting.parameters()
+    if (weights := parameters.get("train.init")) and not is_url(weights):
+        parameters["train.init"] = os.path.abspath(weights)  # DVC works in another folder
     given = [text for key, value in parameters.items() for text in ("-S", f"{key}={json.dumps(value)}")]
     # DVC takes along what Git tracks; a list that a command wrote may be ignored.
     ignored = git("ls-files", "--others", "--ignored", "--exclude-standard", "--", LISTS) or ""
@@ -178,53 +199,88 @@ def collect(names: list[str], chosen: dict[str, str], setting: Setting) -> Exper
         predictions[split] = {name: parse(table) for name, table in tables.items() if len(table)}
         demand_same_patches(predictions[split], split)
     if not predictions["test"]:
-        command = ["python -m landcover experiment run", *names]
-        command += ["--dataset", setting.dataset] if setting.dataset else []
-        command += ["--split"] if setting.seeds else []
+        command = ["python -m landcover experiment run", *names, *setting.options()]
         raise InputError(f"none of these experiments was run; first {' '.join(command)}")
     table = "baseline_predictions.csv" if setting.seeds else "fold_baseline_predictions.csv"
-    baselines = revisions[next(iter(predictions["test"]))].csv(f"reports/{table}")
-    return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())))
+    first = revisions[next(iter(predictions["test"]))]
+    baselines, synthetic = first.csv(f"reports/{table}"), first.json("reports/data.json")["synthetic"]
+    return Experiments(**predictions, baselines=baselines, reference=next(iter(chosen.values())), synthetic=synthetic)
+
+
+def show_table(names: list[str], chosen: dict[str, str], setting: Setting) -> None:
+    experiments = collect(names, chosen, setting)
+    print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
+
+
+def show_splits(names: list[str], chosen: dict[str, str], dataset: str | None) -> None:
+    own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], dataset or BY_PLACE
+    if own == other:
+        raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
+    settings = {own: Setting(None, SEEDS), other: Setting(other, SEEDS)}
+    sides = {dataset: collect(names, chosen, one) for dataset, one in settings.items()}
+    print(markdown.table(summarize_splits(sides)))
+
+
+def show_curve(names: list[str], chosen: dict[str, str], settings: list[Setting]) -> None:
+    """Print the accuracies by the number of train patches, and draw them."""
+    if len(settings) < 2:
+        raise InputError("experiment curve: give two or more numbers of train patches, such as --patches 50 100 200")
+    sides = {int(setting.patches or 0): collect(names, chosen, setting) for setting in settings}
+    called = "-".join([*(names or chosen), *([settings[0].dataset] if settings[0].dataset else []), "curve"])
+    path = Path("comparison", f"{called}.png")
+    path.parent.mkdir(exist_ok=True)
+    synthetic = any(experiments.synthetic for experiments in sides.values())
+    plots.draw(path, synthetic, plots.accuracy_by_patches, curve(sides))
+    print(f"{markdown.table(summarize_sizes(sides))}\n\n{path}")
+
+
+def run_all(given: list[str], chosen: dict[str, str], groups: dict[str, Any], setting: Setting) -> None:
+    """Run the chosen experiments, and those that they are compared with, and give a verdict on each that is named.
+
+    Args:
+        given: names of experiments or groups.
+    """
+    edited = report_uncommitted()
+    changes = {name: change for group in groups.values() for name, change in group.items()}
+    judged = [name for name in chosen if name in given]  # a group has a table
+    references = dict.fromkeys(chosen[name] for name in judged if chosen[name] not in chosen)
+    for name in references:  # each is run once on a commit, as long as nothing is edited
+        if edited or not git("for-each-ref", reference_of_head(setting.called(name))):
+            print(f"\n{name}, which the others are compared with:", file=sys.stderr)
+            run(name, changes[name], setting)
+    for name in chosen:
+        run(name, changes[name], setting)
+    for name in judged:
+        give_verdict(name, chosen[name], setting)
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m landcover experiment", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("command", choices=["run", "table", "splits"])
+    parser.add_argument("command", choices=["run", "table", "splits", "curve"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     dataset = f"run on this dataset, or show the runs on it; splits: the second one, by default {BY_PLACE}"
     parser.add_argument("--dataset", help=dataset)
     split = "on the dataset's split, over seeds, by default 1 to 3, not over folds; splits always is"
     parser.add_argument("--split", type=int, nargs="?", const=SEEDS, default=0, metavar="SEEDS", help=split)
+    patches = "train on so many of the train patches, drawn for each seed; several numbers are run one after the other"
+    parser.add_argument("--patches", type=int, nargs="+", default=[None], metavar="NUMBER", help=patches)
     given = parser.parse_args(arguments)
     if not EXPERIMENTS.is_file():
         raise InputError(f"{EXPERIMENTS}: not found; run from the root of the repository")
     groups: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(EXPERIMENTS.read_bytes())  # changes, by name
     names = given.names or list(groups)[: None if given.command == "run" else 1]
     chosen = select(names, groups)
-    setting = Setting(given.dataset, given.split)
+    settings = [Setting(given.dataset, given.split, patches) for patches in given.patches]
     match given.command:
         case "run":
-            edited = report_uncommitted()
-            changes = {name: change for group in groups.values() for name, change in group.items()}
-            judged = [name for name in chosen if name in given.names]  # a group has a table
-            references = dict.fromkeys(chosen[name] for name in judged if chosen[name] not in chosen)
-            for name in references:  # each is run once on a commit, as long as nothing is edited
-                if edited or not git("for-each-ref", reference_of_head(setting.called(name))):
-                    print(f"\n{name}, which the others are compared with:", file=sys.stderr)
-                    run(name, changes[name], setting)
-            for name in chosen:
-                run(name, changes[name], setting)
-            for name in judged:
-                give_verdict(name, chosen[name], setting)
+            for setting in settings:
+                run_all(given.names, chosen, groups, setting)
         case "table":
-            experiments = collect(names, chosen, setting)
-            print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
+            for setting in settings:
+                show_table(names, chosen, setting)
         case "splits":
-            own, other = Revision("HEAD").yaml(PARAMS.name)["dataset"], given.dataset or BY_PLACE
-            if own == other:
-                raise InputError(f"--dataset {other}: is the dataset of the last commit; name another one")
-            settings = {own: Setting(None, SEEDS), other: Setting(other, SEEDS)}
-            sides = {dataset: collect(names, chosen, one) for dataset, one in settings.items()}
-            print(markdown.table(summarize_splits(sides)))
+            show_splits(names, chosen, given.dataset)
+        case "curve":
+            show_curve(names, chosen, settings)

@@ -23,6 +23,7 @@ class Experiments(NamedTuple):
     test: dict[str, Predictions]
     baselines: pd.DataFrame  # baseline_predictions.csv, or fold_baseline_predictions.csv
     reference: str  # the experiment that the others are compared with
+    synthetic: bool = False
 
     @property
     def by_folds(self) -> bool:
@@ -149,3 +150,45 @@ def summarize_splits(on: dict[str, Experiments]) -> list[dict[str, str]]:
         accuracies = {dataset: _accuracy(_over_patches(side[name])) for dataset, side in sides.items()}
         rows.append({"predictor": name} | accuracies | {"difference": f"**{text}**" if low > 0 or high < 0 else text})
     return rows
+
+
+def summarize_sizes(sides: dict[int, Experiments]) -> list[dict[str, str]]:
+    """One row per number of train patches: the accuracy of each experiment, and its difference from the reference.
+
+    A difference is bold if it is significant after Holm's correction over all differences in the table.
+
+    Args:
+        sides: the experiments by the number of patches that they were trained on.
+    """
+    verdicts: dict[tuple[int, str], Verdict] = {}
+    for size, experiments in sides.items():
+        if reference := experiments.test.get(experiments.reference):
+            for name in experiments.test.keys() - {experiments.reference}:
+                both = (ACCURACY.scores(one) for one in (reference, experiments.test[name]))
+                verdicts[size, name] = compare_scores(ACCURACY, *both, reference.places, reference.folds)
+    adjusted = dict(zip(verdicts, holm([one.p for one in verdicts.values()]), strict=True))
+    names = dict.fromkeys(name for experiments in sides.values() for name in experiments.test)
+    rows = []
+    for size, experiments in sides.items():
+        row = {"train patches": f"{size:,}"}
+        row |= {name: _accuracy(_over_patches(one)) if (one := experiments.test.get(name)) else "-" for name in names}
+        for name in [name for name in names if name != experiments.reference]:
+            text = change(verdicts[size, name]) if (size, name) in verdicts else "-"
+            significant = adjusted.get((size, name), 1) < 1 - CONFIDENCE
+            row[f"{name} against {experiments.reference}"] = f"**{text}**" if significant else text
+        rows.append(row)
+    return rows
+
+
+def curve(sides: dict[int, Experiments]) -> pd.DataFrame:
+    """The accuracy of each experiment by the number of train patches, with its 95% interval.
+
+    Returns:
+        columns experiment, patches, accuracy, low and high.
+    """
+    rows = []
+    for size, experiments in sides.items():
+        for name, one in experiments.test.items():
+            estimate = _over_patches(one)
+            rows.append((name, size, estimate.value, *estimate.interval()))
+    return pd.DataFrame(rows, columns=["experiment", "patches", "accuracy", "low", "high"])

@@ -212,6 +212,25 @@ def accuracy_by_purity(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def accuracy_by_patches(curve: pd.DataFrame) -> Figure:
+    """Draw the accuracy of experiments by the number of train patches, with 95% intervals, from experiments.curve."""
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    names = curve["experiment"].unique()
+    for number, (name, of) in enumerate(curve.groupby("experiment", sort=False)):
+        beside = 1 + 0.03 * (number - (len(names) - 1) / 2)  # so that intervals do not cover each other
+        reach = (of["accuracy"] - of["low"], of["high"] - of["accuracy"])
+        axes.errorbar(of["patches"] * beside, of["accuracy"], reach, label=name, marker="o", capsize=4, linewidth=1.8)
+    sizes = sorted(curve["patches"].unique())
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.set(xlabel="train patches", ylabel="test accuracy (95% interval)")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="lower right")
+    return figure
+
+
 def shares(
     bins: Sequence[Mapping[str, np.ndarray]], classes: Sequence[str], colours: Mapping[str, str] | None = None
 ) -> Figure:

@@ -24,6 +24,7 @@ from landcover.processes import end_if_orphaned, helpers
 from landcover.training import targets
 from landcover.training.checkpoints import checkpoint_path
 from landcover.training.determinism import set_deterministic
+from landcover.training.drawing import draw_patches
 from landcover.training.initialization import Pretrained, initialize
 from landcover.training.inputs import describe, make_network
 from landcover.training.loader import Patches, load
@@ -101,6 +102,7 @@ class Repetition(NamedTuple):
         """
         settings = self.train.model_copy(update={"seed": trial.own_seed})
         train, val = (self.rows[trial.fold][role] for role in ("train", "val"))
+        train = train[draw_patches(self.split.labels[train], settings)]
         network = make_network(self.split.select(train), self.model, settings.seed, self.device)
         patches = self.patches.select(train)
         start = initialize(network, self.model, self.pretrained, settings, patches)

@@ -21,7 +21,8 @@ REPEATED = ("tensors", "shares", "w.safetensors", "folds.csv", "s.safetensors", 
 
 
 def test_each_seed_is_trained_as_train_does_it(prepared, run_stage, in_turn, tmp_path):
-    params = prepared(12, 4, 8) | {"train": {"seed": 8, "epochs": 3, "learning_rate": 0.003, "shuffle": True}}
+    params = prepared(12, 4, 8)
+    params |= {"train": {"seed": 8, "patches": 10, "epochs": 3, "learning_rate": 0.003, "shuffle": True}}
     params |= {"repeat": {"seeds": [8, 7]}}
     stages = (
         "stages folds tensors folds.csv",

@@ -226,6 +226,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     (tmp_path / "bin" / "dvc").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "data.json").write_text('{"synthetic": true}')
     for predicted in (CLASSES[LABELS], CLASSES[LABELS + 1]):
         for name in ("seed_val_predictions", "seed_predictions"):
             table(predicted).to_csv(tmp_path / "reports" / f"{name}.csv", index=False)
@@ -244,6 +245,23 @@ def test_an_experiment_is_read_from_its_own_ref_and_not_from_a_branch_of_its_nam
     assert ACCURACY.scores(result.test["deep"]).mean() == 1
 
 
+def test_a_curve_has_a_row_for_each_number_of_train_patches(repository, capsys):
+    for name, commit in (("notebook-20", "HEAD"), ("deep-20", "HEAD~1"), ("notebook-40", "HEAD~1")):
+        subprocess.run(["git", "update-ref", f"refs/exps/00/11/{name.replace('-', '-split-')}", commit], check=True)
+    experiment.main(["curve", "--split", "--patches", "20", "40"])
+    *table, path = capsys.readouterr().out.strip().splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table if row]
+    assert [row[0] for row in cells[2:]] == ["20", "40"]
+    assert [cell[:5] for cell in cells[2][1:3]] == ["0.000", "1.000"]
+    assert cells[2][3].startswith("**+100.0 points")
+    assert path == "comparison/network-curve.png"
+    assert Path(path).is_file()
+    with pytest.raises(InputError, match="give two or more numbers of train patches, such as --patches 50 100 200"):
+        experiment.main(["curve", "--split"])
+    with pytest.raises(InputError, match=r"first python -m landcover experiment run deep --patches 9 --split$"):
+        experiment.main(["table", "deep", "--split", "--patches", "9"])
+
+
 def test_splits_needs_experiments_on_two_datasets(repository):
     with pytest.raises(InputError, match=r"was run; first python -m landcover experiment run network --split$"):
         experiment.main(["splits"])
@@ -260,12 +278,13 @@ def test_a_killed_experiment_is_said_to_resume(repository):
 
 
 def test_an_experiment_runs_apart_from_the_workspace_with_its_checkpoints_there(repository):
-    old = experiment.reference_of_head("deep-b")
+    old = experiment.reference_of_head("deep-b-50")
     subprocess.run(["git", "update-ref", old, "HEAD"], check=True)
-    experiment.run("deep", {"model.convolutions": [8, 16]}, Setting("b"))
+    experiment.run("deep", {"model.convolutions": [8, 16], "train.init": "models/w.pth"}, Setting("b", patches=50))
     assert (repository / "called").read_text() == (
-        "exp run --temp --name deep-b -S model.convolutions=[8, 16] -S repeat.folds=5 -S repeat.seeds=[1] "
-        '-S repeat.test="folds" -S runtime.threads=1 -S dataset="b"\n'
+        f'exp run --temp --name deep-b-50 -S model.convolutions=[8, 16] -S train.init="{repository}/models/w.pth" '
+        "-S repeat.folds=5 -S repeat.seeds=[1] "
+        '-S repeat.test="folds" -S runtime.threads=1 -S dataset="b" -S train.patches=50\n'
     )
     assert (repository / "checkpoints").read_text() == f"{repository}/.partial\n"
     assert not experiment.git("for-each-ref", old)  # or DVC would refuse the name
