@@ -339,6 +339,7 @@ def test_streamed_patches_train_to_the_same_bytes(fused, default_params, tmp_pat
 
 
 def test_two_processes_learn_as_one_does(fused, run_stage, default_params, tmp_path):
+    fused["train"] |= {"freeze": 1}  # of two epochs, so layers begin to learn in between
     done = run_stage(*TRAIN, params=fused, launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr
     alone = trained(fused, default_params, tmp_path, 4)
