@@ -210,6 +210,8 @@ def collect(names: list[str], chosen: dict[str, str], setting: Setting) -> Exper
 def show_table(names: list[str], chosen: dict[str, str], setting: Setting) -> None:
     experiments = collect(names, chosen, setting)
     print(f"{markdown.table(summarize(experiments))}\n\n{recommendation(experiments)}")
+    if setting.patches:
+        print(f"- Trained on {setting.patches:,} patches, drawn for each seed; the baselines, on all train patches.")
 
 
 def show_splits(names: list[str], chosen: dict[str, str], dataset: str | None) -> None:
