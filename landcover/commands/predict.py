@@ -289,7 +289,8 @@ def write_map(
     content = summary.to_json(land_cover, area, predictor) | {"masked": UNCERTAIN in options.mask} | facts
     dates, title = dates_of(scenes), area.name
     if options.mosaic:
-        title += f": {len(scenes)} scenes" + (f", {' to '.join(dict.fromkeys(dates))}" if dates else "")
+        title += f": {len(scenes)} scene{'s' * (len(scenes) > 1)}"
+        title += f", {' to '.join(dict.fromkeys(dates))}" if dates else ""
     agreement = areas = None
     if known:
         agreement = Agreement.of(known.labels, land_cover.labels, classes)
