@@ -122,8 +122,8 @@ def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
 
     monkeypatch.setattr(scenes, "STRIP_ROWS", 20)
     monkeypatch.setattr(maps, "executor", cluster)
-    here = maps.predict(scene, predictor, 6, LOCAL)
-    there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
+    here = maps.predict(scene, predictor, 6, LOCAL, first=(3, 5))
+    there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}), first=(3, 5))
     assert len(maps.strips_of(scene, here.windows)) == 2
     for name in ("labels", "confidence", "thumbnail"):
         assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
