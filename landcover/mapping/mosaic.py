@@ -16,7 +16,7 @@ from landcover.mapping.grids import PIXEL_TOLERANCE
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import Area, Scene
-from landcover.mapping.windows import Windows
+from landcover.mapping.windows import Windows, check_step
 
 CONFIDENCE, MEAN = RULES = ("confidence", "mean")
 
@@ -27,8 +27,10 @@ def _offset(scene: Area, area: Area) -> np.ndarray:
     return np.array([y, x])
 
 
-def around(scenes: Sequence[Scene], name: str) -> Area:
-    """The smallest area that has all pixels of some scenes.
+def around(scenes: Sequence[Scene], name: str, step: int) -> Area:
+    """The area around some scenes, whose corner is at whole steps from that of the first one.
+
+    Fewer pixels than a step are left out in the north and in the west: no window starts at a whole step there.
 
     Raises:
         InputError: they are in several coordinate systems, or not on one grid of pixels.
@@ -48,7 +50,7 @@ def around(scenes: Sequence[Scene], name: str) -> Area:
                 f"<new file> --res {METRES_PER_PIXEL} --target-aligned-pixels`"
             )
         corners.append(corner.round().astype(int))
-    top, left = np.min(corners, axis=0).tolist()
+    top, left = (math.ceil(side / step) * step for side in np.min(corners, axis=0).tolist())
     sides = [(scene.height, scene.width) for scene in scenes]
     bottom, right = np.max(np.add(corners, sides), axis=0).tolist()
     transform = Affine(*first.transform) @ Affine.translation(left, top)
@@ -83,7 +85,7 @@ class Mosaic:
 
         Args:
             scenes: which may be added.
-            step: pixels from one window to the next; the first window starts at the area's upper left corner.
+            step: pixels from one window to the next; the windows of the first scene are those of its own map.
             rule: one of RULES: a cell is from the scene with the largest confidence, the first added in a tie; or from
                 the mean of the probabilities of all scenes whose window has data.
 
@@ -91,7 +93,8 @@ class Mosaic:
             InputError: the scenes have no common grid, the step is not possible, or the probabilities do not fit into
                 `runtime.resident_gigabytes`.
         """
-        self.area = around(scenes, name)
+        check_step(step, predictor.inputs.patch_size)
+        self.area = around(scenes, name, step)
         self.predictor, self.rule, self.runtime = predictor, rule, runtime
         self.windows = Windows.over(self.area, predictor.inputs.patch_size, step)
         shape, classes = (self.windows.rows, self.windows.columns), len(predictor.inputs.classes)
@@ -148,7 +151,7 @@ class Mosaic:
         """Show a scene's pixels where no scene before it has any."""
         every, own_every = maps.thinning(self.area), maps.thinning(scene)
         down, across = (
-            np.arange(math.ceil(first / every), math.ceil((first + count) / every))
+            np.arange(max(0, math.ceil(first / every)), math.ceil((first + count) / every))
             for first, count in ((row, scene.height), (column, scene.width))
         )
         seen = thumbnail[:, ((down * every - row) // own_every)[:, None], (across * every - column) // own_every]

@@ -22,6 +22,16 @@ from landcover.models.model import Model
 BATCH, GPU_BATCH = 8, 256
 
 
+def check_step(step: int, size: int) -> None:
+    """Refuse a step that leaves gaps between windows.
+
+    Raises:
+        InputError: it does.
+    """
+    if not 1 <= step <= size:
+        raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
+
+
 @dataclass(frozen=True)
 class Windows:
     """Windows of an image: the one in row i and column j starts at pixel (top + i * step, left + j * step)."""
@@ -40,9 +50,8 @@ class Windows:
         Raises:
             InputError: there are none, or the step would leave gaps.
         """
+        check_step(step, size)
         height, width = area.height - first[0], area.width - first[1]
-        if not 1 <= step <= size:
-            raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
         if min(height, width) < size:
             start = f", which starts at row {first[0]} and column {first[1]}" if any(first) else ""
             raise InputError(

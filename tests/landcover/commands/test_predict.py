@@ -243,6 +243,7 @@ def test_a_folder_is_named_after_the_scene(name, folder):
     ("options", "message"),
     [
         (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
+        (["--step", "0", "--mosaic", "mean"], "^--step 0: choose from 1 to 20 pixels"),
         (["--threshold", "50"], "^--threshold 50: give a share from 0 to 1"),
         (["--truth", "params.yaml"], "^params.yaml cannot be read"),
         (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
