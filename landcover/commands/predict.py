@@ -238,6 +238,25 @@ def map_scene(
         print(f"masked in the scene: {describe_mask(scene.mask)}")
 
 
+def map_each(
+    inputs: list[tuple[Scene | Path, Path | None, Path]],
+    predictor: Predictor,
+    runtime: Runtime,
+    options: argparse.Namespace,
+    problems: list[str],
+) -> None:
+    """Map scenes one after the other, each with its truth, if it is known, into its folder."""
+    for out, count in Counter(out for _, _, out in inputs).items():
+        if count > 1:
+            raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
+    for scene, truth, out in inputs:
+        with collecting(problems, len(options.scenes) > 1):
+            if isinstance(scene, Path):
+                tabulate_patches(scene, predictor, runtime, options, out)
+            else:
+                map_scene(scene, truth, predictor, runtime, options, out)
+
+
 def map_mosaic(
     scenes: list[Scene],
     predictor: Predictor,
@@ -247,6 +266,8 @@ def map_mosaic(
     problems: list[str],
 ) -> None:
     """Write one map of several scenes, and print what it shows; bad scenes are left out, and reported."""
+    if not scenes:
+        return
     keep, step = bool(layers_of(predictor, options)), step_of(predictor, options)
     name = out.resolve().name
     mosaic = Mosaic(scenes, name, predictor, step, options.mosaic, runtime, keep_probabilities=keep)
@@ -398,18 +419,10 @@ def main(arguments: list[str]) -> None:
                 with collecting(problems, several):
                     scene, truth = open_input(name, Path(folder), predictor, options)
                     inputs.append((scene, truth, area_folder or output_folder(scene.name, options)))
-            if area_folder and inputs:
+            if area_folder:
                 map_mosaic([scene for scene, _, _ in inputs], predictor, runtime, options, area_folder, problems)
-                inputs.clear()
-            for out, count in Counter(out for _, _, out in inputs).items():
-                if count > 1:
-                    raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
-            for scene, truth, out in inputs:
-                with collecting(problems, several):
-                    if isinstance(scene, Path):
-                        tabulate_patches(scene, predictor, runtime, options, out)
-                    else:
-                        map_scene(scene, truth, predictor, runtime, options, out)
+            else:
+                map_each(inputs, predictor, runtime, options, problems)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
     if problems:

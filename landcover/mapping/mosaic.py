@@ -18,7 +18,8 @@ from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import Area, Scene
 from landcover.mapping.windows import Windows, check_step
 
-CONFIDENCE, MEAN = RULES = ("confidence", "mean")
+MEAN = "mean"
+RULES = ("confidence", MEAN)
 
 
 def _offset(scene: Area, area: Area) -> np.ndarray:
