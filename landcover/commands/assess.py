@@ -132,6 +132,8 @@ def opened(drawn_from: ClassMap, options: argparse.Namespace) -> Iterator[Scene]
         InputError: it cannot be read, or is another one.
     """
     about = drawn_from.scene
+    if "mosaic" in about:
+        raise InputError(f"--scene: {options.map} is a mosaic of several scenes; omit it, and label in QGIS")
     bands = about["bands"] if options.bands else picture_bands(about["bands"])
     meaning = {name: about[name] for name in ("offset", "quantification") if not isinstance(about[name], dict)}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """Map the land cover of scenes.  scenes, models/model.safetensors -> maps/<scene>/
 
     python -m landcover predict SCENE ... [--out FOLDER] [--step N] [--threshold T] [--mask [KINDS]] [--probabilities]
+    python -m landcover predict SCENE ... --mosaic confidence|mean                       one map of all
 
 A scene is a GeoTIFF, a folder with one file per band, a Level-2A product as .SAFE or .zip, or a STAC item; `sample` is
 a synthetic one whose truth is known. For a folder in the ben-ge layout, it predicts the patches, and writes a table.
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +30,18 @@ from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping import maps, rasters
-from landcover.mapping.classification import KINDS
+from landcover.mapping.classification import KINDS, Mask
 from landcover.mapping.item import ITEM, to_item
 from landcover.mapping.layers import positions
+from landcover.mapping.mosaic import RULES, Mosaic, dates_of
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.polygons import POLYGONS, write_polygons
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.products import is_benge
 from landcover.mapping.scaling import check_given
-from landcover.mapping.scenes import Scene, open_scene
+from landcover.mapping.scenes import Area, Scene, open_scene
 from landcover.mapping.summary import Summary, Unlike
-from landcover.mapping.truth import Agreement, read_truth, score_areas
+from landcover.mapping.truth import Agreement, Truth, read_truth, score_areas
 from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
@@ -53,6 +56,7 @@ RUNTIME = Runtime(
     device="auto", threads=os.cpu_count() or 1, instruction_set="avx2", launcher="python", workers=os.cpu_count() or 1,
     dask=None, resident_gigabytes=4,
 )  # fmt: skip
+MOSAIC = "mosaic"  # the folder of one map of several scenes, if no other is named
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
 PREDICTIONS = "predictions.csv"  # of patches
 # What a folder may hold that a new map replaces.
@@ -63,7 +67,7 @@ OUTPUTS = {
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
 UNCERTAIN = "uncertain"  # cells, as something to mask
 LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
-SCENE_OPTIONS = ("step", "mask", "polygons", "truth", "bands", "quantification", "crs", "level")
+SCENE_OPTIONS = ("mosaic", "step", "mask", "polygons", "truth", "bands", "quantification", "crs", "level")
 
 
 def kinds(text: str) -> list[str]:
@@ -78,7 +82,11 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m landcover predict", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("scenes", nargs="+", metavar="SCENE", help="a file, folder, product or STAC item, or sample")
-    add("--out", type=Path, help=f"the folder to write, or for several scenes its parent; default: {MAPS}/<scene>")
+    add("--out", type=Path, help=f"the folder to write, or for several maps its parent; default: {MAPS}/<scene>")
+    add(
+        "--mosaic", choices=RULES,
+        help="map all scenes as one: each cell from the most confident scene, or from the mean of the probabilities",
+    )  # fmt: skip
     add("--model", type=Path, help=f"default: {MODEL}, or {ENSEMBLE} with --ensemble")
     add("--ensemble", action="store_true", help="average the networks that were trained with repeat.seeds")
     add("--step", type=int, help="pixels from one window to the next; default: a window's size")
@@ -99,8 +107,8 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--crs", help="reproject the scene to EPSG:<code>, or to utm, the UTM zone of its centre")
     add("--level", choices=["any"], help="accept another level than that of the model's patches")
     options = parser.parse_args(arguments)
-    if options.truth and len(options.scenes) > 1:
-        raise InputError("--truth: applies to a single scene; name only one")
+    if options.truth and len(options.scenes) > 1 and not options.mosaic:
+        raise InputError("--truth: applies to a single scene; name only one, or make one map of all by --mosaic")
     if options.polygons is not None and not options.polygons >= 0:
         raise InputError(f"--polygons {options.polygons:g}: give hectares, 0 or more")
     if not 0 <= options.threshold <= 1:
@@ -113,13 +121,13 @@ def folder_name(scene: str) -> str:
 
 
 def output_folder(scene: str, options: argparse.Namespace) -> Path:
-    """The folder for a scene's results: for a single scene, the given one; for several, one below it for each.
+    """The folder for a map: for a single one, the given folder; for several, one below it for each scene.
 
     Raises:
         InputError: it holds something else than a map.
     """
     folder = options.out
-    if folder is None or len(options.scenes) > 1:
+    if folder is None or (len(options.scenes) > 1 and not options.mosaic):
         folder = (folder or MAPS) / folder_name(scene)
     contents = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [folder.name]
     if folder.exists() and (
@@ -197,24 +205,113 @@ def describe_bias(share_bias: Mapping[str, float], most: int = 3) -> str:
     )
 
 
+def known_truth(truth: Path | None, area: Area, predictor: Predictor, options: argparse.Namespace) -> Truth | None:
+    """What is true of an area, if it is known; to read before a long computation."""
+    if not truth:
+        return None
+    windows = Windows.over(area, predictor.inputs.patch_size, step_of(predictor, options))
+    known = read_truth(truth, rasters.codes(predictor.inputs.classes), area, windows)
+    if known.warning:
+        warn(truth.name, known.warning)
+    return known
+
+
+def step_of(predictor: Predictor, options: argparse.Namespace) -> int:
+    return predictor.inputs.patch_size if options.step is None else options.step
+
+
+def layers_of(predictor: Predictor, options: argparse.Namespace) -> list[str]:
+    """The files that probabilities are written to."""
+    return ["shares.tif"] * (predictor.metadata.target == "shares") + ["probabilities.tif"] * options.probabilities
+
+
 def map_scene(
     scene: Scene, truth: Path | None, predictor: Predictor, runtime: Runtime, options: argparse.Namespace, out: Path
 ) -> None:
     """Write the map of a scene, and print what it shows."""
-    step = predictor.inputs.patch_size if options.step is None else options.step
-    classes, threshold = predictor.inputs.classes, options.threshold
+    known = known_truth(truth, scene, predictor, options)
+    keep, step = bool(layers_of(predictor, options)), step_of(predictor, options)
+    land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=keep)
+    facts = {"masked_pixels": scene.mask.shares} if scene.mask else {}
+    write_map(scene, [scene], land_cover, facts, known, predictor, options, out)
+    if scene.mask:
+        print(f"masked in the scene: {describe_mask(scene.mask)}")
+
+
+def map_each(
+    inputs: list[tuple[Scene | Path, Path | None, Path]],
+    predictor: Predictor,
+    runtime: Runtime,
+    options: argparse.Namespace,
+    problems: list[str],
+) -> None:
+    """Map scenes one after the other, each with its truth, if it is known, into its folder."""
+    for out, count in Counter(out for _, _, out in inputs).items():
+        if count > 1:
+            raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
+    for scene, truth, out in inputs:
+        with collecting(problems, len(options.scenes) > 1):
+            if isinstance(scene, Path):
+                tabulate_patches(scene, predictor, runtime, options, out)
+            else:
+                map_scene(scene, truth, predictor, runtime, options, out)
+
+
+def map_mosaic(
+    scenes: list[Scene],
+    predictor: Predictor,
+    runtime: Runtime,
+    options: argparse.Namespace,
+    out: Path,
+    problems: list[str],
+) -> None:
+    """Write one map of several scenes, and print what it shows; bad scenes are left out, and reported."""
+    if not scenes:
+        return
+    keep, step = bool(layers_of(predictor, options)), step_of(predictor, options)
+    name = out.resolve().name
+    mosaic = Mosaic(scenes, name, predictor, step, options.mosaic, runtime, keep_probabilities=keep)
+    known = known_truth(options.truth, mosaic.area, predictor, options)
+    for scene in scenes:
+        with collecting(problems, len(options.scenes) > 1):
+            mosaic.add(scene)
+    if not mosaic.scenes:
+        return
+    land_cover = mosaic.finish()
+    write_map(mosaic.area, mosaic.scenes, land_cover, {"scene": mosaic.facts()}, known, predictor, options, out)
+    for scene, cells in zip(mosaic.scenes, mosaic.cells_of_scenes(), strict=True):
+        masked = f"; masked in it: {describe_mask(scene.mask)}" if scene.mask else ""
+        print(f"{scene.name}: used for {percent(cells / land_cover.labels.size)} of the cells{masked}")
+
+
+def describe_mask(mask: Mask) -> str:
+    return ", ".join(f"{percent(share)} {kind}" for kind, share in mask.shares.items())
+
+
+def write_map(
+    area: Area,
+    scenes: list[Scene],
+    land_cover: maps.Map,
+    facts: dict[str, Any],
+    known: Truth | None,
+    predictor: Predictor,
+    options: argparse.Namespace,
+    out: Path,
+) -> None:
+    """Write the map of a scene, or of a mosaic of scenes, and print what it shows.
+
+    Args:
+        facts: what else summary.json says.
+    """
+    step, classes, threshold = land_cover.windows.step, predictor.inputs.classes, options.threshold
     shares, bias = predictor.metadata.target == "shares", predictor.metadata.share_bias
-    known = None
-    if truth:  # read before a long computation
-        windows = Windows.over(scene, predictor.inputs.patch_size, step)
-        known = read_truth(truth, rasters.codes(classes), scene, windows)
-    layers = ["shares.tif"] * shares + ["probabilities.tif"] * options.probabilities
-    land_cover = maps.predict(scene, predictor, step, runtime, keep_probabilities=bool(layers))
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
     summary = Summary.of(land_cover, classes, threshold, bias if shares else None)
-    content = summary.to_json(land_cover, scene, predictor) | {"masked": UNCERTAIN in options.mask}
-    if scene.mask:
-        content["masked_pixels"] = scene.mask.shares
+    content = summary.to_json(land_cover, area, predictor) | {"masked": UNCERTAIN in options.mask} | facts
+    dates, title = dates_of(scenes), area.name
+    if options.mosaic:
+        title += f": {len(scenes)} scene{'s' * (len(scenes) > 1)}"
+        title += f", {' to '.join(dict.fromkeys(dates))}" if dates else ""
     agreement = areas = None
     if known:
         agreement = Agreement.of(known.labels, land_cover.labels, classes)
@@ -225,35 +322,32 @@ def map_scene(
     with files.replacing(out) as part:
         part.mkdir()
         masked = uncertain if UNCERTAIN in options.mask else None
-        rasters.write(part, land_cover, scene.crs, classes, legend, masked, layers)
+        rasters.write(part, land_cover, area.crs, classes, legend, masked, layers_of(predictor, options))
         files.write_json(part / "summary.json", content)
         if options.polygons is not None:
             kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
-            write_polygons(part, kept, scene.crs, classes, options.polygons)
-        if scene.provenance.date:
-            place = scene.name, scene.provenance.date, scene.crs, land_cover.transform, labels.shape
+            write_polygons(part, kept, area.crs, classes, options.polygons)
+        if dates:
+            place = area.name, dates[0], area.crs, land_cover.transform, labels.shape
             names = [path.name for path in part.iterdir()]
-            files.write_json(part / ITEM, to_item(*place, classes, legend, names))
+            files.write_json(part / ITEM, to_item(*place, classes, legend, names, dates[-1]))
         plots.draw(
-            part / "map.png", False, scene_map, scene.name, land_cover.thumbnail, scene.bands,
-            (scene.height * METRES_PER_PIXEL, scene.width * METRES_PER_PIXEL), land_cover.labels,
+            part / "map.png", False, scene_map, title, land_cover.thumbnail, area.bands,
+            (area.height * METRES_PER_PIXEL, area.width * METRES_PER_PIXEL), land_cover.labels,
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
             colours=colours, truth=known and known.labels, synthetic_model=predictor.metadata.synthetic,
             of_shares=shares,
         )  # fmt: skip
-    for told in scene.provenance.warnings:
-        warn(scene.name, told)
-    if known and known.warning:
-        warn(truth.name, known.warning)
+    for scene in scenes:
+        for told in scene.provenance.warnings:
+            warn(scene.name, told)
     if bias:
-        warn(scene.name, describe_bias(bias))
+        warn(area.name, describe_bias(bias))
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
-        warn(scene.name, describe_unlike(summary.unlike_train))
+        warn(area.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
     below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
     print(f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data")
-    if scene.mask:
-        print("masked in the scene: " + ", ".join(f"{percent(one)} {kind}" for kind, one in scene.mask.shares.items()))
     if agreement and agreement.cells:
         print(f"accuracy {agreement.accuracy:.3f} over {agreement.cells} cells")
         if shares:
@@ -320,20 +414,17 @@ def main(arguments: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             # All are opened before the first is predicted, so that a bad one is known before a long computation.
             inputs = []
+            area_folder = output_folder(MOSAIC, options) if options.mosaic else None
             for name in options.scenes:
                 with collecting(problems, several):
                     scene, truth = open_input(name, Path(folder), predictor, options)
-                    inputs.append((scene, truth, output_folder(scene.name, options)))
-            for out, count in Counter(out for _, _, out in inputs).items():
-                if count > 1:
-                    raise InputError(f"several scenes would be written to {out}; map them one by one, with --out")
-            for scene, truth, out in inputs:
-                with collecting(problems, several):
-                    if isinstance(scene, Path):
-                        tabulate_patches(scene, predictor, runtime, options, out)
-                    else:
-                        map_scene(scene, truth, predictor, runtime, options, out)
+                    inputs.append((scene, truth, area_folder or output_folder(scene.name, options)))
+            if area_folder:
+                map_mosaic([scene for scene, _, _ in inputs], predictor, runtime, options, area_folder, problems)
+            else:
+                map_each(inputs, predictor, runtime, options, problems)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished maps are kept, the one that was begun is not") from None
     if problems:
-        raise InputError(f"{len(problems)} of {len(options.scenes)} scenes have no map; the lines above say why")
+        have_no = "are not in the mosaic" if options.mosaic else "have no map"
+        raise InputError(f"{len(problems)} of {len(options.scenes)} scenes {have_no}; the lines above say why")

@@ -32,6 +32,7 @@ def to_item(
     classes: Sequence[str],
     colours: Mapping[str, str],
     files: Sequence[str],
+    last_date: str | None = None,
 ) -> dict[str, Any]:
     """The item of a map whose files lie beside it.
 
@@ -41,6 +42,7 @@ def to_item(
         transform, shape: of the cells.
         colours: of each class, as '#rrggbb'.
         files: the names of the map's files.
+        last_date: of a mosaic's scenes, of which `date` is the first.
     """
     rows, columns = shape
     corners = [transform @ corner for corner in ((0, rows), (columns, rows), (columns, 0), (0, 0), (0, rows))]
@@ -58,13 +60,16 @@ def to_item(
     assets["overview"] = {"href": "./map.png", "type": "image/png", "roles": ["overview"]}
     assets["metadata"] = {"href": "./summary.json", "type": "application/json", "roles": ["metadata"]}
     epsg = CRS.from_user_input(crs).to_epsg()
+    when: dict[str, str | None] = {"datetime": f"{date}T00:00:00Z"}
+    if last_date not in (None, date):
+        when = {"datetime": None, "start_datetime": f"{date}T00:00:00Z", "end_datetime": f"{last_date}T23:59:59Z"}
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name,
         "stac_extensions": [f"https://stac-extensions.github.io/{one}/schema.json" for one in EXTENSIONS],
         "geometry": {"type": "Polygon", "coordinates": [[list(place) for place in zip(lon, lat, strict=True)]]},
         "bbox": [min(lon), min(lat), max(lon), max(lat)],
         "properties": {
-            "datetime": f"{date}T00:00:00Z", "title": f"land cover of {name}",
+            **when, "title": f"land cover of {name}",
             "proj:code": f"EPSG:{epsg}" if epsg else None, **({} if epsg else {"proj:wkt2": crs}),
             "proj:shape": [rows, columns], "proj:transform": list(transform)[:6],
         },

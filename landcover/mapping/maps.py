@@ -19,7 +19,7 @@ from landcover.data.conversion import to_reflectance
 from landcover.device import choose_device
 from landcover.errors import InputError
 from landcover.mapping.predictor import Predictor
-from landcover.mapping.scenes import Scene, strip_rows
+from landcover.mapping.scenes import Area, Scene, strip_rows
 from landcover.mapping.windows import Windows, complete, means, slide
 from landcover.processes import executor
 from landcover.training.determinism import set_deterministic
@@ -45,7 +45,7 @@ class Map:
 
 
 class Strip(NamedTuple):
-    """Some rows of windows, and the rows of pixels from the first of these windows on."""
+    """Some rows of windows, and the rows of pixels from the first of these windows on, or from the scene's first."""
 
     windows: range
     pixels: range
@@ -60,12 +60,12 @@ class Predicted(NamedTuple):
 
 def strips_of(scene: Scene, windows: Windows) -> list[Strip]:
     """The strips of a scene, from north to south; together they have all its windows and all its pixels."""
-    rows, strips, done = strip_rows(scene, windows.size), [], 0
+    rows, strips, done, start = strip_rows(scene, windows.top + windows.size), [], 0, 0
     # At least one window ends in each.
     for stop in (*range(rows, scene.height - windows.size + 1, rows), scene.height):
-        complete_rows = (stop - windows.size) // windows.step + 1
-        strips.append(Strip(range(done, complete_rows), range(done * windows.step, stop)))
-        done = complete_rows
+        complete_rows = (stop - windows.top - windows.size) // windows.step + 1
+        strips.append(Strip(range(done, complete_rows), range(start, stop)))
+        done, start = complete_rows, windows.top + complete_rows * windows.step
     return strips
 
 
@@ -87,10 +87,13 @@ def _tiles(strip: Strip, windows: Windows) -> list[range]:
 
 
 @torch.inference_mode()
-def _predict_tile(numbers: np.ndarray, columns: range, rows: int, predictor: Predictor, windows: Windows) -> Predicted:
+def _predict_tile(
+    numbers: np.ndarray, columns: range, strip: Strip, predictor: Predictor, windows: Windows
+) -> Predicted:
     """Classify some columns of a strip's windows, from the strip's numbers."""
-    windows = replace(windows, rows=rows, columns=len(columns))
-    numbers = numbers[:, windows.pixels(range(rows)), windows.pixels(columns)]
+    down = windows.pixels(strip.windows, windows.top - strip.pixels.start)
+    numbers = numbers[:, down, windows.pixels(columns, windows.left)]
+    windows = replace(windows, rows=len(strip.windows), columns=len(columns))
     # Interleaved in memory, as convolutions want it.
     reflectances = torch.from_numpy(to_reflectance(numbers.transpose(1, 2, 0).copy()))
     pixels = reflectances.clamp_(max=predictor.brightest).permute(2, 0, 1)
@@ -107,20 +110,19 @@ def _predict_strip(
     set_deterministic(1, device)
     numbers = scene.read(strip.pixels.start, len(strip.pixels))
     tiles = [
-        _predict_tile(numbers, columns, len(strip.windows), predictor.to(device), windows)
-        for columns in _tiles(strip, windows)
+        _predict_tile(numbers, columns, strip, predictor.to(device), windows) for columns in _tiles(strip, windows)
     ]
     return tiles, _thinned(numbers, strip.pixels.start, scene)
 
 
-def _every(scene: Scene) -> int:
-    """How many pixels of a scene there are for each of its thumbnail, along a side."""
-    return math.ceil(max(scene.height, scene.width) / THUMBNAIL_SIDE)
+def thinning(area: Area) -> int:
+    """How many pixels there are for each of the thumbnail, along a side."""
+    return math.ceil(max(area.height, area.width) / THUMBNAIL_SIDE)
 
 
 def _thinned(numbers: np.ndarray, first_row: int, scene: Scene) -> np.ndarray:
     """The pixels of a strip that are in the thumbnail."""
-    every = _every(scene)
+    every = thinning(scene)
     return numbers[:, -first_row % every :: every, ::every].copy()
 
 
@@ -138,7 +140,7 @@ def _predicted(
 
     def submit() -> Iterator[tuple[list[Future[Predicted]], np.ndarray]]:
         for strip, numbers in zip(strips, _read(scene, strips), strict=True):
-            options = {"rows": len(strip.windows), "predictor": predictor, "windows": windows}
+            options = {"strip": strip, "predictor": predictor, "windows": windows}
             tiles = [threads.submit(_predict_tile, numbers, columns, **options) for columns in _tiles(strip, windows)]
             yield tiles, _thinned(numbers, strip.pixels.start, scene)
 
@@ -149,8 +151,33 @@ def _predicted(
         threads.shutdown(cancel_futures=True)
 
 
+def most_likely(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class of the largest probability (K, rows, columns), the first in a tie, or NOTHING; and the probability."""
+    confidence = probabilities.max(0)
+    return np.where(np.isnan(confidence), NOTHING, probabilities.argmax(0)).astype(np.int16), confidence
+
+
+def check_memory(name: str, classes: int, cells: int, runtime: Runtime) -> None:
+    """Refuse probabilities that do not fit into `runtime.resident_gigabytes`.
+
+    Raises:
+        InputError: they do not.
+    """
+    if (size := classes * cells * 4 / 1e9) > runtime.resident_gigabytes:
+        raise InputError(
+            f"{name}: its probabilities would take {size:.1f} GB, more than runtime.resident_gigabytes; use a larger "
+            "--step"
+        )
+
+
 def predict(
-    scene: Scene, predictor: Predictor, step: int, runtime: Runtime, *, keep_probabilities: bool = False
+    scene: Scene,
+    predictor: Predictor,
+    step: int,
+    runtime: Runtime,
+    *,
+    keep_probabilities: bool = False,
+    first: tuple[int, int] = (0, 0),
 ) -> Map:
     """Slide windows over a scene, and classify each.
 
@@ -159,24 +186,22 @@ def predict(
 
     Args:
         step: pixels from one window to the next.
+        first: the row and the column of the pixel where the first window starts.
 
     Raises:
         InputError: the scene is smaller than a window, the step is not possible, or the probabilities do not fit into
             `runtime.resident_gigabytes`.
     """
-    windows = Windows.over(scene, predictor.inputs.patch_size, step)
+    windows = Windows.over(scene, predictor.inputs.patch_size, step, first)
     shape = (windows.rows, windows.columns)
     classes = len(predictor.inputs.classes)
-    if keep_probabilities and (size := classes * math.prod(shape) * 4 / 1e9) > runtime.resident_gigabytes:
-        raise InputError(
-            f"{scene.name}: its probabilities would take {size:.1f} GB, more than runtime.resident_gigabytes; use a "
-            "larger --step"
-        )
+    if keep_probabilities:
+        check_memory(scene.name, classes, math.prod(shape), runtime)
     labels, confidence = np.empty(shape, np.int16), np.empty(shape, np.float32)
     probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
     ranges = {band: limits for band, limits in predictor.metadata.patch_means.items() if band in scene.bands}
     unlike = {band: np.zeros(shape, np.int8) for band in ranges}
-    every = _every(scene)
+    every = thinning(scene)
     small = (math.ceil(scene.height / every), math.ceil(scene.width / every))
     thumbnail = np.empty((len(scene.bands), *small), np.uint16)
     strips = strips_of(scene, windows)
@@ -187,13 +212,11 @@ def predict(
         thumbnail[:, top : top + thinned.shape[1]] = thinned
         for tile, columns in zip(tiles, _tiles(strip, windows), strict=True):
             cells = np.s_[strip.windows.start : strip.windows.stop, columns.start : columns.stop]
-            confidence[cells] = tile.probabilities.max(0)
-            has_data = ~np.isnan(confidence[cells])
-            labels[cells] = np.where(has_data, tile.probabilities.argmax(0), NOTHING)
+            labels[cells], confidence[cells] = most_likely(tile.probabilities)
+            has_data = labels[cells] != NOTHING
             if probabilities is not None:
                 probabilities[:, *cells] = tile.probabilities
             for band, (low, high) in ranges.items():
                 mean = tile.means[scene.bands.index(band)]
                 unlike[band][cells] = has_data * ((mean > high).astype(np.int8) - (mean < low))
-    transform = Affine(*scene.transform) @ Affine.translation(windows.margin, windows.margin) @ Affine.scale(step)
-    return Map(windows, transform, labels, confidence, probabilities, unlike, to_reflectance(thumbnail))
+    return Map(windows, windows.cells(scene), labels, confidence, probabilities, unlike, to_reflectance(thumbnail))

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -73,8 +73,8 @@ class SceneBand(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An inspected scene: only paths and numbers, so that any process can read from it."""
+class Area:
+    """What is mapped: the pixels of a scene, or of a mosaic of scenes."""
 
     name: str
     bands: list[str]
@@ -82,11 +82,27 @@ class Scene:
     transform: tuple[float, ...]  # (a, b, c, d, e, f), as Affine has it: north up, pixels of 10 m
     width: int
     height: int
+
+    def facts(self) -> dict[str, Any]:
+        """As in a map's summary.json."""
+        return {
+            "name": self.name, "crs": self.crs, "transform": list(self.transform), "width": self.width,
+            "height": self.height, "bands": self.bands,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene(Area):
+    """An inspected scene: only paths and numbers, so that any process can read from it."""
+
     provenance: Provenance
     files: list[SceneBand]  # by band
     warped: bool  # the files are not on Sentinel-2's grids, or in another coordinate system
     block_rows: int  # strips of a multiple of this many rows read each block of the files once
     mask: classification.Mask | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | asdict(self.provenance)
 
     def read(self, row: int, rows: int) -> np.ndarray:
         """Numbers of some rows, uint16 (C, rows, width): reflectance x 10,000 without offset; NODATA where empty.

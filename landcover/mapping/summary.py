@@ -9,7 +9,7 @@ import numpy as np
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.rasters import codes
-from landcover.mapping.scenes import Scene
+from landcover.mapping.scenes import Area
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,16 @@ class Summary:
             unlike_train=_unlike(land_cover.unlike, count),
         )
 
-    def to_json(self, land_cover: Map, scene: Scene, predictor: Predictor) -> dict[str, Any]:
+    def to_json(self, land_cover: Map, area: Area, predictor: Predictor) -> dict[str, Any]:
         """As in summary.json, with what was mapped, and by which model."""
         windows = land_cover.windows
         return {
             "model": predictor.facts(),
-            "scene": {
-                "name": scene.name, "crs": scene.crs, "transform": list(scene.transform), "width": scene.width,
-                "height": scene.height, "bands": scene.bands, **asdict(scene.provenance),
-            },
+            "scene": area.facts(),
             "map": {
                 "rows": windows.rows, "columns": windows.columns, "transform": list(land_cover.transform)[:6],
                 "window": windows.size, "step": windows.step,
-                "covers": land_cover.labels.size * windows.step**2 / (scene.width * scene.height),
+                "covers": land_cover.labels.size * windows.step**2 / (area.width * area.height),
             },
             **asdict(self),
         }  # fmt: skip

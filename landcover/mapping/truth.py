@@ -12,7 +12,7 @@ from landcover.errors import InputError, few
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.pixels import open_raster
 from landcover.mapping.rasters import NODATA_CODE
-from landcover.mapping.scenes import Scene
+from landcover.mapping.scenes import Area
 from landcover.mapping.windows import Windows
 
 MOST_OTHER = 0.95  # of the numbers may be of no class: those of a map with more classes than the model
@@ -26,13 +26,13 @@ class Truth(NamedTuple):
     warning: str | None  # about numbers of no class, if there are any
 
 
-def read_truth(path: Path, numbers: Sequence[int], scene: Scene, windows: Windows) -> Truth:
+def read_truth(path: Path, numbers: Sequence[int], area: Area, windows: Windows) -> Truth:
     """The class that covers most of each window, as for patches' labels, and the classes' pixels in each cell.
 
     Args:
-        path: a raster of classes on the scene's grid; it may be larger.
+        path: a raster of classes on the grid of the scene or mosaic; it may be larger.
         numbers: the number of each class in it. NODATA_CODE and its nodata tag stand for no class.
-        windows: those of the scene.
+        windows: those of the area.
 
     In a tie, the label is the first such class; it is NOTHING, too, where a number of no class covers most.
 
@@ -47,10 +47,10 @@ def read_truth(path: Path, numbers: Sequence[int], scene: Scene, windows: Window
             f"{path}: has no coordinate system; if it is on the scene's grid, add it with `rio edit-info {path} --like "
             "<a band of the scene> --crs like --transform like`"
         )
-    if crs != CRS.from_user_input(scene.crs):
-        raise InputError(f"{path}: is in {crs.to_string()[:40]}, and the map in {scene.crs[:40]}; {warp}")
-    corners = np.array([(0, 0), (scene.width, 0), (0, scene.height)])
-    there = np.array([~transform @ (Affine(*scene.transform) @ corner) for corner in corners])
+    if crs != CRS.from_user_input(area.crs):
+        raise InputError(f"{path}: is in {crs.to_string()[:40]}, and the map in {area.crs[:40]}; {warp}")
+    corners = np.array([(0, 0), (area.width, 0), (0, area.height)])
+    there = np.array([~transform @ (Affine(*area.transform) @ corner) for corner in corners])
     first = np.rint(there[0]).astype(int)
     top, left = (
         start + windows.step * np.arange(count)

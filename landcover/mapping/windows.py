@@ -9,11 +9,12 @@ from typing import Self
 
 import torch
 import torch.nn.functional as F
+from rasterio import Affine
 from torch import nn
 
 from landcover.constants import NODATA
 from landcover.errors import InputError
-from landcover.mapping.scenes import Scene
+from landcover.mapping.scenes import Area
 from landcover.modalities import SENTINEL_2
 from landcover.models.model import Model
 
@@ -21,40 +22,57 @@ from landcover.models.model import Model
 BATCH, GPU_BATCH = 8, 256
 
 
+def check_step(step: int, size: int) -> None:
+    """Refuse a step that leaves gaps between windows.
+
+    Raises:
+        InputError: it does.
+    """
+    if not 1 <= step <= size:
+        raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
+
+
 @dataclass(frozen=True)
 class Windows:
-    """Windows of an image: the one in row i and column j starts at pixel (i * step, j * step)."""
+    """Windows of an image: the one in row i and column j starts at pixel (top + i * step, left + j * step)."""
 
     size: int  # pixels a side
     step: int  # pixels, at most `size`
     rows: int
     columns: int
+    top: int = 0  # pixels above the first row
+    left: int = 0  # pixels left of the first column
 
     @classmethod
-    def over(cls, scene: Scene, size: int, step: int) -> Self:
-        """All windows in a scene.
+    def over(cls, area: Area, size: int, step: int, first: tuple[int, int] = (0, 0)) -> Self:
+        """All windows in a scene or an area from the first one on, which starts at the pixel (top, left).
 
         Raises:
             InputError: there are none, or the step would leave gaps.
         """
-        height, width = scene.height, scene.width
-        if not 1 <= step <= size:
-            raise InputError(f"--step {step}: choose from 1 to {size} pixels, the size of a window")
+        check_step(step, size)
+        height, width = area.height - first[0], area.width - first[1]
         if min(height, width) < size:
+            start = f", which starts at row {first[0]} and column {first[1]}" if any(first) else ""
             raise InputError(
-                f"{scene.name}: {width} x {height} pixels of 10 m are too few for a window of {size} x {size}; give a "
-                "larger scene"
+                f"{area.name}: {area.width} x {area.height} pixels of 10 m are too few for a window of {size} x "
+                f"{size}{start}; give a larger scene"
             )
-        return cls(size, step, (height - size) // step + 1, (width - size) // step + 1)
+        return cls(size, step, (height - size) // step + 1, (width - size) // step + 1, *first)
 
     @property
     def margin(self) -> float:
         """Pixels from the edge of the first window to that of its cell: the step x step pixels at its centre."""
         return (self.size - self.step) / 2
 
-    def pixels(self, windows: range) -> slice:
-        """The pixels, along one axis, of some consecutive windows."""
-        return slice(windows.start * self.step, (windows.stop - 1) * self.step + self.size)
+    def cells(self, area: Area) -> Affine:
+        """The grid of the cells on the ground."""
+        corner = Affine.translation(self.left + self.margin, self.top + self.margin)
+        return Affine(*area.transform) @ corner @ Affine.scale(self.step)
+
+    def pixels(self, windows: range, first: int = 0) -> slice:
+        """The pixels, along one axis, of some consecutive windows; from the first pixel of the first window."""
+        return slice(first + windows.start * self.step, first + (windows.stop - 1) * self.step + self.size)
 
 
 @torch.inference_mode()

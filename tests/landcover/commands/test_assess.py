@@ -98,6 +98,15 @@ def test_a_sample_is_drawn_once(workspace, capsys):
     assert first.equals(sample(capsys, "--points", "30"))
 
 
+def test_a_mosaic_is_assessed_without_a_sheet(workspace, capsys):
+    predict.main(["scene.tif", "--step", "4", "--mosaic", "mean", "--out", "maps/area"])
+    with pytest.raises(InputError, match=r"^--scene: maps/area is a mosaic of several scenes; omit it, and label in"):
+        run(capsys, "sample", "maps/area", "--points", "44", "--scene", "scene.tif")
+    capsys.readouterr()
+    lines, _ = run(capsys, "sample", "maps/area", "--points", "44")
+    assert lines[1] == "assessments/area: 44 points: tree cover 24, cropland 20"
+
+
 def test_windows_are_fewer_and_larger(workspace, capsys):
     lines, _ = run(capsys, "sample", "maps/scene", "--support", "window", "--points", "20", "--scene", "scene.tif")
     assert lines[0].startswith("Unit: a window of 0.2 km, which has its most prevalent class.")

@@ -243,6 +243,7 @@ def test_a_folder_is_named_after_the_scene(name, folder):
     ("options", "message"),
     [
         (["--step", "0"], "^--step 0: choose from 1 to 20 pixels"),
+        (["--step", "0", "--mosaic", "mean"], "^--step 0: choose from 1 to 20 pixels"),
         (["--threshold", "50"], "^--threshold 50: give a share from 0 to 1"),
         (["--truth", "params.yaml"], "^params.yaml cannot be read"),
         (["scene.tif", "--truth", "scene.tif"], "^--truth: applies to a single scene"),
@@ -336,3 +337,52 @@ def test_a_model_of_shares_maps_shares_and_sums_areas(workspace, capsys):
     assert "on the test split, mean shares were most wrong for tree cover +2.0 points, cropland -2.0 points;" in errors
     assert lines[1] == "100% of the cells have no class above 90%, 0% have no data"
     assert lines[3].startswith("area in a wrong class: 16.7% by counting cells, ")
+
+
+def test_several_scenes_become_one_map(workspace, capsys):
+    first, second = (f"S2B_MSIL2A_2023{day}T101031_N0509.tif" for day in ("0802", "0613"))
+    (workspace / "scene.tif").rename(first)
+    write_scene(workspace / second, np.full((2, 40, 60), 400, np.uint16) + np.uint16([[[0]], [[100]]]))
+    classes = np.full((1, 40, 60), 4, np.uint8)
+    classes[0, :20, 20:40] = 9  # clouds, in one of the six windows
+    write_tile(workspace / first.replace(".tif", "_SCL.tif"), classes)
+    write_tile(workspace / second.replace(".tif", "_SCL.tif"), np.full((1, 40, 60), 4, np.uint8))
+    truth = np.full((1, 40, 60), 40, np.uint8)
+    write_tile(workspace / "truth.tif", truth)
+    options = ("--mosaic", "confidence", "--mask", "clouds", "--truth", "truth.tif")
+    lines, _ = run(capsys, first, second, *options)
+    assert lines == [
+        "maps/mosaic: 67% cropland, 33% tree cover",
+        "0% of the cells are below 50% confidence, 0% have no data",
+        "accuracy 0.667 over 6 cells",
+        f"{first}: used for 83% of the cells; masked in it: 17% clouds",
+        f"{second}: used for 17% of the cells; masked in it: 0% clouds",
+    ]
+    folder = workspace / "maps" / "mosaic"
+    with rasterio.open(folder / "confidence.tif") as raster:
+        tree, crop, cloud = (1 / (1 + np.exp(-each)) for each in (0.5, 1, 0.1))
+        np.testing.assert_allclose(raster.read(1), [[tree, cloud, crop], [tree, crop, crop]], rtol=1e-4)
+    summary = json.loads((folder / "summary.json").read_text())["scene"]
+    assert (summary["name"], summary["mosaic"], summary["width"]) == ("mosaic", "confidence", 60)
+    assert summary["dates"] == ["2023-06-13", "2023-08-02"]
+    assert [(one["name"], one["date"], one["cells"]) for one in summary["scenes"]] == [
+        (first, "2023-08-02", 5), (second, "2023-06-13", 1),
+    ]  # fmt: skip
+    assert summary["scenes"][0]["masked_pixels"] == {"clouds": pytest.approx(1 / 6, abs=1e-6)}
+    properties = json.loads((folder / "item.json").read_text())["properties"]
+    assert properties["start_datetime"] == "2023-06-13T00:00:00Z"
+    assert {path.name for path in folder.iterdir()} >= {"classes.qml", "map.png"}
+
+
+def test_a_mosaic_is_of_the_good_scenes(workspace, capsys):
+    with pytest.raises(InputError, match=r"^1 of 2 scenes are not in the mosaic; the lines above say why"):
+        predict.main(["nowhere.tif", "scene.tif", "--mosaic", "mean", "--out", "area"])
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: nowhere.tif: not found")
+    assert captured.out.endswith("scene.tif: used for 100% of the cells\n")
+    for name in ("classes.tif", "confidence.tif"):
+        predict.main(["scene.tif", "--out", "alone"])
+        assert (workspace / "area" / name).read_bytes() == (workspace / "alone" / name).read_bytes()
+    root = str(Dataset(workspace / "patches" / "tiny", [0], patch_size=SIZE).root)
+    with pytest.raises(InputError, match=r"^--mosaic: for scenes, not for the patches in .*tiny; leave it out"):
+        predict.main([root, "--mosaic", "mean"])

@@ -10,6 +10,7 @@ def test_a_map_is_an_item_that_names_its_classes():
     colours = {"tree_cover": "#006400", "cropland": "#f096ff"}
     item = to_item("scene", "2023-06-13", "EPSG:32633", transform, (20, 10), list(colours), colours, names)
     assert item["properties"]["datetime"] == "2023-06-13T00:00:00Z"
+    assert "start_datetime" not in item["properties"]
     assert item["properties"]["proj:code"] == "EPSG:32633"
     assert item["properties"]["proj:shape"] == [20, 10]
     ring = np.array(item["geometry"]["coordinates"][0])
@@ -25,3 +26,12 @@ def test_a_map_is_an_item_that_names_its_classes():
         {"value": 10, "name": "tree_cover", "description": "tree cover", "color_hint": "006400"},
         {"value": 40, "name": "cropland", "description": "cropland", "color_hint": "F096FF"},
     ]
+
+
+def test_a_mosaic_of_several_dates_has_the_first_and_the_last():
+    place = "EPSG:32633", Affine(120, 0, 500_000, 0, -120, 5_000_000), (20, 10)
+    item = to_item("area", "2023-06-13", *place, ["bare"], {"bare": "#b4b4b4"}, ["classes.tif"], "2023-08-02")
+    when = {name: item["properties"][name] for name in ("datetime", "start_datetime", "end_datetime")}
+    assert when == {
+        "datetime": None, "start_datetime": "2023-06-13T00:00:00Z", "end_datetime": "2023-08-02T23:59:59Z",
+    }  # fmt: skip

@@ -88,6 +88,18 @@ def test_strips_of_any_size_make_the_same_map_and_each_pixel_is_read_once(scene,
     np.testing.assert_allclose(land_cover.thumbnail, whole.thumbnail, rtol=1e-5)
 
 
+@pytest.mark.parametrize("read", [1, 1024])
+def test_windows_may_begin_further_in_and_the_picture_is_whole(scene, predictor, read, monkeypatch):
+    monkeypatch.setattr(scenes, "STRIP_ROWS", read)
+    land_cover = maps.predict(scene, predictor, 7, LOCAL, first=(3, 5))
+    assert scene.rows_read == list(range(50))
+    inner = maps.predict(scene._replace(pixels=scene.pixels[:, 3:, 5:]), predictor, 7, LOCAL)
+    np.testing.assert_array_equal(land_cover.labels, inner.labels)
+    np.testing.assert_allclose(land_cover.confidence, inner.confidence, rtol=1e-5)
+    np.testing.assert_allclose(land_cover.thumbnail, scene.pixels)
+    assert tuple(land_cover.transform)[:6] == (70, 0, 500_115, 0, -70, 4_999_905)  # 5 + 6.5 and 3 + 6.5 pixels
+
+
 @pytest.mark.parametrize(("block", "rows"), [(1, 500), (64, 512), (256, 512), (512, 512), (1024, 1024), (1280, 1280)])
 def test_no_block_of_a_file_is_decoded_for_two_strips(block, rows):
     scene = ArrayScene(np.broadcast_to(np.float32(0.1), (2, 3000, SIZE)), ["B02", "B08"], block_rows=block)
@@ -110,8 +122,8 @@ def test_workers_elsewhere_make_the_same_bytes(scene, predictor, monkeypatch):
 
     monkeypatch.setattr(scenes, "STRIP_ROWS", 20)
     monkeypatch.setattr(maps, "executor", cluster)
-    here = maps.predict(scene, predictor, 6, LOCAL)
-    there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}))
+    here = maps.predict(scene, predictor, 6, LOCAL, first=(3, 5))
+    there = maps.predict(scene, predictor, 6, LOCAL.model_copy(update={"dask": "tcp://host:1"}), first=(3, 5))
     assert len(maps.strips_of(scene, here.windows)) == 2
     for name in ("labels", "confidence", "thumbnail"):
         assert getattr(here, name).tobytes() == getattr(there, name).tobytes()
