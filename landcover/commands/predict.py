@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rasterio import Affine
 
 from landcover import config, files
 from landcover.config import PARAMS, Runtime
@@ -42,6 +43,7 @@ from landcover.mapping.truth import Agreement, read_truth, score_areas
 from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
+from landcover.report.map_page import map_page
 from landcover.report.palette import class_colours
 from landcover.report.scene_map import percent, scene_map
 from landcover.synthetic.scene import SCENE, TRUTH, write_scene
@@ -54,10 +56,10 @@ RUNTIME = Runtime(
     dask=None, resident_gigabytes=4,
 )  # fmt: skip
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
-PREDICTIONS = "predictions.csv"  # of patches
+PREDICTIONS, PAGE = "predictions.csv", "map.html"  # of patches, of a scene
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", "summary.json", ITEM, POLYGONS,
+    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", PAGE, "summary.json", ITEM, POLYGONS,
     PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
@@ -220,6 +222,11 @@ def map_scene(
         agreement = Agreement.of(known.labels, land_cover.labels, classes)
         areas = score_areas(known.pixels, land_cover, classes, shares=shares)
         content["truth"] = agreement._asdict() | {"areas": areas}
+    below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
+    doubt = f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data"
+    notes = [f"{doubt}."] + [
+        "By a model of synthetic data: it means nothing for real scenes."
+    ] * predictor.metadata.synthetic
     colours = config.chosen_colours(predictor.metadata.dataset)
     legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
@@ -227,8 +234,8 @@ def map_scene(
         masked = uncertain if UNCERTAIN in options.mask else None
         rasters.write(part, land_cover, scene.crs, classes, legend, masked, layers)
         files.write_json(part / "summary.json", content)
+        kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
         if options.polygons is not None:
-            kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
             write_polygons(part, kept, scene.crs, classes, options.polygons)
         if scene.provenance.date:
             place = scene.name, scene.provenance.date, scene.crs, land_cover.transform, labels.shape
@@ -241,6 +248,13 @@ def map_scene(
             colours=colours, truth=known and known.labels, synthetic_model=predictor.metadata.synthetic,
             of_shares=shares,
         )  # fmt: skip
+        height, width = land_cover.thumbnail.shape[1:]
+        pixels = Affine(*scene.transform) @ Affine.scale(scene.width / width, scene.height / height)
+        page = map_page(
+            scene.name, scene.provenance.date, land_cover.thumbnail, scene.bands, pixels, kept.labels,
+            land_cover.transform, scene.crs, legend, summary.classes, notes,
+        )  # fmt: skip
+        (part / PAGE).write_text(page, encoding="utf-8")
     for told in scene.provenance.warnings:
         warn(scene.name, told)
     if known and known.warning:
@@ -250,8 +264,7 @@ def map_scene(
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(scene.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
-    below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
-    print(f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data")
+    print(doubt)
     if scene.mask:
         print("masked in the scene: " + ", ".join(f"{percent(one)} {kind}" for kind, one in scene.mask.shares.items()))
     if agreement and agreement.cells:
