@@ -1,4 +1,4 @@
-"""Summarize the run.  data/tensors, models/model.safetensors, reports/* -> reports/report.md, models/{card.md,*.json}"""
+"""Summarize the run.  data/tensors, models/model.safetensors, reports/* -> reports/report.md, models/card.md, *.json"""
 
 import json
 from pathlib import Path

@@ -108,7 +108,7 @@ def map_page(
             "name": readable(area["class"]),
             "colour": colours[area["class"]],
             "share": percent(area["share"]),
-            "km2": f"{area['km2']:.3g}" if area["km2"] < 100 else f"{area['km2']:,.0f}",
+            "km2": f"{area['km2']:#.3g}" if area["km2"] < 99.95 else f"{area['km2']:,.0f}",
         }
         for area in present
     ]

@@ -61,8 +61,8 @@ def _inputs(facts: dict[str, Any], level: str | None) -> list[dict[str, Any]]:
         scalings = scalings[:1]
     image = {
         "name": "images",
-        "description": f"Numbers of Sentinel-2{f', Level {level}' if level else ''}, less the offset that their product adds. "
-        "Scaled values are clipped to 0 ... 1. 0 is nodata.",
+        "description": f"Numbers of Sentinel-2{f', Level {level}' if level else ''}, less the offset that their "
+        "product adds. Scaled values are clipped to 0 ... 1. 0 is nodata.",
         "bands": channels,
         "input": {
             "shape": [-1, len(channels), size, size],
@@ -135,6 +135,7 @@ def model_item(model_path: Path, facts: dict[str, Any], run: Run, patches: Index
             **_time(patches),
             "title": "Land cover of Sentinel-2 patches",
             "description": f"Trained on the dataset {facts['dataset']}. Network: {run.model.describe()}.{synthetic}",
+            "bands": bands,
             "mlm:name": name,
             "mlm:architecture": type(run.model.parameters).__name__,
             "mlm:tasks": [task],
@@ -157,7 +158,6 @@ def model_item(model_path: Path, facts: dict[str, Any], run: Run, patches: Index
                 "mlm:artifact_type": "safetensors.torch.save_file",
                 "file:size": len(content),
                 "file:checksum": SHA2_256 + hashlib.sha256(content).hexdigest(),
-                "bands": bands,
             },
             "card": {
                 "href": "./card.md",
