@@ -20,7 +20,7 @@ from landcover.report.sheets import describe_picture, to_pictures
 
 RADIUS = 6_378_137.0  # metres, of Web Mercator's sphere
 HALF = math.pi * RADIUS  # of the width of Web Mercator
-MARGIN = 0.06  # of the base map on each side, as a share of the longer side of the pictures
+MARGIN = 0.1  # of the base map on each side, as a share of the longer side of the pictures
 TILES, MOST_ZOOM = 4, 18  # of the base map along the longer side, at most; its closest zoom
 
 
