@@ -1,7 +1,7 @@
 """A model as a STAC item, so that catalogues and other programs know what it takes and what it gives.
 
 Source: the STAC specification, version 1.1, and its extensions Machine Learning Model (MLM) 1.4, the newest that PySTAC
-reads, classification 2.0, eo 2.0 and file 2.1.
+knows, classification 2.0, eo 2.0 and file 2.1.
 """
 
 import hashlib
