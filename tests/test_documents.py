@@ -22,7 +22,7 @@ DOCUMENTS = [
 PARAMS, EXPERIMENTS = (yaml.safe_load((REPOSITORY / f"{name}.yaml").read_text()) for name in ("params", "experiments"))
 NAMES = {*EXPERIMENTS, *(name for group in EXPERIMENTS.values() for name in group)}
 ADDED = {"points", "fields"}  # entries of `datasets` that a page has its reader add
-OTHERS = {"cd", "git", "gto", "pip", "salloc", "srun"}  # programs that are not ours
+OTHERS = {"cd", "cp", "git", "gto", "pip", "salloc", "srun"}  # programs that are not ours
 
 
 def commands() -> list[str]:

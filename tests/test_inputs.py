@@ -29,9 +29,9 @@ STAGES = {
     "evaluate": ("data/tensors", SHARES, "data/folds.csv", "models/log.safetensors", "models/seeds.safetensors",
                  "reports/history.csv", "reports/baseline_predictions.csv", "reports/fold_baseline_predictions.csv",
                  "reports"),
-    "report": ("models/model.safetensors", "reports/data.json", "reports/baselines.json", "reports/history.csv",
-               "reports/metrics.json", "reports/seeds.json", "reports/predictions.csv", "reports/per_class.csv",
-               "reports/report.md", "models/card.md"),
+    "report": ("data/tensors", "models/model.safetensors", "reports/data.json", "reports/baselines.json",
+               "reports/history.csv", "reports/metrics.json", "reports/seeds.json", "reports/predictions.csv",
+               "reports/per_class.csv", "reports/report.md", "models/card.md", "models/model.stac.json"),
 }  # fmt: skip
 PARAMS = {
     "dataset": "tiny",

@@ -114,7 +114,7 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
     expected = {
         "data/archive", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
         "data/shares.safetensors",
-        "reports/report.md", "models/card.md",
+        "reports/report.md", "models/card.md", "models/model.stac.json",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
         *(f"reports/{name}.json" for name in ("data", "baselines", "headline", "metrics", "seeds")),
@@ -139,12 +139,13 @@ def test_git_holds_the_reports_and_dvc_the_data(repository):
     tracked = run(repository, "git", "ls-files").splitlines()
     assert "reports/metrics.json" in tracked
     assert "reports/confusion_matrix.png" in tracked
-    assert "models/card.md" in tracked
+    assert {"models/card.md", "models/model.stac.json"} <= {*tracked}
     assert "dvc.lock" in tracked
     assert not [
         name
         for name in tracked
-        if name.startswith(("data/", "models/")) and not name.endswith((".gitignore", "README.md", "card.md"))
+        if name.startswith(("data/", "models/"))
+        and not name.endswith((".gitignore", "README.md", "card.md", ".stac.json"))
     ]
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rasterio import Affine
 
 from landcover import config, files
 from landcover.config import PARAMS, Runtime
@@ -45,6 +46,7 @@ from landcover.mapping.truth import Agreement, Truth, read_truth, score_areas
 from landcover.mapping.windows import Windows
 from landcover.modalities import SENTINEL_2
 from landcover.report import plots
+from landcover.report.map_page import map_page
 from landcover.report.palette import class_colours
 from landcover.report.scene_map import percent, scene_map
 from landcover.synthetic.scene import SCENE, TRUTH, write_scene
@@ -58,10 +60,10 @@ RUNTIME = Runtime(
 )  # fmt: skip
 MOSAIC = "mosaic"  # the folder of one map of several scenes, if no other is named
 SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not part of a folder's name
-PREDICTIONS = "predictions.csv"  # of patches
+PREDICTIONS, PAGE = "predictions.csv", "map.html"  # of patches, of a scene
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", "summary.json", ITEM, POLYGONS,
+    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", PAGE, "summary.json", ITEM, POLYGONS,
     PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
@@ -317,6 +319,11 @@ def write_map(
         agreement = Agreement.of(known.labels, land_cover.labels, classes)
         areas = score_areas(known.pixels, land_cover, classes, shares=shares)
         content["truth"] = agreement._asdict() | {"areas": areas}
+    below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
+    doubt = f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data"
+    notes = [f"{doubt}."] + [
+        "By a model of synthetic data: it means nothing for real scenes."
+    ] * predictor.metadata.synthetic
     colours = config.chosen_colours(predictor.metadata.dataset)
     legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
@@ -324,8 +331,8 @@ def write_map(
         masked = uncertain if UNCERTAIN in options.mask else None
         rasters.write(part, land_cover, area.crs, classes, legend, masked, layers_of(predictor, options))
         files.write_json(part / "summary.json", content)
+        kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
         if options.polygons is not None:
-            kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
             write_polygons(part, kept, area.crs, classes, options.polygons)
         if dates:
             place = area.name, dates[0], area.crs, land_cover.transform, labels.shape
@@ -338,6 +345,13 @@ def write_map(
             colours=colours, truth=known and known.labels, synthetic_model=predictor.metadata.synthetic,
             of_shares=shares,
         )  # fmt: skip
+        height, width = land_cover.thumbnail.shape[1:]
+        pixels = Affine(*area.transform) @ Affine.scale(area.width / width, area.height / height)
+        page = map_page(
+            area.name, " to ".join(dict.fromkeys(dates)) or None, land_cover.thumbnail, area.bands, pixels, kept.labels,
+            land_cover.transform, area.crs, legend, summary.classes, notes,
+        )  # fmt: skip
+        (part / PAGE).write_text(page, encoding="utf-8")
     for scene in scenes:
         for told in scene.provenance.warnings:
             warn(scene.name, told)
@@ -346,8 +360,7 @@ def write_map(
     if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
         warn(area.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
-    below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
-    print(f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data")
+    print(doubt)
     if agreement and agreement.cells:
         print(f"accuracy {agreement.accuracy:.3f} over {agreement.cells} cells")
         if shares:

@@ -3,6 +3,7 @@
 Source: the STAC specification, version 1.0, and its extensions classification 2.0 and projection 2.0.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,12 @@ def to_item(
     corners = [transform @ corner for corner in ((0, rows), (columns, rows), (columns, 0), (0, 0), (0, rows))]
     lon, lat = rasterio.warp.transform(crs, DEGREES, *zip(*corners, strict=True))[:2]
     meaning = [{"value": NODATA_CODE, "name": "nodata", "description": "no data", "nodata": True}] + [
-        {"value": code, "name": one, "description": readable(one), "color_hint": colours[one][1:].upper()}
+        {
+            "value": code,
+            "name": re.sub(r"[^0-9A-Za-z_-]", "-", one),
+            "description": readable(one),
+            "color_hint": colours[one][1:].upper(),
+        }
         for code, one in zip(codes(classes), classes, strict=True)
     ]
     assets: dict[str, dict[str, Any]] = {

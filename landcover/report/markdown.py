@@ -1,4 +1,4 @@
-"""Building blocks of Markdown pages that GitHub and GitLab render."""
+"""Building blocks of pages: Markdown that GitHub and GitLab render, and HTML."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def render(template: str, **facts: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # it is Markdown, not HTML
+        autoescape=jinja2.select_autoescape(["html"], default=False),
     )
     environment.filters |= {"table": table, "percent": lambda share: f"{share:.1%}"}
     return environment.get_template(template).render(facts)

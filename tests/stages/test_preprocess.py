@@ -310,8 +310,8 @@ def test_own_classes_and_patches_of_another_size_go_from_tiles_to_the_report(tmp
         "stages train t sh w m l h.csv",
         "stages repeat t sh w f.csv s e",
         "stages evaluate t sh f.csv l s h.csv b.csv fb.csv r",
-        "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
-        "r/report.md card.md",
+        "stages report t m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
+        "r/report.md card.md m.stac.json",
         params=changed,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,6 +1,7 @@
 """The estimates come out as published, and as one can work out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from landcover.assessment.estimators import UNKNOWN, Sample, accuracy, difference, kappa, shares
@@ -64,6 +65,32 @@ def test_the_example_of_stehman_comes_out(stehman):
     assert pair(found.overall, 2) == (0.63, 0.085)
     assert pair(found.users[1], 3) == (0.574, 0.125)
     assert pair(found.producers[1], 3) == (0.794, 0.117)
+
+
+def test_another_implementation_of_stehman_finds_the_same():
+    """On strata of which more than 5% is sampled, since it corrects for a finite population everywhere."""
+    theirs = pytest.importorskip(
+        "lulc_validation.lulc_val",
+        reason="lulc-validation is no requirement, as it asks for fiona and so for another GDAL; it runs without: "
+        "pip install --no-deps lulc-validation",
+    )
+    rng = np.random.default_rng(0)
+    sizes, points = [900, 700, 300, 500], [60, 50, 30, 40]
+    strata = np.repeat(range(4), points)
+    mapped = np.where(rng.random(len(strata)) < 0.8, strata, rng.integers(0, 4, len(strata)))
+    reference = np.where(rng.random(len(strata)) < 0.7, mapped, rng.integers(0, 4, len(strata)))
+    found = accuracy(Sample(np.array(sizes), strata, mapped, reference), 4)
+    table = pd.DataFrame({"stratum": strata, "mapped": mapped, "reference": reference})
+    other = theirs.StratVal([*range(4)], [*range(4)], sizes, table, "stratum", "reference", "mapped")
+    assert [found.overall.value, found.overall.error] == pytest.approx(
+        [other.accuracy(), other.accuracy_se()], abs=1e-9
+    )
+    for ours, values, errors in (
+        (found.users, other.users_accuracy(), other.users_accuracy_se()),
+        (found.producers, other.producers_accuracy(), other.producers_accuracy_se()),
+    ):
+        assert [one.value for one in ours] == pytest.approx([*values.values()], abs=1e-9)
+        assert [one.error for one in ours] == pytest.approx([*errors.values()], abs=1e-9)
 
 
 def test_a_sample_of_everything_has_no_error():

@@ -61,7 +61,7 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
     names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "confidence.qml", "map.png"}
-    names |= {"summary.json"}
+    names |= {"map.html", "summary.json"}
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]

@@ -7,7 +7,7 @@ from landcover.mapping.item import to_item
 def test_a_map_is_an_item_that_names_its_classes():
     transform = Affine(120, 0, 500_000, 0, -120, 5_000_000)  # on the central meridian of zone 33, 15 degrees east
     names = ["classes.tif", "classes.qml", "confidence.tif", "shares.tif"]
-    colours = {"tree_cover": "#006400", "cropland": "#f096ff"}
+    colours = {"tree_cover": "#006400", "bare/sparse_vegetation": "#b4b4b4"}
     item = to_item("scene", "2023-06-13", "EPSG:32633", transform, (20, 10), list(colours), colours, names)
     assert item["properties"]["datetime"] == "2023-06-13T00:00:00Z"
     assert "start_datetime" not in item["properties"]
@@ -24,8 +24,11 @@ def test_a_map_is_an_item_that_names_its_classes():
     assert item["assets"]["classes"]["classification:classes"] == [
         {"value": 0, "name": "nodata", "description": "no data", "nodata": True},
         {"value": 10, "name": "tree_cover", "description": "tree cover", "color_hint": "006400"},
-        {"value": 40, "name": "cropland", "description": "cropland", "color_hint": "F096FF"},
-    ]
+        {
+            "value": 60, "name": "bare-sparse_vegetation", "description": "bare/sparse vegetation",
+            "color_hint": "B4B4B4",
+        },
+    ]  # fmt: skip
 
 
 def test_a_mosaic_of_several_dates_has_the_first_and_the_last():

@@ -12,8 +12,8 @@ from landcover.report.page import headline
 from landcover.report.verdicts import direction
 
 REPORT = (
-    "stages report m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
-    "reports/predictions.csv reports/per_class.csv report.md card.md"
+    "stages report tensors m.safetensors data.json baselines.json h.csv reports/metrics.json reports/seeds.json "
+    "reports/predictions.csv reports/per_class.csv report.md card.md model.stac.json"
 )
 
 

@@ -272,8 +272,8 @@ def test_training_states_where_it_started(prepared, in_turn, tmp_path):
         "stages train tensors shares w m l h.csv",
         "stages repeat tensors shares w f.csv s e",
         "stages evaluate tensors shares f.csv l s h.csv b.csv fb.csv r",
-        "stages report m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
-        "r.md card.md",
+        "stages report tensors m data.json b.json h.csv r/metrics.json r/seeds.json r/predictions.csv r/per_class.csv "
+        "r.md card.md m.stac.json",
         params=params | {"evaluate": {"resamples": 100}},
     )
     assert (done.returncode, done.stderr) == (0, "")
