@@ -21,7 +21,7 @@ DOCUMENTS = [
 ]
 PARAMS, EXPERIMENTS = (yaml.safe_load((REPOSITORY / f"{name}.yaml").read_text()) for name in ("params", "experiments"))
 NAMES = {*EXPERIMENTS, *(name for group in EXPERIMENTS.values() for name in group)}
-ADDED = {"points", "fields"}  # entries of `datasets` that a page has its reader add
+ADDED = {"points", "fields", "few"}  # entries of `datasets` that a page has its reader add
 OTHERS = {"cd", "cp", "git", "gto", "pip", "salloc", "srun"}  # programs that are not ours
 
 
@@ -81,7 +81,7 @@ def test_our_command_takes_its_arguments(command):
     parse(verb, arguments)
     if verb == "experiment":
         names = [one for one in arguments[1:] if not one.startswith("-") and not one.isdigit()]
-        assert set(names) <= NAMES | set(PARAMS["datasets"])
+        assert set(names) <= NAMES | ADDED | set(PARAMS["datasets"])
 
 
 @pytest.mark.parametrize("command", of_program("python", "-m"))
