@@ -10,6 +10,8 @@ import rasterio
 
 from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
+from landcover.mapping.predictor import Predictor
+from landcover.mapping.scenes import Scene
 
 NODATA_CODE = 0  # which no class has
 # From matplotlib's YlGnBu, which is safe for colour-blind readers.
@@ -22,14 +24,40 @@ def codes(classes: Sequence[str]) -> list[int]:
     return [known[name] for name in classes] if set(classes) <= set(known) else list(range(1, len(classes) + 1))
 
 
+def provenance(scene: Scene, predictor: Predictor) -> dict[str, str]:
+    """What a raster's tags say of its origin, by the names that TIFF has for it, and by our own.
+
+    Source: TIFF 6.0, whose DateTime is here that of the scene; midnight, as only the day is known.
+    """
+    metadata, found = predictor.metadata, scene.provenance
+    kind = "synthetic data" if metadata.synthetic else "dataset"
+    tags = {
+        "TIFFTAG_IMAGEDESCRIPTION": f"Land cover of {scene.name}, by a model of the {kind} {metadata.dataset}".rstrip(),
+        "TIFFTAG_SOFTWARE": "landcover predict",
+        "MODEL_SHA256": predictor.sha256,
+        "MODEL_DATASET": metadata.dataset,
+        "SCENE": scene.name,
+    }
+    if predictor.applicability:
+        tags["UNLIKE_THRESHOLD"] = f"{predictor.applicability.threshold:.6g}"
+    if found.date:
+        tags["TIFFTAG_DATETIME"] = f"{found.date.replace('-', ':')} 00:00:00"
+    for name, value in (("OFFSET", found.offset), ("QUANTIFICATION", found.quantification)):
+        of_bands = value.items() if isinstance(value, dict) else ()
+        tags[f"SCENE_{name}"] = " ".join(f"{band}={one:g}" for band, one in of_bands) or f"{value:g}"
+    return tags
+
+
 def _write(path: Path, bands: np.ndarray, names: Sequence[str], colours: Mapping | None = None, **profile: Any) -> None:
-    """Write bands (N, rows, columns) with their names and, if given, a colour for each number."""
+    """Write bands (N, rows, columns) with their names and, if given, a colour for each number, and tags."""
+    tags = profile.pop("tags")
     count, height, width = bands.shape
     profile |= {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
     profile |= {"compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)
         raster.descriptions = names
+        raster.update_tags(**tags)
         if colours:
             raster.write_colormap(1, colours)
 
@@ -97,19 +125,21 @@ def write(
     colours: Mapping[str, str],
     uncertain: np.ndarray | None,
     probabilities: Sequence[str] = ("probabilities.tif",),
+    tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write classes.tif, confidence.tif and, if the map has them, probabilities.
+    """Write classes.tif, confidence.tif and, if the map has them, unlike.tif and probabilities.
 
     Args:
         colours: of each class, as '#rrggbb'.
         uncertain: cells to write without a class, bool (rows, columns).
         probabilities: the files to write them to, a band for each class.
+        tags: of all files, as from `provenance`.
     """
     numbers = codes(classes)
     lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING, -1, selects the last
     labels = land_cover.labels if uncertain is None else np.where(uncertain, NOTHING, land_cover.labels)
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
-    place = {"crs": crs, "transform": land_cover.transform}
+    place = {"crs": crs, "transform": land_cover.transform, "tags": tags or {}}
     path = folder / "classes.tif"
     _write(path, lookup[labels][None], ["land cover"], rgb, **place, nodata=NODATA_CODE, overview_resampling="mode")
     names = dict(zip(numbers, map(readable, classes), strict=True))
@@ -118,6 +148,8 @@ def write(
     options = place | {"nodata": np.nan, "overview_resampling": "average"}
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
     _write_confidence_style(folder / "confidence.tif")
+    if land_cover.unlike is not None:
+        _write(folder / "unlike.tif", land_cover.unlike[None], ["distance from the train patches"], **options)
     if land_cover.probabilities is not None:
         for name in probabilities:
             _write(folder / name, land_cover.probabilities, classes, **options)
