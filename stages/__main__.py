@@ -20,7 +20,8 @@ from landcover.device import demand_device
 from landcover.errors import InputError
 
 STAGES = (
-    "download", "unpack", "preprocess", "folds", "baseline", "pretrained", "train", "repeat", "evaluate", "report",
+    "download", "unpack", "preprocess", "folds", "baseline", "applicability", "pretrained", "train", "repeat",
+    "evaluate", "report",
 )  # fmt: skip
 
 

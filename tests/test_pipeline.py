@@ -114,7 +114,7 @@ def test_the_pipeline_makes_every_file_of_its_contract(repository):
     expected = {
         "data/archive", "data/patches/SHA256SUMS", "data/tensors/dataset.json", "data/tensors/index.csv",
         "data/shares.safetensors",
-        "reports/report.md", "models/card.md", "models/model.stac.json",
+        "reports/report.md", "models/card.md", "models/model.stac.json", "models/applicability.safetensors",
         *(f"models/{name}.safetensors" for name in ("model", "log_probabilities", "seeds", "ensemble")),
         *(f"data/tensors/{split}-00000.safetensors" for split in ("train", "val", "test")),
         *(f"reports/{name}.json" for name in ("data", "baselines", "headline", "metrics", "seeds")),

@@ -29,7 +29,7 @@ TABLE = {
     "the downloader": (["landcover/archives/source.py", "stages/download.py"], {"download", "pretrained"}),
     "the reader of archives": (["landcover/archives/archive.py"], {"download", "unpack", "pretrained"}),
     "a layout": (["landcover/data/layouts/*.py", "landcover/data/tables.py"], {"unpack", "preprocess"}),
-    "an interval, a comparison": (["landcover/evaluation/*.py"], {"baseline"} | REPORT),
+    "an interval, a comparison": (["landcover/evaluation/*.py"], {"applicability", "baseline"} | REPORT),
     "loop, model, augmentation": (
         ["landcover/training/*.py", "landcover/models/*.py"],
         {"pretrained", "train", "repeat"} | REPORT,

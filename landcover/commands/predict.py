@@ -30,6 +30,7 @@ from landcover.data.offsets import ADDED
 from landcover.data.problems import tell
 from landcover.device import choose_device
 from landcover.errors import InputError
+from landcover.evaluation.applicability import QUANTILE
 from landcover.mapping import maps, rasters
 from landcover.mapping.classification import KINDS, Mask
 from landcover.mapping.item import ITEM, to_item
@@ -37,7 +38,7 @@ from landcover.mapping.layers import positions
 from landcover.mapping.mosaic import RULES, Mosaic, dates_of
 from landcover.mapping.patches import predict_patches
 from landcover.mapping.polygons import POLYGONS, write_polygons
-from landcover.mapping.predictor import Predictor
+from landcover.mapping.predictor import APPLICABILITY, Predictor
 from landcover.mapping.products import is_benge
 from landcover.mapping.scaling import check_given
 from landcover.mapping.scenes import Area, Scene, open_scene
@@ -63,20 +64,22 @@ SUFFIX = re.compile(r"\.(tiff?|jp2|(geo)?json|safe|zip)$", re.IGNORECASE)  # not
 PREDICTIONS, PAGE = "predictions.csv", "map.html"  # of patches, of a scene
 # What a folder may hold that a new map replaces.
 OUTPUTS = {
-    "classes.tif", "confidence.tif", "probabilities.tif", "shares.tif", "map.png", PAGE, "summary.json", ITEM, POLYGONS,
-    PREDICTIONS,
+    "classes.tif", "confidence.tif", "unlike.tif", "probabilities.tif", "shares.tif", "map.png", PAGE, "summary.json",
+    ITEM, POLYGONS, PREDICTIONS,
 }  # fmt: skip
 BESIDE = (".aux.xml", ".qml", ".DS_Store")  # endings of what QGIS and macOS write beside them
-UNCERTAIN = "uncertain"  # cells, as something to mask
-LEAST_UNLIKE = 0.01  # share of windows unlike the train split's from which on there is a warning
+UNCERTAIN, UNLIKE = "uncertain", "unlike"  # cells, as something to mask
+MOST_UNLIKE = 2 * (1 - QUANTILE)  # share of cells unlike the train patches, above which there is a warning
 SCENE_OPTIONS = ("mosaic", "step", "mask", "polygons", "truth", "bands", "quantification", "crs", "level")
 
 
 def kinds(text: str) -> list[str]:
     """What is masked: 'clouds,shadows'."""
     found = text.split(",")
-    if not set(found) <= {UNCERTAIN, *KINDS}:
-        raise argparse.ArgumentTypeError(f"{text!r}: choose from {UNCERTAIN}, {', '.join(KINDS)}; scenes come before")
+    if not set(found) <= {UNCERTAIN, UNLIKE, *KINDS}:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: choose from {UNCERTAIN}, {UNLIKE}, {', '.join(KINDS)}; scenes come before"
+        )
     return found
 
 
@@ -95,7 +98,7 @@ def parse_options(arguments: list[str]) -> argparse.Namespace:
     add("--threshold", type=float, default=0.5, help="hatch cells with less confidence; default: 0.5")
     add(
         "--mask", type=kinds, nargs="?", const=[UNCERTAIN], default=[], metavar="KINDS",
-        help=f"what has no class: {UNCERTAIN} (default), these cells; {', '.join(KINDS)}, of the scene's SCL",
+        help=f"what has no class: {UNCERTAIN} (default), {UNLIKE}, cells; {', '.join(KINDS)}, of the scene's SCL",
     )  # fmt: skip
     add("--probabilities", action="store_true", help="also write probabilities.tif, one band per class")
     add(
@@ -184,16 +187,21 @@ def warn(name: str, warning: str) -> None:
     print(f"warning: {name}: {warning}", file=sys.stderr)
 
 
+def tell_limits(path: Path, predictor: Predictor) -> None:
+    """Print, on every run, why the model's maps may mean nothing."""
+    if predictor.metadata.synthetic:
+        told = f"trained on synthetic data, {predictor.metadata.dataset}; what it says of real scenes means nothing"
+        print(f"{path}: {told}", file=sys.stderr)
+    if not predictor.applicability:
+        beside = path.with_name(APPLICABILITY)
+        told = f"not there, or of another dataset than {path}; so cells unlike its train patches are not marked"
+        print(f"{beside}: {told}", file=sys.stderr)
+
+
 def describe_unlike(unlike: Unlike) -> str:
-    bands = [
-        f"{side} in {band}: {percent(share)}"
-        for band, sides in unlike.bands.items()
-        for side, share in sides.items()
-        if share
-    ]
     return (
-        f"{percent(unlike.share)} of the windows are unlike any patch that the model was trained on "
-        f"({', '.join(bands)}); do not trust the map there"
+        f"{percent(unlike.share)} of the cells are unlike the train patches, {percent(unlike.share_of_val)} of the val "
+        "patches are; do not trust the map there: they are hatched crosswise in map.png"
     )
 
 
@@ -308,8 +316,13 @@ def write_map(
     step, classes, threshold = land_cover.windows.step, predictor.inputs.classes, options.threshold
     shares, bias = predictor.metadata.target == "shares", predictor.metadata.share_bias
     uncertain = (land_cover.labels != maps.NOTHING) & (land_cover.confidence < threshold)
-    summary = Summary.of(land_cover, classes, threshold, bias if shares else None)
-    content = summary.to_json(land_cover, area, predictor) | {"masked": UNCERTAIN in options.mask} | facts
+    unlike, applicability = np.zeros_like(uncertain), predictor.applicability
+    if applicability:
+        unlike = land_cover.unlike > applicability.threshold
+    hidden = [cells for kind, cells in ((UNCERTAIN, uncertain), (UNLIKE, unlike)) if kind in options.mask]
+    masked = np.any(hidden, axis=0) if hidden else None
+    summary = Summary.of(land_cover, classes, threshold, bias if shares else None, applicability)
+    content = summary.to_json(land_cover, area, predictor) | {"masked": bool(hidden)} | facts
     dates, title = dates_of(scenes), area.name
     if options.mosaic:
         title += f": {len(scenes)} scene{'s' * (len(scenes) > 1)}"
@@ -328,8 +341,8 @@ def write_map(
     legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
         part.mkdir()
-        masked = uncertain if UNCERTAIN in options.mask else None
-        rasters.write(part, land_cover, area.crs, classes, legend, masked, layers_of(predictor, options))
+        tags = rasters.provenance(area.name, scenes, predictor)
+        rasters.write(part, land_cover, area.crs, classes, legend, masked, layers_of(predictor, options), tags)
         files.write_json(part / "summary.json", content)
         kept = land_cover if masked is None else replace(land_cover, labels=np.where(masked, maps.NOTHING, labels))
         if options.polygons is not None:
@@ -343,7 +356,7 @@ def write_map(
             (area.height * METRES_PER_PIXEL, area.width * METRES_PER_PIXEL), land_cover.labels,
             land_cover.windows.margin * METRES_PER_PIXEL, step * METRES_PER_PIXEL, uncertain, threshold, classes,
             colours=colours, truth=known and known.labels, synthetic_model=predictor.metadata.synthetic,
-            of_shares=shares,
+            of_shares=shares, unlike=unlike,
         )  # fmt: skip
         height, width = land_cover.thumbnail.shape[1:]
         pixels = Affine(*area.transform) @ Affine.scale(area.width / width, area.height / height)
@@ -357,7 +370,7 @@ def write_map(
             warn(scene.name, told)
     if bias:
         warn(area.name, describe_bias(bias))
-    if summary.unlike_train and summary.unlike_train.share >= LEAST_UNLIKE:
+    if summary.unlike_train and summary.unlike_train.share > MOST_UNLIKE:
         warn(area.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
     print(doubt)
@@ -422,6 +435,7 @@ def main(arguments: list[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
+    tell_limits(path, predictor)
     several, problems = len(options.scenes) > 1, []
     try:
         with tempfile.TemporaryDirectory() as folder:

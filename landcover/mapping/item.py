@@ -20,6 +20,7 @@ EXTENSIONS = ("classification/v2.0.0", "projection/v2.0.0")
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 TITLES = {
     "classes.tif": "the class of each cell", "confidence.tif": "the probability of that class",
+    "unlike.tif": "how unlike the train patches its window is",
     "probabilities.tif": "the probability of each class", "shares.tif": "the share of each class",
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from landcover.config import Runtime
 from landcover.data.conversion import to_reflectance
 from landcover.device import choose_device
 from landcover.errors import InputError
+from landcover.evaluation.applicability import Applicability, describe, steps
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.scenes import Area, Scene, strip_rows
 from landcover.mapping.windows import Windows, complete, means, slide
@@ -38,9 +39,8 @@ class Map:
     labels: np.ndarray  # int16 (rows, columns); NOTHING where the window has nodata
     confidence: np.ndarray  # float32 (rows, columns); NaN there
     probabilities: np.ndarray | None  # float32 (K, rows, columns), if they were requested; NaN there
-    # By band, int8 (rows, columns): -1 where the window is darker than all patches that the model was trained on, 1
-    # where it is brighter. Empty if the model file has no range.
-    unlike: dict[str, np.ndarray]
+    # How unlike the train patches the window is, float32 (rows, columns); NaN there. None if these are not known.
+    unlike: np.ndarray | None
     thumbnail: np.ndarray  # float32 (C, h, w): reflectances of every n-th pixel
 
 
@@ -55,7 +55,7 @@ class Predicted(NamedTuple):
     """The predictions of a tile: of some columns of a strip's windows."""
 
     probabilities: np.ndarray  # float32 (K, rows, columns), NaN where a window has nodata
-    means: np.ndarray  # float32 (C, rows, columns), of each band over a window
+    unlike: np.ndarray | None  # float32 (rows, columns), NaN likewise; None if the train patches are not known
 
 
 def strips_of(scene: Scene, windows: Windows) -> list[Strip]:
@@ -98,8 +98,19 @@ def _predict_tile(
     reflectances = torch.from_numpy(to_reflectance(numbers.transpose(1, 2, 0).copy()))
     pixels = reflectances.clamp_(max=predictor.brightest).permute(2, 0, 1)
     probabilities = predictor.probabilities(functools.partial(slide, pixels=pixels, windows=windows)).cpu()
-    probabilities[~complete(pixels, windows)] = torch.nan
-    return Predicted(probabilities.permute(2, 0, 1).numpy(), means(pixels, windows).numpy())
+    whole = complete(pixels, windows)
+    probabilities[~whole] = torch.nan
+    unlike = None
+    if predictor.applicability:
+        unlike = np.where(whole, _unlike(pixels, windows, predictor.applicability), np.float32(np.nan))
+    return Predicted(probabilities.permute(2, 0, 1).numpy(), unlike)
+
+
+def _unlike(pixels: torch.Tensor, windows: Windows, known: Applicability) -> np.ndarray:
+    """The index of each window, float32 (rows, columns)."""
+    inner = replace(windows, size=windows.size - 1)  # which has all steps within a window
+    averages = means(pixels, windows), means(pixels**2, windows), means(steps(pixels), inner)
+    return np.stack([known.index(row) for row in describe(*(each.numpy() for each in averages))])  # to save memory
 
 
 def _predict_strip(
@@ -199,8 +210,7 @@ def predict(
         check_memory(scene.name, classes, math.prod(shape), runtime)
     labels, confidence = np.empty(shape, np.int16), np.empty(shape, np.float32)
     probabilities = np.empty((classes, *shape), np.float32) if keep_probabilities else None
-    ranges = {band: limits for band, limits in predictor.metadata.patch_means.items() if band in scene.bands}
-    unlike = {band: np.zeros(shape, np.int8) for band in ranges}
+    unlike = np.empty(shape, np.float32) if predictor.applicability else None
     every = thinning(scene)
     small = (math.ceil(scene.height / every), math.ceil(scene.width / every))
     thumbnail = np.empty((len(scene.bands), *small), np.uint16)
@@ -213,10 +223,8 @@ def predict(
         for tile, columns in zip(tiles, _tiles(strip, windows), strict=True):
             cells = np.s_[strip.windows.start : strip.windows.stop, columns.start : columns.stop]
             labels[cells], confidence[cells] = most_likely(tile.probabilities)
-            has_data = labels[cells] != NOTHING
             if probabilities is not None:
                 probabilities[:, *cells] = tile.probabilities
-            for band, (low, high) in ranges.items():
-                mean = tile.means[scene.bands.index(band)]
-                unlike[band][cells] = has_data * ((mean > high).astype(np.int8) - (mean < low))
+            if unlike is not None:
+                unlike[cells] = tile.unlike
     return Map(windows, windows.cells(scene), labels, confidence, probabilities, unlike, to_reflectance(thumbnail))

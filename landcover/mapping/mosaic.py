@@ -105,7 +105,7 @@ class Mosaic:
             maps.check_memory(name, classes, math.prod(shape) + largest, runtime)
             self.probabilities = np.full((classes, *shape), 0 if rule == MEAN else np.nan, np.float32)
         self.labels, self.confidence = np.full(shape, NOTHING, np.int16), np.full(shape, np.nan, np.float32)
-        self.unlike: dict[str, np.ndarray] = {}
+        self.unlike = np.full(shape, np.nan, np.float32) if predictor.applicability else None
         small = (math.ceil(side / maps.thinning(self.area)) for side in (self.area.height, self.area.width))
         self.thumbnail = np.full((len(self.area.bands), *small), NODATA, np.float32)
         self.scenes: list[Scene] = []  # that were added
@@ -143,10 +143,10 @@ class Mosaic:
             np.copyto(self.confidence[cells], part.confidence, where=used)
             if self.probabilities is not None:
                 np.copyto(self.probabilities[:, *cells], part.probabilities, where=used)
-        for band, sides in part.unlike.items():
-            whole = self.unlike.setdefault(band, np.zeros(self.labels.shape, np.int8))[cells]
-            # A mean is unlike the train split if any of its scenes is.
-            np.copyto(whole, sides, where=used & (whole == 0) if self.rule == MEAN else used)
+        if self.unlike is not None:
+            # A mean is as unlike the train patches as the most unlike of its scenes.
+            index = np.fmax(self.unlike[cells], part.unlike) if self.rule == MEAN else part.unlike
+            np.copyto(self.unlike[cells], index, where=used)
 
     def _add_picture(self, thumbnail: np.ndarray, scene: Scene, row: int, column: int) -> None:
         """Show a scene's pixels where no scene before it has any."""

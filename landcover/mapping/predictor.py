@@ -12,10 +12,13 @@ import torch
 
 from landcover.constants import BANDS
 from landcover.errors import InputError
+from landcover.evaluation import applicability
+from landcover.evaluation.applicability import Applicability
 from landcover.models.metadata import Inputs, Metadata
 from landcover.models.model import Model
 from landcover.models.weights import load, load_ensemble
 
+APPLICABILITY = "applicability.safetensors"  # beside a model
 # What a map's summary says of its model.
 FACTS = (
     "dataset", "synthetic", "bands", "context", "target", "temperature", "architecture", "parameters", "epochs", "seeds"
@@ -30,10 +33,11 @@ class Predictor:
     metadata: Metadata
     file: str = ""
     sha256: str = ""
+    applicability: Applicability | None = None
 
     @classmethod
     def load(cls, path: Path, *, ensemble: bool = False) -> Self:
-        """Read a file of one model, or of an ensemble.
+        """Read a file of one model, or of an ensemble, and what lies beside it of the patches that it was trained on.
 
         Raises:
             InputError: it is no such file.
@@ -44,7 +48,13 @@ class Predictor:
             network, metadata = load(path)
             networks = [network]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return cls([network.eval() for network in networks], metadata, str(path), digest)
+        beside = path.with_name(APPLICABILITY)
+        found = applicability.load(beside) if beside.is_file() else None
+        inputs = metadata.inputs
+        bands = [name for name in inputs.channels if name in BANDS]
+        if found and not found.fits(metadata.dataset, bands, inputs.patch_size):
+            found = None
+        return cls([network.eval() for network in networks], metadata, str(path), digest, found)
 
     def to(self, device: torch.device) -> Self:
         return replace(self, networks=[network.to(device) for network in self.networks])

@@ -10,6 +10,8 @@ import rasterio
 
 from landcover.constants import CLASSES, WORLDCOVER_CODES, readable
 from landcover.mapping.maps import NOTHING, Map
+from landcover.mapping.predictor import Predictor
+from landcover.mapping.scenes import Scene
 
 NODATA_CODE = 0  # which no class has
 # From matplotlib's YlGnBu, which is safe for colour-blind readers.
@@ -22,14 +24,52 @@ def codes(classes: Sequence[str]) -> list[int]:
     return [known[name] for name in classes] if set(classes) <= set(known) else list(range(1, len(classes) + 1))
 
 
+def provenance(name: str, scenes: Sequence[Scene], predictor: Predictor) -> dict[str, str]:
+    """What a raster's tags say of its origin, by the names that TIFF has for it, and by our own.
+
+    Source: TIFF 6.0, whose DateTime is here that of the scenes, if they have one; midnight, as only the day is known.
+
+    Args:
+        name: of what is mapped.
+    """
+    metadata, found = predictor.metadata, [scene.provenance for scene in scenes]
+    kind = "synthetic data" if metadata.synthetic else "dataset"
+    tags = {
+        "TIFFTAG_IMAGEDESCRIPTION": f"Land cover of {name}, by a model of the {kind} {metadata.dataset}".rstrip(),
+        "TIFFTAG_SOFTWARE": "landcover predict",
+        "MODEL_SHA256": predictor.sha256,
+        "MODEL_DATASET": metadata.dataset,
+        "SCENE": ", ".join(scene.name for scene in scenes),
+        "SCENE_OFFSET": _of_bands([one.offset for one in found]),
+        "SCENE_QUANTIFICATION": _of_bands([one.quantification for one in found]),
+    }
+    if predictor.applicability:
+        tags["UNLIKE_THRESHOLD"] = f"{predictor.applicability.threshold:.6g}"
+    dates = {one.date for one in found}
+    if len(dates) == 1 and (date := dates.pop()):
+        tags["TIFFTAG_DATETIME"] = f"{date.replace('-', ':')} 00:00:00"
+    return tags
+
+
+def _of_bands(values: Sequence[float | dict[str, float]]) -> str:
+    """A number for each scene, or for each of its bands, as text; those that are alike once."""
+    texts = [
+        " ".join(f"{band}={one:g}" for band, one in value.items()) if isinstance(value, dict) else f"{value:g}"
+        for value in values
+    ]
+    return ", ".join(dict.fromkeys(texts))
+
+
 def _write(path: Path, bands: np.ndarray, names: Sequence[str], colours: Mapping | None = None, **profile: Any) -> None:
-    """Write bands (N, rows, columns) with their names and, if given, a colour for each number."""
+    """Write bands (N, rows, columns) with their names and, if given, a colour for each number, and tags."""
+    tags = profile.pop("tags")
     count, height, width = bands.shape
     profile |= {"driver": "COG", "count": count, "height": height, "width": width, "dtype": bands.dtype}
     profile |= {"compress": "deflate", "predictor": "yes", "bigtiff": "if_safer"}
     with rasterio.open(path, "w", **profile) as raster:
         raster.write(bands)
         raster.descriptions = names
+        raster.update_tags(**tags)
         if colours:
             raster.write_colormap(1, colours)
 
@@ -97,19 +137,21 @@ def write(
     colours: Mapping[str, str],
     uncertain: np.ndarray | None,
     probabilities: Sequence[str] = ("probabilities.tif",),
+    tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write classes.tif, confidence.tif and, if the map has them, probabilities.
+    """Write classes.tif, confidence.tif and, if the map has them, unlike.tif and probabilities.
 
     Args:
         colours: of each class, as '#rrggbb'.
         uncertain: cells to write without a class, bool (rows, columns).
         probabilities: the files to write them to, a band for each class.
+        tags: of all files, as from `provenance`.
     """
     numbers = codes(classes)
     lookup = np.array([*numbers, NODATA_CODE], np.min_scalar_type(max(numbers)))  # NOTHING, -1, selects the last
     labels = land_cover.labels if uncertain is None else np.where(uncertain, NOTHING, land_cover.labels)
     rgb = {number: tuple(bytes.fromhex(colours[name][1:])) for number, name in zip(numbers, classes, strict=True)}
-    place = {"crs": crs, "transform": land_cover.transform}
+    place = {"crs": crs, "transform": land_cover.transform, "tags": tags or {}}
     path = folder / "classes.tif"
     _write(path, lookup[labels][None], ["land cover"], rgb, **place, nodata=NODATA_CODE, overview_resampling="mode")
     names = dict(zip(numbers, map(readable, classes), strict=True))
@@ -118,6 +160,8 @@ def write(
     options = place | {"nodata": np.nan, "overview_resampling": "average"}
     _write(folder / "confidence.tif", land_cover.confidence[None], ["confidence"], **options)
     _write_confidence_style(folder / "confidence.tif")
+    if land_cover.unlike is not None:
+        _write(folder / "unlike.tif", land_cover.unlike[None], ["distance from the train patches"], **options)
     if land_cover.probabilities is not None:
         for name in probabilities:
             _write(folder / name, land_cover.probabilities, classes, **options)

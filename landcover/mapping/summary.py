@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from landcover.evaluation.applicability import Applicability
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.rasters import codes
@@ -14,10 +15,11 @@ from landcover.mapping.scenes import Area
 
 @dataclass(frozen=True)
 class Unlike:
-    """Shares of the cells with data whose windows are darker or brighter than all patches of the training."""
+    """How many cells with data are unlike the train patches."""
 
-    share: float  # in any band
-    bands: dict[str, dict[str, float]]  # by band, as {"darker": share, "brighter": share}
+    share: float  # beyond the threshold
+    threshold: float  # of the index
+    share_of_val: float  # of the val patches, beyond it
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,22 @@ class Summary:
     mean_confidence: float | None  # None if no cell has data
     threshold: float  # the confidence below which a cell is uncertain
     uncertain_share: float
-    unlike_train: Unlike | None  # None if the model file has no range
+    unlike_train: Unlike | None  # None if the train patches are not known
 
     @classmethod
     def of(
-        cls, land_cover: Map, classes: list[str], threshold: float, share_bias: Mapping[str, float] | None = None
+        cls,
+        land_cover: Map,
+        classes: list[str],
+        threshold: float,
+        share_bias: Mapping[str, float] | None = None,
+        applicability: Applicability | None = None,
     ) -> "Summary":
         """Sum up a map.
 
         Args:
             share_bias: by class, if the map's probabilities are shares; None if they are not.
+            applicability: of the model, if it is known.
         """
         has_data = land_cover.labels != NOTHING
         count = max(int(has_data.sum()), 1)
@@ -57,13 +65,17 @@ class Summary:
         if share_bias is not None:
             for row, cells in zip(rows, counts, strict=True):
                 row |= {"counted_share": cells / count, "bias_on_test": share_bias.get(row["class"])}
+        unlike = None
+        if applicability:
+            beyond = int((land_cover.unlike > applicability.threshold).sum())
+            unlike = Unlike(beyond / count, applicability.threshold, applicability.share_of_val)
         return cls(
             classes=rows,
             nodata_share=1 - len(confidence) / land_cover.labels.size,
             mean_confidence=float(confidence.mean(dtype=np.float64)) if len(confidence) else None,
             threshold=threshold,
             uncertain_share=int((confidence < threshold).sum()) / count,
-            unlike_train=_unlike(land_cover.unlike, count),
+            unlike_train=unlike,
         )
 
     def to_json(self, land_cover: Map, area: Area, predictor: Predictor) -> dict[str, Any]:
@@ -79,13 +91,3 @@ class Summary:
             },
             **asdict(self),
         }  # fmt: skip
-
-
-def _unlike(sides: dict[str, np.ndarray], count: int) -> Unlike | None:
-    if not sides:
-        return None
-    bands = {
-        band: {"darker": int((side < 0).sum()) / count, "brighter": int((side > 0).sum()) / count}
-        for band, side in sides.items()
-    }
-    return Unlike(int(np.any([side != 0 for side in sides.values()], axis=0).sum()) / count, bands)

@@ -153,13 +153,17 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, size: int, step: int, l
 
 def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     """The mean of each band over each window, (C, rows, columns); from pixels (C, height, width)."""
-    block = math.gcd(windows.size, windows.step)  # all windows are made up of whole blocks
-    down, across = (length // block for length in pixels.shape[1:])
-    interleaved = pixels[:, : down * block, : across * block].permute(1, 2, 0)  # as they are in memory
-    blocks = interleaved.unflatten(0, (down, block)).mean(1).unflatten(1, (across, block)).mean(2).permute(2, 0, 1)
-    size, step = windows.size // block, windows.step // block
-    averages = F.avg_pool2d(F.avg_pool2d(blocks, (size, 1), (step, 1)), (1, size), (1, step))
-    return averages[:, : windows.rows, : windows.columns]
+    down, across = (
+        _averages(length, count, windows.size, windows.step)
+        for length, count in zip(pixels.shape[1:], (windows.rows, windows.columns), strict=True)
+    )
+    return down @ pixels @ across.T
+
+
+def _averages(length: int, count: int, size: int, step: int) -> torch.Tensor:
+    """What `length` pixels in a row are multiplied by for the means of windows, (count, length)."""
+    starts, places = step * torch.arange(count)[:, None], torch.arange(length)
+    return ((places >= starts) & (places < starts + size)) / size
 
 
 def complete(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:

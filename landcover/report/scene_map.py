@@ -1,6 +1,7 @@
 """The land cover of a scene beside its picture, with a legend."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,8 @@ from landcover.report.sheets import describe_picture, draw_scale_bar, shorten, t
 
 WIDTH, MAX_PANEL_HEIGHT = 7.6, 6  # inches; GitHub shows pictures of this width unscaled
 TITLE_LETTERS, LEGEND_LETTERS = 80, 100  # of a line
-NO_DATA, HATCH = "black", "/////"
+NO_DATA = "black"
+UNCERTAIN, UNLIKE = "/////", "xxxxx"  # hatches
 
 
 def percent(share: float) -> str:
@@ -24,20 +26,28 @@ def percent(share: float) -> str:
 
 
 def _draw_classes(
-    axes: Axes, labels: np.ndarray, edges: tuple[np.ndarray, np.ndarray], uncertain: np.ndarray, colours: list[str]
+    axes: Axes,
+    labels: np.ndarray,
+    edges: tuple[np.ndarray, np.ndarray],
+    hatched: Mapping[str, np.ndarray],
+    colours: list[str],
 ) -> None:
-    """Paint cells, and hatch the uncertain ones: dark on bright colours and bright on dark ones."""
+    """Paint cells, and hatch some: dark on bright colours and bright on dark ones.
+
+    Args:
+        hatched: bool (rows, columns) by hatch.
+    """
     painted = np.array([to_rgb(colour) for colour in [*colours, NO_DATA]])[labels]  # -1 is the last
     rows, columns = edges
     axes.imshow(painted, extent=(columns[0], columns[-1], rows[-1], rows[0]), interpolation="nearest")
     is_dark = painted.mean(-1) < 0.4
-    for cells, colour in ((uncertain & is_dark, "#cccccc"), (uncertain & ~is_dark, "#404040")):
-        if cells.any():
+    for hatch, (shade, colour) in product(hatched, ((is_dark, "#cccccc"), (~is_dark, "#404040"))):
+        if (cells := hatched[hatch] & shade).any():
             # Each cell as four points, at its corners, so that the contours follow its sides.
             corners = (np.repeat(places, 2)[1:-1] for places in (columns, rows))
             levels = cells.repeat(2, 0).repeat(2, 1)
-            hatched = axes.contourf(*corners, levels, [0.5, 1.5], colors="none", hatches=[HATCH])
-            hatched.set(edgecolor=colour, linewidth=0)
+            drawn = axes.contourf(*corners, levels, [0.5, 1.5], colors="none", hatches=[hatch])
+            drawn.set(edgecolor=colour, linewidth=0)
 
 
 def scene_map(
@@ -56,8 +66,11 @@ def scene_map(
     truth: np.ndarray | None = None,
     synthetic_model: bool,
     of_shares: bool = False,
+    unlike: np.ndarray | None = None,
 ) -> Figure:
-    """Draw a scene's picture, beside it its classes with their shares, and the truth; uncertain cells are hatched.
+    """Draw a scene's picture, beside it its classes with their shares, and the truth.
+
+    Uncertain cells are hatched, and those unlike the train patches are hatched crosswise, whether certain or not.
 
     Args:
         name: of the scene.
@@ -71,7 +84,9 @@ def scene_map(
         truth: as labels, where it is known.
         synthetic_model: whether the model was trained on synthetic data.
         of_shares: whether the confidence is the largest share of a class, not a probability.
+        unlike: bool (rows, columns), whether a cell is unlike the train patches.
     """
+    unlike = np.zeros_like(uncertain) if unlike is None else unlike
     colours = class_colours(classes, colours)
     has_data = labels >= 0
     count = max(has_data.sum(), 1)
@@ -88,7 +103,10 @@ def scene_map(
     if uncertain.any():
         share = percent((uncertain & has_data).sum() / count)
         label = f"no class above {100 * threshold:g}%" if of_shares else f"below {100 * threshold:g}% confidence"
-        legend.append(entry(f"{label}: {share}", "white", edgecolor="#404040", hatch=HATCH))
+        legend.append(entry(f"{label}: {share}", "white", edgecolor="#404040", hatch=UNCERTAIN))
+    if unlike.any():
+        label = f"unlike the train patches: {percent((unlike & has_data).sum() / count)}"
+        legend.append(entry(label, "white", edgecolor="#404040", hatch=UNLIKE))
     if not has_data.all():
         legend.append(entry(f"no data: {percent(1 - has_data.mean())} of the map", NO_DATA))
     columns = min(3, LEGEND_LETTERS // max(len(patch.get_label()) + 4 for patch in legend)) or 1
@@ -102,9 +120,9 @@ def scene_map(
         axes.set(xticks=[], yticks=[])
     picture.imshow(to_pictures(thumbnail[None], bands)[0], extent=(0, metres[1], metres[0], 0))
     edges = tuple(margin + cell * np.arange(size + 1) for size in labels.shape)
-    _draw_classes(land_cover, labels, edges, uncertain, list(colours.values()))
+    _draw_classes(land_cover, labels, edges, {UNCERTAIN: uncertain & ~unlike, UNLIKE: unlike}, list(colours.values()))
     for axes in true:
-        _draw_classes(axes, truth, edges, np.zeros(truth.shape, bool), list(colours.values()))
+        _draw_classes(axes, truth, edges, {}, list(colours.values()))
         known = (truth >= 0) & has_data
         title = f"truth; the map is {percent((truth == labels)[known].mean())} right" if known.any() else "truth"
         axes.set_title(title, fontsize=10, loc="left")

@@ -39,7 +39,10 @@ def test_wrong_arguments_show_the_usage(run_stage):
     assert "invalid choice: 'unpak' (choose from" in done.stderr
     done = run_stage("download", "-h")  # not taken for the one path of this stage
     assert done.returncode == 0
-    assert "{download,unpack,preprocess,folds,baseline,pretrained,train,repeat,evaluate,report}" in done.stdout
+    assert (
+        "{download,unpack,preprocess,folds,baseline,applicability,pretrained,train,repeat,evaluate,report}"
+        in done.stdout
+    )
 
 
 def test_the_front_door_knows_every_stage():

@@ -1,4 +1,5 @@
 import argparse
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -15,12 +16,18 @@ from tiny import Dataset, brighter_band, merged, write_tile
 
 from landcover.cli import guard
 from landcover.commands import predict
+from landcover.data.tensors import Split
 from landcover.errors import InputError
+from landcover.evaluation import applicability
+from landcover.evaluation.applicability import Applicability
 from landcover.models.weights import save, save_ensemble
 from landcover.synthetic.scene import write_scene as write_sample
 
 SIZE = 20
-FACTS = {"synthetic": True, "dataset": "tiny", "patch_means": {"B02": [0.01, 0.2], "B08": [0.01, 0.2]}}
+FACTS = {"synthetic": True, "dataset": "tiny"}
+PATCHES = np.broadcast_to(np.array([[0.04, 0.14], [0.19, 0.14]], np.float32)[..., None, None], (2, 2, SIZE, SIZE))
+TRAIN = Split(PATCHES, np.zeros(2, np.int64), ["B02", "B08"], [], {})
+KNOWN = Applicability.of(TRAIN, TRAIN, "tiny")._replace(threshold=1, share_of_val=0.0067)
 
 
 @pytest.fixture
@@ -32,6 +39,7 @@ def workspace(tmp_path, default_params, monkeypatch):
     (tmp_path / "models").mkdir()
     network, metadata = brighter_band(SIZE)
     save(tmp_path / "models" / "model.safetensors", network, replace(metadata, **FACTS))
+    applicability.save(tmp_path / "models" / "applicability.safetensors", KNOWN)
     pixels = np.empty((2, 40, 60), np.uint16)
     pixels[0], pixels[1] = 400, 1400
     pixels[0, :, :20] = 1900
@@ -61,7 +69,7 @@ def test_a_scene_becomes_a_folder_of_a_map(workspace, capsys):
     assert "warning" not in errors
     folder = workspace / "maps" / "scene"
     names = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "confidence.qml", "map.png"}
-    names |= {"map.html", "summary.json"}
+    names |= {"map.html", "summary.json", "unlike.tif"}
     assert {path.name for path in folder.iterdir()} == names
     with rasterio.open(folder / "classes.tif") as raster:
         assert raster.read(1).tolist() == [[10, 40, 40], [10, 40, 40]]
@@ -117,16 +125,61 @@ def test_uncertain_cells_can_be_left_out(workspace, capsys):
         assert raster.descriptions == ("tree_cover", "cropland")
 
 
-def test_windows_unlike_those_of_training_are_told(workspace, capsys):
+def test_windows_unlike_those_of_training_are_told_hatched_and_masked(workspace, capsys):
     pixels = np.empty((2, 40, 60), np.uint16)
     pixels[0], pixels[1] = 400, 1400
-    pixels[1, :, 40:] = 4000
+    pixels[:, :, 40:] = 10_000  # a cloud
     write_scene(workspace / "bright.tif", pixels)
-    _, errors = run(capsys, "bright.tif")
+    _, errors = run(capsys, "bright.tif", "--mask", "unlike")
     assert (
-        "warning: bright.tif: 33% of the windows are unlike any patch that the model was trained on "
-        "(brighter in B08: 33%); do not trust the map there\n"
+        "warning: bright.tif: 33% of the cells are unlike the train patches, < 1% of the val patches are; do not trust "
+        "the map there: they are hatched crosswise in map.png\n"
     ) in errors
+    folder = workspace / "maps" / "bright"
+    with rasterio.open(folder / "unlike.tif") as raster:
+        assert (raster.read(1) > float(raster.tags()["UNLIKE_THRESHOLD"])).tolist() == [[False, False, True]] * 2
+    with rasterio.open(folder / "classes.tif") as raster:
+        assert raster.read(1).tolist() == [[40, 40, 0]] * 2
+    unlike = json.loads((folder / "summary.json").read_text())["unlike_train"]
+    assert unlike == {"share": pytest.approx(1 / 3, abs=1e-6), "threshold": 1, "share_of_val": 0.0067}
+
+
+def test_each_run_says_what_the_model_cannot_know(workspace, capsys):
+    told = "models/model.safetensors: trained on synthetic data, tiny; what it says of real scenes means nothing\n"
+    _, errors = run(capsys, "scene.tif")
+    assert errors.count(told) == 1
+    known = workspace / "models" / "applicability.safetensors"
+    missing = "models/applicability.safetensors: not there, or of another dataset than models/model.safetensors; "
+    assert missing not in errors
+    for change in (lambda: applicability.save(known, KNOWN._replace(dataset="other")), known.unlink):
+        change()
+        _, errors = run(capsys, "scene.tif")
+        assert f"{missing}so cells unlike its train patches are not marked\n" in errors
+        assert not (workspace / "maps" / "scene" / "unlike.tif").exists()
+    network, metadata = brighter_band(SIZE)
+    save(workspace / "models" / "model.safetensors", network, replace(metadata, dataset="real"))
+    assert "synthetic" not in run(capsys, "scene.tif")[1]
+
+
+def test_rasters_say_where_they_come_from(workspace, capsys):
+    name = "S2B_MSIL2A_20230613T101031_N0509.tif"
+    (workspace / "scene.tif").rename(name)
+    run(capsys, name, "--out", "m", "--offset", "100")
+    for raster_name in ("classes", "confidence", "unlike"):
+        with rasterio.open(f"m/{raster_name}.tif") as raster:
+            tags = raster.tags()
+        del tags["AREA_OR_POINT"]
+        assert tags == {
+            "TIFFTAG_IMAGEDESCRIPTION": f"Land cover of {name}, by a model of the synthetic data tiny",
+            "TIFFTAG_SOFTWARE": "landcover predict",
+            "TIFFTAG_DATETIME": "2023:06:13 00:00:00",
+            "MODEL_SHA256": hashlib.sha256((workspace / "models" / "model.safetensors").read_bytes()).hexdigest(),
+            "MODEL_DATASET": "tiny",
+            "SCENE": name,
+            "SCENE_OFFSET": "100",
+            "SCENE_QUANTIFICATION": "10000",
+            "UNLIKE_THRESHOLD": "1",
+        }
 
 
 def test_an_ensemble_can_be_asked_for(workspace, capsys):
@@ -196,7 +249,7 @@ def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
         predict.main(["nowhere.tif", "small.tif", "other.tif", "scene.tif"])
     captured = capsys.readouterr()
     assert captured.out.startswith("maps/scene: 67% cropland")
-    assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
+    assert "\nerror: nowhere.tif: not found; give a GeoTIFF" in captured.err
     assert (
         "error: small.tif: 8 x 8 pixels of 10 m are too few for a window of 20 x 20; give a larger scene\n"
         in captured.err
@@ -214,7 +267,7 @@ def test_an_interrupted_map_says_what_is_kept(workspace, capsys, monkeypatch):
         guard(partial(predict.main, ["scene.tif"]))
     assert end.value.code == 130
     expected = "interrupted: run the same command again; finished maps are kept, the one that was begun is not\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err.endswith(f"means nothing\n{expected}")
 
 
 def test_two_scenes_of_one_name_are_refused(workspace):
@@ -292,7 +345,10 @@ def test_clouds_are_masked_and_counted(workspace, capsys):
     assert not summary["masked"]
     with pytest.raises(SystemExit):
         predict.main(["--mask", "scene.tif"])
-    assert "'scene.tif': choose from uncertain, clouds, shadows, snow; scenes come before" in capsys.readouterr().err
+    assert (
+        "'scene.tif': choose from uncertain, unlike, clouds, shadows, snow; scenes come before"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_map_of_a_known_date_is_a_stac_item_and_polygons_are_asked_for(workspace, capsys):

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
+from landcover.data.tensors import Split
 from landcover.errors import InputError
+from landcover.evaluation.applicability import Applicability
 from landcover.mapping import maps, scenes
 from landcover.mapping.predictor import Predictor
 from landcover.mapping.windows import Windows
@@ -137,12 +139,22 @@ def test_an_ensemble_is_the_softened_mean_of_its_probabilities(scene, predictor)
     np.testing.assert_allclose(land_cover.confidence[:, 0], mean**0.5 / (mean**0.5 + (1 - mean) ** 0.5), rtol=1e-5)
 
 
-def test_windows_unlike_those_that_it_was_trained_on_are_told_by_band(scene, predictor):
-    assert maps.predict(scene, predictor, SIZE, LOCAL).unlike == {}
-    known = replace(predictor.metadata, patch_means={"B02": [0.31, 0.41], "B08": [0.1, 0.29]})
-    land_cover = maps.predict(scene, replace(predictor, metadata=known), SIZE, LOCAL)
-    assert land_cover.unlike["B02"].tolist() == [[0, -1, -1]] * 2
-    assert land_cover.unlike["B08"].tolist() == [[1, 1, 1]] * 2
+def test_a_cloud_is_unlike_the_train_patches_and_other_ground_is_not(scene, predictor):
+    assert maps.predict(scene, predictor, SIZE, LOCAL).unlike is None
+    rng = np.random.default_rng(0)
+    scene.pixels[:, :, 20:] = rng.uniform(0.1, 0.5, (2, 50, 41)).round(4)
+    scene.pixels[:, :, :20] = 1
+    scene.pixels[:, 45, 59] = 0
+    ground = rng.uniform(0.1, 0.5, (20, 2, SIZE, SIZE)).astype(np.float32)
+    train, val = (Split(some, np.zeros(10), ["B02", "B08"], [], {}) for some in np.split(ground, 2))
+    known = replace(predictor, applicability=Applicability.of(train, val, ""))
+    land_cover = maps.predict(scene, known, SIZE, LOCAL)
+    assert (land_cover.unlike > 3 * known.applicability.threshold).tolist() == [[True, False, False]] * 2
+    missing = maps.predict(scene, known, 10, LOCAL)
+    assert (np.isnan(missing.unlike) == (missing.labels == maps.NOTHING)).all()
+    # As of a patch that is cut out, whatever the step.
+    of_patch = Applicability.of(train, val._replace(images=scene.pixels[None, :, 7:27, 28:48]), "").threshold
+    assert maps.predict(scene, known, 7, LOCAL).unlike[1, 4] == pytest.approx(of_patch, rel=1e-4)
 
 
 def test_probabilities_that_do_not_fit_into_memory_are_refused(scene, predictor):

@@ -5,6 +5,7 @@ import pytest
 from tiny import LOCAL, ArrayScene, brighter_band
 
 from landcover.errors import InputError
+from landcover.evaluation.applicability import Applicability, describe
 from landcover.mapping import maps
 from landcover.mapping.maps import NOTHING
 from landcover.mapping.mosaic import RULES, Mosaic, around
@@ -91,13 +92,15 @@ def test_neighbours_share_the_windows_of_the_first_whatever_their_offset(predict
     np.testing.assert_allclose(land_cover.thumbnail, seen[:, corner:, corner:], atol=1e-6)
 
 
-def test_windows_unlike_those_of_training_are_of_the_chosen_scene_or_of_any_in_the_mean(predictor):
-    known = replace(predictor.metadata, patch_means={"B08": [0.35, 0.55]})  # 0.3 is darker, 0.6 is brighter
-    predictor = replace(predictor, metadata=known)
-    chosen, _ = mosaic_of(two_dates(), predictor, "confidence")
-    assert chosen.unlike["B08"].tolist() == [[1, -1, 0, 0]]
-    mean, _ = mosaic_of(two_dates()[::-1], predictor, "mean")
-    assert mean.unlike["B08"].tolist() == [[1, -1, 0, 0]]
+def test_cells_are_as_unlike_the_train_patches_as_the_chosen_scene_or_as_any_in_the_mean(predictor):
+    ground = np.array([0.4, 0.3])  # of a difference of 0.1
+    train = describe(ground, ground**2, np.zeros(2))[None]
+    known = Applicability("", ["B02", "B08"], SIZE, 0.1, 0.01, np.ones(6, np.float32), np.float32(train))
+    predictor = replace(predictor, applicability=known)
+    expected = [[np.log(0.61 / 0.31), 0, np.log(0.51 / 0.31), np.nan]]
+    for rule in RULES:
+        land_cover, _ = mosaic_of(two_dates(), predictor, rule)
+        np.testing.assert_allclose(land_cover.unlike, expected, atol=0.01)
 
 
 def test_the_picture_is_of_the_first_scene_that_sees_a_pixel(predictor):

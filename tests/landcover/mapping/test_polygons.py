@@ -13,7 +13,7 @@ LABELS = np.array([[0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 0, NOTHING]], np.int16)
 def land_cover(labels: np.ndarray) -> Map:
     """Cells of 1 hectare."""
     transform = Affine(100, 0, 500_000, 0, -100, 5_000_000)
-    return Map(Windows(10, 10, *labels.shape), transform, labels, labels * 0.0, None, {}, np.zeros((2, 1, 1)))
+    return Map(Windows(10, 10, *labels.shape), transform, labels, labels * 0.0, None, None, np.zeros((2, 1, 1)))
 
 
 def test_groups_of_cells_are_polygons():

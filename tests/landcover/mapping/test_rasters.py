@@ -21,7 +21,7 @@ def land_cover() -> Map:
     labels = np.array([[0, 1, 2, 2], [0, 0, 2, NOTHING], [2, 2, 2, NOTHING]], np.int16)
     confidence = np.where(labels == NOTHING, np.nan, 0.4 + 0.1 * labels).astype(np.float32)
     probabilities = np.stack([confidence, confidence / 2, confidence / 4])
-    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, {}, np.zeros((2, 1, 1)))
+    return Map(Windows(120, 12, 3, 4), TRANSFORM, labels, confidence, probabilities, None, np.zeros((2, 1, 1)))
 
 
 def test_codes_are_worldcovers_or_count_from_one():

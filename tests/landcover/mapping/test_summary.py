@@ -5,6 +5,7 @@ import pytest
 from rasterio import Affine
 from tiny import brighter_band
 
+from landcover.evaluation.applicability import Applicability
 from landcover.files import write_json
 from landcover.mapping.maps import NOTHING, Map
 from landcover.mapping.predictor import Predictor
@@ -19,7 +20,7 @@ SCENE = Scene(
 )
 
 
-def make_map(labels: list[list[int]], unlike: dict[str, np.ndarray]) -> Map:
+def make_map(labels: list[list[int]], unlike: np.ndarray | None) -> Map:
     labels = np.array(labels, np.int16)
     confidence = np.where(labels == NOTHING, np.nan, 0.4 + 0.1 * labels).astype(np.float32)
     transform = Affine(120, 0, 500_540, 0, -120, 4_999_460)
@@ -27,10 +28,11 @@ def make_map(labels: list[list[int]], unlike: dict[str, np.ndarray]) -> Map:
 
 
 def test_summary_counts_cells_and_square_kilometres(tmp_path):
-    unlike = {"B02": np.zeros((3, 4), np.int8), "B08": np.zeros((3, 4), np.int8)}
-    unlike["B02"][0, :2], unlike["B08"][0, 1:3] = 1, -1
+    unlike = np.full((3, 4), 0.5, np.float32)
+    unlike[0, :3], unlike[1:, 3] = 0.6, np.nan
+    known = Applicability("tiny", ["B02"], 120, 0.5, 0.01, np.ones(3), np.ones((1, 3)))
     land_cover = make_map([[0, 1, 2, 2], [0, 0, 2, NOTHING], [2, 2, 2, NOTHING]], unlike)
-    summary = Summary.of(land_cover, CLASSES, 0.45)
+    summary = Summary.of(land_cover, CLASSES, 0.45, applicability=known)
     # Cells of 120 m; ten of twelve have data, three of these are tree cover with a confidence of 0.4.
     assert summary.classes == [
         {"class": "tree_cover", "code": 10, "share": 0.3, "km2": pytest.approx(3 * 0.0144)},
@@ -40,8 +42,7 @@ def test_summary_counts_cells_and_square_kilometres(tmp_path):
     assert summary.nodata_share == pytest.approx(2 / 12)
     assert summary.mean_confidence == pytest.approx((3 * 0.4 + 0.5 + 6 * 0.6) / 10)
     assert summary.uncertain_share == 0.3
-    bands = {"B02": {"darker": 0, "brighter": 0.2}, "B08": {"darker": 0.2, "brighter": 0}}
-    assert summary.unlike_train == Unlike(0.3, bands)
+    assert summary.unlike_train == Unlike(0.3, threshold=0.5, share_of_val=0.01)
 
     network, metadata = brighter_band(120)
     write_json(tmp_path / "x.json", summary.to_json(land_cover, SCENE, Predictor([network], metadata, "m", "0")))
@@ -57,6 +58,6 @@ def test_summary_counts_cells_and_square_kilometres(tmp_path):
 
 
 def test_summary_of_a_map_without_data():
-    summary = Summary.of(make_map([[NOTHING, NOTHING]], {}), CLASSES, 0.5)
+    summary = Summary.of(make_map([[NOTHING, NOTHING]], None), CLASSES, 0.5)
     assert (summary.nodata_share, summary.mean_confidence, summary.uncertain_share) == (1, None, 0)
     assert summary.unlike_train is None

@@ -77,6 +77,15 @@ def test_map_hatches_uncertain_cells(tmp_path):
     assert hatched == [[100, 100, 600, 600], [600, 600, 1100, 1100]]  # bright lines on the dark cell, then dark ones
 
 
+def test_map_hatches_cells_unlike_the_train_patches_crosswise_whether_certain_or_not(tmp_path):
+    unlike = np.array([[False, True], [False, True]])
+    uncertain = [[True, False], [False, True]]
+    _, legend, axes, _ = draw(tmp_path, [[1, 1], [1, 1]], uncertain=uncertain, unlike=unlike)
+    assert legend[-2:] == ["below 60% confidence: 50%", "unlike the train patches: 50%"]
+    hatched = [(contour.hatches, contour.get_paths()[0].get_extents().extents.tolist()) for contour in axes.collections]
+    assert hatched == [(["/////"], [100, 100, 600, 600]), (["xxxxx"], [600, 100, 1100, 1100])]
+
+
 def test_map_tells_small_shares(tmp_path):
     labels = np.zeros((20, 20), int)
     labels[0, 0] = 2
