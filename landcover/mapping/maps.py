@@ -108,6 +108,7 @@ def _predict_tile(
 
 def _unlike(pixels: torch.Tensor, windows: Windows, known: Applicability) -> np.ndarray:
     """The index of each window, float32 (rows, columns)."""
+    pixels = pixels.double()  # or the variance of even ground would be lost
     inner = replace(windows, size=windows.size - 1)  # which has all steps within a window
     averages = means(pixels, windows), means(pixels**2, windows), means(steps(pixels), inner)
     return np.stack([known.index(row) for row in describe(*(each.numpy() for each in averages))])  # to save memory

@@ -154,7 +154,7 @@ def _slide(layers: Sequence[nn.Module], x: torch.Tensor, size: int, step: int, l
 def means(pixels: torch.Tensor, windows: Windows) -> torch.Tensor:
     """The mean of each band over each window, (C, rows, columns); from pixels (C, height, width)."""
     down, across = (
-        _averages(length, count, windows.size, windows.step)
+        _averages(length, count, windows.size, windows.step).to(pixels.dtype)
         for length, count in zip(pixels.shape[1:], (windows.rows, windows.columns), strict=True)
     )
     return down @ pixels @ across.T
