@@ -334,9 +334,12 @@ def write_map(
         content["truth"] = agreement._asdict() | {"areas": areas}
     below = f"have no class above {100 * threshold:g}%" if shares else f"are below {100 * threshold:g}% confidence"
     doubt = f"{percent(summary.uncertain_share)} of the cells {below}, {percent(summary.nodata_share)} have no data"
-    notes = [f"{doubt}."] + [
-        "By a model of synthetic data: it means nothing for real scenes."
-    ] * predictor.metadata.synthetic
+    notes = [f"{doubt}."]
+    unlike_told = bool(summary.unlike_train and summary.unlike_train.share > MOST_UNLIKE)
+    if unlike_told:
+        notes.append(f"Caution: {describe_unlike(summary.unlike_train)}.")
+    if predictor.metadata.synthetic:
+        notes.append("By a model of synthetic data: it means nothing for real scenes.")
     colours = config.chosen_colours(predictor.metadata.dataset)
     legend, labels = class_colours(classes, colours), land_cover.labels
     with files.replacing(out) as part:
@@ -370,7 +373,7 @@ def write_map(
             warn(scene.name, told)
     if bias:
         warn(area.name, describe_bias(bias))
-    if summary.unlike_train and summary.unlike_train.share > MOST_UNLIKE:
+    if unlike_told:
         warn(area.name, describe_unlike(summary.unlike_train))
     print(f"{out}: {describe_shares({area['class']: area['share'] for area in summary.classes})}")
     print(doubt)
