@@ -43,7 +43,7 @@ from landcover.models.weights import save
 from landcover.synthetic.scene import SCENE, write_scene
 from landcover.training.determinism import set_deterministic
 
-COMPARED, WHOLE = 5_490, 10_980  # pixels a side: a quarter of a product, and all of it
+COMPARED, WHOLE = 2_745, 10_980  # pixels a side: a sixteenth of a product, and all of it
 NETWORKS = {  # an experiment, and what is changed in it
     "the notebook's": ("notebook", {}),
     "strong": ("strong", {}),
