@@ -187,6 +187,7 @@ def main() -> None:
             f"`python -m landcover predict` on {WHOLE:,} x {WHOLE:,} pixels:\n\n{whole(clone, options.steps)}"
         )
     command = f"python -m benchmarks.scene --steps {' '.join(map(str, options.steps))}"
+    command += f" --repetitions {options.repetitions}"
     measure.publish("scene", command, result, write_it=options.write)
 
 

@@ -187,12 +187,12 @@ def warn(name: str, warning: str) -> None:
     print(f"warning: {name}: {warning}", file=sys.stderr)
 
 
-def tell_limits(path: Path, predictor: Predictor) -> None:
-    """Print, on every run, why the model's maps may mean nothing."""
+def tell_limits(path: Path, predictor: Predictor, *, maps_scenes: bool) -> None:
+    """Print, on every run, why what the model says may mean nothing."""
     if predictor.metadata.synthetic:
         told = f"trained on synthetic data, {predictor.metadata.dataset}; what it says of real scenes means nothing"
         print(f"{path}: {told}", file=sys.stderr)
-    if not predictor.applicability:
+    if maps_scenes and not predictor.applicability:
         beside = path.with_name(APPLICABILITY)
         told = f"not there, or of another dataset than {path}; so cells unlike its train patches are not marked"
         print(f"{beside}: {told}", file=sys.stderr)
@@ -438,7 +438,6 @@ def main(arguments: list[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: not found; run dvc repro, or name a model's file by --model")
     predictor = Predictor.load(path, ensemble=options.ensemble).to(device)
-    tell_limits(path, predictor)
     several, problems = len(options.scenes) > 1, []
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -449,6 +448,7 @@ def main(arguments: list[str]) -> None:
                 with collecting(problems, several):
                     scene, truth = open_input(name, Path(folder), predictor, options)
                     inputs.append((scene, truth, area_folder or output_folder(scene.name, options)))
+            tell_limits(path, predictor, maps_scenes=any(not isinstance(scene, Path) for scene, *_ in inputs))
             if area_folder:
                 map_mosaic([scene for scene, _, _ in inputs], predictor, runtime, options, area_folder, problems)
             else:

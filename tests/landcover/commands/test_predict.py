@@ -249,7 +249,7 @@ def test_one_bad_scene_does_not_stop_the_others(workspace, capsys):
         predict.main(["nowhere.tif", "small.tif", "other.tif", "scene.tif"])
     captured = capsys.readouterr()
     assert captured.out.startswith("maps/scene: 67% cropland")
-    assert "\nerror: nowhere.tif: not found; give a GeoTIFF" in captured.err
+    assert captured.err.startswith("error: nowhere.tif: not found; give a GeoTIFF")
     assert (
         "error: small.tif: 8 x 8 pixels of 10 m are too few for a window of 20 x 20; give a larger scene\n"
         in captured.err
@@ -434,7 +434,7 @@ def test_a_mosaic_is_of_the_good_scenes(workspace, capsys):
     with pytest.raises(InputError, match=r"^1 of 2 scenes are not in the mosaic; the lines above say why"):
         predict.main(["nowhere.tif", "scene.tif", "--mosaic", "mean", "--out", "area"])
     captured = capsys.readouterr()
-    assert "\nerror: nowhere.tif: not found" in captured.err
+    assert captured.err.startswith("error: nowhere.tif: not found")
     assert captured.out.endswith("scene.tif: used for 100% of the cells\n")
     predict.main(["scene.tif", "--out", "alone"])
     for name in ("classes.tif", "confidence.tif", "unlike.tif"):
