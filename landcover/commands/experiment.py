@@ -71,7 +71,7 @@ class Setting(NamedTuple):
     def called(self, name: str) -> str:
         """The name under which DVC keeps the experiment."""
         parts = [name, self.dataset, "split" if self.seeds else None, self.patches]
-        return "-".join(str(part) for part in parts if part)
+        return "-".join(str(part) for part in parts if part is not None)
 
     def parameters(self) -> dict[str, Any]:
         seeds = [*range(1, self.seeds + 1)] if self.seeds > 1 else []  # one is that of train
@@ -80,12 +80,12 @@ class Setting(NamedTuple):
         threads = {} if self.seeds == 1 else {"runtime.threads": 1}
         changes = (split if self.seeds else FOLDS) | threads
         changes |= {"dataset": self.dataset} if self.dataset else {}
-        return changes | ({"train.patches": self.patches} if self.patches else {})
+        return changes | ({} if self.patches is None else {"train.patches": self.patches})
 
     def options(self) -> list[str]:
         """Those of the command line that ask for it."""
         given = {"--dataset": self.dataset, "--patches": self.patches}
-        texts = [text for option, value in given.items() if value for text in (option, str(value))]
+        texts = [text for option, value in given.items() if value is not None for text in (option, str(value))]
         return texts + ["--split"] * bool(self.seeds)
 
 
